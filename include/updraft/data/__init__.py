@@ -1,0 +1,1 @@
+"""Sources, partitions, validation, privacy, snapshots."""

@@ -1,0 +1,60 @@
+"""Partitions of a project: the slices between the ticks of its cron, named by the tick that closes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from updraft.errors import DataError
+from updraft.spec.model import ProjectSpec
+
+KEY_FORMAT = "%Y-%m-%dT%H%M"
+"""Key of the partition that the tick closes: to the minute, sortable, safe in a file name and a URL."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Rows with ``start <= event time < tick``; ``tick`` is "now" for everything done with it."""
+
+    key: str
+    start: datetime
+    tick: datetime
+
+
+def partition(spec: ProjectSpec, key: str) -> Partition:
+    """The partition of a key.
+
+    :raises DataError: when the key is malformed or no tick of the project's schedule.
+    """
+    from croniter import croniter
+
+    try:
+        tick = datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        raise DataError(f"{spec.name}: partition key {key!r} does not read as a tick such as 2013-01-07T0500") from None
+    if not croniter.match(spec.data.schedule, tick):
+        raise DataError(f"{spec.name}: {key} is no tick of data.schedule {spec.data.schedule!r}")
+    return Partition(key, croniter(spec.data.schedule, tick).get_prev(datetime), tick)
+
+
+def partitions(spec: ProjectSpec, until: datetime | None = None) -> Iterator[Partition]:
+    """Every partition of the project in order, whole or cut by ``data.start``, up to ``data.end`` or ``until``.
+
+    :raises DataError: when the project has no end and ``until`` is not given.
+    """
+    from croniter import croniter
+
+    end = datetime.combine(spec.data.end, datetime.min.time(), UTC) if spec.data.end else until
+    if end is None:
+        raise DataError(f"{spec.name}: an open history (no data.end) needs a last date")
+    if until is not None:
+        end = min(end, until)
+    start = datetime.combine(spec.data.start, datetime.min.time(), UTC)
+    ticks = croniter(spec.data.schedule, start - timedelta(seconds=1))
+    tick: datetime = ticks.get_next(datetime)
+    if tick <= start:  # a tick at the very start closes a partition that lies before it
+        tick = ticks.get_next(datetime)
+    while tick <= end:
+        yield partition(spec, tick.strftime(KEY_FORMAT))
+        tick = ticks.get_next(datetime)

@@ -1,0 +1,119 @@
+"""Files of the lake, by URL through fsspec: written aside, then put in place whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def is_local(url: str) -> bool:
+    """Whether the URL is a file of this machine."""
+    return url.startswith("file://") or "://" not in url
+
+
+def local_path(url: str) -> Path:
+    """The path of a ``file://`` URL (or of a plain path)."""
+    return Path(url.removeprefix("file://"))
+
+
+def write_bytes(url: str, content: bytes) -> None:
+    """Write a whole object: a reader sees the old content or the new, never a part."""
+    if is_local(url):
+        path = local_path(url)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+        return
+    import fsspec
+
+    with fsspec.open(url, "wb") as file:  # an object store shows an object only when it is whole
+        file.write(content)
+
+
+def read_bytes(url: str) -> bytes:
+    """Read a whole object.
+
+    :raises FileNotFoundError: when there is none.
+    """
+    if is_local(url):
+        return local_path(url).read_bytes()
+    import fsspec
+
+    with fsspec.open(url, "rb") as file:
+        return bytes(file.read())
+
+
+def exists(url: str) -> bool:
+    """Whether an object is there."""
+    if is_local(url):
+        return local_path(url).exists()
+    import fsspec
+
+    filesystem, path = fsspec.core.url_to_fs(url)
+    return bool(filesystem.exists(path))
+
+
+def write_json(url: str, value: Any) -> None:
+    """Write JSON with sorted keys, so that equal values are equal bytes."""
+    write_bytes(url, json.dumps(value, sort_keys=True, indent=1, default=str).encode())
+
+
+def read_json(url: str) -> Any:
+    """Read JSON."""
+    return json.loads(read_bytes(url))
+
+
+def write_parquet(url: str, frame: pd.DataFrame) -> str:
+    """Write a frame as Parquet and return the SHA-256 of its bytes."""
+    import io
+
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False, compression="zstd")
+    content = buffer.getvalue()
+    write_bytes(url, content)
+    return sha256(content)
+
+
+def read_parquet(url: str, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet object into a frame."""
+    import io
+
+    import pandas as pd
+
+    return pd.read_parquet(local_path(url) if is_local(url) else io.BytesIO(read_bytes(url)), columns=columns)
+
+
+def sha256(content: bytes) -> str:
+    """Hex SHA-256."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def canonical_hash(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form (sorted keys, no spaces)."""
+    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode())
+
+
+@contextmanager
+def fetched(url: str) -> Iterator[Path]:
+    """A local path to the object, for libraries that only read paths; a copy is removed afterwards."""
+    if is_local(url):
+        yield local_path(url)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / url.rsplit("/", 1)[-1]
+        path.write_bytes(read_bytes(url))
+        yield path

@@ -1,0 +1,73 @@
+"""Where things are in this deployment. Read from the environment once, at the edge, and passed in from there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from updraft.errors import SettingsError
+
+_ROOT = Path(__file__).resolve().parents[2]
+ENV_FILE = "env.json"
+"""Below ``home``: the addresses that the embedded stack came up with. The environment wins over it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One deployment's addresses. Every URL is read through fsspec (lake) or SQLAlchemy (store)."""
+
+    home: Path
+    """Folder of everything that a deployment writes on this machine."""
+    projects: Path
+    """Folder of the project folders."""
+    lake: str
+    """URL below which partitions, predictions, models and reports stand."""
+    store: str = field(repr=False)
+    """SQLAlchemy URL of the store, with its driver: ``postgresql+psycopg2://…``. Masked in ``repr``."""
+    mlflow: str
+    """MLflow tracking URI."""
+    airflow: str
+    """Base URL of the Airflow UI, for links in alerts."""
+
+    @property
+    def keys(self) -> Path:
+        """Folder of the secret keys of this deployment: pseudonyms and signing. Created with mode 0700."""
+        return self.home / "keys"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read ``UPDRAFT_*``; what is not set gets the embedded default below ``UPDRAFT_HOME`` (``var/`` here).
+
+        :raises SettingsError: when a URL has no scheme.
+        """
+        home = Path(env.get("UPDRAFT_HOME") or _ROOT / "var").absolute()
+        env = {**_written_by_the_stack(home / ENV_FILE), **env}
+        settings = cls(
+            home=home,
+            projects=Path(env.get("UPDRAFT_PROJECTS") or _ROOT / "include" / "projects").absolute(),
+            lake=(env.get("UPDRAFT_LAKE") or f"file://{home / 'lake'}").rstrip("/"),  # fsspec does not decode %20
+            store=env.get("UPDRAFT_STORE") or "",
+            mlflow=env.get("UPDRAFT_MLFLOW") or "",
+            airflow=(env.get("UPDRAFT_AIRFLOW") or "").rstrip("/"),
+        )
+        for name, value in (("UPDRAFT_LAKE", settings.lake), ("UPDRAFT_STORE", settings.store)):
+            if value and "://" not in value:
+                raise SettingsError(f"{name}={value!r} is not a URL; write it with its scheme, such as file:///srv/lake")
+        return settings
+
+    def need_store(self) -> str:
+        """The store's URL, or an error that names the variable."""
+        if not self.store:
+            raise SettingsError("UPDRAFT_STORE is not set; `make up` starts a store and writes var/env.json")
+        return self.store
+
+
+def _written_by_the_stack(path: Path) -> dict[str, str]:
+    try:
+        return {str(key): str(value) for key, value in json.loads(path.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise SettingsError(f"{path}: not JSON ({error}); `make up` writes it anew") from error

@@ -1,0 +1,280 @@
+"""``project.yaml`` as frozen typed data: the whole policy of one model."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d+)\s*([mhdw])", value.strip())):
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("write a duration as a whole number and a unit: 30m, 6h, 1d or 2w")
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration, json_schema_input_type=str),
+    PlainSerializer(lambda value: f"{int(value.total_seconds() // 60)}m", return_type=str),
+]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Task = Literal["binary", "multiclass", "regression"]
+Metric = Literal["log_loss", "brier", "auc", "rmse", "mae"]
+
+
+class Part(BaseModel):
+    """Base of every part of the spec: frozen, and a key that is not known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, protected_namespaces=())
+
+
+class Source(Part):
+    """One table that a partition is made of. The first source of a project is its row source; the others join it."""
+
+    type: Literal["file"]
+    url: str = Field(description="fsspec URL of a CSV (zip, gz) or Parquet file; package://NAME/PATH reads a file of an installed package. {key} stands for the partition key")
+    event_time: str | None = Field(None, description="column with the row's time (UTC); a source without one is a lookup table, read whole")
+    join: tuple[str, ...] = Field((), description="columns that join this source to the row source (left join)")
+    columns: tuple[str, ...] = Field((), description="columns to keep; all when empty")
+
+
+class Label(Part):
+    expr: str = Field(description="SQL expression (DuckDB) over the row source; true/false or a number")
+    missing: Literal["exclude", "zero"] = "exclude"
+    matures_after: Duration = timedelta(days=1)
+
+
+class Data(Part):
+    schedule: str = Field(description="cron, UTC; the tick closes the partition [previous tick, tick)")
+    start: date
+    end: date | None = None
+    sources: dict[Name, Source] = Field(min_length=1)
+    key: tuple[str, ...] = Field(min_length=1, description="columns that name a row")
+    label: Label
+    outcomes: tuple[str, ...] = Field((), description="columns that are not known at prediction time; features never see them")
+    private: tuple[str, ...] = Field((), description="columns that become keyed pseudonyms before anything is published")
+    refuse_above: Fraction = Field(0.05, description="share of rows in breach of the contract beyond which the partition is refused")
+
+
+class Trainer(Part):
+    name: Literal["xgboost"]
+    params: dict[str, bool | int | float | str] = Field(default_factory=dict)
+
+
+class Compute(Part):
+    backend: Literal["local"] = "local"
+    threads: int = Field(2, ge=1, description="threads of one training; part of the recipe, as sums depend on it")
+
+
+class Training(Part):
+    window: int = Field(26, ge=2, description="partitions")
+    first_after: int = Field(8, ge=3, description="partitions before the first model")
+    trainers: tuple[Trainer, ...] = Field((Trainer(name="xgboost"),), min_length=1)
+    compute: Compute = Compute()
+    seed: int = 1
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Training:
+        names = [trainer.name for trainer in self.trainers]
+        if len(set(names)) != len(names):
+            raise ValueError("a trainer is named twice")
+        return self
+
+
+class Limit(Part):
+    no_worse_than_champion_by: float = Field(ge=0)
+
+
+class SliceGate(Limit):
+    by: tuple[str, ...] = Field(min_length=1)
+    min_clusters: int = Field(5, ge=2, description="a slice with fewer clusters is reported and does not gate")
+    min_rows: int = Field(200, ge=1)
+
+
+class Gates(Part):
+    log_loss: Limit | None = None
+    brier: Limit | None = None
+    auc: Limit | None = None
+    rmse: Limit | None = None
+    mae: Limit | None = None
+    slices: SliceGate | None = None
+
+    @property
+    def metrics(self) -> dict[str, Limit]:
+        """The limits on whole-partition metrics that are set."""
+        found = {name: getattr(self, name) for name in ("log_loss", "brier", "auc", "rmse", "mae")}
+        return {name: limit for name, limit in found.items() if limit is not None}
+
+
+class RefreshLane(Part):
+    holdout: int = Field(2, ge=1, description="partitions at the window's end that a refresh is proved on")
+    shadow: int = Field(0, ge=0)
+    probation: int = Field(4, ge=0)
+
+
+class ShadowSpan(Part):
+    at_least: int = Field(2, ge=1)
+    at_most: int = Field(12, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ShadowSpan:
+        if self.at_least > self.at_most:
+            raise ValueError(f"at_least ({self.at_least}) is above at_most ({self.at_most})")
+        return self
+
+
+class ChangeLane(Part):
+    shadow: ShadowSpan = ShadowSpan()
+    approval: Literal["required", "none"] = "required"
+    approval_timeout: Duration = timedelta(days=7)
+
+
+class Release(Part):
+    metric: Literal["log_loss", "brier", "squared_error"] = "log_loss"
+    margin: float = Field(0.0, ge=0, description="the loss a new model may cost at most; 0 asks for a gain")
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    cluster: str = Field("day", description="unit of evidence: `day`, `hour`, or a column")
+    refresh: RefreshLane = RefreshLane()
+    change: ChangeLane = ChangeLane()
+    sensitive: bool = False
+
+
+class FalseAlarms(Part):
+    """How many false drift alarms a stable year may bring."""
+
+    count: float = Field(gt=0)
+    per: Literal["month", "quarter", "year"]
+
+
+class Persistence(Part):
+    """An alarm needs ``hits`` of the last ``of`` partitions above the threshold."""
+
+    hits: int = Field(ge=1)
+    of: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Persistence:
+        if self.hits > self.of:
+            raise ValueError(f"{self.hits} of {self.of} can never happen")
+        return self
+
+
+def _false_alarms(value: object) -> object:
+    if isinstance(value, str):
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s+per\s+(month|quarter|year)", value.strip())
+        if not found:
+            raise ValueError('write it as "1 per quarter" (a number, then per month, quarter or year)')
+        return FalseAlarms(count=float(found[1]), per=found[2])  # type: ignore[arg-type]
+    return value
+
+
+def _persistence(value: object) -> object:
+    if isinstance(value, str):
+        found = re.fullmatch(r"(\d+)\s+of\s+(\d+)", value.strip())
+        if not found:
+            raise ValueError('write it as "2 of 3"')
+        return Persistence(hits=int(found[1]), of=int(found[2]))
+    return value
+
+
+class Drift(Part):
+    false_alarms: Annotated[FalseAlarms, BeforeValidator(_false_alarms, json_schema_input_type=str)] = FalseAlarms(count=1, per="quarter")
+    persist: Annotated[Persistence, BeforeValidator(_persistence, json_schema_input_type=str)] = Persistence(hits=2, of=3)
+
+
+class Recalibrate(Part):
+    every: int = Field(1, ge=1, description="partitions")
+    window: int = Field(2, ge=1, description="matured partitions that the layer is fitted on")
+
+
+def _triggers(value: object) -> object:
+    """``[performance, {auc: below 0.60}]`` -> names and limits apart."""
+    return [_limit(item) if isinstance(item, dict) else item for item in value] if isinstance(value, list | tuple) else value
+
+
+class FixedLimit(Part):
+    """A fixed limit on a metric of the last matured partition."""
+
+    metric: Metric
+    side: Literal["below", "above"]
+    value: float
+
+
+def _limit(item: dict[str, Any]) -> object:
+    if set(item) == {"metric", "side", "value"}:
+        return item
+    if len(item) == 1:
+        [(metric, text)] = item.items()
+        found = re.fullmatch(r"(below|above)\s+(-?\d+(?:\.\d+)?)", str(text).strip())
+        if found:
+            return {"metric": metric, "side": found[1], "value": float(found[2])}
+    raise ValueError("write a fixed limit as {auc: below 0.60}")
+
+
+class Retrain(Part):
+    every: int | None = Field(4, ge=1, description="partitions since the last training; null trains only on triggers")
+    on: Annotated[tuple[Literal["performance", "drift"] | FixedLimit, ...], BeforeValidator(_triggers)] = ("performance",)
+    cooldown: int = Field(2, ge=0, description="partitions after a training in which no other one starts")
+    per_year: int = Field(12, ge=1, description="budget of trainings in any year")
+
+
+class Remedies(Part):
+    recalibrate: Recalibrate | None = Recalibrate()
+    retrain: Retrain | None = Retrain()
+
+
+class Monitoring(Part):
+    drift: Drift = Drift()
+    remedies: Remedies = Remedies()
+    report_rows: int = Field(10_000, ge=100, description="rows of the Evidently sample")
+
+
+AlertKind = Literal["failure", "quarantine", "drift", "verdict", "approval", "rollback"]
+
+
+class Slack(Part):
+    channel: str = Field(pattern=r"^[#@]?[\w.-]+$")
+    on: tuple[AlertKind, ...] = ("failure", "quarantine", "drift", "verdict", "approval", "rollback")
+    mention: str | None = Field(None, description="Slack member or group id that an alert mentions, such as U012AB3CD")
+
+
+class Alerts(Part):
+    slack: Slack | None = None
+
+
+class ProjectSpec(Part):
+    """One model and its policy."""
+
+    name: Name
+    owner: str = Field(min_length=1)
+    description: str = ""
+    task: Literal["binary", "regression"] = "binary"
+    data: Data
+    training: Training = Training()
+    gates: Gates = Gates()
+    release: Release = Release()
+    monitoring: Monitoring = Monitoring()
+    alerts: Alerts = Alerts()
+
+
+class Project(BaseModel):
+    """A spec together with the folder it was read from."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    spec: ProjectSpec
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The project's name."""
+        return self.spec.name

@@ -1,0 +1,1 @@
+"""SQL tables and what is written to them; one URL."""

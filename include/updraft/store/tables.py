@@ -1,0 +1,174 @@
+"""Tables of the store (SQLAlchemy Core). `updraft.store.migrations` creates them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+)
+
+metadata = MetaData()
+
+
+def _written() -> Column[object]:
+    return Column("written_at", DateTime(timezone=True), server_default=func.now(), nullable=False)
+
+
+partitions = Table(
+    "partitions",
+    metadata,
+    Column("project", String(63), primary_key=True),
+    Column("key", String(32), primary_key=True),
+    Column("state", String(16), nullable=False),  # published | refused | empty
+    Column("url", Text),
+    Column("sha256", String(64)),
+    Column("rows", Integer, nullable=False),
+    Column("quarantined", Integer, nullable=False),
+    Column("labels_url", Text),
+    Column("checks", JSON, nullable=False),  # what the contract found: see data.validation
+    Column("profile", JSON),  # mergeable summary: see monitoring.profiles
+    _written(),
+)
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("project", String(63), primary_key=True),
+    Column("key", String(32), primary_key=True),
+    Column("role", String(16), primary_key=True),  # champion | challenger | previous
+    Column("version", String(32), nullable=False),
+    Column("calibration", JSON),  # the layer that was served, or null
+    Column("url", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("rows", Integer, nullable=False),
+    _written(),
+)
+
+performance = Table(
+    "performance",
+    metadata,
+    Column("project", String(63), primary_key=True),
+    Column("key", String(32), primary_key=True),  # the partition whose rows are measured
+    Column("as_of", String(32), primary_key=True),  # the partition at whose tick the labels were known
+    Column("role", String(16), primary_key=True),
+    Column("version", String(32), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("metrics", JSON, nullable=False),
+    _written(),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("project", String(63), primary_key=True),
+    Column("release", String(64), primary_key=True),
+    Column("cluster", String(128), primary_key=True),
+    Column("key", String(32), nullable=False),  # the partition at whose tick it was written
+    Column("rows", Integer, nullable=False),
+    Column("gain", Float, nullable=False),  # mean over the cluster's rows: loss of the model that serves minus loss of the other
+    Column("slices", JSON, nullable=False),  # {"origin=EWR": [rows, gain], ...}
+    _written(),
+)
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project", String(63), nullable=False),
+    Column("lane", String(16), nullable=False),  # refresh | change
+    Column("version", String(32), nullable=False),
+    Column("against", String(32)),  # the version it is compared with
+    Column("state", String(16), nullable=False),  # shadow | approval | probation | closed
+    Column("outcome", String(16)),  # promoted | rejected | rolled_back | superseded | kept
+    Column("reason", Text),
+    Column("opened_at", String(32), nullable=False),
+    Column("closed_at", String(32)),
+    _written(),
+    Index("releases_open", "project", "state"),
+)
+
+episodes = Table(
+    "episodes",
+    metadata,
+    Column("id", String(96), primary_key=True),
+    Column("project", String(63), nullable=False),
+    Column("opened_at", String(32), nullable=False),
+    Column("cause", String(32), nullable=False),  # first | age | performance | drift | limit | feed | by_hand
+    Column("remedy", String(16), nullable=False),  # retrain | recalibrate | quarantine | person
+    Column("state", String(16), nullable=False),  # due | started | closed
+    Column("diagnosis", JSON, nullable=False),
+    Column("outcome", Text),
+    Column("closed_at", String(32)),
+    _written(),
+    Index("episodes_state", "project", "state"),
+)
+
+trainings = Table(
+    "trainings",
+    metadata,
+    Column("id", String(96), primary_key=True),  # the Airflow run id
+    Column("project", String(63), nullable=False),
+    Column("key", String(32), nullable=False),
+    Column("episode", String(96)),
+    Column("request_sha256", String(64)),
+    Column("state", String(16), nullable=False),  # running | registered | refused
+    Column("version", String(32)),
+    Column("result", JSON, nullable=False),
+    _written(),
+    Index("trainings_project", "project", "key"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("project", String(63), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("key", String(32), nullable=False),  # the partition at whose tick it was taken
+    Column("kind", String(32), nullable=False),
+    Column("subject", String(128), nullable=False),  # what it is about; with project and kind it names the decision once and for all
+    Column("body", JSON, nullable=False),
+    Column("previous_sha256", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    _written(),
+    UniqueConstraint("project", "seq"),
+    UniqueConstraint("project", "kind", "subject"),
+)
+
+seen = Table(
+    "seen",
+    metadata,
+    Column("project", String(63), primary_key=True),
+    Column("sensor", String(96), primary_key=True),
+    Column("key", String(32), nullable=False),
+    _written(),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("project", String(63), nullable=False),
+    Column("dedup", String(160), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("thread", String(96)),  # the episode or release whose thread it belongs to
+    Column("text", Text, nullable=False),
+    Column("links", JSON, nullable=False),
+    Column("state", String(16), nullable=False),  # stored | sent | failed
+    Column("count", Integer, nullable=False, server_default="1"),
+    Column("ts", String(32)),  # Slack's id of the message
+    Column("error", Text),
+    _written(),
+    UniqueConstraint("project", "dedup"),
+)
