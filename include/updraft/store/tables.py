@@ -74,7 +74,7 @@ evidence = Table(
     Column("project", String(63), primary_key=True),
     Column("release", String(64), primary_key=True),
     Column("cluster", String(128), primary_key=True),
-    Column("key", String(32), nullable=False),  # the partition at whose tick it was written
+    Column("key", String(32), primary_key=True),  # the partition at whose tick it was written: a cluster may come back later
     Column("rows", Integer, nullable=False),
     Column("gain", Float, nullable=False),  # mean over the cluster's rows: loss of the model that serves minus loss of the other
     Column("slices", JSON, nullable=False),  # {"origin=EWR": [rows, gain], ...}

@@ -1,0 +1,139 @@
+"""What the store holds, as frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Role = Literal["champion", "previous", "challenger", "refresh"]
+"""``challenger`` is a change in shadow, ``refresh`` a refresh in shadow (where the policy asks for one)."""
+Lane = Literal["refresh", "change"]
+ReleaseState = Literal["shadow", "approval", "probation", "closed"]
+Outcome = Literal["promoted", "rejected", "rolled_back", "superseded", "kept"]
+Remedy = Literal["retrain", "recalibrate", "quarantine", "person"]
+
+
+@dataclass(frozen=True)
+class PartitionRow:
+    """A partition that ingestion has finished with."""
+
+    key: str
+    state: Literal["published", "refused", "empty"]
+    url: str | None
+    sha256: str | None
+    rows: int
+    quarantined: int
+    labels_url: str | None
+    checks: dict[str, Any]
+    profile: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class PredictionRow:
+    """What one model said of one partition, as it was served (or would have been, in shadow)."""
+
+    key: str
+    role: Role
+    version: str
+    calibration: dict[str, float] | None
+    url: str
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class PerformanceRow:
+    """Metrics of one model on the rows of ``key`` whose labels were known at the tick of ``as_of``."""
+
+    key: str
+    as_of: str
+    role: Role
+    version: str
+    rows: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class EvidenceRow:
+    """One cluster of paired rows. ``gain``: loss of the older model minus loss of the newer, mean over the rows."""
+
+    cluster: str
+    key: str
+    rows: int
+    gain: float
+    slices: dict[str, tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class ReleaseRow:
+    """One model version on its way through a lane."""
+
+    id: str
+    project: str
+    lane: Lane
+    version: str
+    against: str | None
+    state: ReleaseState
+    outcome: Outcome | None
+    reason: str | None
+    opened_at: str
+    closed_at: str | None
+
+
+@dataclass(frozen=True)
+class EpisodeRow:
+    """One event that called for a remedy, from detection to outcome."""
+
+    id: str
+    project: str
+    opened_at: str
+    cause: str
+    remedy: Remedy
+    state: Literal["due", "started", "closed"]
+    diagnosis: dict[str, Any]
+    outcome: str | None
+    closed_at: str | None
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """One training run and what came of it."""
+
+    id: str
+    project: str
+    key: str
+    episode: str | None
+    request_sha256: str | None
+    state: Literal["running", "registered", "refused"]
+    version: str | None
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One link of the chain: what was decided at the tick of ``key``, about what, and on which evidence."""
+
+    project: str
+    seq: int
+    key: str
+    kind: str
+    subject: str
+    body: dict[str, Any]
+    previous_sha256: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What serves after the last decision. Versions are MLflow's."""
+
+    champion: str | None
+    previous: str | None
+    since: str | None
+    """Key of the partition at whose tick the champion began to serve."""
+    layers: dict[str, dict[str, float] | None]
+    """Calibration layer in force by version."""
+
+    def layer(self, version: str) -> dict[str, float] | None:
+        """The layer on a base version; None is the identity."""
+        return self.layers.get(version)
