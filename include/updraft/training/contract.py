@@ -1,0 +1,130 @@
+"""What a training job reads and what it writes: two JSON files, the same in a local process and in a pod."""
+
+from __future__ import annotations
+
+from typing import Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from updraft import files
+from updraft.errors import TrainingError
+
+SHA256 = r"^[0-9a-f]{64}$"
+_WHERE_NOT_WHAT = frozenset(
+    {"features_path", "tracking_uri", "output_url", "experiment", "run_name", "tags", "snapshot_url", "code_commit"}
+)
+"""Fields that say where things are and how they are called; every other one determines the model."""
+
+Scalar = bool | int | float | str
+
+
+class Contract(BaseModel):
+    """Base of both files: frozen, and a key that is not known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+_T = TypeVar("_T", bound=Contract)
+
+
+class TrainingRequest(Contract):
+    """Everything that a training job needs to know."""
+
+    project: str = Field(min_length=1)
+    key: str = Field(description="partition at whose tick the training happens")
+    task: Literal["binary", "regression"] = "binary"
+    trainer: Literal["xgboost"] = "xgboost"
+    params: dict[str, Scalar] = Field(
+        default_factory=dict, description="the trainer's own, and rounds, early_stopping, checkpoint_every"
+    )
+    seed: int = Field(1, ge=0)
+    threads: int = Field(2, ge=1, description="part of the recipe: the order of sums depends on it")
+    window: tuple[str, ...] = Field(min_length=1, description="partition keys in order, holdout included")
+    holdout: tuple[str, ...] = Field((), description="the last keys of the window, which prove the recipe walk-forward")
+    snapshot_url: str
+    snapshot_sha256: str = Field(pattern=SHA256)
+    features_sha256: str = Field(pattern=SHA256, description="of the source of the feature function")
+    features_path: str | None = Field(None, description="that source; it travels with the model when given")
+    code_commit: str | None = None
+    output_url: str
+    tracking_uri: str | None = Field(None, description="MLflow; null trains without a record there")
+    experiment: str | None = Field(None, description="the project's name when null")
+    run_name: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _window_is_sound(self) -> Self:
+        if list(self.window) != sorted(set(self.window)):
+            raise ValueError("window: keys must be in order, each once")
+        if self.holdout and self.holdout != self.window[-len(self.holdout) :]:
+            raise ValueError(f"holdout {list(self.holdout)} must be the last keys of the window")
+        if len(self.holdout) >= len(self.window):
+            raise ValueError("holdout leaves nothing of the window to learn from")
+        return self
+
+    @property
+    def request_sha256(self) -> str:
+        """Canonical hash of what determines the model: of two requests with one hash, one needs training."""
+        return files.canonical_hash(self.model_dump(mode="json", exclude=set(_WHERE_NOT_WHAT)))
+
+    def write(self, url: str) -> str:
+        """Write the request as JSON and return the URL."""
+        files.write_json(url, self.model_dump(mode="json"))
+        return url
+
+    @classmethod
+    def read(cls, url: str) -> TrainingRequest:
+        """Read a request.
+
+        :raises TrainingError: when the file is missing, is no JSON, or a key of it is wrong; names each key.
+        """
+        return _read(cls, url)
+
+
+class TrainingResult(Contract):
+    """What a training job leaves: references and numbers, small enough for an XCom."""
+
+    project: str
+    key: str
+    request_sha256: str
+    snapshot_sha256: str
+    features_sha256: str
+    model_url: str = Field(
+        description="folder: model.ubj, encoder.json, meta.json, and features.py when it travels along"
+    )
+    model_sha256: str = Field(description="of the content of that folder, the same for the same request")
+    mlflow_run_id: str | None = None
+    rounds: int = Field(description="of the released model")
+    metrics: dict[str, float] = Field(description="loss on the validation clusters and on the holdout")
+    curve: dict[str, list[float]] = Field(description="validation loss after each round of the proof")
+    importance: dict[str, float] = Field(description="total gain by feature, summing to 1")
+    rows: int
+    holdout_rows: int
+    holdout_predictions_url: str | None = Field(description="Parquet; null without a holdout")
+    seconds: float
+    peak_memory_mb: float
+    environment: dict[str, str]
+
+    def write(self, url: str) -> None:
+        """Write the result as JSON."""
+        files.write_json(url, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, url: str) -> TrainingResult:
+        """Read a result.
+
+        :raises TrainingError: when the file is missing, is no JSON, or a key of it is wrong.
+        """
+        return _read(cls, url)
+
+
+def _read(kind: type[_T], url: str) -> _T:
+    try:
+        return kind.model_validate_json(files.read_bytes(url))
+    except FileNotFoundError:
+        raise TrainingError(f"{url}: there is no such file") from None
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or kind.__name__}: {problem['msg']}" for problem in error.errors()
+        )
+        raise TrainingError(f"{url}: not a {kind.__name__}: {problems}") from error

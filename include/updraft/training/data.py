@@ -1,0 +1,139 @@
+"""The rows that a training learns from: features and the labels that were known, joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from updraft import files
+from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
+from updraft.errors import DataError, IntegrityError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+KEYS = (ROW, EVENT_TIME, CLUSTER)
+"""Columns of a feature frame that are no features."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """Labelled rows in the order (partition, event time, row), which the sampling of rows depends on."""
+
+    features: pd.DataFrame
+    """One column per feature, in the order of the feature function."""
+    keys: pd.DataFrame
+    """PARTITION, ROW, EVENT_TIME, CLUSTER of the same rows."""
+    label: NDArray[np.float64]
+
+    @classmethod
+    def join(
+        cls, features: Mapping[str, pd.DataFrame], labels: Sequence[pd.DataFrame], window: Sequence[str]
+    ) -> TrainingData:
+        """Join each partition's features with its labels; rows without a label are left out.
+
+        :param features: by partition key: ROW, EVENT_TIME, CLUSTER and the features.
+        :param labels: frames with ROW, PARTITION and LABEL in the order they became known; the last of a row counts.
+        :raises DataError: when a partition of the window is not there, or its columns differ, or nothing is labelled.
+        """
+        import pandas as pd
+
+        known = pd.concat([frame[[PARTITION, ROW, LABEL]] for frame in labels], ignore_index=True) if labels else None
+        if known is None or not len(known):
+            raise DataError(f"no labels for the window {window[0]} to {window[-1]}; have they matured?")
+        by_partition = dict(iter(known.groupby(known[PARTITION].astype(str), sort=False)))
+        parts = []
+        for key in window:
+            if key not in features:
+                raise DataError(f"features of partition {key} are not there; there are {sorted(features)}")
+            if key in by_partition:
+                parts.append(_labelled(key, features[key], by_partition[key]))
+        parts = [part for part in parts if len(part[1])]
+        if not parts:
+            raise DataError(f"no row of the window {window[0]} to {window[-1]} has a label; have they matured?")
+        names = list(parts[0][0].columns)
+        for frame, keys, _ in parts:
+            if list(frame.columns) != names:
+                raise DataError(
+                    f"partition {keys[PARTITION].iloc[0]} has features {list(frame.columns)}, expected {names}"
+                )
+        return cls(
+            pd.concat([frame for frame, _, _ in parts], ignore_index=True),
+            pd.concat([keys for _, keys, _ in parts], ignore_index=True),
+            _concatenate([label for _, _, label in parts]),
+        )
+
+    def take(self, rows: NDArray[np.bool_]) -> TrainingData:
+        """The rows of a mask."""
+        return TrainingData(
+            self.features[rows].reset_index(drop=True), self.keys[rows].reset_index(drop=True), self.label[rows]
+        )
+
+    def within(self, partitions: Sequence[str]) -> NDArray[np.bool_]:
+        """Mask of the rows of some partitions."""
+        return self.keys[PARTITION].isin(list(partitions)).to_numpy()
+
+
+def _concatenate(arrays: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    import numpy as np
+
+    return np.concatenate(arrays)
+
+
+def _labelled(
+    key: str, frame: pd.DataFrame, labels: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, NDArray[np.float64]]:
+    import numpy as np
+    import pandas as pd
+
+    absent = [name for name in KEYS if name not in frame.columns]
+    if absent:
+        raise DataError(f"features of partition {key} lack {absent}; there are {list(frame.columns)}")
+    rows = frame[ROW].to_numpy()
+    order = np.lexsort((rows, frame[EVENT_TIME].to_numpy()))
+    last = labels.drop_duplicates(ROW, keep="last")
+    found = pd.Index(last[ROW].to_numpy()).get_indexer(pd.Index(rows[order]))
+    order, found = order[found >= 0], found[found >= 0]
+    label = last[LABEL].to_numpy(np.float64)[found]
+    present = ~np.isnan(label)
+    order, label = order[present], label[present]
+    keys = frame[list(KEYS)].iloc[order].assign(**{PARTITION: key})
+    return frame.drop(columns=list(KEYS)).iloc[order], keys, label
+
+
+def load_training_data(manifest: Any, window: Sequence[str]) -> TrainingData:
+    """Read the files of a snapshot, each checked against its hash.
+
+    :param manifest: has ``files``: logical name -> (url, sha256, rows), with ``features/<key>.parquet`` for every key
+        of the window and any number of ``labels/<key>.parquet``.
+    :raises IntegrityError: when a file is not what it was when the snapshot was taken.
+    :raises DataError: when the snapshot lacks a partition of the window.
+    """
+    listed: Mapping[str, Any] = manifest.files
+    missing = [key for key in window if f"features/{key}.parquet" not in listed]
+    if missing:
+        raise DataError(f"the snapshot lacks the features of partitions {missing}; it holds {sorted(listed)}")
+    features = {key: _read(*listed[f"features/{key}.parquet"][:2]) for key in window}
+    labels = [_read(*listed[name][:2]) for name in sorted(listed) if name.startswith("labels/")]
+    return TrainingData.join(features, labels, window)
+
+
+def _read(url: str, sha256: str) -> pd.DataFrame:
+    import io
+
+    import pandas as pd
+
+    try:
+        content = files.read_bytes(url)
+    except FileNotFoundError:
+        raise IntegrityError(
+            f"{url} is gone, though a snapshot holds it; `dvc pull` in the data repository brings it back"
+        ) from None
+    if (found := files.sha256(content)) != sha256:
+        raise IntegrityError(
+            f"{url}: SHA-256 is {found}, the snapshot says {sha256}; the file was changed after the snapshot"
+        )
+    return pd.read_parquet(io.BytesIO(content))

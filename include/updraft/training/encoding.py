@@ -1,0 +1,115 @@
+"""How a feature frame becomes the numbers that a model reads. Fitted once, stored as JSON beside the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from updraft.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class FeatureColumn:
+    """One feature: a number, or a category with its values in sorted order (the code is the position)."""
+
+    name: str
+    kind: Literal["number", "category"]
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The ordered columns of a model. Columns that are not among them are ignored; none may be missing."""
+
+    columns: tuple[FeatureColumn, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The feature names in the model's order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def feature_types(self) -> list[str]:
+        """XGBoost's: ``q`` for a number, ``c`` for a category."""
+        return ["c" if column.kind == "category" else "q" for column in self.columns]
+
+    @classmethod
+    def fit(cls, frame: pd.DataFrame, names: Sequence[str] | None = None) -> Encoder:
+        """Read kinds and categories from a frame of features.
+
+        :raises DataError: when a column is neither number nor text.
+        """
+        return cls(tuple(_fit(frame[name], str(name)) for name in (frame.columns if names is None else names)))
+
+    def encode(self, frame: pd.DataFrame) -> NDArray[np.float32]:
+        """Rows × columns as float32; missing values and categories that were never seen become NaN.
+
+        :raises DataError: when a column is missing or a number is text.
+        """
+        import numpy as np
+
+        missing = [name for name in self.names if name not in frame.columns]
+        if missing:
+            raise DataError(
+                f"features {missing} are missing; the model reads {self.names}, the frame has {list(frame.columns)}"
+            )
+        matrix = np.empty((len(frame), len(self.columns)), np.float32)
+        for position, column in enumerate(self.columns):
+            matrix[:, position] = _encode(frame[column.name], column)
+        return matrix
+
+    def to_json(self) -> str:
+        """JSON text, the same for equal encoders."""
+        return json.dumps({"columns": [asdict(column) for column in self.columns]}, indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Encoder:
+        """Read :meth:`to_json` back."""
+        columns: list[dict[str, Any]] = json.loads(text)["columns"]
+        return cls(tuple(FeatureColumn(c["name"], c["kind"], tuple(c["categories"])) for c in columns))
+
+
+def _fit(values: pd.Series[Any], name: str) -> FeatureColumn:
+    import pandas as pd
+
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        used = values.cat.remove_unused_categories().cat.categories
+        return FeatureColumn(name, "category", tuple(sorted(map(str, used))))
+    if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_numeric_dtype(values.dtype):
+        return FeatureColumn(name, "number")
+    if pd.api.types.is_object_dtype(values.dtype) or pd.api.types.is_string_dtype(values.dtype):
+        seen = pd.unique(values.dropna())
+        odd = [value for value in seen if not isinstance(value, str)]
+        if odd:
+            raise DataError(
+                f"feature {name!r} mixes text with {type(odd[0]).__name__} ({odd[0]!r}); make it all text, or numbers"
+            )
+        return FeatureColumn(name, "category", tuple(sorted(seen)))
+    raise DataError(f"feature {name!r} has type {values.dtype}; a feature is a number or text, so derive one from it")
+
+
+def _encode(values: pd.Series[Any], column: FeatureColumn) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    if column.kind == "number":
+        try:
+            return values.to_numpy(np.float32, na_value=np.nan)
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"feature {column.name!r} was a number when the model was trained and is {values.dtype}: {error}"
+            ) from error
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        codes, uniques = values.cat.codes.to_numpy(), values.cat.categories
+    else:
+        codes, uniques = pd.factorize(values, use_na_sentinel=True)
+    known = {category: code for code, category in enumerate(column.categories)}
+    table = np.array([known.get(str(value), np.nan) for value in uniques] + [np.nan], np.float32)
+    return table[codes]  # the sentinel -1 of a missing value finds the NaN at the end
