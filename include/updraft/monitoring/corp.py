@@ -1,8 +1,9 @@
 """CORP: a proper score split into miscalibration, discrimination and uncertainty.
 
-Dimitriadis, Gneiting, Jordan (2021), "Stable reliability diagrams for probabilistic classifiers", PNAS 118(8), doi:10.1073/pnas.2016191118:
-recalibrate the scores by isotonic regression on the labels (pool adjacent violators), call the recalibrated score's loss S_C, that of the
-scores S_X and that of the base rate S_R; then MCB = S_X - S_C, DSC = S_R - S_C, UNC = S_R, and S_X = MCB - DSC + UNC.
+Dimitriadis, Gneiting, Jordan (2021), "Stable reliability diagrams for probabilistic classifiers", PNAS 118(8),
+doi:10.1073/pnas.2016191118: recalibrate the scores by isotonic regression on the labels (pool adjacent violators), call
+the recalibrated score's loss S_C, that of the scores S_X and that of the base rate S_R; then MCB = S_X - S_C,
+DSC = S_R - S_C, UNC = S_R, and S_X = MCB - DSC + UNC.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CLIP = 1e-7
 
 @dataclass(frozen=True)
 class Decomposition:
-    """Mean loss and its parts: ``loss = mcb - dsc + unc``; all in units of the loss (nats for log loss), ``mcb, dsc, unc >= 0``."""
+    """Mean loss and its parts: ``loss = mcb - dsc + unc``, none below 0, in units of the loss (nats for log loss)."""
 
     metric: str
     rows: int
@@ -121,7 +122,8 @@ def _pools(labels: NDArray[np.float64], scores: NDArray[np.float64]) -> tuple[ND
 def _lengths(firsts: NDArray[np.intp], total: int) -> NDArray[np.intp]:
     import numpy as np
 
-    return np.diff(np.r_[firsts, total])
+    lengths: NDArray[np.intp] = np.diff(np.r_[firsts, total])
+    return lengths
 
 
 def _loss(metric: str, y: NDArray[np.float64], p: NDArray[np.float64] | np.float64) -> float:

@@ -1,0 +1,221 @@
+"""Reference: what the partitions that a model learned from look like together, and how much they differ."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from updraft.errors import DataError
+from updraft.monitoring.profiles import Profile, merge
+from updraft.monitoring.sketch import Categories, Numbers, merge_categories
+
+BINS = 10
+TOP = 20
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+CALENDAR = 0.75
+"""A column that is a part of its row's date in this share of the rows is a calendar (local dates: not all rows are)."""
+_COMMON = 0.02
+
+
+@dataclass(frozen=True)
+class ColumnReference:
+    """One column of the reference. The last bin counts nulls; of categories, the one before it all others."""
+
+    kind: Literal["number", "category"]
+    level: int = 0
+    starts: tuple[int, ...] = ()
+    """Numbers: leading bits (at ``level``) at which the second and every later bin begins."""
+    names: tuple[str, ...] = ()
+    """Categories with a bin of their own."""
+    rows: tuple[int, ...] = ()
+    """Rows per bin over all partitions."""
+    nulls: float = 0.0
+    """Highest share of nulls in a partition."""
+    mode: float = 0.0
+    """Highest share of one value in a partition."""
+    quantiles: tuple[float, ...] = ()
+    """Numbers: the QUANTILES of the newest partition."""
+    jumps: tuple[float, ...] = ()
+    """Numbers: the greatest change of each quantile from one partition to the next."""
+    new: float = 0.0
+    """Categories: highest share of categories in a partition that no other partition has."""
+    always: Mapping[str, float] = field(default_factory=dict)
+    """Categories that every partition has -> their lowest share there; only those above 2 %."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Merged profile of a model version's training window, with its bins."""
+
+    partitions: int
+    profile: Profile
+    columns: Mapping[str, ColumnReference]
+    skipped: Mapping[str, str]
+    """Column -> why drift is not measured on it."""
+    rows: tuple[int, int]
+    """Fewest and most rows of a partition."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able; equal references give equal JSON."""
+        return {
+            "partitions": self.partitions,
+            "profile": self.profile.as_dict(),
+            "columns": {name: asdict(column) for name, column in sorted(self.columns.items())},
+            "skipped": dict(sorted(self.skipped.items())),
+            "rows": list(self.rows),
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Reference:
+        """Inverse of :meth:`as_dict`, also after JSON."""
+        return cls(
+            value["partitions"],
+            Profile.from_dict(value["profile"]),
+            {name: _column_from_dict(column) for name, column in value["columns"].items()},
+            dict(value["skipped"]),
+            (value["rows"][0], value["rows"][1]),
+        )
+
+    def counts(self, column: str, profile: Profile) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Rows per bin of a column in the reference and in a profile, each shape (bins + nulls,).
+
+        :raises DataError: when the column holds numbers on one side and text on the other.
+        """
+        bins = self.columns[column]
+        nulls = profile.nulls(column)
+        if column in (profile.categories if bins.kind == "number" else profile.numbers):
+            raise DataError(f"column {column!r} is a {bins.kind} in the reference and is not in this partition")
+        if bins.kind == "number":
+            numbers = profile.numbers.get(column, Numbers())
+            if numbers.level <= bins.level:
+                return bins.rows, (*_binned(numbers.at_level(bins.level), bins.starts), nulls)
+            starts = tuple(dict.fromkeys(start >> (numbers.level - bins.level) for start in bins.starts))
+            whole = self.profile.numbers[column].at_level(numbers.level)
+            return (
+                (*_binned(whole, starts), self.profile.nulls(column)),
+                (*_binned(numbers.counters, starts), nulls),
+            )
+        categories = profile.categories.get(column, Categories())
+        whole_categories = self.profile.categories[column]
+        if whole_categories.hashed and not categories.hashed:
+            categories = merge_categories(categories, Categories(hashed=True))
+        if categories.hashed == whole_categories.hashed:
+            return bins.rows, (*_named(categories.counts, bins.names), nulls)
+        hashed = merge_categories(whole_categories, Categories(hashed=True)).counts
+        names = tuple(hashed)
+        return (*_named(hashed, names), self.profile.nulls(column)), (*_named(categories.counts, names), nulls)
+
+
+def fit_reference(profiles: Sequence[Profile]) -> Reference:
+    """The reference of a model that learned from these partitions (oldest first).
+
+    :raises DataError: when there is no partition with rows, or a column changed its type between them.
+    """
+    profiles = [one for one in profiles if one.rows]
+    if not profiles:
+        raise DataError("a reference needs at least one partition with rows")
+    whole = merge(profiles)
+    skipped = {name: why for name in whole.columns if (why := _skipped(whole, name))}
+    columns: dict[str, ColumnReference] = {}
+    for name in whole.columns:
+        if name in skipped:
+            continue
+        if name in whole.numbers:
+            columns[name] = _number_reference(whole, profiles, name)
+        else:
+            columns[name] = _category_reference(whole, profiles, name)
+    sizes = [one.rows for one in profiles]
+    return Reference(len(profiles), whole, columns, skipped, (min(sizes), max(sizes)))
+
+
+def _skipped(whole: Profile, name: str) -> str | None:
+    if name in whole.empty:
+        return "null in every row"
+    numbers = whole.numbers.get(name)
+    if numbers is None or not numbers.count:
+        return None
+    for part, rows in numbers.clock.items():
+        # A constant 1 all through January is no calendar unless its name says so.
+        moves = numbers.low != numbers.high
+        if rows >= CALENDAR * numbers.count and (moves or part in name):
+            return f"a calendar: the {part} of the event time"
+    return None
+
+
+def _number_reference(whole: Profile, profiles: Sequence[Profile], name: str) -> ColumnReference:
+    numbers = whole.numbers[name]
+    starts = _cut(numbers)
+    parts = [one.numbers[name] for one in profiles if name in one.numbers and one.numbers[name].count]
+    rows = [[part.quantile(share) for share in QUANTILES] for part in parts]
+    changes = [[abs(b - a) for a, b in zip(one, two, strict=True)] for one, two in itertools.pairwise(rows)]
+    return ColumnReference(
+        kind="number",
+        level=numbers.level,
+        starts=starts,
+        rows=(*_binned(numbers.counters, starts), whole.nulls(name)),
+        nulls=max(one.nulls(name) / one.rows for one in profiles),
+        mode=max((max(part.counters.values()) / part.count for part in parts), default=0.0),
+        quantiles=tuple(rows[-1]) if rows else (),
+        jumps=tuple(max(column) for column in zip(*changes, strict=True)) if changes else (),
+    )
+
+
+def _category_reference(whole: Profile, profiles: Sequence[Profile], name: str) -> ColumnReference:
+    categories = whole.categories[name]
+    by_mass = sorted(categories.counts, key=lambda one: (-categories.counts[one], one))
+    names = tuple(sorted(by_mass if categories.hashed else by_mass[:TOP]))
+    parts = [one.categories.get(name, Categories(nulls=one.rows)) for one in profiles]
+    full = [part for part in parts if part.count]
+    alone = 0.0
+    always: dict[str, float] = {}
+    if not categories.hashed:
+        for part in full if len(full) > 1 else ():
+            only = sum(rows for one, rows in part.counts.items() if rows == categories.counts[one])
+            alone = max(alone, only / part.count)
+        for one in by_mass:
+            lowest = min(part.counts.get(one, 0) / part.count for part in full)
+            if lowest > _COMMON:
+                always[one] = lowest
+    return ColumnReference(
+        kind="category",
+        names=names,
+        rows=(*_named(categories.counts, names), whole.nulls(name)),
+        nulls=max(one.nulls(name) / one.rows for one in profiles),
+        mode=max((max(part.counts.values()) / part.count for part in full), default=0.0),
+        new=alone,
+        always=dict(sorted(always.items())),
+    )
+
+
+def _cut(numbers: Numbers) -> tuple[int, ...]:
+    """Where the bins begin: about equal rows in each, and a value that fills a bin alone gets its own."""
+    share = numbers.count / BINS
+    starts: list[int] = []
+    filled = 0
+    keys = list(numbers.counters)
+    for key, after in itertools.pairwise(keys):
+        filled += numbers.counters[key]
+        if filled >= share or numbers.counters[after] >= share:
+            starts.append(after)
+            filled = 0
+    return tuple(starts)
+
+
+def _binned(counters: Mapping[int, int], starts: Sequence[int]) -> list[int]:
+    rows = [0] * (len(starts) + 1)
+    for key, number in counters.items():
+        rows[bisect_right(starts, key)] += number
+    return rows
+
+
+def _named(counts: Mapping[str, int], names: Sequence[str]) -> list[int]:
+    rows = [counts.get(name, 0) for name in names]
+    return [*rows, sum(counts.values()) - sum(rows)]
+
+
+def _column_from_dict(value: Mapping[str, Any]) -> ColumnReference:
+    listed: dict[str, Any] = {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
+    return ColumnReference(**listed)
