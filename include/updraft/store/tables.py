@@ -160,15 +160,29 @@ alerts = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("project", String(63), nullable=False),
-    Column("dedup", String(160), nullable=False),
+    Column("dedup", String(160), nullable=False),  # the event: recording it again changes nothing
     Column("kind", String(16), nullable=False),
-    Column("thread", String(96)),  # the episode or release whose thread it belongs to
+    Column("fold", String(160)),  # events of one fold share one message, which counts them
+    Column("folded_into", Integer),  # id of the row whose message shows this one
+    Column("thread", String(160)),  # the episode or release whose thread it belongs to
+    Column("key", String(32)),  # the partition it is about
+    Column("title", Text, nullable=False),
     Column("text", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("does", Text, nullable=False),
+    Column("needs", Text, nullable=False),
     Column("links", JSON, nullable=False),
-    Column("state", String(16), nullable=False),  # stored | sent | failed
+    Column("state", String(16), nullable=False),  # stored | sending | sent | failed | quiet | folded
     Column("count", Integer, nullable=False, server_default="1"),
+    Column("shown", Integer, nullable=False, server_default="0"),  # the count that Slack's message shows
+    Column("channel", String(80)),  # as the project names it
+    Column("channel_id", String(32)),  # as Slack names it
     Column("ts", String(32)),  # Slack's id of the message
-    Column("error", Text),
+    Column("error", Text),  # Slack's error code, never its words: those may quote what we sent
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("tried_at", DateTime(timezone=True)),
     _written(),
     UniqueConstraint("project", "dedup"),
+    Index("alerts_state", "project", "state"),
+    Index("alerts_fold", "project", "fold"),
 )

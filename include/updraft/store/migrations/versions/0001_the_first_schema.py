@@ -14,17 +14,31 @@ def upgrade() -> None:
     sa.Column('project', sa.String(length=63), nullable=False),
     sa.Column('dedup', sa.String(length=160), nullable=False),
     sa.Column('kind', sa.String(length=16), nullable=False),
-    sa.Column('thread', sa.String(length=96), nullable=True),
+    sa.Column('fold', sa.String(length=160), nullable=True),
+    sa.Column('folded_into', sa.Integer(), nullable=True),
+    sa.Column('thread', sa.String(length=160), nullable=True),
+    sa.Column('key', sa.String(length=32), nullable=True),
+    sa.Column('title', sa.Text(), nullable=False),
     sa.Column('text', sa.Text(), nullable=False),
+    sa.Column('detail', sa.Text(), nullable=False),
+    sa.Column('does', sa.Text(), nullable=False),
+    sa.Column('needs', sa.Text(), nullable=False),
     sa.Column('links', sa.JSON(), nullable=False),
     sa.Column('state', sa.String(length=16), nullable=False),
     sa.Column('count', sa.Integer(), server_default='1', nullable=False),
+    sa.Column('shown', sa.Integer(), server_default='0', nullable=False),
+    sa.Column('channel', sa.String(length=80), nullable=True),
+    sa.Column('channel_id', sa.String(length=32), nullable=True),
     sa.Column('ts', sa.String(length=32), nullable=True),
     sa.Column('error', sa.Text(), nullable=True),
+    sa.Column('attempts', sa.Integer(), server_default='0', nullable=False),
+    sa.Column('tried_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('written_at', sa.DateTime(timezone=True), server_default=sa.text('(CURRENT_TIMESTAMP)'), nullable=False),
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('project', 'dedup')
     )
+    op.create_index('alerts_state', 'alerts', ['project', 'state'], unique=False)
+    op.create_index('alerts_fold', 'alerts', ['project', 'fold'], unique=False)
     op.create_table('decisions',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('project', sa.String(length=63), nullable=False),
@@ -154,5 +168,7 @@ def downgrade() -> None:
     op.drop_index('episodes_state', table_name='episodes')
     op.drop_table('episodes')
     op.drop_table('decisions')
+    op.drop_index('alerts_fold', table_name='alerts')
+    op.drop_index('alerts_state', table_name='alerts')
     op.drop_table('alerts')
     # ### end Alembic commands ###
