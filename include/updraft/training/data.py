@@ -93,7 +93,7 @@ def _labelled(
     if absent:
         raise DataError(f"features of partition {key} lack {absent}; there are {list(frame.columns)}")
     rows = frame[ROW].to_numpy()
-    order = np.lexsort((rows, frame[EVENT_TIME].to_numpy()))
+    order = np.lexsort((rows, pd.DatetimeIndex(frame[EVENT_TIME]).asi8))
     last = labels.drop_duplicates(ROW, keep="last")
     found = pd.Index(last[ROW].to_numpy()).get_indexer(pd.Index(rows[order]))
     order, found = order[found >= 0], found[found >= 0]

@@ -135,7 +135,9 @@ def _metrics(recipe: Recipe, found: Progress, holdout: pd.DataFrame, data: Train
     import numpy as np
 
     name = "log_loss" if recipe.task == "binary" else "rmse"
-    metrics = {f"validation_{name}": found.best, "rows": float(len(data.label)), "label_mean": float(data.label.mean())}
+    metrics = {"rows": float(len(data.label)), "label_mean": float(data.label.mean())}
+    if found.best is not None:
+        metrics[f"validation_{name}"] = found.best
     if len(holdout):
         label, margin = holdout[LABEL].to_numpy(), holdout[MARGIN].to_numpy()
         loss = (  # of a margin m: log(1 + e^m) - y m, which never takes the logarithm of a rounded zero

@@ -102,7 +102,8 @@ class Progress:
     """Where a phase stands after a block; JSON-able, the early-stopping state included."""
 
     rounds: int = 0
-    best: float = float("inf")
+    best: float | None = None
+    """Lowest validation loss so far; null without validation rows."""
     best_rounds: int = 0
     curve: tuple[float, ...] = ()
     done: bool = False
@@ -172,7 +173,7 @@ def boost(
             progress = replace(progress, best_rounds=progress.rounds)
         if checkpoint:
             checkpoint.save(phase, booster, progress)
-        log.info("%s: %d rounds, best %.6f at %d", phase, progress.rounds, progress.best, progress.best_rounds)
+        log.info("%s: %d rounds, best %s at %d", phase, progress.rounds, progress.best, progress.best_rounds)
     return booster, progress
 
 
@@ -212,7 +213,7 @@ def _block(
 
     def watch(loss: float) -> bool:
         nonlocal seen
-        better = loss < seen.best
+        better = seen.best is None or loss < seen.best
         now = seen.rounds + 1
         seen = Progress(
             rounds=now,

@@ -1,0 +1,72 @@
+"""Blocks of a training in the lake, so that another process can go on where a killed one was."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from updraft import files
+from updraft.training.xgb import Progress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FolderCheckpoint:
+    """Two slots per phase and a small state file that says which one counts: written last, whole or not at all."""
+
+    url: str
+    binding: dict[str, str]
+    """What a checkpoint belongs to: request hash and library version. One with another binding is not taken up."""
+    saved: Callable[[str, Progress], None] | None = None
+    """Called after each block."""
+
+    def load(self, phase: str) -> tuple[bytes, Progress] | None:
+        """The last whole block of a phase, or None when there is none that belongs here."""
+        state = self._state(phase)
+        if state is None:
+            return None
+        if state["binding"] != self.binding:
+            log.warning(
+                "%s: checkpoint of %s is of %s, not %s: starting over", self.url, phase, state["binding"], self.binding
+            )
+            return None
+        try:
+            booster = files.read_bytes(f"{self.url}/{state['file']}")
+        except FileNotFoundError:
+            log.warning("%s: %s is gone: starting over", self.url, state["file"])
+            return None
+        if files.sha256(booster) != state["sha256"]:
+            log.warning("%s: %s is damaged: starting over", self.url, state["file"])
+            return None
+        progress = Progress(**state["progress"])
+        return booster, replace(progress, curve=tuple(progress.curve))
+
+    def save(self, phase: str, booster: bytes, progress: Progress) -> None:
+        """Keep a block in the slot that the state does not name, then name it."""
+        before = self._state(phase)
+        slot = f"{phase}-b.ubj" if before and before["file"] == f"{phase}-a.ubj" else f"{phase}-a.ubj"
+        files.write_bytes(f"{self.url}/{slot}", booster)
+        files.write_json(
+            f"{self.url}/{phase}.json",
+            {"binding": self.binding, "file": slot, "sha256": files.sha256(booster), "progress": asdict(progress)},
+        )
+        if self.saved:
+            self.saved(phase, progress)
+
+    def discard(self) -> None:
+        """Remove the blocks: the result is there."""
+        import fsspec
+
+        filesystem, path = fsspec.core.url_to_fs(self.url)
+        if filesystem.exists(path):
+            filesystem.rm(path, recursive=True)
+
+    def _state(self, phase: str) -> dict[str, Any] | None:
+        try:
+            state: dict[str, Any] = files.read_json(f"{self.url}/{phase}.json")
+        except FileNotFoundError:
+            return None
+        return state
