@@ -1,0 +1,318 @@
+"""Delivery to Slack, as near to exactly once as Slack allows.
+
+Slack knows no idempotency key. So a row is put into the state ``sending`` before its message leaves, the message
+carries the row's mark in its metadata, and a row that is found in that state (its sender died, or the answer never
+came) is looked for in the channel before it is sent again. Two cases remain in which a message may come twice: the app
+may not read the channel (no ``channels:history``), or it was the very first message to a channel that the project names
+by name (Slack wants the channel's id to read it). An alert that comes twice is better than one that never comes.
+
+Nothing here raises for what Slack or the network does: it is recorded in the row and told in the report.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+
+from updraft.alerts import outbox, policy
+from updraft.alerts.blocks import blocks, fallback
+from updraft.alerts.outbox import Stored
+from updraft.spec.model import ProjectSpec, Slack
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+    from slack_sdk import WebClient
+    from slack_sdk.errors import SlackApiError
+    from slack_sdk.http_retry import RetryHandler
+    from slack_sdk.web import SlackResponse
+
+_log = logging.getLogger(__name__)
+
+EVENT_TYPE = "updraft_alert"
+TIMEOUT_SECONDS = 10
+_CLOCKS_DIFFER_BY = timedelta(minutes=10)
+_PAGE = 200
+_PAGES = 10
+_PASSES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryReport:
+    """What one delivery did."""
+
+    sent: int = 0
+    updated: int = 0
+    found: int = 0
+    """Messages of a sender that died, found in the channel."""
+    quiet: int = 0
+    failed: int = 0
+    waiting: int = 0
+    problem: str | None = None
+    """Why something waits, in words, with what to do."""
+
+    def __str__(self) -> str:
+        numbers = {
+            "sent": self.sent,
+            "updated": self.updated,
+            "found again": self.found,
+            "kept quiet": self.quiet,
+            "refused": self.failed,
+            "waiting": self.waiting,
+        }
+        told = ", ".join(f"{count} {name}" for name, count in numbers.items() if count) or "nothing to send"
+        return f"Slack: {told}" + (f". {self.problem}" if self.problem else "")
+
+
+class _Stop(Exception):
+    """What stopped this alert would stop the next one too: the pass ends here."""
+
+
+@dataclass(eq=False)
+class _Refused(Exception):
+    """Slack did not do what it was asked to, or did not answer."""
+
+    code: str
+    kind: policy.Refusal
+
+
+def web_client(token: str, *, base_url: str | None = None, timeout: int = TIMEOUT_SECONDS) -> WebClient:
+    """Slack's own client, with the retries that are safe here."""
+    from slack_sdk import WebClient
+
+    url = base_url or WebClient.BASE_URL
+    return WebClient(token=token, base_url=url, timeout=timeout, retry_handlers=retry_handlers())
+
+
+def retry_handlers() -> list[RetryHandler]:
+    """Wait and try again when Slack says so (429). Not on a broken connection: the message may have got through."""
+    from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
+
+    return [RateLimitErrorRetryHandler(max_retry_count=2)]
+
+
+def deliver(
+    engine: sa.Engine,
+    client: WebClient | None,
+    spec: ProjectSpec,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> DeliveryReport:
+    """Send what the project's outbox holds, in order. Without a client, or without ``alerts.slack``, it stays there.
+
+    Safe to call from any number of processes at once: one sends, the others leave it to that one.
+
+    :param client: slack_sdk's client (see :func:`web_client`), or None when there is no connection.
+    """
+    slack = spec.alerts.slack
+    if slack is None or client is None:
+        why = "the project has no alerts.slack" if slack is None else "there is no Slack connection"
+        waiting = len(outbox.pending(engine, spec.name))
+        return DeliveryReport(waiting=waiting, problem=f"Alerts stand in the store: {why}" if waiting else None)
+    delivery = _Delivery(engine, client, spec.name, slack, now)
+    for _ in range(_PASSES):
+        with outbox.alone(engine, spec.name) as mine:
+            if not mine:
+                break
+            delivery.run()
+        # Somebody may have recorded an alert and left it to this sender just before it stopped being one.
+        if delivery.stopped or not delivery.untried():
+            break
+    waiting = len(outbox.pending(engine, spec.name))
+    return replace(delivery.report, waiting=waiting, problem=delivery.report.problem if waiting else None)
+
+
+class _Delivery:
+    """One sender's work on one project."""
+
+    def __init__(
+        self, engine: sa.Engine, client: WebClient, project: str, slack: Slack, now: Callable[[], datetime]
+    ) -> None:
+        self.engine = engine
+        self.client = client
+        self.project = project
+        self.slack = slack
+        self.now = now
+        self.report = DeliveryReport()
+        self.stopped = False
+        self._tried: set[tuple[int, int]] = set()
+
+    def untried(self) -> list[Stored]:
+        """What is pending and has not been tried by this sender."""
+        return [row for row in outbox.pending(self.engine, self.project) if (row.id, row.count) not in self._tried]
+
+    def run(self) -> None:
+        """Send everything that is pending, until something would stop the rest as well."""
+        rows = self.untried()
+        quiet = [row for row in rows if self._is_quiet(row)]
+        if quiet:
+            outbox.mark_quiet(self.engine, quiet)
+            self._count(quiet=len(quiet))
+        hushed = {row.id for row in quiet}
+        for row in rows:
+            if row.id in hushed:
+                continue
+            if row.error and row.tried_at and self.now() < row.tried_at + policy.wait_after(row.attempts):
+                self._stop(row.error)
+                return
+            self._tried.add((row.id, row.count))
+            try:
+                self._deliver(row)
+            except _Stop:
+                return
+
+    def _is_quiet(self, row: Stored) -> bool:
+        old = not row.ts and self.now() - row.written_at > policy.STALE_AFTER
+        return old or not policy.wanted(self.slack, row.alert.kind)
+
+    def _deliver(self, row: Stored) -> None:
+        if row.ts and row.channel_id:
+            self._update(row, row.ts, row.channel_id)
+            return
+        thread = outbox.thread_ts(self.engine, row, channel=self.slack.channel)
+        if row.state == "sending" and (found := self._find(row, thread)):
+            channel_id, ts = found
+            # Which count it shows is not known any more; 0 has it updated when there is more than one.
+            shown = 1 if row.count == 1 else 0
+            outbox.mark_sent(self.engine, row, ts=ts, channel=self.slack.channel, channel_id=channel_id, shown=shown)
+            self._count(found=1)
+            return
+        self._post(row, thread)
+
+    def _post(self, row: Stored, thread: str | None) -> None:
+        outbox.claim(self.engine, row)
+        try:
+            answer = self._call(
+                self.client.chat_postMessage,
+                channel=self.slack.channel,
+                thread_ts=thread,
+                reply_broadcast=policy.broadcast(row.alert.kind) if thread else None,
+                unfurl_links=False,
+                **self._content(row),
+            )
+        except _Refused as refused:
+            if refused.kind == "thread" and thread:  # somebody deleted the thread: the news counts, not its place
+                self._post(row, None)
+                return
+            self._refused(row, refused)
+            return
+        outbox.mark_sent(
+            self.engine, row, ts=answer["ts"], channel=self.slack.channel, channel_id=answer["channel"], shown=row.count
+        )
+        self._count(sent=1)
+
+    def _update(self, row: Stored, ts: str, channel_id: str) -> None:
+        try:
+            self._call(self.client.chat_update, channel=channel_id, ts=ts, **self._content(row))
+        except _Refused as refused:
+            if refused.kind == "gone":
+                outbox.mark_anew(self.engine, row)
+                self._post(replace(row, ts=None), outbox.thread_ts(self.engine, row, channel=self.slack.channel))
+                return
+            # An update that came through twice is the same update.
+            self._refused(row, _Refused(refused.code, "passing") if refused.kind == "uncertain" else refused)
+            return
+        channel = row.channel or self.slack.channel
+        outbox.mark_sent(self.engine, row, ts=ts, channel=channel, channel_id=channel_id, shown=row.count)
+        self._count(updated=1)
+
+    def _content(self, row: Stored) -> dict[str, Any]:
+        mention = policy.mention(self.slack, row.alert)
+        return {
+            "text": fallback(row.alert, count=row.count, mention=mention),
+            "blocks": blocks(row.alert, count=row.count, mention=mention),
+            "metadata": {"event_type": EVENT_TYPE, "event_payload": {"id": row.mark}},
+        }
+
+    def _find(self, row: Stored, thread: str | None) -> tuple[str, str] | None:
+        """Channel and id of the message that a sender who died has left; None when it is not to be found."""
+        channel_id = outbox.channel_id(self.engine, self.slack.channel)
+        if channel_id is None:
+            channel_id = self.slack.channel if self.slack.channel[:1] in ("C", "G", "D") else None
+        if channel_id is None:
+            _log.warning("alert %s of %s may come twice: the channel's id is not known yet", row.id, self.project)
+            return None
+        since = f"{(row.written_at - _CLOCKS_DIFFER_BY).timestamp():.6f}"
+        cursor: str | None = None
+        for _ in range(_PAGES):
+            page = self._page(row, thread, channel=channel_id, oldest=since, cursor=cursor)
+            for message in page.get("messages") or []:
+                if ((message.get("metadata") or {}).get("event_payload") or {}).get("id") == row.mark:
+                    return channel_id, str(message["ts"])
+            cursor = (page.get("response_metadata") or {}).get("next_cursor")
+            if not cursor:
+                break
+        return None
+
+    def _page(self, row: Stored, thread: str | None, **arguments: Any) -> dict[str, Any]:
+        """One page of the channel or of a thread; nothing when Slack does not let the app read it."""
+        arguments |= {"limit": _PAGE, "include_all_metadata": True}
+        try:
+            if thread:
+                return self._call(self.client.conversations_replies, ts=thread, **arguments)
+            return self._call(self.client.conversations_history, **arguments)
+        except _Refused as refused:
+            if refused.kind in ("passing", "uncertain"):
+                self._refused(row, _Refused(refused.code, "uncertain"))
+            _log.warning(
+                "alert %s of %s may come twice: the app may not read the channel (%s)",
+                row.id,
+                self.project,
+                refused.code,
+            )
+            return {}
+
+    def _refused(self, row: Stored, refused: _Refused) -> None:
+        if refused.kind == "message":
+            outbox.mark_failed(self.engine, row, error=refused.code)
+            self._count(failed=1)
+            _log.error("alert %s of %s: %s", row.id, self.project, policy.explained(refused.code))
+            return
+        uncertain = refused.kind == "uncertain"
+        outbox.mark_waiting(self.engine, row, error=refused.code, now=self.now(), uncertain=uncertain)
+        _log.warning("alert %s of %s waits: %s", row.id, self.project, policy.explained(refused.code))
+        self._stop(refused.code)
+        raise _Stop
+
+    def _stop(self, code: str) -> None:
+        self.stopped = True
+        self.report = replace(self.report, problem=policy.explained(code))
+
+    def _count(self, **more: int) -> None:
+        self.report = replace(self.report, **{name: getattr(self.report, name) + count for name, count in more.items()})
+
+    @staticmethod
+    def _call(method: Callable[..., SlackResponse], **arguments: Any) -> dict[str, Any]:
+        """Call Slack.
+
+        :raises _Refused: with Slack's error code alone: the errors of the client quote what was sent.
+        """
+        from slack_sdk.errors import SlackApiError, SlackClientError
+
+        try:
+            answer = method(**{name: value for name, value in arguments.items() if value is not None})
+            return dict(answer.data) if isinstance(answer.data, dict) else {}
+        except SlackApiError as error:
+            raise _refused_by(error) from None
+        except (URLError, OSError, http.client.HTTPException, SlackClientError) as error:
+            _log.warning("no answer from Slack: %s", type(error).__name__)
+            raise _Refused(policy.NO_ANSWER, "uncertain") from None
+
+
+def _refused_by(error: SlackApiError) -> _Refused:
+    """Slack's code, never its words; from the HTTP status when a proxy answered in Slack's place."""
+    answer = error.response
+    status = int(getattr(answer, "status_code", 200))
+    code = str(answer.get("error") or "")
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return _Refused("ratelimited", "passing")
+    if not re.fullmatch(r"[a-z0-9_]{1,64}", code):
+        code = f"http_{status}"
+        return _Refused(code, "uncertain")
+    return _Refused(code, "uncertain" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else policy.refusal(code))
