@@ -1,0 +1,28 @@
+"""Imported by every Airflow process of the stack; does something in the scheduler alone.
+
+With LocalExecutor each task is a fork of the scheduler: what is imported here once, no task imports again. Import only.
+A thread pool, a connection or an OpenMP region would not survive the fork.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+
+__all__: list[str] = []  # nothing here replaces a setting of Airflow
+
+_HEAVY = (
+    "numpy", "pandas", "pyarrow.parquet", "scipy.stats", "sklearn.metrics", "duckdb", "xgboost", "matplotlib.pyplot",
+    "great_expectations", "mlflow", "mlflow.models", "evidently", "evidently.presets", "model_signing.signing",
+    "model_signing.verifying", "slack_sdk",
+)  # fmt: skip
+
+if os.environ.pop("UPDRAFT_PRELOAD", ""):
+    for _name in _HEAVY:
+        try:
+            importlib.import_module(_name)
+        except ImportError as _error:
+            logging.getLogger("updraft").warning(
+                "not imported ahead: %s (%s); tasks that need it import it", _name, _error
+            )

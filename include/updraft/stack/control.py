@@ -1,0 +1,250 @@
+"""Start, stop and show the embedded stack."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from updraft.errors import StackError
+from updraft.settings import ENV_FILE, Settings
+from updraft.stack import environment, plan, ports, postgres, preparation, supervision
+from updraft.stack.layout import (
+    API_SERVER,
+    DAG_PROCESSOR,
+    MLFLOW,
+    POSTGRES,
+    PROGRAMS,
+    SCHEDULER,
+    TRIGGERER,
+    Layout,
+    write_private,
+)
+from updraft.stack.processes import end, members
+from updraft.stack.secrets import Secrets, load_or_make
+
+Say = Callable[[str], None]
+
+FREE_DISK = 2 * 1024**3
+"""Bytes that must be free below home before the stack starts: databases, logs and a year of the reference project."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """One line of ``make status``."""
+
+    program: str
+    state: str
+    pid: int | None
+    healthy: bool
+    address: str
+    detail: str
+
+
+def up(
+    settings: Settings, *, dags: Path | None = None, say: Say = lambda text: None, seconds: float = 240.0
+) -> dict[str, str]:
+    """Start everything that does not run yet, and wait until it is healthy. Running it again changes nothing.
+
+    :param dags: a folder of DAGs in place of the checkout's.
+    :param seconds: the longest time to wait for one part.
+    :returns: the content of ``env.json``.
+    :raises StackError: when a part does not come up; the message carries the end of its log.
+    """
+    layout = Layout.of(settings, dags=dags)
+    layout.make_folders()
+    _need_disk(layout.home)
+    with _only_one(layout):
+        started = time.monotonic()
+        shared = _start_manager(settings, layout, say)
+        secrets, taken = load_or_make(layout.secrets), ports.remembered(layout.ports)
+        supervision.start_program(layout, POSTGRES)
+        if not postgres.wait(taken["postgres"], secrets.database, seconds=seconds):
+            raise _did_not_come_up(layout, POSTGRES, seconds)
+        postgres.create_databases(taken["postgres"], secrets.database)
+        say(f"postgres is ready ({time.monotonic() - started:.0f} s)")
+        supervision.start_program(layout, MLFLOW)
+        preparation.migrate(layout, plan.Plan.read(layout.plan), say)
+        for name in PROGRAMS:
+            supervision.start_program(layout, name)
+        for name in (API_SERVER, MLFLOW, SCHEDULER, DAG_PROCESSOR, TRIGGERER):
+            _await(layout, name, taken, seconds)
+            say(f"{name} is ready ({time.monotonic() - started:.0f} s)")
+        preparation.load_airflow_settings(layout, shared, say)
+    return shared
+
+
+def down(settings: Settings, *, say: Say = lambda text: None) -> None:
+    """Stop everything, wait for its end, and make sure that nothing is left. Running it again changes nothing.
+
+    :raises StackError: when a process does not end.
+    """
+    layout = Layout.of(settings)
+    if not layout.stack.exists():
+        say("the stack was never started here")
+        return
+    with _only_one(layout):
+        manager = supervision.running(layout)
+        if manager is not None:
+            say("stopping (running tasks are interrupted; they run again after the next `make up`)")
+            if left := end([manager], patience=60):
+                raise StackError(f"the process manager (process {left[0].pid}) does not end; see {layout.logs}")
+        data = _postgres_data(layout)
+        if strays := members(layout.id, data=data):
+            end(strays, patience=5)
+        if left := members(layout.id, data=data):
+            names = ", ".join(f"{process.pid} ({process.name()})" for process in left)
+            raise StackError(f"these processes of the stack do not end: {names}")
+        for path in (layout.supervisor_pid, layout.supervisor_socket):
+            path.unlink(missing_ok=True)
+    say("everything is stopped")
+
+
+def remove(settings: Settings, *, say: Say = lambda text: None) -> None:
+    """Stop the stack and delete everything that it wrote: databases, logs, keys and, below home, the lake."""
+    layout = Layout.of(settings)
+    down(settings, say=say)
+    for folder in (layout.home, postgres.outside(layout).parent):
+        if folder.exists():
+            shutil.rmtree(folder)
+            say(f"removed {folder}")
+
+
+def status(settings: Settings) -> list[Status]:
+    """Every program, whether it is healthy, and where it is."""
+    layout = Layout.of(settings)
+    taken = ports.remembered(layout.ports)
+    addresses = _addresses(taken)
+    secrets = load_or_make(layout.secrets) if layout.secrets.exists() else None
+    rows = []
+    for state in supervision.states(layout):
+        trouble = "" if state.pid is None or secrets is None else _trouble(state.name, taken, secrets)
+        healthy = state.pid is not None and not trouble
+        rows.append(
+            Status(
+                program=state.name,
+                state=state.state.lower(),
+                pid=state.pid,
+                healthy=healthy,
+                address=addresses.get(state.name, ""),
+                detail=trouble,
+            )
+        )
+    return rows
+
+
+def _start_manager(settings: Settings, layout: Layout, say: Say) -> dict[str, str]:
+    """Start the process manager unless it runs, with ports, secrets, plan and ``env.json`` in place."""
+    if supervision.running(layout) is not None and supervision.answers(layout):
+        return _written_env(layout)
+    placement = postgres.place(layout)
+    if strays := members(layout.id, data=placement.data):
+        say(f"ending {len(strays)} process(es) that an earlier start left behind")
+        end(strays, patience=5)
+    secrets = load_or_make(layout.secrets)
+    postgres.initialise(placement, secrets.database)
+    reservation = ports.reserve(layout.ports)
+    try:
+        shared = environment.public(settings, layout, reservation.ports, secrets)
+        write_private(layout.airflow_passwords, json.dumps({"admin": secrets.admin, "replay": secrets.replay}))
+        plan.make(layout, placement, reservation.ports, secrets, shared).write(layout.plan)
+        supervision.write_config(layout)
+        supervision.start(layout, keep_open=reservation.descriptors)
+        write_private(layout.home / ENV_FILE, json.dumps(shared, indent=1))
+        write_private(layout.home / "env.sh", environment.as_shell(shared))
+    finally:
+        reservation.release()
+    return shared
+
+
+def _written_env(layout: Layout) -> dict[str, str]:
+    try:
+        return {str(key): str(value) for key, value in json.loads((layout.home / ENV_FILE).read_text()).items()}
+    except (FileNotFoundError, ValueError) as error:
+        raise StackError(f"{layout.home / ENV_FILE} is missing or broken ({error}); run `make down up`") from error
+
+
+def _await(layout: Layout, name: str, taken: dict[str, int], seconds: float) -> None:
+    secrets = load_or_make(layout.secrets)
+    deadline = time.monotonic() + seconds
+    while _trouble(name, taken, secrets):
+        if time.monotonic() > deadline:
+            raise _did_not_come_up(layout, name, seconds)
+        time.sleep(0.3)
+
+
+def _trouble(name: str, taken: dict[str, int], secrets: Secrets) -> str:
+    """What is wrong with a running program; empty when it is healthy."""
+    if name == POSTGRES:
+        return "" if postgres.answers(taken["postgres"], secrets.database) else "refuses connections"
+    mlflow, airflow = environment.addresses(taken)
+    if name == MLFLOW:
+        return "" if _get(f"{mlflow}/health") is not None else "does not answer /health"
+    health = _get(f"{airflow}/api/v2/monitor/health")
+    if health is None:
+        return "the API server does not answer"
+    key = {SCHEDULER: "scheduler", TRIGGERER: "triggerer", DAG_PROCESSOR: "dag_processor", API_SERVER: "metadatabase"}
+    part = json.loads(health).get(key[name]) or {}
+    return "" if part.get("status") == "healthy" else f"no heartbeat (state {part.get('status')!r})"
+
+
+def _get(url: str) -> bytes | None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is not asked of a proxy
+    try:
+        with opener.open(url, timeout=5) as response:
+            return bytes(response.read())
+    except (urllib.error.URLError, OSError):
+        return None
+
+
+def _did_not_come_up(layout: Layout, name: str, seconds: float) -> StackError:
+    log = layout.logs / f"{name}.log"
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:]) if log.exists() else "(no log)"
+    return StackError(f"{name} did not come up in {seconds:.0f} s; the end of {log}:\n{tail}")
+
+
+def _addresses(taken: dict[str, int]) -> dict[str, str]:
+    if not taken:
+        return {}
+    mlflow, airflow = environment.addresses(taken)
+    return {POSTGRES: f"127.0.0.1:{taken['postgres']}", MLFLOW: mlflow, API_SERVER: airflow}
+
+
+def _postgres_data(layout: Layout) -> Path | None:
+    try:
+        return Path(plan.Plan.read(layout.plan).postgres_data)
+    except StackError:
+        return None  # interrupted before there was a plan, so before there was a PostgreSQL
+
+
+def _need_disk(home: Path) -> None:
+    free = shutil.disk_usage(home).free
+    if free < FREE_DISK:
+        raise StackError(
+            f"{home}: {free / 1024**3:.1f} GiB free on its disk, {FREE_DISK / 1024**3:.0f} GiB are needed; free some, "
+            f"or set UPDRAFT_HOME to a folder on another disk"
+        )
+
+
+@contextmanager
+def _only_one(layout: Layout) -> Iterator[None]:
+    """Let one start or stop of this stack happen at a time; a second one waits."""
+    descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.stderr.write("another `make up` or `make down` is at work; waiting for it\n")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

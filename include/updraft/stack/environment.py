@@ -1,0 +1,184 @@
+"""The environment of each program of the stack, and what it tells the world in ``env.json``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from updraft.settings import Settings
+from updraft.stack import postgres
+from updraft.stack.layout import LOOPBACK, SCHEDULER, Layout
+from updraft.stack.processes import MARK
+from updraft.stack.secrets import Secrets
+
+AIRFLOW_CONFIG = Path(__file__).with_name("airflow_config")
+"""Holds ``airflow_local_settings.py``, which Airflow imports by that name."""
+
+NOT_INHERITED = (
+    "AIRFLOW_",
+    "MLFLOW_",
+    "UPDRAFT_",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONDONTWRITEBYTECODE",
+    "VIRTUAL_ENV",
+)
+"""Beginnings of the variables of the caller that no program of the stack gets: the stack sets its own."""
+
+KEPT = ("UPDRAFT_SLACK", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
+"""Of those, what a person sets on purpose for the programs."""
+
+QUIET = {
+    # No program of the stack reports to its makers.
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "SCARF_ANALYTICS": "false",
+    "GX_ANALYTICS_ENABLED": "false",
+    "DVC_NO_ANALYTICS": "true",
+}
+
+
+def addresses(ports: Mapping[str, int]) -> tuple[str, str]:
+    """Base URLs of MLflow and of Airflow."""
+    return f"http://{LOOPBACK}:{ports['mlflow']}", f"http://{LOOPBACK}:{ports['airflow']}"
+
+
+def public(settings: Settings, layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
+    """What ``env.json`` holds: enough for ``Settings``, and for ``airflow`` commands by hand.
+
+    ``UPDRAFT_AIRFLOW_PASSWORDS`` is the path of a JSON object from the users ``admin`` and ``replay`` to passwords.
+    """
+    mlflow, airflow = addresses(ports)
+    return {
+        "UPDRAFT_HOME": str(settings.home),
+        "UPDRAFT_PROJECTS": str(settings.projects),
+        "UPDRAFT_LAKE": settings.lake,
+        "UPDRAFT_STORE": postgres.url("updraft", ports["postgres"], secrets.database),
+        "UPDRAFT_MLFLOW": mlflow,
+        "UPDRAFT_AIRFLOW": airflow,
+        "UPDRAFT_AIRFLOW_PASSWORDS": str(layout.airflow_passwords),
+        "MLFLOW_TRACKING_URI": mlflow,
+        "MLFLOW_REGISTRY_URI": mlflow,
+        "PYTHONPATH": os.pathsep.join(str(layout.root / part) for part in ("", "include", "plugins")),
+        **airflow_settings(layout, ports, secrets),
+        **QUIET,
+    }
+
+
+def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
+    """Airflow's configuration, as the environment variables that it reads."""
+    database = postgres.url("airflow", ports["postgres"], secrets.database)
+    base = addresses(ports)[1]
+    sections: dict[str, dict[str, object]] = {
+        "core": {
+            "executor": "LocalExecutor",
+            "parallelism": 8,
+            "mp_start_method": "fork",  # tasks share what the scheduler has imported
+            "dags_folder": layout.dags,
+            "plugins_folder": layout.root / "plugins",
+            "load_examples": False,
+            "dags_are_paused_at_creation": False,
+            "fernet_key": secrets.fernet,
+            "auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+            "simple_auth_manager_users": "admin:admin,replay:op",
+            "simple_auth_manager_passwords_file": layout.airflow_passwords,
+            "execution_api_server_url": f"{base}/execution/",
+            "default_task_retry_delay": 5,
+            "min_serialized_dag_update_interval": 5,
+            "hostname_callable": "socket.gethostname",  # the full name asks DNS, for 5 s where there is none
+        },
+        "database": {
+            "sql_alchemy_conn": database,
+            "sql_alchemy_conn_async": postgres.url("airflow", ports["postgres"], secrets.database, driver="asyncpg"),
+        },
+        "scheduler": {
+            "scheduler_idle_sleep_time": 0.1,
+            "scheduler_heartbeat_sec": 2,
+            "scheduler_health_check_threshold": 20,
+            # A killed scheduler takes its tasks with it (they are reaped): find that out in seconds, not minutes.
+            "orphaned_tasks_check_interval": 10,
+            "task_instance_heartbeat_timeout": 30,
+            "task_instance_heartbeat_timeout_detection_interval": 5,
+            "trigger_timeout_check_interval": 5,
+            "enable_health_check": False,
+            "catchup_by_default": False,
+        },
+        "dag_processor": {
+            "refresh_interval": 10,
+            "parsing_processes": 1,
+            "min_file_process_interval": 30,
+            "bundle_refresh_check_interval": 2,
+            "print_stats_interval": 300,
+        },
+        "triggerer": {"job_heartbeat_sec": 2, "triggerer_health_check_threshold": 20},
+        "api": {
+            "host": LOOPBACK,
+            "port": ports["airflow"],
+            "base_url": base,
+            "workers": 1,
+            "secret_key": secrets.web,
+            "instance_name": "Updraft",
+        },
+        "api_auth": {"jwt_secret": secrets.jwt, "jwt_issuer": f"updraft-{layout.id}"},
+        "workers": {
+            # The API server restarts in about 15 s; a running task waits for it instead of dying with it.
+            "max_failed_heartbeats": 20,
+            "execution_api_retries": 10,
+            "execution_api_retry_wait_max": 10,
+        },
+        "logging": {
+            "base_log_folder": layout.airflow_home / "logs",
+            "dag_processor_child_process_log_directory": layout.airflow_home / "logs" / "dag_processor",
+            "colored_console_log": False,
+        },
+        "metrics": {"statsd_on": False, "otel_on": False},
+    }
+    env = {
+        f"AIRFLOW__{section.upper()}__{key.upper()}": str(value)
+        for section, keys in sections.items()
+        for key, value in keys.items()
+    }
+    return {"AIRFLOW_HOME": str(layout.airflow_home), **env}
+
+
+def of_program(name: str, layout: Layout, shared: Mapping[str, str]) -> dict[str, str]:
+    """The environment that one program gets on top of the caller's."""
+    env = {
+        **shared,
+        MARK: f"{layout.id}:{name}",
+        "SPT_NOENV": "1",  # setproctitle would write the title over the environment, and so over the mark
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join([shared["PYTHONPATH"], str(AIRFLOW_CONFIG)]),
+        "MPLBACKEND": "Agg",
+    }
+    if name == SCHEDULER:
+        env |= {"UPDRAFT_PRELOAD": "1", "OPENBLAS_NUM_THREADS": "1"}  # no thread pool before the fork
+    return env
+
+
+def of_mlflow(layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> tuple[list[str], dict[str, str]]:
+    """Arguments after the interpreter, and the variables, of the MLflow server. The password is not an argument."""
+    artifacts = (layout.home / "mlflow").as_uri()
+    arguments = ["-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(ports["mlflow"]), "--workers", "1"]
+    env = {
+        "MLFLOW_BACKEND_STORE_URI": postgres.url("mlflow", ports["postgres"], secrets.database),
+        "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 15 processes less
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.mlflow,
+    }
+    return arguments, env
+
+
+def inherited(env: Mapping[str, str]) -> dict[str, str]:
+    """What the programs of the stack keep of the caller's environment."""
+    return {name: value for name, value in env.items() if not name.startswith(NOT_INHERITED) or name.startswith(KEPT)}
+
+
+def as_shell(env: Mapping[str, str]) -> str:
+    """The variables as a file for ``.`` of a POSIX shell."""
+    lines = [
+        f"export {name}='{value.replace(chr(39), chr(39) + chr(92) + chr(39) * 2)}'" for name, value in env.items()
+    ]
+    return "\n".join(["# Written by `make up`: the embedded stack's environment, for commands by hand.", *lines, ""])

@@ -1,0 +1,202 @@
+"""supervisord: its configuration, its start, and questions to it over its socket."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from updraft.errors import StackError
+from updraft.stack import environment
+from updraft.stack.layout import POSTGRES, PROGRAMS, Layout
+from updraft.stack.processes import is_alive
+
+_RUNNING = 20  # supervisor.states.ProcessStates.RUNNING
+_GONE = 70  # supervisor.xmlrpc.Faults.NOT_RUNNING
+_ALREADY = 60  # supervisor.xmlrpc.Faults.ALREADY_STARTED
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramState:
+    """One program as the process manager sees it."""
+
+    name: str
+    state: str
+    pid: int | None
+    since: float | None
+    """Seconds since the epoch of the last start."""
+
+
+def write_config(layout: Layout) -> None:
+    """Write supervisord's configuration. A ``%`` is doubled: it would be expanded."""
+    parts = [
+        _section(
+            "supervisord",
+            {
+                "nodaemon": "true",
+                "logfile": layout.logs / "supervisord.log",
+                "logfile_maxbytes": "5MB",
+                "logfile_backups": "1",
+                "pidfile": layout.supervisor_pid,
+                "childlogdir": layout.logs,
+                **({"user": "root"} if os.geteuid() == 0 else {}),
+            },
+        )
+    ]
+    parts.append(_section("unix_http_server", {"file": layout.supervisor_socket, "chmod": "0600"}))
+    factory = "supervisor.rpcinterface:make_main_rpcinterface"
+    parts.append(_section("rpcinterface:supervisor", {"supervisor.rpcinterface_factory": factory}))
+    for priority, name in enumerate(PROGRAMS):
+        python, plan = _quoted(sys.executable), _quoted(str(layout.plan))
+        parts.append(
+            _section(
+                f"program:{name}",
+                {
+                    "command": f"{python} -m updraft.stack.wrapper {plan} {name}",
+                    "priority": str(priority),
+                    "autostart": "false",  # `up` starts each when what it needs is there
+                    "autorestart": "true",
+                    "startsecs": "0",  # never given up; the wrapper holds back what keeps dying
+                    "stopsignal": "INT" if name == POSTGRES else "TERM",
+                    "stopasgroup": "false" if name == POSTGRES else "true",
+                    "killasgroup": "true",
+                    "stopwaitsecs": "15" if name == POSTGRES else "8",
+                    "stdout_logfile": layout.logs / f"{name}.log",
+                    "stdout_logfile_maxbytes": "20MB",
+                    "stdout_logfile_backups": "2",
+                    "redirect_stderr": "true",
+                },
+            )
+        )
+    layout.supervisor_config.write_text("\n".join(parts))
+
+
+def _section(name: str, keys: dict[str, Any]) -> str:
+    lines = [f"{key} = {str(value).replace('%', '%%')}" for key, value in keys.items()]
+    return "\n".join([f"[{name}]", *lines, ""])
+
+
+def _quoted(word: str) -> str:
+    """One word for supervisor's parser (shlex)."""
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def start(layout: Layout, *, keep_open: list[int]) -> None:
+    """Start supervisord in a session of its own and wait until it answers.
+
+    :param keep_open: descriptors that it holds as long as it lives: the locks of the ports.
+    :raises StackError: when it does not come up.
+    """
+    layout.supervisor_socket.unlink(missing_ok=True)
+    env = {**environment.inherited(os.environ), "PYTHONPATH": str(layout.root / "include")}
+    with (layout.logs / "supervisord.out").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(layout.supervisor_config)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=env,
+            cwd=layout.home,
+            start_new_session=True,
+            pass_fds=keep_open,
+        )
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        if running(layout) is not None and answers(layout):
+            return
+        time.sleep(0.1)
+    text = (layout.logs / "supervisord.out").read_text(errors="replace")[-2000:].strip()
+    raise StackError(f"the process manager did not start (see {layout.logs / 'supervisord.out'}): {text}")
+
+
+def running(layout: Layout) -> psutil.Process | None:
+    """The supervisord of this stack; None when it does not run. A pid file left by a reboot is not believed."""
+    try:
+        process = psutil.Process(int(layout.supervisor_pid.read_text()))
+        ours = str(layout.supervisor_config) in process.cmdline()
+    except (FileNotFoundError, ValueError, psutil.Error):
+        return None
+    return process if ours and is_alive(process) else None
+
+
+def answers(layout: Layout) -> bool:
+    """Whether supervisord can be asked."""
+    try:
+        _ask(layout, "supervisor.getState")
+    except StackError:
+        return False
+    return True
+
+
+def states(layout: Layout) -> list[ProgramState]:
+    """Every program's state; all stopped when supervisord does not run."""
+    if running(layout) is None:
+        return [ProgramState(name=name, state="STOPPED", pid=None, since=None) for name in PROGRAMS]
+    known = {info["name"]: info for info in _ask(layout, "supervisor.getAllProcessInfo")}
+    return [
+        ProgramState(
+            name=name,
+            state=known[name]["statename"],
+            pid=known[name]["pid"] or None,
+            since=known[name]["start"] if known[name]["pid"] else None,
+        )
+        for name in PROGRAMS
+        if name in known
+    ]
+
+
+def start_program(layout: Layout, name: str) -> None:
+    """Start one program unless it runs."""
+    _ask(layout, "supervisor.startProcess", name, False, pardon=_ALREADY)
+
+
+def stop_program(layout: Layout, name: str) -> None:
+    """Stop one program if it runs, and wait for its end."""
+    _ask(layout, "supervisor.stopProcess", name, True, pardon=_GONE)
+
+
+def _ask(layout: Layout, method: str, *arguments: Any, pardon: int | None = None) -> Any:
+    proxy = xmlrpc.client.ServerProxy("http://supervisor", transport=_UnixTransport(layout.supervisor_socket))
+    try:
+        return getattr(proxy, method)(*arguments)
+    except xmlrpc.client.Fault as fault:
+        if fault.faultCode == pardon:
+            return None
+        raise StackError(f"the process manager refused {method}{arguments}: {fault.faultString}") from fault
+    except (OSError, http.client.HTTPException) as error:
+        raise StackError(
+            f"the process manager does not answer at {layout.supervisor_socket} ({error}); run `make down up`"
+        ) from error
+    finally:
+        proxy("close")()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        return _UnixConnection(self._path)

@@ -1,0 +1,90 @@
+"""What the process manager starts for each program: ``python -m updraft.stack.wrapper PLAN PROGRAM``.
+
+It ends what an earlier life of the program left behind, holds back a program that keeps dying, waits for what the
+program needs, and then becomes the program. It imports little: it runs before everything, after every crash.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from updraft.stack.environment import inherited
+from updraft.stack.layout import LOOPBACK, POSTGRES
+from updraft.stack.plan import Plan, Program
+from updraft.stack.processes import reap
+
+LONGEST_PAUSE = 30.0
+"""Seconds."""
+LIVED_WELL = 60.0
+"""Seconds between two starts after which a program counts as healthy again."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Become a program of the stack; never returns."""
+    plan_file, name = Path(arguments[0]), arguments[1]
+    plan = Plan.read(plan_file)
+    program = plan.programs[name]
+    data = Path(plan.postgres_data) if name == POSTGRES else None
+    if left := reap(plan.stack_id, name, data=data):
+        _say(f"{name}: ended {left} process(es) that its last life left behind")
+    pause = next_pause(plan_file.with_name(f"{name}.starts.json"), time.time())
+    if pause:
+        _say(f"{name}: died early, waiting {pause:.0f} s before the next start")
+        time.sleep(pause)
+    for port in program.waits_for:
+        _await_port(name, port)
+    _become(program)
+
+
+def next_pause(history: Path, now: float) -> float:
+    """Seconds to wait before this start: none after a healthy life, else doubling from one second.
+
+    The first two restarts are immediate, so that a program that was killed is back at once.
+    """
+    try:
+        last, early = json.loads(history.read_text())
+    except (FileNotFoundError, ValueError, TypeError):
+        last, early = 0.0, -1
+    early = early + 1 if 0 <= now - last < LIVED_WELL else 0
+    pause = min(2.0 ** (early - 3), LONGEST_PAUSE) if early > 2 else 0.0
+    history.write_text(json.dumps([now + pause, early]))
+    return pause
+
+
+def _await_port(name: str, port: int) -> None:
+    said = False
+    while True:
+        try:
+            socket.create_connection((LOOPBACK, port), timeout=2).close()
+            return
+        except OSError:
+            if not said:
+                _say(f"{name}: waiting for port {port}")
+                said = True
+            time.sleep(0.2)
+
+
+def _become(program: Program) -> None:
+    os.chdir(program.cwd)
+    env = {**inherited(os.environ), **program.env}
+    if program.user is not None and program.group is not None:
+        os.setgroups([])
+        os.setgid(program.group)
+        os.setuid(program.user)
+    sys.stdout.flush()
+    os.execve(program.command[0], program.command, env)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
