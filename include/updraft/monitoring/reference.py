@@ -40,6 +40,8 @@ class ColumnReference:
     """Numbers: the QUANTILES of the newest partition."""
     jumps: tuple[float, ...] = ()
     """Numbers: the greatest change of each quantile from one partition to the next."""
+    highs: tuple[float, ...] = ()
+    """Numbers: lowest and highest maximum of a partition."""
     new: float = 0.0
     """Categories: highest share of categories in a partition that no other partition has."""
     always: Mapping[str, float] = field(default_factory=dict)
@@ -160,6 +162,7 @@ def _number_reference(whole: Profile, profiles: Sequence[Profile], name: str) ->
         mode=max((max(part.counters.values()) / part.count for part in parts), default=0.0),
         quantiles=tuple(rows[-1]) if rows else (),
         jumps=tuple(max(column) for column in zip(*changes, strict=True)) if changes else (),
+        highs=(min(part.high for part in parts), max(part.high for part in parts)) if parts else (),
     )
 
 

@@ -54,13 +54,15 @@ class Numbers:
         return math.sqrt(self.m2 / self.count) if self.count > 1 else 0.0
 
     def quantile(self, share: float) -> float:
-        """A number with about this share of the rows below it, exact to the width of a counter; NaN for no rows."""
+        """The number that this share of the rows does not exceed, to the width of a counter; NaN for no rows."""
         target, seen = share * self.count, 0
         for key, rows in self.counters.items():
             seen += rows
             if seen >= target:
-                middle = (float_of(key << self.level) + float_of((key + 1) << self.level)) / 2
-                return min(max(middle, self.low), self.high)
+                found = float_of(key << self.level)
+                if found and self.level > FINEST:  # the finest counters begin at the integers and at zero
+                    found = (found + float_of((key + 1) << self.level)) / 2
+                return min(max(found, self.low), self.high)
         return math.nan
 
     def at_level(self, level: int) -> dict[int, int]:
