@@ -43,7 +43,7 @@ def test_one_changed_byte_is_refused_by_name(folder, keys):
     content = bytearray((folder / "model.ubj").read_bytes())
     content[50_000] ^= 1
     (folder / "model.ubj").write_bytes(content)
-    with pytest.raises(IntegrityError, match=r"Hash mismatch for 'model.ubj'"):
+    with pytest.raises(IntegrityError, match=r"refused: Hash mismatch for 'model.ubj'; find out"):
         verify(folder, keys)
 
 
@@ -78,13 +78,13 @@ def test_a_missing_signature_is_refused(folder, keys):
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe"])
 def test_a_signature_that_is_none_is_refused(folder, keys, content):
     (folder / SIGNATURE).write_bytes(content)
-    with pytest.raises(IntegrityError, match="refused"):
+    with pytest.raises(IntegrityError, match=r"model.sig is no valid signature"):
         verify(folder, keys)
 
 
 def test_the_signature_of_another_key_is_refused(folder, keys, tmp_path):
     sign(folder, tmp_path / "others")
-    with pytest.raises(IntegrityError, match=r"refused: .+;"):
+    with pytest.raises(IntegrityError, match="signed with the key of another deployment"):
         verify(folder, keys)
 
 

@@ -6,6 +6,7 @@ added is named and refused.
 
 from __future__ import annotations
 
+import ast
 import os
 import stat
 import uuid
@@ -112,5 +113,10 @@ def _hashing() -> Any:
 
 
 def _words(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return "the signature is not of this deployment's key" if "InvalidSignature" in repr(error) else text
+    text = str(error).strip()
+    if text.startswith("Signature mismatch: "):  # followed by the repr of a list, with the digests in it
+        found = ast.literal_eval(text.removeprefix("Signature mismatch: "))
+        return "; ".join(difference.partition(": Expected")[0] for difference in found)
+    if text.startswith("Key mismatch"):
+        return "it was signed with the key of another deployment"
+    return f"{SIGNATURE} is no valid signature ({type(error).__name__}: {text})"
