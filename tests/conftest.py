@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support.postgres import Postgres, running_postgres
+from tests.support.slack import SlackServer, running_slack
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,10 @@ def postgres_url(postgres_server: Postgres) -> Iterator[str]:
     url = postgres_server.new_database()
     yield url
     postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def slack_server() -> Iterator[SlackServer]:
+    """A local server that speaks Slack's API."""
+    with running_slack() as server:
+        yield server

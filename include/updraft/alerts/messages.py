@@ -216,10 +216,12 @@ def verdict(
     gain: float,
     low: float,
     high: float,
+    thread: str | None = None,
     links: Mapping[str, str] | None = None,
 ) -> Alert:
     """The evidence on a release has spoken. One alert for each verdict of a release, whatever the partition.
 
+    :param thread: the episode that the release belongs to, when there is one.
     :param gain: mean gain in loss of ``version`` over ``against``; ``low`` and ``high`` bound it at every look.
     """
     does, needs = VERDICTS[verdict]
@@ -232,14 +234,22 @@ def verdict(
         f"from {clusters} clusters.",
         does=does,
         needs=needs,
-        thread=release,
+        thread=thread or release,
         key=key,
         links=links or {},
     )
 
 
 def approval(
-    project: str, *, release: str, version: str, reason: str, until: str, key: str | None = None, link: str = ""
+    project: str,
+    *,
+    release: str,
+    version: str,
+    reason: str,
+    until: str,
+    key: str | None = None,
+    link: str = "",
+    thread: str | None = None,
 ) -> Alert:
     """A person has to approve a release.
 
@@ -254,7 +264,7 @@ def approval(
         text=reason,
         does=f"It stays in shadow; the model that serves stays. Without an answer it is rejected {until}.",
         needs="Look at the evidence, then approve or reject.",
-        thread=release,
+        thread=thread or release,
         key=key,
         links={"Approve or reject": link},
     )
@@ -270,6 +280,7 @@ def promotion(
     key: str,
     reason: str,
     probation: int = 0,
+    thread: str | None = None,
     links: Mapping[str, str] | None = None,
 ) -> Alert:
     """A version has become the champion.
@@ -292,7 +303,7 @@ def promotion(
         title=f"Version {version} serves now",
         text=f"{lane.capitalize()} {release} was promoted: {reason.rstrip('.')}.",
         does=does,
-        thread=release,
+        thread=thread or release,
         key=key,
         links=links or {},
     )
@@ -307,6 +318,7 @@ def rollback(
     key: str,
     reason: str,
     by: str | None = None,
+    thread: str | None = None,
     links: Mapping[str, str] | None = None,
 ) -> Alert:
     """The version before serves again.
@@ -321,7 +333,7 @@ def rollback(
         text=f"Version {version} was taken back{f' by {by}' if by else ''}: {reason.rstrip('.')}.",
         does=f"Version {to} serves from the next partition on. Predictions made so far keep their version.",
         needs="" if by else "Nothing at once. Find out what the refresh had learned before the next training.",
-        thread=release,
+        thread=thread or release,
         key=key,
         links=links or {},
     )

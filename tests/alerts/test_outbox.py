@@ -1,0 +1,183 @@
+"""The outbox: each event once, duplicates folded; on PostgreSQL and on SQLite alike."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from updraft.alerts import messages, outbox
+from updraft.store import tables
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def engine(request):
+    if request.param == "postgresql":
+        engine = sa.create_engine(request.getfixturevalue("postgres_url"))
+    else:
+        engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
+    tables.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+def failed(run="r1", *, task="train_model", attempt=1, project="flights"):
+    return messages.failure(
+        project, dag="flights.train", task=task, run=run, error=f"boom in {run}", attempt=attempt, log=f"http://x/{run}"
+    )
+
+
+def rows(engine):
+    with engine.connect() as connection:
+        return [
+            dict(row) for row in connection.execute(sa.select(tables.alerts).order_by(tables.alerts.c.id)).mappings()
+        ]
+
+
+def test_the_same_event_recorded_again_changes_nothing(engine):
+    first = outbox.record(engine, failed(), now=NOON)
+    again = outbox.record(engine, failed(), now=NOON + timedelta(hours=1))
+
+    assert again == first
+    assert len(rows(engine)) == 1
+    assert rows(engine)[0]["count"] == 1
+
+
+def test_another_event_of_the_fold_counts_in_the_first_message(engine):
+    head = outbox.record(engine, failed("r1"), now=NOON)
+
+    assert outbox.record(engine, failed("r2"), now=NOON) == head
+    assert outbox.record(engine, failed("r3"), now=NOON) == head
+    assert outbox.record(engine, failed("r3"), now=NOON) == head, "a folded event is recorded once, too"
+
+    [row] = outbox.pending(engine, "flights")
+    assert row.count == 3
+    assert row.alert.detail == "boom in r3", "the message shows the latest event"
+    assert row.alert.links == {"Log": "http://x/r3"}
+    assert row.alert.dedup == failed("r1").dedup
+
+
+def test_an_event_folds_only_into_a_message_of_the_last_day(engine):
+    first = outbox.record(engine, failed("r1"), now=NOON)
+
+    assert outbox.record(engine, failed("r2"), now=NOON + timedelta(hours=25)) != first
+
+
+def test_other_tasks_and_other_projects_do_not_fold(engine):
+    ids = {
+        outbox.record(engine, failed("r1"), now=NOON),
+        outbox.record(engine, failed("r2", task="evaluate_model"), now=NOON),
+        outbox.record(engine, failed("r1", project="trains"), now=NOON),
+    }
+
+    assert len(ids) == 3
+
+
+def test_events_without_a_fold_stand_alone(engine):
+    for release in ("refresh-1", "refresh-2"):
+        alert = messages.rollback("flights", release=release, version="2", to="1", key="2013-05-06", reason="worse")
+        outbox.record(engine, alert, now=NOON)
+
+    assert [row.count for row in outbox.pending(engine, "flights")] == [1, 1]
+
+
+def test_pending_keeps_the_order_of_events_and_leaves_out_what_is_sent(engine):
+    for task in ("a", "b", "c"):
+        outbox.record(engine, failed(task=task), now=NOON)
+    first, second, _ = outbox.pending(engine, "flights")
+    outbox.mark_sent(engine, first, ts="1.1", channel="#c", channel_id="C1", shown=1)
+    outbox.mark_failed(engine, second, error="msg_too_long")
+
+    assert [row.alert.title for row in outbox.pending(engine, "flights")] == ["flights.train.c failed"]
+    assert outbox.pending(engine, "trains") == []
+
+
+def test_a_sent_message_is_pending_again_when_its_fold_grows(engine):
+    outbox.record(engine, failed("r1"), now=NOON)
+    [row] = outbox.pending(engine, "flights")
+    outbox.mark_sent(engine, row, ts="1.1", channel="#c", channel_id="C1", shown=1)
+    outbox.record(engine, failed("r2"), now=NOON)
+
+    [row] = outbox.pending(engine, "flights")
+    assert (row.state, row.ts, row.count, row.shown) == ("sent", "1.1", 2, 1)
+
+
+def test_moments_come_back_in_utc_and_marks_do_not_change(engine):
+    outbox.record(engine, failed(), now=NOON)
+    [row] = outbox.pending(engine, "flights")
+
+    assert row.written_at == NOON
+    assert row.mark == outbox.pending(engine, "flights")[0].mark
+
+
+def test_keys_longer_than_the_columns_are_cut_and_stay_apart(engine):
+    outbox.record(engine, failed("r" * 300 + "1"), now=NOON)
+    outbox.record(engine, failed("r" * 300 + "2"), now=NOON)
+
+    assert outbox.pending(engine, "flights")[0].count == 2
+    assert len({row["dedup"] for row in rows(engine)}) == 2
+    assert max(len(row["dedup"]) for row in rows(engine)) <= 160
+
+
+def test_standing_tells_each_problem_once_and_what_to_do(engine):
+    for task in ("a", "b"):
+        outbox.record(engine, failed(task=task), now=NOON)
+    for row in outbox.pending(engine, "flights"):
+        outbox.mark_waiting(engine, row, error="invalid_auth", now=NOON)
+
+    standing = outbox.standing(engine, "flights")
+    assert standing.waiting == 2
+    assert len(standing.problems) == 1
+    assert "bot token" in standing.problems[0]
+    assert [row.alert.title for row in standing.latest] == ["flights.train.b failed", "flights.train.a failed"]
+
+
+def test_only_one_sender_is_at_work_on_a_project(engine):
+    with outbox.alone(engine, "flights") as first:
+        found = []
+
+        def other():
+            with outbox.alone(engine, "flights") as second, outbox.alone(engine, "trains") as third:
+                found.extend([second, third])
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    with outbox.alone(engine, "flights") as later:
+        assert (first, found, later) == (True, [False, True], True)
+
+
+def test_events_recorded_at_the_same_moment_have_one_head(postgres_url):
+    engine = sa.create_engine(postgres_url, pool_size=8)
+    tables.metadata.create_all(engine)
+    gate = threading.Barrier(8)
+
+    def one(number):
+        gate.wait()
+        outbox.record(engine, failed(f"r{number // 2}"), now=NOON)  # each event twice
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    [row] = outbox.pending(engine, "flights")
+    assert row.count == 4
+    assert len(rows(engine)) == 4
+    engine.dispose()
+
+
+def test_the_migrated_schema_has_the_table_that_the_outbox_writes(postgres_url):
+    from updraft.store.migrations import upgrade
+
+    upgrade(postgres_url)
+    engine = sa.create_engine(postgres_url)
+    outbox.record(engine, failed(), now=NOON)
+
+    there = {column["name"] for column in sa.inspect(engine).get_columns("alerts")}
+    assert there == set(tables.alerts.columns.keys())
+    engine.dispose()
