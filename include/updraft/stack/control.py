@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,9 @@ Say = Callable[[str], None]
 
 FREE_DISK = 2 * 1024**3
 """Bytes that must be free below home before the stack starts: databases, logs and a year of the reference project."""
+
+
+_WRITTEN = ("postgres", "postgres.new", "stack", "keys", "logs", "airflow", "mlflow", "lake", ENV_FILE, "env.sh")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +113,17 @@ def down(settings: Settings, *, say: Say = lambda text: None) -> None:
 
 
 def remove(settings: Settings, *, say: Say = lambda text: None) -> None:
-    """Stop the stack and delete everything that it wrote: databases, logs, keys and, below home, the lake."""
+    """Stop the stack and delete what was written below home: databases, keys, logs, the lake. Other files stay."""
     layout = Layout.of(settings)
     down(settings, say=say)
-    for folder in (layout.home, postgres.outside(layout).parent):
-        if folder.exists():
-            shutil.rmtree(folder)
-            say(f"removed {folder}")
+    for path in (*(layout.home / name for name in _WRITTEN), postgres.outside(layout).parent):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    with suppress(OSError):  # someone else's files are in there, or there was nothing
+        layout.home.rmdir()
+    say(f"removed what was written below {layout.home}")
 
 
 def status(settings: Settings) -> list[Status]:

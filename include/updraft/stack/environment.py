@@ -37,6 +37,7 @@ QUIET = {
     "SCARF_ANALYTICS": "false",
     "GX_ANALYTICS_ENABLED": "false",
     "DVC_NO_ANALYTICS": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
 }
 
 

@@ -39,7 +39,7 @@ def _belongs(process: psutil.Process, wanted: str, *, exactly: bool, data: Path 
         mark = process.environ().get(MARK, "")
         if mark == wanted if exactly else mark.startswith(wanted):
             return True
-        return data is not None and process.name() == "postgres" and Path(process.cwd()) == data
+        return data is not None and process.name() == "postgres" and Path(process.cwd()) == data.resolve()
     except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
         return False  # gone meanwhile, or someone else's
 

@@ -33,6 +33,9 @@ def main(arguments: Sequence[str]) -> None:
     data = Path(plan.postgres_data) if name == POSTGRES else None
     if left := reap(plan.stack_id, name, data=data):
         _say(f"{name}: ended {left} process(es) that its last life left behind")
+    if data is not None:
+        # Nobody works in that folder any more. After a reboot the number in the file may be another process's.
+        (data / "postmaster.pid").unlink(missing_ok=True)
     pause = next_pause(plan_file.with_name(f"{name}.starts.json"), time.time())
     if pause:
         _say(f"{name}: died early, waiting {pause:.0f} s before the next start")

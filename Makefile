@@ -1,0 +1,61 @@
+# Everything that a person does with a checkout. `make help` lists it.
+# ARGS is passed on:   make test ARGS="-k verdict"   make logs ARGS="scheduler"   make bench ARGS="--quick"
+PYTHON ?= python3
+ARGS ?=
+PY := .venv/bin/python
+PROJECT ?= flight_delays
+
+export PYTHONPATH := $(CURDIR):$(CURDIR)/include:$(CURDIR)/plugins
+unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo up down status logs doctor test lint format bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+bootstrap: ## build .venv from requirements.txt (every other target does it when needed)
+	@PYTHONPATH= $(PYTHON) include/updraft/stack/bootstrap.py
+
+demo: up ## start everything and replay a year of flights through the real DAGs (10 minutes)
+	@$(PY) -m updraft.cli replay $(PROJECT) --demo $(ARGS)
+
+up: bootstrap ## start PostgreSQL, MLflow and Airflow on this machine
+	@$(PY) -m updraft.stack up
+
+down: bootstrap ## stop them; data stays
+	@$(PY) -m updraft.stack down
+
+status: bootstrap ## what runs where
+	@$(PY) -m updraft.stack status $(ARGS)
+
+logs: bootstrap ## follow the logs; ARGS="scheduler" for one program
+	@$(PY) -m updraft.stack logs $(ARGS)
+
+doctor: bootstrap ## look for what is wrong on this machine, and say what to do
+	@$(PY) -m updraft.stack doctor $(ARGS)
+
+test: bootstrap ## every test; needs nothing running
+	@$(PY) -m pytest $(ARGS)
+
+lint: bootstrap ## ruff, mypy, import-linter
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(PY) -c "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
+
+format: bootstrap ## let ruff format and sort
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+bench: bootstrap ## the speeds that the README names, measured side by side
+	@$(PY) tests/bench/run.py $(ARGS)
+
+lock: bootstrap ## write requirements.txt anew from pyproject.toml (add ARGS=--upgrade for newer versions)
+	@uv=.venv-uv/bin/uv; [ -x $$uv ] || uv=uv; \
+	$$uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --quiet \
+	  --output-file requirements.txt $(ARGS)
+
+clean: ## stop everything and delete what it wrote (var/) and the environments (.venv)
+	@[ ! -x $(PY) ] || $(PY) -m updraft.stack remove
+	rm -rf .venv .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

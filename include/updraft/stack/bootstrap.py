@@ -1,0 +1,212 @@
+"""Build ``.venv`` on a bare machine: ``python3 include/updraft/stack/bootstrap.py``, which every make target calls.
+
+Only the standard library is there yet, and the Python that runs this may be too old for Updraft: so this file keeps to
+what Python 3.6 understands, and looks for a suitable interpreter first.
+"""
+# ruff: noqa: UP
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+
+OLDEST, NEWEST = (3, 11), (3, 13)
+NAMES = ("python3.11", "python3.12", "python3.13", "python3", "python")
+FREE_DISK = 5 * 1024**3
+"""Bytes: the environment takes about 3 GiB, its download cache and the demo's data the rest."""
+UV = "uv>=0.9,<1"
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+
+class BootstrapError(Exception):
+    """The environment cannot be built; the message says why and what to do."""
+
+
+def version_of(python: str) -> tuple[int, int] | None:
+    """(major, minor) of an interpreter; None when it does not run (a shim without a version behind it, say)."""
+    try:
+        said = subprocess.check_output(
+            [python, "-c", "import sys; print('%d %d' % sys.version_info[:2])"], stderr=subprocess.DEVNULL, timeout=30
+        )
+        major, minor = said.split()
+        return int(major), int(minor)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def find_python(running: tuple[str, tuple[int, int]], on_path: Iterable[tuple[str, tuple[int, int] | None]]) -> str:
+    """The interpreter to build with: the running one when it is suitable, else the first suitable one on the path.
+
+    :param running: (path, version) of the interpreter that runs this.
+    :param on_path: (path, version or None) of the others, in order of preference.
+    :raises BootstrapError: when none is suitable; names those that were found.
+    """
+    known = []  # type: List[str]
+    for path, version in itertools.chain([running], on_path):
+        if version is not None and OLDEST <= version <= NEWEST:
+            return path
+        if version is not None:
+            known.append("%s is %d.%d" % ((path,) + version))
+    found = ", ".join(known)
+    raise BootstrapError(
+        "Updraft needs Python %d.%d to %d.%d, and none is on the path (found: %s). Install one, or name it: "
+        "`make demo PYTHON=/path/to/python3.11`." % (OLDEST + NEWEST + (found or "none at all",))
+    )
+
+
+def candidates() -> Iterator[tuple[str, tuple[int, int] | None]]:
+    """The interpreters on the path, each once."""
+    seen = {os.path.realpath(sys.executable)}
+    for name in NAMES:
+        path = shutil.which(name)
+        if path and os.path.realpath(path) not in seen:
+            seen.add(os.path.realpath(path))
+            yield path, version_of(path)
+
+
+def need_disk(free: int, folder: str) -> None:
+    """Refuse to start what would fill the disk.
+
+    :param free: bytes that are free where ``folder`` is.
+    """
+    if free < FREE_DISK:
+        raise BootstrapError(
+            "%s: %.1f GiB are free on its disk, %d GiB are needed. Free some, or clone to another disk."
+            % (folder, free / 1024.0**3, FREE_DISK // 1024**3)
+        )
+
+
+def stamp_of(root: str) -> str:
+    """What the environment depends on: pinned packages, how the project installs, and where it stands."""
+    digest = hashlib.sha256(root.encode("utf-8", "surrogateescape"))
+    for name in ("requirements.txt", "pyproject.toml"):
+        with open(os.path.join(root, name), "rb") as file:
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def is_built(root: str) -> bool:
+    """Whether ``.venv`` is whole and of this version."""
+    try:
+        with open(os.path.join(root, ".venv", "updraft.json")) as file:
+            built = json.load(file)
+    except (OSError, ValueError):
+        return False
+    return isinstance(built, dict) and built.get("stamp") == stamp_of(root) and os.path.exists(in_venv(root))
+
+
+def in_venv(root: str) -> str:
+    """The environment's interpreter."""
+    return os.path.join(root, ".venv", "bin", "python")
+
+
+def sources(env: Mapping[str, str]) -> list[str]:
+    """uv's options for the package sources that pip was told by its variables."""
+    options = []
+    if env.get("PIP_INDEX_URL"):
+        options += ["--default-index", env["PIP_INDEX_URL"]]
+    for url in env.get("PIP_EXTRA_INDEX_URL", "").split():
+        options += ["--index", url]
+    for place in env.get("PIP_FIND_LINKS", "").split():
+        options += ["--find-links", place]
+    return options
+
+
+def clean(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment to install with: bytecode is written (it halves every cold start), no other venv interferes."""
+    unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_SYSTEM_PYTHON")
+    kept = {name: value for name, value in env.items() if name not in unwanted}
+    if env.get("PIP_CERT"):
+        kept.setdefault("SSL_CERT_FILE", env["PIP_CERT"])
+    return kept
+
+
+def get_uv(python: str, root: str, env: Mapping[str, str]) -> str:
+    """The path of uv: from pip into ``.venv-uv``, or the one on the path where there is no pip."""
+    folder = os.path.join(root, ".venv-uv")
+    uv = os.path.join(folder, "bin", "uv")
+    if runs([uv, "--version"]):
+        return uv
+    if runs([python, "-m", "pip", "--version"]):
+        shutil.rmtree(folder, ignore_errors=True)
+        # --target also works where the system's Python is marked as externally managed.
+        run([python, "-m", "pip", "install", "--quiet", "--target", folder, UV], env, root)
+        return uv
+    found = shutil.which("uv")
+    if found and runs([found, "--version"]):
+        return found
+    raise BootstrapError(
+        "%s has no pip, and there is no uv on the path. Install one of them (on Debian and Ubuntu: "
+        "`apt-get install python3-pip`)." % python
+    )
+
+
+def runs(command: list[str]) -> bool:
+    """Whether a command exists and succeeds."""
+    try:
+        return subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+    except OSError:
+        return False
+
+
+def run(command: list[str], env: Mapping[str, str], root: str) -> None:
+    """Run a command to its end.
+
+    :raises BootstrapError: when it fails.
+    """
+    status = subprocess.call(command, env=env, cwd=root)
+    if status != 0:
+        raise BootstrapError(
+            "`%s` failed (exit status %d); what it said is above. Run the same make target again: it goes on from here."
+            % (" ".join(command[:6]), status)
+        )
+
+
+def build(root: str, python: str, env: Mapping[str, str]) -> None:
+    """Build ``.venv`` from ``requirements.txt``; the stamp comes last, so that an interrupted build is done again."""
+    say("Building the environment in %s with %s (once; a few minutes, most of it download)." % (root, python))
+    uv = get_uv(python, root, env)
+    venv, half_built = os.path.join(root, ".venv"), os.path.join(root, ".venv", "half-built")
+    if os.path.exists(half_built) or not os.path.exists(in_venv(root)):
+        shutil.rmtree(venv, ignore_errors=True)  # a half-written package looks whole; uv's cache makes this cheap
+        run([uv, "venv", "--quiet", "--no-project", "--python", python, venv], env, root)
+    with open(half_built, "w"):
+        pass
+    install = [uv, "pip", "install", "--python", in_venv(root), "--compile-bytecode"] + sources(env)
+    run(install + ["--requirement", os.path.join(root, "requirements.txt")], env, root)
+    run(install + ["--quiet", "--no-deps", "--editable", root], env, root)
+    with open(os.path.join(venv, "updraft.json"), "w") as file:
+        json.dump({"stamp": stamp_of(root), "python": python}, file)
+    os.remove(half_built)
+
+
+def say(text: str) -> None:
+    """Tell the person."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Build what is missing; 0 when the environment is ready, 1 with an explanation when it cannot be."""
+    if is_built(ROOT):
+        return 0
+    try:
+        python = find_python((sys.executable, (sys.version_info[0], sys.version_info[1])), candidates())
+        need_disk(shutil.disk_usage(ROOT).free, ROOT)
+        build(ROOT, python, clean(os.environ))
+    except BootstrapError as error:
+        sys.stderr.write("%s\n" % error)
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted. Run the same make target again: it goes on from here.\n")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
