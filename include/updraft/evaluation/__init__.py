@@ -1,0 +1,1 @@
+"""Evaluation: metrics, the gates of a holdout, slices."""

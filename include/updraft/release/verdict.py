@@ -1,0 +1,212 @@
+"""The verdict on a model from paired evidence: promote, hold, reject, roll back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from updraft.release.bound import FIRST_LOOK, Bound, bound
+
+if TYPE_CHECKING:
+    from updraft.spec.model import Release, SliceGate
+
+
+class Verdict(StrEnum):
+    """What the evidence says."""
+
+    PROMOTE = "promote"
+    HOLD = "hold"
+    REJECT = "reject"
+    ROLL_BACK = "roll_back"
+
+
+@dataclass(frozen=True)
+class ClusterGain:
+    """What the newer model gained on one cluster of matured rows.
+
+    ``gain`` is the older model's loss minus the newer one's on the same rows, their mean: positive is good for the newer model.
+    Every cluster weighs the same, however many rows it has: rows of a cluster share what makes them alike, so a cluster
+    is one observation, and a busy day is not many.
+    """
+
+    cluster: str
+    key: str
+    """The partition at whose tick the labels were known."""
+    rows: int
+    gain: float
+    slices: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    """(rows, mean gain) of the rows of each slice, by ``column=value``."""
+
+
+@dataclass(frozen=True)
+class SliceBound:
+    """The bound on one guarded slice."""
+
+    bound: Bound
+    rows: int
+    shown_inferior: bool
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict with what it rests on."""
+
+    verdict: Verdict
+    reason: str
+    bound: Bound
+    clusters: int
+    partitions: int
+    margin: float
+    confidence: float
+    slices: Mapping[str, SliceBound] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able, for a decision's body."""
+        return {
+            "verdict": str(self.verdict),
+            "reason": self.reason,
+            "bound": self.bound.as_dict(),
+            "clusters": self.clusters,
+            "partitions": self.partitions,
+            "margin": self.margin,
+            "confidence": self.confidence,
+            "slices": {
+                name: one.bound.as_dict() | {"rows": one.rows, "shown_inferior": one.shown_inferior}
+                for name, one in self.slices.items()
+            },
+        }
+
+
+def judge_change(
+    clusters: Sequence[ClusterGain], policy: Release, guard: SliceGate | None = None, *, partitions: int | None = None
+) -> Judgement:
+    """The verdict on a challenger in shadow.
+
+    :param clusters: in time order; a cluster that comes in several parts is put together, weighted by rows.
+    :param policy: margin, confidence and how long a shadow lasts.
+    :param guard: slices that must not be shown worse.
+    :param partitions: seen so far, when more were seen than gave evidence.
+    """
+    found = _weigh(clusters, policy, guard, partitions)
+    shadow = policy.change.shadow
+    seen = f"{found.partitions} of {shadow.at_least} to {shadow.at_most} partitions"
+    worse = [name for name, one in found.slices.items() if one.shown_inferior]
+    if found.bound.upper < -policy.margin:
+        return found.say(Verdict.REJECT, f"shown worse than the champion{_allowed(policy)}: {found.words}")
+    better = found.bound.lower > -policy.margin
+    if better and not worse and found.partitions >= shadow.at_least:
+        return found.say(Verdict.PROMOTE, f"{_shown(policy)}: {found.words}")
+    if found.partitions >= shadow.at_most:
+        why = f"shown worse on {', '.join(worse)}" if better and worse else "neither shown good enough nor shown worse"
+        return found.say(Verdict.REJECT, f"not shown in time ({found.partitions} partitions): {why}; {found.words}")
+    if better and worse:
+        return found.say(
+            Verdict.HOLD, f"{_shown(policy)}, but shown worse on {', '.join(worse)}; {seen}; {found.words}"
+        )
+    if better:
+        return found.say(
+            Verdict.HOLD, f"{_shown(policy)}, and waits for {shadow.at_least} partitions; {seen}; {found.words}"
+        )
+    return found.say(Verdict.HOLD, f"not decided yet, {seen}: {found.words}")
+
+
+def judge_probation(
+    clusters: Sequence[ClusterGain], policy: Release, guard: SliceGate | None = None, *, partitions: int | None = None
+) -> Judgement:
+    """The verdict on a refreshed champion with its predecessor in shadow: it stays unless it is shown worse.
+
+    Slices are shown beside it and roll nothing back.
+    """
+    found = _weigh(clusters, policy, guard, partitions)
+    if found.bound.upper < -policy.margin:
+        return found.say(Verdict.ROLL_BACK, f"shown worse than the previous champion{_allowed(policy)}: {found.words}")
+    return found.say(Verdict.HOLD, f"not shown worse than the previous champion: {found.words}")
+
+
+@dataclass(frozen=True)
+class _Weighed:
+    bound: Bound
+    slices: Mapping[str, SliceBound]
+    partitions: int
+    policy: Release
+
+    @property
+    def words(self) -> str:
+        """The bound in words."""
+        n, days = (
+            self.bound.clusters,
+            "clusters" if self.policy.cluster not in ("day", "hour") else f"{self.policy.cluster}s",
+        )
+        if not n:
+            return "no matured rows to compare yet"
+        mean = f"mean gain {self.bound.mean:+.4f} {self.policy.metric} over {n} {days}"
+        if math.isfinite(self.bound.lower):
+            return f"{mean}, between {self.bound.lower:+.4f} and {self.bound.upper:+.4f}"
+        if n < FIRST_LOOK:
+            return f"{mean}; the first look is after {FIRST_LOOK}"
+        return f"{mean}, too few or too uneven to bound it"
+
+    def say(self, verdict: Verdict, reason: str) -> Judgement:
+        policy = self.policy
+        return Judgement(
+            verdict,
+            reason,
+            self.bound,
+            self.bound.clusters,
+            self.partitions,
+            policy.margin,
+            policy.confidence,
+            self.slices,
+        )
+
+
+def _shown(policy: Release) -> str:
+    return "shown better than the champion" if not policy.margin else f"shown to cost less than {policy.margin:g}"
+
+
+def _allowed(policy: Release) -> str:
+    return f" by more than {policy.margin:g}" if policy.margin else ""
+
+
+def _weigh(
+    clusters: Sequence[ClusterGain], policy: Release, guard: SliceGate | None, partitions: int | None
+) -> _Weighed:
+    import numpy as np
+
+    whole = _together((c.cluster, c.rows, c.gain) for c in clusters)
+    seen = len({c.key for c in clusters}) if partitions is None else partitions
+    slices = _slices(clusters, policy, guard) if guard else {}
+    return _Weighed(bound(np.array([g for _, g in whole]), policy.confidence), slices, seen, policy)
+
+
+def _together(parts: Iterable[tuple[str, int, float]]) -> list[tuple[int, float]]:
+    """(rows, mean gain) of each cluster, in the order of its first part."""
+    found: dict[str, tuple[int, float]] = {}
+    for cluster, rows, gain in parts:
+        before, mean = found.get(cluster, (0, 0.0))
+        total = before + rows
+        found[cluster] = (total, mean + (gain - mean) * rows / total) if total else (0, 0.0)
+    return [one for one in found.values() if one[0]]
+
+
+def _slices(clusters: Sequence[ClusterGain], policy: Release, guard: SliceGate) -> dict[str, SliceBound]:
+    """Bounds on the slices with enough clusters and rows; the error is shared out among them (Bonferroni)."""
+    import numpy as np
+
+    names = sorted({name for c in clusters for name in c.slices if name.split("=", 1)[0] in guard.by})
+    parts = {name: _together((c.cluster, *c.slices[name]) for c in clusters if name in c.slices) for name in names}
+    enough = {
+        name: one
+        for name, one in parts.items()
+        if len(one) >= guard.min_clusters and sum(rows for rows, _ in one) >= guard.min_rows
+    }
+    found = {}
+    for name, one in enough.items():
+        confidence = 1 - (1 - policy.confidence) / len(enough)
+        ends = bound(np.array([gain for _, gain in one]), confidence)
+        inferior = ends.upper < -guard.no_worse_than_champion_by
+        found[name] = SliceBound(ends, sum(rows for rows, _ in one), inferior)
+    return found
