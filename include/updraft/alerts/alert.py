@@ -49,13 +49,13 @@ class Alert:
     key: str | None = None
     """The partition that it is about."""
     links: Mapping[str, str] = field(default_factory=dict)
-    """Label to URL. A link without a URL is left out."""
+    """Label to URL. What leads nowhere (no URL, or one without its host) is left out."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dedup", _fitted(self.dedup))
         object.__setattr__(self, "fold", None if self.fold is None else _fitted(self.fold))
         object.__setattr__(self, "thread", None if self.thread is None else _fitted(self.thread))
-        object.__setattr__(self, "links", {label: url for label, url in self.links.items() if url})
+        object.__setattr__(self, "links", {label: url for label, url in self.links.items() if "://" in url})
 
     def summary(self) -> str:
         """One line for `updraft status`, logs and notifications."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from updraft.alerts.alert import Alert, Kind, one_line, redacted
-from updraft.alerts.words import CAUSES, REMEDIES, VERDICTS
+from updraft.alerts.words import CAUSES, REMEDIES, VERDICTS, counts, gained, share
 
 __all__ = [
     "Alert",
@@ -71,7 +71,7 @@ def quarantine(
     """Some rows broke the contract and were set aside; the rest was published.
 
     :param rows: rows set aside, of ``of`` rows.
-    :param reasons: check to number of rows (a row may break several).
+    :param reasons: check to number of rows (a row may break several); 0 for a check on the partition as a whole.
     :param content: hash of the partition; a partition ingested again with other content is another event.
     """
     return Alert(
@@ -80,8 +80,8 @@ def quarantine(
         dedup=f"quarantine:{key}:{content}",
         fold="quarantine:" + ",".join(sorted(reasons)),
         title=f"{rows:,} rows in quarantine",
-        text=f"{rows:,} of {of:,} rows ({_share(rows, of)}) broke the data contract.",
-        detail=_counts(reasons),
+        text=f"{rows:,} of {of:,} rows ({share(rows, of)}) broke the data contract.",
+        detail=counts(reasons),
         does="They were set aside with their reasons; the other rows were published.",
         needs="Nothing now. If this goes on, ask the owner of the source, or correct the contract.",
         key=key,
@@ -108,10 +108,10 @@ def refused(
         project=project,
         kind="quarantine",
         dedup=f"refused:{key}:{content}",
-        fold="refused:" + ",".join(sorted(reasons)),
+        fold="refused",
         title="Partition refused",
-        text=f"{rows:,} of {of:,} rows ({_share(rows, of)}) broke the data contract; {limit:.1%} are allowed.",
-        detail=_counts(reasons),
+        text=f"{rows:,} of {of:,} rows ({share(rows, of)}) broke the data contract; {limit:.1%} are allowed.",
+        detail=counts(reasons),
         does="Nothing of the partition was published, scored or trained on. The model serves on as it was.",
         needs="Mend the feed and clear the ingest run of this partition; or raise data.refuse_above if the rows are "
         "right.",
@@ -230,8 +230,7 @@ def verdict(
         kind="verdict",
         dedup=f"verdict:{release}:{verdict}",
         title=f"Version {version}: {verdict.replace('_', ' ')}",
-        text=f"{reason.rstrip('.')}. Gain over version {against}: {gain:+.4f} [{low:+.4f}, {high:+.4f}] "
-        f"from {clusters} clusters.",
+        text=f"{reason.rstrip('.')}. {gained(against, gain, low, high, clusters)}",
         does=does,
         needs=needs,
         thread=thread or release,
@@ -391,13 +390,3 @@ def waiting(
         key=key,
         links=links or {},
     )
-
-
-def _share(rows: int, of: int) -> str:
-    return f"{rows / of:.2%}" if of else "none"
-
-
-def _counts(reasons: Mapping[str, int]) -> str:
-    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    shown = [f"{name}: {count:,} rows" for name, count in ordered[:10]]
-    return "\n".join([*shown, f"and {len(ordered) - 10} more checks"] if len(ordered) > 10 else shown)

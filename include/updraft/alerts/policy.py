@@ -37,6 +37,9 @@ CONFIGURATION = {
 """Slack's error code to what a person has to do. Nothing is lost meanwhile: alerts wait."""
 
 NO_ANSWER = "no_answer"
+NO_CONNECTION = "no_connection"
+UNREADABLE = {"missing_scope", "channel_not_found", "not_in_channel", "no_permission", "thread_not_found"}
+"""Codes by which Slack does not let the app read a channel that it may still write to."""
 _PASSING = {"ratelimited", "rate_limited", "request_timeout", "team_added_to_org", "accesslimited"}
 # "It's possible some aspect of the operation succeeded before the error was raised" (Slack's reference).
 _UNCERTAIN = {"internal_error", "fatal_error", "service_unavailable"}
@@ -117,5 +120,7 @@ def explained(code: str) -> str:
         "uncertain": "no answer from Slack; Updraft looks whether the message is there, then tries again by itself",
         "message": "Slack does not take this message; read it here",
     }
+    if code == NO_CONNECTION:
+        return "There is no Slack connection, so alerts stand in the store: give Airflow the connection `slack_api_default`"
     otherwise = "mend the Slack connection or the channel; alerts wait until then"
     return f"Slack ({code}): {words.get(refusal(code), otherwise)}"

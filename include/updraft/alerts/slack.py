@@ -97,6 +97,14 @@ def retry_handlers() -> list[RetryHandler]:
     return [RateLimitErrorRetryHandler(max_retry_count=2)]
 
 
+def due(engine: sa.Engine, spec: ProjectSpec, *, now: datetime | None = None) -> bool:
+    """Whether :func:`deliver` would have anything to do now; cheaper than looking up a connection for nothing."""
+    if spec.alerts.slack is None:
+        return False
+    rows = outbox.pending(engine, spec.name)
+    return bool(rows) and not _rests(rows[0], now or datetime.now(UTC))
+
+
 def deliver(
     engine: sa.Engine,
     client: WebClient | None,
@@ -111,10 +119,10 @@ def deliver(
     :param client: slack_sdk's client (see :func:`web_client`), or None when there is no connection.
     """
     slack = spec.alerts.slack
-    if slack is None or client is None:
-        why = "the project has no alerts.slack" if slack is None else "there is no Slack connection"
+    if slack is None:
         waiting = len(outbox.pending(engine, spec.name))
-        return DeliveryReport(waiting=waiting, problem=f"Alerts stand in the store: {why}" if waiting else None)
+        why = "Alerts stand in the store: the project has no alerts.slack"
+        return DeliveryReport(waiting=waiting, problem=why if waiting else None)
     delivery = _Delivery(engine, client, spec.name, slack, now)
     for _ in range(_PASSES):
         with outbox.alone(engine, spec.name) as mine:
@@ -128,20 +136,35 @@ def deliver(
     return replace(delivery.report, waiting=waiting, problem=delivery.report.problem if waiting else None)
 
 
+def _rests(row: Stored, now: datetime) -> bool:
+    """Whether the row was tried in vain so lately that Slack is left alone."""
+    return bool(row.error and row.tried_at and now < row.tried_at + policy.wait_after(row.attempts))
+
+
 class _Delivery:
     """One sender's work on one project."""
 
     def __init__(
-        self, engine: sa.Engine, client: WebClient, project: str, slack: Slack, now: Callable[[], datetime]
+        self, engine: sa.Engine, client: WebClient | None, project: str, slack: Slack, now: Callable[[], datetime]
     ) -> None:
         self.engine = engine
-        self.client = client
         self.project = project
         self.slack = slack
         self.now = now
         self.report = DeliveryReport()
         self.stopped = False
+        self._client = client
         self._tried: set[tuple[int, int]] = set()
+
+    @property
+    def client(self) -> WebClient:
+        """Slack's client.
+
+        :raises _Refused: when there is no connection.
+        """
+        if self._client is None:
+            raise _Refused(policy.NO_CONNECTION, "configuration")
+        return self._client
 
     def untried(self) -> list[Stored]:
         """What is pending and has not been tried by this sender."""
@@ -158,11 +181,13 @@ class _Delivery:
         for row in rows:
             if row.id in hushed:
                 continue
-            if row.error and row.tried_at and self.now() < row.tried_at + policy.wait_after(row.attempts):
-                self._stop(row.error)
+            if _rests(row, self.now()):
+                self._stop(row.error or "")
                 return
             self._tried.add((row.id, row.count))
             try:
+                if self._client is None:
+                    self._refused(row, _Refused(policy.NO_CONNECTION, "configuration"))
                 self._deliver(row)
             except _Stop:
                 return
@@ -258,7 +283,7 @@ class _Delivery:
                 return self._call(self.client.conversations_replies, ts=thread, **arguments)
             return self._call(self.client.conversations_history, **arguments)
         except _Refused as refused:
-            if refused.kind in ("passing", "uncertain"):
+            if refused.code not in policy.UNREADABLE:
                 self._refused(row, _Refused(refused.code, "uncertain"))
             _log.warning(
                 "alert %s of %s may come twice: the app may not read the channel (%s)",
@@ -274,7 +299,8 @@ class _Delivery:
             self._count(failed=1)
             _log.error("alert %s of %s: %s", row.id, self.project, policy.explained(refused.code))
             return
-        uncertain = refused.kind == "uncertain"
+        # What may have got through stays so, whatever is in the way of looking for it.
+        uncertain = refused.kind == "uncertain" or (row.state == "sending" and refused.code == policy.NO_CONNECTION)
         outbox.mark_waiting(self.engine, row, error=refused.code, now=self.now(), uncertain=uncertain)
         _log.warning("alert %s of %s waits: %s", row.id, self.project, policy.explained(refused.code))
         self._stop(refused.code)

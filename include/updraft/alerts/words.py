@@ -1,6 +1,9 @@
-"""Causes, remedies and verdicts in words."""
+"""Causes, remedies, verdicts and figures in words."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
 
 CAUSES = {
     "first": "the first model",
@@ -33,3 +36,24 @@ VERDICTS = {  # the same
     "roll_back": ("The version before is put back now.", ""),
     "keep": ("Probation is over: the version stays.", ""),
 }
+
+
+def share(rows: int, of: int) -> str:
+    """A share of rows as a percentage."""
+    return f"{rows / of:.2%}" if of else "none"
+
+
+def counts(reasons: Mapping[str, int]) -> str:
+    """Checks and their rows, most rows first, at most ten; a check without rows is about the partition as a whole."""
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{name}: {count:,} rows" if count else name for name, count in ordered[:10]]
+    return "\n".join([*shown, f"and {len(ordered) - 10} more checks"] if len(ordered) > 10 else shown)
+
+
+def gained(against: str, gain: float, low: float, high: float, clusters: int) -> str:
+    """A mean gain in loss with its bound; an end that is not finite means that there is no bound yet."""
+    if not clusters:
+        return "There is no evidence yet."
+    known = math.isfinite(low) and math.isfinite(high)
+    between = f" [{low:+.4f}, {high:+.4f}]" if known else " (too little evidence for a bound)"
+    return f"Gain over version {against}: {gain:+.4f}{between} from {clusters} clusters."

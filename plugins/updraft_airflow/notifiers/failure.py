@@ -1,0 +1,121 @@
+"""The failure of a task or of a DAG run, told to on-call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow.sdk import BaseNotifier
+
+from updraft.alerts import messages
+from updraft.alerts.messages import Alert
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from updraft.settings import Settings
+    from updraft.spec.model import ProjectSpec
+
+
+class UpdraftNotifier(BaseNotifier):
+    """Records a failure in the store and delivers it. For `on_failure_callback` of tasks and of DAGs.
+
+    The same failure told twice (by the task and by its DAG) is one alert; the same task failing in later runs folds
+    into one message.
+
+    :param project: the project's name; from the DAG's id when None. A DAG of no project (`maintenance`) is told in
+        each channel that a project names.
+    """
+
+    def __init__(self, project: str | None = None) -> None:
+        super().__init__()
+        self.project = project
+
+    def notify(self, context: Context) -> None:
+        """Record and deliver."""
+        from updraft.alerts import outbox
+        from updraft_airflow.deployment import settings, store
+        from updraft_airflow.hooks.slack import deliver
+
+        engine = store().engine
+        name = self.project or project_of(context)
+        audience = audience_of(settings(), name)
+        for project in [spec.name for spec in audience] or [name]:
+            outbox.record(engine, failure_alert(context, project=project, airflow=settings().airflow))
+        for spec in audience:
+            deliver(engine, spec)
+
+
+def project_of(context: Context) -> str:
+    """The project that a run belongs to, by its DAG's id `<project>.<stage>`."""
+    dag: Any = context["dag"]
+    return str(dag.dag_id).rpartition(".")[0] or str(dag.dag_id)
+
+
+def audience_of(settings: Settings, project: str) -> list[ProjectSpec]:
+    """Whom a failure concerns: the project; for a DAG of no project one project for each channel.
+
+    Empty when the project is broken: its channel cannot be known, so the alert stands in the store.
+    """
+    from updraft.spec.load import load_project_or_problems, project_names
+
+    from updraft.spec.model import Project
+
+    names = project_names(settings.projects)
+    wanted = [project] if project in names else names
+    found = [load_project_or_problems(settings.projects / name) for name in wanted]
+    specs = [one.spec for one in found if isinstance(one, Project)]
+    if project in names:
+        return specs
+    return list({spec.alerts.slack.channel: spec for spec in reversed(specs) if spec.alerts.slack}.values())
+
+
+def failure_alert(context: Context, *, project: str, airflow: str = "") -> Alert:
+    """The alert of a failed task or run.
+
+    :param context: what Airflow gives to a failure callback: of a task in its process (with `exception`), of a task
+        that was killed or of a DAG run (in the DAG processor, without it).
+    :param airflow: base URL of the Airflow UI.
+    """
+    values: dict[str, Any] = dict(context)
+    dag = str(values["dag"].dag_id)
+    instance = values.get("ti") or values.get("task_instance")
+    dag_run = values.get("dag_run")
+    run = str(values.get("run_id") or getattr(instance, "run_id", None) or getattr(dag_run, "run_id", ""))
+    task = str(getattr(instance, "task_id", ""))
+    mapped = getattr(instance, "map_index", None)
+    attempt = int(getattr(instance, "try_number", None) or 1)
+    key = values.get("partition_key") or getattr(dag_run, "partition_key", None)
+    return messages.failure(
+        project,
+        dag=dag,
+        task=f"{task}[{mapped}]" if isinstance(mapped, int) and mapped >= 0 else task,
+        run=run,
+        error=_error(values),
+        attempt=attempt,
+        key=None if key is None else str(key),
+        log=_log_url(airflow, dag, run, instance, attempt),
+    )
+
+
+def _error(values: dict[str, Any]) -> str:
+    error = values.get("exception")
+    if error is None:
+        return str(values.get("reason") or "")
+    if isinstance(error, str):
+        return error
+    told = str(error)
+    # Updraft's operators put the name of the error before its words already.
+    return told if type(error).__name__ == "AirflowFailException" else f"{type(error).__name__}: {told}"
+
+
+def _log_url(airflow: str, dag: str, run: str, instance: Any, attempt: int) -> str:
+    if not airflow:
+        return str(getattr(instance, "log_url", "") or "")
+    page = f"{airflow}/dags/{dag}/runs/{quote(run, safe='')}"
+    task = getattr(instance, "task_id", None)
+    if task is None:
+        return page
+    mapped = getattr(instance, "map_index", None)
+    which = f"/mapped/{mapped}" if isinstance(mapped, int) and mapped >= 0 else ""
+    return f"{page}/tasks/{task}{which}?try_number={attempt}"
