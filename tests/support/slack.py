@@ -179,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         if (self.headers.get("Content-Type") or "").startswith("application/json"):
-            body = json.loads(raw)
+            body = json.loads(raw or "{}")
         else:
             body = {name: values[0] for name, values in parse_qs(raw).items()}
             for name in ("blocks", "metadata"):

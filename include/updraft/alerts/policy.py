@@ -121,6 +121,8 @@ def explained(code: str) -> str:
         "message": "Slack does not take this message; read it here",
     }
     if code == NO_CONNECTION:
-        return "There is no Slack connection, so alerts stand in the store: give Airflow the connection `slack_api_default`"
+        return (
+            "Alerts stand in the store: there is no Slack connection; give Airflow the connection `slack_api_default`"
+        )
     otherwise = "mend the Slack connection or the channel; alerts wait until then"
     return f"Slack ({code}): {words.get(refusal(code), otherwise)}"

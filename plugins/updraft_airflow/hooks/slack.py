@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def slack_client(conn_id: str = CONNECTION) -> WebClient | None:
-    """Slack's client by an Airflow connection of type `slack`; None when there is no such connection, or no token in it.
+    """Slack's client by an Airflow connection of type `slack`; None when there is none, or no token in it.
 
     The token is the connection's password. Its extra may hold `base_url`, `proxy` and `timeout` (seconds), as Airflow's
     provider reads them.

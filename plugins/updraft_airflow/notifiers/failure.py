@@ -57,16 +57,14 @@ def audience_of(settings: Settings, project: str) -> list[ProjectSpec]:
 
     Empty when the project is broken: its channel cannot be known, so the alert stands in the store.
     """
-    from updraft.spec.load import load_project_or_problems, project_names
-
+    from updraft.spec.load import load_projects
     from updraft.spec.model import Project
 
-    names = project_names(settings.projects)
-    wanted = [project] if project in names else names
-    found = [load_project_or_problems(settings.projects / name) for name in wanted]
-    specs = [one.spec for one in found if isinstance(one, Project)]
-    if project in names:
-        return specs
+    found = load_projects(settings.projects)
+    if project in found:
+        own = found[project]
+        return [own.spec] if isinstance(own, Project) else []
+    specs = [one.spec for one in found.values() if isinstance(one, Project)]
     return list({spec.alerts.slack.channel: spec for spec in reversed(specs) if spec.alerts.slack}.values())
 
 

@@ -1,0 +1,154 @@
+"""Failures as Airflow reports them, and Slack through Airflow's own connection."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import sqlalchemy as sa
+from airflow.sdk.exceptions import AirflowFailException
+from tests.support.slack import TOKEN
+
+from updraft.alerts import outbox
+from updraft.store.migrations import upgrade
+from updraft_airflow import deployment
+from updraft_airflow.hooks.slack import slack_client
+from updraft_airflow.notifiers.failure import UpdraftNotifier, failure_alert
+
+AIRFLOW = "http://127.0.0.1:8080"
+PROJECT = """
+name: {name}
+owner: ops
+data:
+  schedule: "0 5 * * 1"
+  start: 2013-01-01
+  sources: {{rows: {{type: file, url: "file:///rows.csv", event_time: at}}}}
+  key: [id]
+  label: {{expr: "late > 15"}}
+alerts: {{slack: {{channel: "{channel}"}}}}
+"""
+
+
+def context(dag_id="flights.train", *, run="manual__2013-05-06T05:00:00+00:00", **values):
+    """The parts of Airflow's context that a failure callback gets."""
+    instance = SimpleNamespace(
+        task_id="train_model", run_id=run, try_number=3, map_index=-1, dag_id=dag_id, log_url="http://api/log"
+    )
+    dag = SimpleNamespace(dag_id=dag_id, get_template_env=lambda **_: None)
+    return {"dag": dag, "ti": instance, "run_id": run, "partition_key": "2013-05-06T0500", **values}
+
+
+@pytest.fixture
+def connection(monkeypatch, slack_server):
+    """Airflow's connection to the local server, as a deployment would give it in the environment."""
+    value = {"conn_type": "slack", "password": TOKEN, "extra": {"base_url": slack_server.url, "timeout": 5}}
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_API_DEFAULT", json.dumps(value))
+
+
+@pytest.fixture
+def engine(tmp_path, monkeypatch, postgres_url):
+    """A deployment of three projects, one of them broken, on a real store."""
+    for name, channel in (("flights", "#flight-ops-ml"), ("hotels", "#other"), ("trains", "#other")):
+        folder = tmp_path / "projects" / name
+        folder.mkdir(parents=True)
+        (folder / "project.yaml").write_text(PROJECT.format(name=name, channel=channel))
+        (folder / "features.py").write_text("def features(rows):\n    return rows[['distance']]\n")
+    broken = tmp_path / "projects" / "broken"
+    broken.mkdir()
+    (broken / "project.yaml").write_text("name: broken\n")
+    upgrade(postgres_url)
+    monkeypatch.setenv("UPDRAFT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("UPDRAFT_PROJECTS", str(tmp_path / "projects"))
+    monkeypatch.setenv("UPDRAFT_STORE", postgres_url)
+    monkeypatch.setenv("UPDRAFT_AIRFLOW", AIRFLOW)
+    deployment.settings.cache_clear()
+    engine = sa.create_engine(postgres_url)
+    yield engine
+    engine.dispose()
+    deployment.settings.cache_clear()
+
+
+def test_a_failed_task_says_where_why_and_what_to_do_with_a_link_to_its_log():
+    alert = failure_alert(context(exception=ValueError("no such\ncolumn")), project="flights", airflow=AIRFLOW)
+
+    assert alert.title == "flights.train.train_model failed"
+    assert alert.detail == "ValueError: no such column"
+    assert alert.key == "2013-05-06T0500"
+    assert "clear the failed task" in alert.needs
+    assert alert.links["Log"] == (
+        f"{AIRFLOW}/dags/flights.train/runs/manual__2013-05-06T05%3A00%3A00%2B00%3A00/tasks/train_model?try_number=3"
+    )
+
+
+def test_the_error_of_an_updraft_operator_is_not_named_twice():
+    error = AirflowFailException("PartitionRefused: 900 of 1000 rows")
+
+    assert failure_alert(context(exception=error), project="flights").detail == "PartitionRefused: 900 of 1000 rows"
+
+
+def test_a_killed_task_has_no_exception_and_says_so():
+    assert "killed" in failure_alert(context(), project="flights").detail
+
+
+def test_a_run_without_a_task_is_told_by_its_dag():
+    values = context(reason="timed_out")
+    del values["ti"]
+    alert = failure_alert(values, project="flights", airflow=AIRFLOW)
+
+    assert (alert.title, alert.detail) == ("flights.train failed", "timed_out")
+    assert alert.links["Log"].endswith("/runs/manual__2013-05-06T05%3A00%3A00%2B00%3A00")
+
+
+def test_without_the_address_of_the_ui_the_link_is_airflows_own():
+    assert failure_alert(context(), project="flights").links == {"Log": "http://api/log"}
+
+
+def test_the_client_is_the_connections(connection, slack_server):
+    client = slack_client()
+
+    assert client.base_url == slack_server.url
+    assert client.timeout == 5
+    assert client.auth_test()["ok"]
+    assert [type(handler).__name__ for handler in client.retry_handlers] == ["RateLimitErrorRetryHandler"]
+
+
+def test_without_a_connection_there_is_no_client():
+    assert slack_client("a_connection_that_nobody_made") is None
+
+
+def test_a_connection_without_a_token_is_no_client(monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_EMPTY", json.dumps({"conn_type": "slack"}))
+
+    assert slack_client("slack_empty") is None
+
+
+def test_a_failure_is_recorded_and_sent_once_whoever_tells_it(engine, connection, slack_server):
+    UpdraftNotifier(project="flights")(context(exception=ValueError("boom")))
+    UpdraftNotifier()(context(reason="task_failure"))
+
+    [message] = slack_server.messages
+    assert "boom" in str(message["blocks"])
+    assert TOKEN not in str(outbox.recent(engine, "flights"))
+
+
+def test_without_a_connection_a_failure_stands_in_the_store(engine, monkeypatch):
+    monkeypatch.delenv("AIRFLOW_CONN_SLACK_API_DEFAULT", raising=False)
+    UpdraftNotifier()(context(exception=ValueError("boom")))
+
+    standing = outbox.standing(engine, "flights")
+    assert standing.waiting == 1
+    assert "slack_api_default" in standing.problems[0]
+
+
+def test_a_failure_of_a_broken_project_stands_in_the_store(engine, connection, slack_server):
+    UpdraftNotifier()(context("broken.broken", exception=ValueError("boom")))
+
+    assert outbox.standing(engine, "broken").waiting == 1
+    assert slack_server.messages == []
+
+
+def test_a_failure_of_maintenance_is_told_once_in_each_channel(engine, connection, slack_server):
+    UpdraftNotifier()(context("maintenance", exception=ValueError("boom")))
+
+    assert sorted(message["channel"] for message in slack_server.messages) == sorted(slack_server.channels.values())
