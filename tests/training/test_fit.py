@@ -14,6 +14,7 @@ from updraft.training.model import link, load_model
 from updraft.training.xgb import Progress, Recipe
 
 PARAMS = {"max_depth": 3, "eta": 0.3, "rounds": 40, "checkpoint_every": 5, "subsample": 0.7, "colsample_bytree": 0.7}
+RECIPE = Recipe(params=PARAMS, threads=1)  # threads that wait for each other are slow on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def holdout(frames):
 
 @pytest.fixture(scope="module")
 def fitted(data, holdout):
-    return train_in_memory(Recipe(params=PARAMS), data, holdout)
+    return train_in_memory(RECIPE, data, holdout)
 
 
 class Killed(Exception):
@@ -56,17 +57,17 @@ class KeptInMemory:
 
 def test_a_training_interrupted_after_any_block_ends_with_the_same_bytes(data, holdout, fitted):
     whole = KeptInMemory()
-    train_in_memory(Recipe(params=PARAMS), data, holdout, whole)
+    train_in_memory(RECIPE, data, holdout, whole)
     interruptions = 0
     for blocks in range(1, 20):
         checkpoint = KeptInMemory()
         checkpoint.left = blocks
         try:
-            train_in_memory(Recipe(params=PARAMS), data, holdout, checkpoint)
+            train_in_memory(RECIPE, data, holdout, checkpoint)
         except Killed:
             interruptions += 1
         checkpoint.left = None
-        resumed = train_in_memory(Recipe(params=PARAMS), data, holdout, checkpoint)
+        resumed = train_in_memory(RECIPE, data, holdout, checkpoint)
         assert resumed.booster == fitted.booster
         assert checkpoint.blocks == whole.blocks
         assert resumed.curve == fitted.curve
@@ -78,13 +79,13 @@ def test_a_training_interrupted_after_any_block_ends_with_the_same_bytes(data, h
 
 @pytest.mark.parametrize("seed", [0, 3])
 def test_the_same_training_gives_the_same_bytes_and_another_seed_others(data, holdout, fitted, seed):
-    recipe = Recipe(params=PARAMS, seed=seed)
+    recipe = Recipe(params=PARAMS, seed=seed, threads=1)
     one, two = (train_in_memory(recipe, data, holdout) for _ in range(2))
     assert one.booster == two.booster != fitted.booster
 
 
 def test_early_stopping_keeps_the_best_round_across_blocks(data):
-    recipe = Recipe(params={**PARAMS, "rounds": 400, "early_stopping": 7, "eta": 0.5, "max_depth": 6})
+    recipe = Recipe(params={**PARAMS, "rounds": 400, "early_stopping": 7, "eta": 0.5, "max_depth": 6}, threads=1)
     fitted = train_in_memory(recipe, data)
     assert fitted.rounds == int(np.argmin(fitted.curve)) + 1
     assert len(fitted.curve) == fitted.rounds + 7 < 400
@@ -93,7 +94,9 @@ def test_early_stopping_keeps_the_best_round_across_blocks(data):
 def test_the_size_of_blocks_is_part_of_the_recipe_only_through_sampling(data):
     plain = {"max_depth": 3, "rounds": 20, "early_stopping": 20}
     one, two = (
-        train_in_memory(Recipe(params={**plain, "checkpoint_every": every}), data).model().margin(data.features)
+        train_in_memory(Recipe(params={**plain, "checkpoint_every": every}, threads=1), data)
+        .model()
+        .margin(data.features)
         for every in (5, 20)
     )
     np.testing.assert_allclose(one, two, atol=1e-4)
@@ -106,7 +109,7 @@ def test_the_holdout_is_predicted_by_a_model_that_never_saw_it(data, holdout, fi
     np.testing.assert_array_equal(fitted.holdout[ROW], data.keys[ROW][held])
     np.testing.assert_allclose(fitted.holdout[SCORE], link("binary", fitted.holdout[MARGIN].to_numpy()))
     lies = replace(data, label=np.where(held, 1 - data.label, data.label))
-    other = train_in_memory(Recipe(params=PARAMS), lies, holdout)
+    other = train_in_memory(RECIPE, lies, holdout)
     np.testing.assert_array_equal(other.holdout[MARGIN], fitted.holdout[MARGIN])
     assert other.booster != fitted.booster  # the release model did learn from it
 
@@ -122,7 +125,9 @@ def test_the_model_beats_the_base_rate_on_the_holdout(data, fitted):
 
 def test_a_regression_learns_the_value(data, holdout):
     value = data.features["minute"].to_numpy() / 100.0
-    fitted = train_in_memory(Recipe("regression", {**PARAMS, "rounds": 100}), replace(data, label=value), holdout)
+    fitted = train_in_memory(
+        Recipe("regression", {**PARAMS, "rounds": 100}, threads=1), replace(data, label=value), holdout
+    )
     assert fitted.metrics["holdout_rmse"] < 0.2 * value.std()
     np.testing.assert_array_equal(fitted.holdout[SCORE], fitted.holdout[MARGIN])
 
@@ -148,9 +153,9 @@ def test_two_clusters_are_enough_and_one_is_not():
 
 def test_labels_that_cannot_be_learnt_are_refused(data):
     with pytest.raises(TrainingError, match="needs labels 0 and 1"):
-        train_in_memory(Recipe(params=PARAMS), replace(data, label=data.label + 1))
+        train_in_memory(RECIPE, replace(data, label=data.label + 1))
     with pytest.raises(TrainingError, match="nothing to learn"):
-        train_in_memory(Recipe(params=PARAMS), replace(data, label=data.label * 0))
+        train_in_memory(RECIPE, replace(data, label=data.label * 0))
 
 
 @pytest.mark.parametrize(

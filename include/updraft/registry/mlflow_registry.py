@@ -16,8 +16,9 @@ from updraft import files
 from updraft.errors import IntegrityError, TrainingError
 from updraft.registry.signing import sign, verify
 from updraft.training.contract import TrainingResult
+from updraft.training.lock import exclusive
 from updraft.training.model import BOOSTER, META, Model, content_hash, load_model
-from updraft.training.tracking import REQUEST_TAG, mlflow_errors
+from updraft.training.tracking import REQUEST_TAG, mlflow_client, mlflow_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,11 +51,7 @@ class ModelRegistry:
     @cached_property
     def client(self) -> MlflowClient:
         """MLflow's client."""
-        from mlflow import MlflowClient
-        from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
-
-        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)  # the logs of a task are no terminal
-        return MlflowClient(self.tracking_uri)
+        return mlflow_client(self.tracking_uri)
 
     # -- versions
 
@@ -67,7 +64,8 @@ class ModelRegistry:
         """
         if result.mlflow_run_id is None:
             raise TrainingError(f"{project}: the training left no MLflow run; run it again with a tracking_uri")
-        with mlflow_errors(self.tracking_uri, "registering the model"):
+        alone = exclusive(str(self.home / "models" / project))
+        with alone, mlflow_errors(self.tracking_uri, "registering the model"):
             found = self.find(project, result.request_sha256)
             if found is None:
                 model_id = self._log_model(result)
@@ -174,13 +172,16 @@ class ModelRegistry:
 
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = folder.with_name(f".{version}.{uuid.uuid4().hex}")
+        aside.mkdir()
         try:
             with mlflow_errors(self.tracking_uri, f"downloading version {version} of {project}"):
-                source = self.client.get_model_version(project, version).source
-                download_artifacts(artifact_uri=source, dst_path=str(aside), tracking_uri=self.tracking_uri)
-            verify(aside, self.keys)
+                # not by models:/…, which is looked up wherever MLflow's global address points
+                source = str(self.client.get_model_version(project, version).source)
+                location = self.client.get_logged_model(source.removeprefix("models:/")).artifact_location
+                came = download_artifacts(artifact_uri=location, dst_path=str(aside), tracking_uri=self.tracking_uri)
+            verify(Path(came), self.keys)
             if not folder.exists():  # another task may have been faster; its copy was verified as well
-                aside.rename(folder)
+                Path(came).rename(folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -228,8 +229,9 @@ class ModelRegistry:
                 _assemble(result, folder, model.model_id)
                 sign(folder, self.keys)
                 self.client.log_model_artifacts(model.model_id, str(folder))
+            if model.model_id not in {output.model_id for output in run.outputs.model_outputs}:
+                self.client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
             self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-            self.client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
         return str(model.model_id)
 
     def _ensure_model(self, project: str) -> None:
@@ -261,7 +263,7 @@ class ModelRegistry:
         return str(created.version)
 
     def _only_one(self, project: str, request_sha256: str, created: str) -> str:
-        """Of two processes that registered the same request at the same time, the later one takes its version back."""
+        """Of two machines that registered a request at the same time, the later one takes its version back."""
         first = self.find(project, request_sha256) or created
         if int(first) < int(created):
             self.client.delete_model_version(project, created)

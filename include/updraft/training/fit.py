@@ -58,6 +58,42 @@ class FittedModel:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """What the proof phase finds."""
+
+    encoder: Encoder
+    found: Progress
+    predictions: pd.DataFrame
+    """PARTITION, ROW, EVENT_TIME, CLUSTER, LABEL, MARGIN, SCORE of the holdout; empty without one."""
+
+
+def prove(recipe: Recipe, data: TrainingData, holdout: Sequence[str], checkpoint: Checkpoint | None = None) -> Proof:
+    """The first phase alone: learn without the holdout, stop early, predict the holdout.
+
+    :raises TrainingError: when there is too little to learn from.
+    """
+    held = data.within(holdout)
+    learnt = ~held
+    validating = learnt & validation_rows(data.keys[CLUSTER].to_numpy(), learnt)
+    encoder = Encoder.fit(data.features[learnt] if held.any() else data.features)
+    seen = encoder.encode(data.features)
+
+    def matrix(rows: NDArray[np.bool_]) -> Matrix:
+        return Matrix(seen[rows], encoder.feature_types, data.label[rows])
+
+    booster, found = boost(
+        recipe,
+        "proof",
+        matrix(learnt & ~validating),
+        rounds=recipe.own("rounds"),
+        validation=matrix(validating),
+        checkpoint=checkpoint,
+    )
+    model = Model(recipe.task, encoder, booster, {})
+    return Proof(encoder, found, _predictions(recipe, data.take(held), model, found.best_rounds))
+
+
 def train_in_memory(
     recipe: Recipe, data: TrainingData, holdout: Sequence[str] = (), checkpoint: Checkpoint | None = None
 ) -> FittedModel:
@@ -67,28 +103,11 @@ def train_in_memory(
     :param holdout: the last partitions of the window; when empty, the rounds are found within the whole window.
     :raises TrainingError: when there is too little to learn from.
     """
-    held = data.within(holdout)
-    learnt = ~held
-    validating = learnt & validation_rows(data.keys[CLUSTER].to_numpy(), learnt)
-    proof_encoder = Encoder.fit(data.features[learnt] if held.any() else data.features)
-    encoder = Encoder.fit(data.features) if held.any() else proof_encoder
-    everything = encoder.encode(data.features)
-    seen = everything if encoder == proof_encoder else proof_encoder.encode(data.features)
-
-    def matrix(rows: NDArray[np.bool_]) -> Matrix:
-        return Matrix(seen[rows], proof_encoder.feature_types, data.label[rows])
-
-    proof, found = boost(
-        recipe,
-        "proof",
-        matrix(learnt & ~validating),
-        rounds=recipe.own("rounds"),
-        validation=matrix(validating),
-        checkpoint=checkpoint,
-    )
-    whole = Matrix(everything, encoder.feature_types, data.label)
-    booster, _ = boost(recipe, "release", whole, rounds=found.best_rounds, checkpoint=checkpoint)
-    predictions = _predictions(recipe, data.take(held), Model(recipe.task, proof_encoder, proof, {}), found.best_rounds)
+    proved = prove(recipe, data, holdout, checkpoint)
+    encoder = Encoder.fit(data.features) if len(holdout) else proved.encoder
+    whole = Matrix(encoder.encode(data.features), encoder.feature_types, data.label)
+    booster, _ = boost(recipe, "release", whole, rounds=proved.found.best_rounds, checkpoint=checkpoint)
+    found, predictions = proved.found, proved.predictions
     return FittedModel(
         task=recipe.task,
         encoder=encoder,

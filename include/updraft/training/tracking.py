@@ -36,17 +36,28 @@ def mlflow_errors(uri: str, doing: str) -> Iterator[None]:
         ) from error
 
 
+def mlflow_client(uri: str) -> MlflowClient:
+    """A client that keeps quiet: what a task prints belongs to its reader."""
+    from mlflow import MlflowClient
+    from mlflow.environment_variables import (
+        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
+        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
+    )
+
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
+    return MlflowClient(uri)
+
+
 class TrackedRun:
     """One MLflow run. Every write may be repeated."""
 
     def __init__(self, request: TrainingRequest) -> None:
         """:raises TrainingError: when MLflow does not answer."""
-        from mlflow import MlflowClient
-
         if request.tracking_uri is None:
             raise TrainingError(f"{request.project}: the request names no tracking_uri")
         self._uri = request.tracking_uri
-        self._client = MlflowClient(request.tracking_uri)
+        self._client = mlflow_client(request.tracking_uri)
         with mlflow_errors(self._uri, "starting a run"):
             experiment = experiment_id(self._client, request.experiment or request.project)
             run = _find(self._client, experiment, request.request_sha256) or self._client.create_run(
