@@ -61,6 +61,7 @@ class Standing:
     waiting: int
     """Events that have not reached Slack yet."""
     failed: int
+    """Messages of the last week that Slack did not take."""
     problems: tuple[str, ...]
     """Each thing that is wrong once, in words, with what to do."""
     latest: tuple[Stored, ...]
@@ -130,11 +131,12 @@ def recent(engine: sa.Engine, project: str, *, limit: int = 10) -> list[Stored]:
     return _read(engine, query)
 
 
-def standing(engine: sa.Engine, project: str, *, limit: int = 10) -> Standing:
+def standing(engine: sa.Engine, project: str, *, limit: int = 10, now: datetime | None = None) -> Standing:
     """What is to be told about a project's alerts: how many wait, what is wrong (each thing once), the latest."""
     waiting = pending(engine, project)
     c = alerts.c
-    failed = _read(engine, sa.select(alerts).where(c.project == project, c.state == "failed").order_by(c.id))
+    lately = c.written_at > (now or datetime.now(UTC)) - policy.FAILED_IS_TOLD_FOR
+    failed = _read(engine, sa.select(alerts).where(c.project == project, c.state == "failed", lately).order_by(c.id))
     codes = dict.fromkeys(row.error for row in (*waiting, *failed) if row.error)
     return Standing(
         waiting=len(waiting),
@@ -152,7 +154,7 @@ def alone(engine: sa.Engine, project: str) -> Iterator[bool]:
     """Be the project's only sender; False when another one is at work.
 
     On PostgreSQL the server gives the lock back when the process dies, so who holds it knows that a row in state
-    ``sending`` was left by a sender that died. On SQLite, which serves one process, it is a lock of that process.
+    ``sending`` was left by a sender that died (a pooler such as PgBouncer has to pool by session). On SQLite, which serves one process, it is a lock of that process.
     """
     if engine.dialect.name != "postgresql":
         lock = _LOCAL[str(engine.url), project]

@@ -13,6 +13,8 @@ FOLD_WINDOW = timedelta(hours=24)
 """An event joins a message of its fold that is at most this old: an older one has scrolled out of sight."""
 STALE_AFTER = timedelta(hours=24)
 """An alert that could not be sent for so long stands in the store only: a channel is no place for old news."""
+FAILED_IS_TOLD_FOR = timedelta(days=7)
+"""How long `updraft status` tells of a message that Slack did not take."""
 _FIRST_WAIT = timedelta(seconds=15)
 _LONGEST_WAIT = timedelta(minutes=5)
 
