@@ -154,7 +154,8 @@ def alone(engine: sa.Engine, project: str) -> Iterator[bool]:
     """Be the project's only sender; False when another one is at work.
 
     On PostgreSQL the server gives the lock back when the process dies, so who holds it knows that a row in state
-    ``sending`` was left by a sender that died (a pooler such as PgBouncer has to pool by session). On SQLite, which serves one process, it is a lock of that process.
+    ``sending`` was left by a sender that died (a pooler such as PgBouncer has to pool by session). On SQLite, which
+    serves one process, it is a lock of that process.
     """
     if engine.dialect.name != "postgresql":
         lock = _LOCAL[str(engine.url), project]
