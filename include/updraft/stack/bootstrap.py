@@ -3,7 +3,7 @@
 Only the standard library is there yet, and the Python that runs this may be too old for Updraft: so this file keeps to
 what Python 3.6 understands, and looks for a suitable interpreter first.
 """
-# ruff: noqa: UP
+# ruff: noqa: UP006, UP035, UP045
 
 import hashlib
 import itertools
@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 NAMES = ("python3.11", "python3.12", "python3.13", "python3", "python")
@@ -27,7 +27,7 @@ class BootstrapError(Exception):
     """The environment cannot be built; the message says why and what to do."""
 
 
-def version_of(python: str) -> tuple[int, int] | None:
+def version_of(python: str) -> Optional[Tuple[int, int]]:
     """(major, minor) of an interpreter; None when it does not run (a shim without a version behind it, say)."""
     try:
         said = subprocess.check_output(
@@ -39,7 +39,7 @@ def version_of(python: str) -> tuple[int, int] | None:
         return None
 
 
-def find_python(running: tuple[str, tuple[int, int]], on_path: Iterable[tuple[str, tuple[int, int] | None]]) -> str:
+def find_python(running: Tuple[str, Tuple[int, int]], on_path: Iterable[Tuple[str, Optional[Tuple[int, int]]]]) -> str:
     """The interpreter to build with: the running one when it is suitable, else the first suitable one on the path.
 
     :param running: (path, version) of the interpreter that runs this.
@@ -51,15 +51,15 @@ def find_python(running: tuple[str, tuple[int, int]], on_path: Iterable[tuple[st
         if version is not None and OLDEST <= version <= NEWEST:
             return path
         if version is not None:
-            known.append("%s is %d.%d" % ((path,) + version))
+            known.append(f"{path} is {version[0]}.{version[1]}")
     found = ", ".join(known)
     raise BootstrapError(
-        "Updraft needs Python %d.%d to %d.%d, and none is on the path (found: %s). Install one, or name it: "
-        "`make demo PYTHON=/path/to/python3.11`." % (OLDEST + NEWEST + (found or "none at all",))
+        f"Updraft needs Python {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}, and none is on the path "
+        f"(found: {found}). Install one, or name it: `make demo PYTHON=/path/to/python3.11`."
     )
 
 
-def candidates() -> Iterator[tuple[str, tuple[int, int] | None]]:
+def candidates() -> Iterator[Tuple[str, Optional[Tuple[int, int]]]]:
     """The interpreters on the path, each once."""
     seen = {os.path.realpath(sys.executable)}
     for name in NAMES:
@@ -76,8 +76,8 @@ def need_disk(free: int, folder: str) -> None:
     """
     if free < FREE_DISK:
         raise BootstrapError(
-            "%s: %.1f GiB are free on its disk, %d GiB are needed. Free some, or clone to another disk."
-            % (folder, free / 1024.0**3, FREE_DISK // 1024**3)
+            f"{folder}: {free / 1024**3:.1f} GiB are free on its disk, {FREE_DISK // 1024**3} GiB are needed. "
+            "Free some, or clone to another disk."
         )
 
 
@@ -105,7 +105,7 @@ def in_venv(root: str) -> str:
     return os.path.join(root, ".venv", "bin", "python")
 
 
-def sources(env: Mapping[str, str]) -> list[str]:
+def sources(env: Mapping[str, str]) -> List[str]:
     """uv's options for the package sources that pip was told by its variables."""
     options = []
     if env.get("PIP_INDEX_URL"):
@@ -117,7 +117,7 @@ def sources(env: Mapping[str, str]) -> list[str]:
     return options
 
 
-def clean(env: Mapping[str, str]) -> dict[str, str]:
+def clean(env: Mapping[str, str]) -> Dict[str, str]:
     """The environment to install with: bytecode is written (it halves every cold start), no other venv interferes."""
     unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_SYSTEM_PYTHON")
     kept = {name: value for name, value in env.items() if name not in unwanted}
@@ -141,12 +141,12 @@ def get_uv(python: str, root: str, env: Mapping[str, str]) -> str:
     if found and runs([found, "--version"]):
         return found
     raise BootstrapError(
-        "%s has no pip, and there is no uv on the path. Install one of them (on Debian and Ubuntu: "
-        "`apt-get install python3-pip`)." % python
+        f"{python} has no pip, and there is no uv on the path. Install one of them (on Debian and Ubuntu: "
+        "`apt-get install python3-pip`)."
     )
 
 
-def runs(command: list[str]) -> bool:
+def runs(command: List[str]) -> bool:
     """Whether a command exists and succeeds."""
     try:
         return subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
@@ -154,7 +154,7 @@ def runs(command: list[str]) -> bool:
         return False
 
 
-def run(command: list[str], env: Mapping[str, str], root: str) -> None:
+def run(command: List[str], env: Mapping[str, str], root: str) -> None:
     """Run a command to its end.
 
     :raises BootstrapError: when it fails.
@@ -162,14 +162,14 @@ def run(command: list[str], env: Mapping[str, str], root: str) -> None:
     status = subprocess.call(command, env=env, cwd=root)
     if status != 0:
         raise BootstrapError(
-            "`%s` failed (exit status %d); what it said is above. Run the same make target again: it goes on from here."
-            % (" ".join(command[:6]), status)
+            f"`{' '.join(command[:6])}` failed (exit status {status}); what it said is above. "
+            "Run the same make target again: it goes on from here."
         )
 
 
 def build(root: str, python: str, env: Mapping[str, str]) -> None:
     """Build ``.venv`` from ``requirements.txt``; the stamp comes last, so that an interrupted build is done again."""
-    say("Building the environment in %s with %s (once; a few minutes, most of it download)." % (root, python))
+    say(f"Building the environment in {root} with {python} (once; a few minutes, most of it download).")
     uv = get_uv(python, root, env)
     venv, half_built = os.path.join(root, ".venv"), os.path.join(root, ".venv", "half-built")
     if os.path.exists(half_built) or not os.path.exists(in_venv(root)):
@@ -177,9 +177,9 @@ def build(root: str, python: str, env: Mapping[str, str]) -> None:
         run([uv, "venv", "--quiet", "--no-project", "--python", python, venv], env, root)
     with open(half_built, "w"):
         pass
-    install = [uv, "pip", "install", "--python", in_venv(root), "--compile-bytecode"] + sources(env)
-    run(install + ["--requirement", os.path.join(root, "requirements.txt")], env, root)
-    run(install + ["--quiet", "--no-deps", "--editable", root], env, root)
+    install = [uv, "pip", "install", "--python", in_venv(root), "--compile-bytecode", *sources(env)]
+    run([*install, "--requirement", os.path.join(root, "requirements.txt")], env, root)
+    run([*install, "--quiet", "--no-deps", "--editable", root], env, root)
     with open(os.path.join(venv, "updraft.json"), "w") as file:
         json.dump({"stamp": stamp_of(root), "python": python}, file)
     os.remove(half_built)
@@ -200,7 +200,7 @@ def main() -> int:
         need_disk(shutil.disk_usage(ROOT).free, ROOT)
         build(ROOT, python, clean(os.environ))
     except BootstrapError as error:
-        sys.stderr.write("%s\n" % error)
+        sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted. Run the same make target again: it goes on from here.\n")

@@ -8,16 +8,15 @@ import os
 import shutil
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from updraft.errors import StackError
 from updraft.settings import ENV_FILE, Settings
-from updraft.stack import environment, plan, ports, postgres, preparation, supervision
+from updraft.stack import airflow_api, environment, plan, ports, postgres, preparation, supervision
 from updraft.stack.layout import (
     API_SERVER,
     DAG_PROCESSOR,
@@ -31,6 +30,7 @@ from updraft.stack.layout import (
 )
 from updraft.stack.processes import end, members
 from updraft.stack.secrets import Secrets, load_or_make
+from updraft.stack.supervision import ProgramState
 
 Say = Callable[[str], None]
 
@@ -134,14 +134,13 @@ def status(settings: Settings) -> list[Status]:
     secrets = load_or_make(layout.secrets) if layout.secrets.exists() else None
     rows = []
     for state in supervision.states(layout):
-        trouble = "" if state.pid is None or secrets is None else _trouble(state.name, taken, secrets)
-        healthy = state.pid is not None and not trouble
+        trouble = "does not run" if secrets is None or not taken else _trouble(state, taken, secrets)
         rows.append(
             Status(
                 program=state.name,
                 state=state.state.lower(),
                 pid=state.pid,
-                healthy=healthy,
+                healthy=not trouble,
                 address=addresses.get(state.name, ""),
                 detail=trouble,
             )
@@ -183,34 +182,34 @@ def _written_env(layout: Layout) -> dict[str, str]:
 def _await(layout: Layout, name: str, taken: dict[str, int], seconds: float) -> None:
     secrets = load_or_make(layout.secrets)
     deadline = time.monotonic() + seconds
-    while _trouble(name, taken, secrets):
+    while _trouble(next(one for one in supervision.states(layout) if one.name == name), taken, secrets):
         if time.monotonic() > deadline:
             raise _did_not_come_up(layout, name, seconds)
         time.sleep(0.3)
 
 
-def _trouble(name: str, taken: dict[str, int], secrets: Secrets) -> str:
-    """What is wrong with a running program; empty when it is healthy."""
-    if name == POSTGRES:
+def _trouble(state: ProgramState, taken: dict[str, int], secrets: Secrets) -> str:
+    """What is wrong with a program; empty when it is healthy."""
+    if state.pid is None:
+        return "does not run"
+    if state.name == POSTGRES:
         return "" if postgres.answers(taken["postgres"], secrets.database) else "refuses connections"
     mlflow, airflow = environment.addresses(taken)
-    if name == MLFLOW:
-        return "" if _get(f"{mlflow}/health") is not None else "does not answer /health"
-    health = _get(f"{airflow}/api/v2/monitor/health")
-    if health is None:
+    if state.name == MLFLOW:
+        return "" if airflow_api.get(f"{mlflow}/health") is not None else "does not answer /health"
+    page = airflow_api.get(f"{airflow}/api/v2/monitor/health")
+    if page is None:
         return "the API server does not answer"
-    key = {SCHEDULER: "scheduler", TRIGGERER: "triggerer", DAG_PROCESSOR: "dag_processor", API_SERVER: "metadatabase"}
-    part = json.loads(health).get(key[name]) or {}
-    return "" if part.get("status") == "healthy" else f"no heartbeat (state {part.get('status')!r})"
-
-
-def _get(url: str) -> bytes | None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is not asked of a proxy
-    try:
-        with opener.open(url, timeout=5) as response:
-            return bytes(response.read())
-    except (urllib.error.URLError, OSError):
-        return None
+    health = json.loads(page)
+    if state.name == API_SERVER:
+        return "" if health["metadatabase"]["status"] == "healthy" else "cannot reach its database"
+    key = {SCHEDULER: "scheduler", TRIGGERER: "triggerer", DAG_PROCESSOR: "dag_processor"}[state.name]
+    part = health.get(key) or {}
+    beat = part.get(f"latest_{key}_heartbeat")
+    # Airflow believes in a heartbeat for a while: one from before this process was started is not this process's.
+    if not beat or datetime.fromisoformat(beat).timestamp() < (state.since or 0):
+        return "no heartbeat yet"
+    return "" if part.get("status") == "healthy" else f"last heartbeat at {beat}"
 
 
 def _did_not_come_up(layout: Layout, name: str, seconds: float) -> StackError:

@@ -57,7 +57,7 @@ def remembered(path: Path) -> dict[str, int]:
 def reserve(path: Path, *, free: Callable[[int], bool] = is_free, locks: Path | None = None) -> Reservation:
     """Choose a port for each service and keep the choice in ``path``.
 
-    Each service gets the port it had, else the usual one, else one that the system hands out; always one that is free.
+    Each service gets the port it had, else the usual one or one of the next, else any; always one that is free.
     """
     locks = locks or private_tmp() / "ports"
     locks.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def reserve(path: Path, *, free: Callable[[int], bool] = is_free, locks: Path | 
     try:
         for name, usual in PREFERRED.items():
             wanted = [before[name]] if name in before else []
-            for port in (*wanted, usual, *(_any_port() for _ in range(50))):
+            for port in (*wanted, *range(usual, usual + 20), *(_any_port() for _ in range(50))):
                 if port not in taken.ports.values() and (lock := _lock(locks / str(port))) is not None:
                     if free(port):
                         taken.ports[name] = port
@@ -75,7 +75,7 @@ def reserve(path: Path, *, free: Callable[[int], bool] = is_free, locks: Path | 
                     os.close(lock)
             else:
                 raise StackError(
-                    f"no free port on {LOOPBACK} for {name}: 50 were tried; close programs that listen there"
+                    f"no free port on {LOOPBACK} for {name}: 70 were tried; close programs that listen there"
                 )
     except BaseException:
         taken.release()

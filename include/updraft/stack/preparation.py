@@ -11,9 +11,11 @@ from importlib.metadata import version
 
 from updraft import files
 from updraft.errors import StackError
-from updraft.stack import environment
+from updraft.stack import airflow_settings, environment
+from updraft.stack.airflow_api import AirflowApi
 from updraft.stack.layout import API_SERVER, Layout
 from updraft.stack.plan import Plan
+from updraft.stack.secrets import load_or_make
 
 _PACKAGES = ("apache-airflow-core", "apache-airflow-providers-standard")
 
@@ -49,5 +51,15 @@ def _run(layout: Layout, env: Mapping[str, str], *arguments: str) -> None:
 
 
 def load_airflow_settings(layout: Layout, env: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Load ``airflow_settings.yaml`` of the checkout, if there is one, into the running Airflow."""
-    return
+    """Load ``airflow_settings.yaml`` of the checkout, if there is one, into the running Airflow.
+
+    :raises SettingsError: when the file is wrong.
+    :raises StackError: when Airflow does not take it.
+    """
+    path = layout.root / "airflow_settings.yaml"
+    if not path.exists():
+        return
+    settings = airflow_settings.load(path)
+    api = AirflowApi.login(env["UPDRAFT_AIRFLOW"], "admin", load_or_make(layout.secrets).admin)
+    count = airflow_settings.push(settings, api)
+    say(f"loaded {count} item(s) of {path.name}")

@@ -1,0 +1,62 @@
+"""The few calls of Airflow's REST API that the stack itself needs."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from typing import Any
+
+from updraft.errors import StackError
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Loopback is not asked of a proxy."""
+
+
+def get(url: str, *, seconds: float = 5.0) -> bytes | None:
+    """The body of a page; None when it does not answer, or answers with an error."""
+    try:
+        with _DIRECT.open(url, timeout=seconds) as response:
+            return bytes(response.read())
+    except OSError:  # URLError and HTTPError are OSErrors
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AirflowApi:
+    """One user's access to one Airflow."""
+
+    base: str
+    token: str = field(repr=False)
+
+    @classmethod
+    def login(cls, base: str, user: str, password: str) -> AirflowApi:
+        """Log in with a password.
+
+        :raises StackError: when Airflow does not answer or refuses.
+        """
+        answer = _send("POST", f"{base}/auth/token", {"username": user, "password": password}, {})
+        return cls(base=base, token=str(answer["access_token"]))
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Call ``/api/v2{path}`` and return the decoded answer.
+
+        :raises StackError: when Airflow does not answer or refuses, with what it said.
+        """
+        return _send(method, f"{self.base}/api/v2{path}", body, {"Authorization": f"Bearer {self.token}"})
+
+
+def _send(method: str, url: str, body: Any, headers: dict[str, str]) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(
+        url, data=data, method=method, headers={"Content-Type": "application/json", **headers}
+    )
+    try:
+        with _DIRECT.open(request, timeout=30) as response:
+            return json.loads(response.read() or b"null")
+    except urllib.error.HTTPError as error:
+        said = error.read().decode(errors="replace")[:1000]
+        raise StackError(f"Airflow refused {method} {url} (HTTP {error.code}): {said}") from error
+    except (OSError, ValueError) as error:
+        raise StackError(f"Airflow did not answer {method} {url}: {error}; see `make status`") from error
