@@ -3,6 +3,7 @@
 import itertools
 import json
 import time
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 
 from updraft.errors import DataError
 from updraft.monitoring.profiles import Profile, merge, profile
-from updraft.monitoring.reference import Reference, fit_reference
+from updraft.monitoring.reference import Reference, fit_reference, seasonal_partitions
 from updraft.monitoring.sketch import CAP, Numbers, merge_numbers, summarise_numbers
 
 
@@ -181,6 +182,26 @@ def test_a_partition_that_is_counted_more_coarsely_brings_the_reference_to_its_b
         assert len(whole) == len(part)
         assert sum(whole) == 2800
         assert sum(part) == 700
+
+
+def test_a_file_without_rows_has_an_empty_profile(tmp_path):
+    frame(5).head(0).to_parquet(tmp_path / "none.parquet")
+    found = profile(str(tmp_path / "none.parquet"))
+    assert (found.rows, found.newest, found.numbers) == (0, None, {})
+    with pytest.raises(DataError, match="at least one partition with rows"):
+        fit_reference([found])
+
+
+def test_the_same_season_of_earlier_years_is_a_reference_where_there_is_one():
+    start = datetime(2011, 1, 3, 5, tzinfo=UTC)
+    history = [(start + timedelta(weeks=week), Profile(rows=week + 1)) for week in range(120)]
+    first_year, third_year = history[30][0], history[110][0]
+    assert seasonal_partitions(history[:30], first_year) == ()
+    rows = [one.rows for one in seasonal_partitions(history, third_year)]
+    assert rows[:12] == list(range(1, 13))  # two years before, as far as the history goes
+    assert 111 - 52 in rows
+    assert 111 not in rows
+    assert all(abs((111 - one) % 52.18) < 7 or abs((111 - one) % 52.18) > 45 for one in rows)
 
 
 def test_a_week_of_flights_is_profiled_in_50_milliseconds(tmp_path):

@@ -48,6 +48,8 @@ class Threshold:
     of: int
     partitions: int
     """Partitions that it was calibrated on."""
+    rows: float
+    """Their usual number of rows (harmonic mean)."""
     rate: float
     """False alarms per partition that it was calibrated for."""
     columns: Mapping[str, Normal]
@@ -115,13 +117,14 @@ def calibrate(profiles: Sequence[Profile], policy: Drift, partitions_per_year: f
     need = partitions_needed(rule, rate)
     if len(profiles) < need:
         reason = f"too short a history: {len(profiles)} partitions, and {said} needs {need}"
-        return Threshold(None, rule.hits, rule.of, len(profiles), rate, {}, reason)
+        return Threshold(None, rule.hits, rule.of, len(profiles), 0.0, rate, {}, reason)
     largest, columns = _held_out(profiles)
     if not columns:
-        return Threshold(None, rule.hits, rule.of, len(profiles), rate, {}, "no column that drift can be measured on")
+        return Threshold(None, rule.hits, rule.of, len(profiles), 0.0, rate, {}, "no column to measure drift on")
     value = _threshold(largest, rule, rate)
     reason = f"calibrated on {len(profiles)} partitions for {said}"
-    return Threshold(value, rule.hits, rule.of, len(profiles), rate, columns, reason)
+    rows = len(profiles) / sum(1 / one.rows for one in profiles)
+    return Threshold(value, rule.hits, rule.of, len(profiles), rows, rate, columns, reason)
 
 
 def assess(reference: Reference, threshold: Threshold, recent: Sequence[Profile]) -> DriftReport:
@@ -161,12 +164,13 @@ def partitions_needed(rule: Persistence, rate: float) -> int:
 def _scores(reference: Reference, threshold: Threshold, one: Profile) -> tuple[dict[str, float], dict[str, float]]:
     scores: dict[str, float] = {}
     distances: dict[str, float] = {}
-    spread = math.sqrt(1 + 1 / threshold.partitions)
+    spread = 1 + 1 / threshold.partitions
+    fewer = max(0.0, 1 / one.rows - 1 / threshold.rows) / 2  # what fewer rows than usual add to the variance
     for name, normal in threshold.columns.items():
         whole, part = reference.counts(name, one)
         distances[name] = float(psi(whole, part))
         excess = math.sqrt(distances[name]) - float(_expected(len(whole), sum(whole), sum(part)))
-        scores[name] = (excess - normal.mean) / (normal.sd * spread)
+        scores[name] = (excess - normal.mean) / math.sqrt(normal.sd**2 * spread + fewer)
     return scores, distances
 
 

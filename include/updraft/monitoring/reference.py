@@ -6,6 +6,7 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from updraft.errors import DataError
@@ -131,6 +132,28 @@ def fit_reference(profiles: Sequence[Profile]) -> Reference:
             columns[name] = _category_reference(whole, profiles, name)
     sizes = [one.rows for one in profiles]
     return Reference(len(profiles), whole, columns, skipped, (min(sizes), max(sizes)))
+
+
+def seasonal_partitions(
+    history: Sequence[tuple[datetime, Profile]],
+    now: datetime,
+    *,
+    around: timedelta = timedelta(weeks=6),
+    fewest: int = 8,
+) -> tuple[Profile, ...]:
+    """Profiles of the same season in earlier years, oldest first; none when there are too few of them for a reference.
+
+    :param history: every partition's tick and profile.
+    :param now: tick of the partition that is to be held against them.
+    :param around: how far from the same day of an earlier year a tick may be.
+    """
+    year = timedelta(days=365.2425)
+    found = []
+    for tick, profile in sorted(history, key=lambda one: one[0]):
+        years = round((now - tick) / year)
+        if years >= 1 and abs(now - tick - years * year) <= around and profile.rows:
+            found.append(profile)
+    return tuple(found) if len(found) >= fewest else ()
 
 
 def _skipped(whole: Profile, name: str) -> str | None:
