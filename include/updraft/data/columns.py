@@ -1,7 +1,8 @@
 """Names and frames of the published tables: what every other room may rely on.
 
 Partition (one Parquet per partition, pseudonymised, without outcome columns):
-    the columns of the row source under their own names, those of a joined source as ``<source>_<column>``, and ROW, EVENT_TIME, CLUSTER.
+    the columns of the row source under their own names, those of a joined source as ``<source>_<column>``,
+    and ROW, EVENT_TIME, CLUSTER.
 Labels (one Parquet per partition: the labels that matured between the previous tick and this one):
     ROW, PARTITION (key of the partition that holds the row), EVENT_TIME, CLUSTER, LABEL (float64).
 Predictions (one Parquet per partition and role):

@@ -1,0 +1,81 @@
+"""What the contract found in one partition, as JSON-able values. Nothing private stands in it in clear."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+State = Literal["passed", "refused", "empty"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One expectation and what was found."""
+
+    expectation: str
+    kind: Literal["row", "table"]
+    success: bool
+    observed: Any = None
+    """What was measured, or why it could not be."""
+    unexpected: int = 0
+    """Rows in breach."""
+    examples: tuple[str, ...] = ()
+    """Up to five distinct values in breach; those of a private column as pseudonyms."""
+
+
+@dataclass(frozen=True)
+class SourceChecks:
+    """What was found in one source."""
+
+    rows: int
+    quarantined: int
+    reasons: Mapping[str, int]
+    """Quarantined rows by reason; a row may have several."""
+    checks: tuple[Check, ...]
+    joined: float | None = None
+    """Share of the row source's good rows that find a good row here; null for the row source."""
+
+    @property
+    def share(self) -> float:
+        """Share of rows in breach."""
+        return self.quarantined / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True)
+class Checks:
+    """The contract's findings in one partition."""
+
+    project: str
+    key: str
+    state: State
+    refusals: tuple[str, ...]
+    """Why the partition is refused; empty otherwise."""
+    sources: Mapping[str, SourceChecks]
+    raw: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the raw file of each source that was checked."""
+
+    @property
+    def quarantined(self) -> int:
+        """Quarantined rows of all sources."""
+        return sum(source.quarantined for source in self.sources.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON value."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Checks:
+        """The inverse of :meth:`to_dict`."""
+        sources = {
+            name: SourceChecks(
+                **{
+                    **source,
+                    "checks": tuple(
+                        Check(**{**each, "examples": tuple(each["examples"])}) for each in source["checks"]
+                    ),
+                }
+            )
+            for name, source in value["sources"].items()
+        }
+        return cls(**{**value, "refusals": tuple(value["refusals"]), "sources": sources})

@@ -1,0 +1,261 @@
+"""The data contract of a project: ``expectations.yaml``, or ``expectations.py`` with ``expectations() -> dict``."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from updraft.data.catalogue import ROWS, TABLE, TYPES, Kind, columns_of
+from updraft.errors import SpecError
+from updraft.spec.model import Duration, Project
+
+_DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
+_KEYS = ("columns", "rows", "table", "fresh_within", "joined_at_least")
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One expectation, named as in Great Expectations without ``expect_``."""
+
+    name: str
+    args: Mapping[str, Any]
+    kind: Literal["row", "table"]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return columns_of(self.args)
+
+    @property
+    def text(self) -> str:
+        """For people: ``column_values_to_be_between(wind_speed, max_value=150)``."""
+        subject = ", ".join(self.columns)
+        rest = [f"{key}={_short(value)}" for key, value in self.args.items() if key not in _SUBJECTS]
+        return f"{self.name}({', '.join([subject, *rest] if subject else rest)})"
+
+    @property
+    def reason(self) -> str:
+        """Why a row is in breach, in a few words; of row expectations."""
+        made = ROWS[self.name].reason
+        return made(self.args) if made else self.text
+
+
+_SUBJECTS = ("column", "column_A", "column_B", "column_list")
+
+
+def _short(value: object) -> str:
+    text = "{" + ", ".join(map(str, value)) + "}" if isinstance(value, list | tuple) else str(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+@dataclass(frozen=True)
+class SourceContract:
+    """What one source promises."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Columns that must be there, with their type: text, integer, number, time or boolean."""
+    rows: tuple[Expectation, ...] = ()
+    table: tuple[Expectation, ...] = ()
+    fresh_within: timedelta | None = None
+    joined_at_least: float | None = None
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Every column that the contract reads."""
+        read = {column for each in (*self.rows, *self.table) for column in each.columns}
+        return frozenset(read | set(self.columns))
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The contract of a project; a source that it does not name gets only what every source promises."""
+
+    sources: Mapping[str, SourceContract]
+
+    def of(self, source: str) -> SourceContract:
+        """The contract of a source."""
+        return self.sources.get(source, SourceContract())
+
+
+def load_contract(project: Project) -> Contract:
+    """Read the contract of a project, and add what the spec itself promises: a key that is there and unique.
+
+    :raises SpecError: with every problem found: file, source, key, index, what is allowed.
+    """
+    file, content = _read(project.folder)
+    problems: list[str] = []
+    sources: dict[str, SourceContract] = {}
+    if not isinstance(content, dict):
+        raise SpecError(f"{file}: expected a mapping of sources, found {type(content).__name__}")
+    for source, body in content.items():
+        if source not in project.spec.data.sources:
+            problems.append(f"{source}: no such source{_guess(str(source), project.spec.data.sources)}")
+        elif not isinstance(body, dict):
+            problems.append(f"{source}: expected a mapping with {', '.join(_KEYS)}, found {type(body).__name__}")
+        else:
+            sources[source] = _Reader(str(source), problems).source(body)
+    row_source = next(iter(project.spec.data.sources))
+    for source, contract in sources.items():
+        spec = project.spec.data.sources[source]
+        if contract.joined_at_least is not None and source == row_source:
+            problems.append(f"{source}.joined_at_least: {source} is the row source, it joins nothing")
+        if contract.fresh_within is not None and spec.event_time is None:
+            problems.append(f"{source}.fresh_within: {source} has no event_time in project.yaml")
+    if problems:
+        raise SpecError("\n".join(f"{file}: {problem}" for problem in problems))
+    sources[row_source] = _with_key(sources.get(row_source, SourceContract()), project.spec.data.key)
+    return Contract(sources)
+
+
+def _with_key(contract: SourceContract, key: tuple[str, ...]) -> SourceContract:
+    always = [Expectation("column_values_to_not_be_null", {"column": column}, "row") for column in key]
+    always.append(
+        Expectation("compound_columns_to_be_unique", {"column_list": list(key)}, "row")
+        if len(key) > 1
+        else Expectation("column_values_to_be_unique", {"column": key[0]}, "row")
+    )
+    missing = tuple(each for each in always if each not in contract.rows)
+    return SourceContract(
+        contract.columns, (*contract.rows, *missing), contract.table, contract.fresh_within, contract.joined_at_least
+    )
+
+
+class _Reader:
+    """Reads one source's part and keeps every problem."""
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        self._source = source
+        self._problems = problems
+
+    def source(self, body: dict[str, Any]) -> SourceContract:
+        for key in body:
+            if key not in _KEYS:
+                self._wrong(key, f"unknown key{_guess(str(key), _KEYS)}; allowed: {', '.join(_KEYS)}")
+        return SourceContract(
+            columns=self._columns(body.get("columns") or {}),
+            rows=self._expectations(body.get("rows") or [], "row", "rows", ROWS),
+            table=self._expectations(body.get("table") or [], "table", "table", TABLE),
+            fresh_within=self._duration(body.get("fresh_within")),
+            joined_at_least=self._share(body.get("joined_at_least")),
+        )
+
+    def _wrong(self, where: str, what: str) -> None:
+        self._problems.append(f"{self._source}.{where}: {what}")
+
+    def _columns(self, value: object) -> dict[str, str]:
+        if not isinstance(value, dict):
+            self._wrong("columns", "write a mapping of columns and types, such as {distance: number}")
+            return {}
+        for column, kind in value.items():
+            if kind not in TYPES:
+                self._wrong(f"columns.{column}", f"unknown type {kind!r}; allowed: {', '.join(TYPES)}")
+        return {str(column): str(kind) for column, kind in value.items()}
+
+    def _expectations(
+        self, value: object, kind: Literal["row", "table"], key: str, known: Mapping[str, Kind]
+    ) -> tuple[Expectation, ...]:
+        if not isinstance(value, list):
+            self._wrong(key, "write a list of expectations")
+            return ()
+        found = [self._expectation(f"{key}[{index}]", item, kind, known) for index, item in enumerate(value)]
+        return tuple(each for each in found if each is not None)
+
+    def _expectation(
+        self, where: str, item: object, kind: Literal["row", "table"], known: Mapping[str, Kind]
+    ) -> Expectation | None:
+        if not isinstance(item, dict) or not isinstance(item.get("expect"), str):
+            self._wrong(where, "write {expect: column_values_to_not_be_null, column: NAME}")
+            return None
+        expected = str(item["expect"]).removeprefix("expect_")
+        args = {str(name): value for name, value in item.items() if name != "expect"}
+        if expected not in known:
+            hint = " (it belongs under `table`)" if expected in TABLE else _guess(expected, known)
+            self._wrong(where, f"unknown expectation {item['expect']!r}{hint}")
+            return None
+        before = len(self._problems)
+        self._arguments(where, expected, args, known[expected], kind)
+        return Expectation(expected, args, kind) if len(self._problems) == before else None
+
+    def _arguments(self, where: str, expected: str, args: dict[str, Any], kind: Kind, level: str) -> None:
+        allowed = (*kind.needs, *kind.takes)
+        for name in args:
+            if name == "mostly" and level == "row":
+                self._wrong(where, "mostly: a row keeps an expectation or breaks it; put the share under `table`")
+            elif name not in allowed:
+                self._wrong(
+                    where, f"{expected} takes no {name!r}{_guess(name, allowed)}; it takes {', '.join(allowed)}"
+                )
+        for name in kind.needs:
+            if name not in args:
+                self._wrong(where, f"{expected} needs {name!r}")
+        for name in ("value_set", "column_list", "column_set"):
+            if name in args and not (isinstance(args[name], list) and args[name]):
+                self._wrong(where, f"{name}={args[name]!r} is not a list with something in it")
+        low, high = args.get("min_value"), args.get("max_value")
+        if {"min_value", "max_value"} <= set(kind.takes) and low is None and high is None:
+            self._wrong(where, f"{expected} needs min_value, max_value or both")
+        try:
+            if low is not None and high is not None and low > high:
+                self._wrong(where, f"min_value {low} is above max_value {high}")
+        except TypeError:
+            self._wrong(where, f"min_value {low!r} and max_value {high!r} cannot be compared")
+        mostly = args.get("mostly", 1)
+        if not isinstance(mostly, int | float) or not 0 <= mostly <= 1:
+            self._wrong(where, f"mostly={mostly!r} is no share from 0 to 1")
+
+    def _duration(self, value: object) -> timedelta | None:
+        if value is None:
+            return None
+        try:
+            return _DURATION.validate_python(value)
+        except ValidationError:
+            self._wrong("fresh_within", f"{value!r}: write a whole number and a unit: 30m, 6h, 1d or 2w")
+            return None
+
+    def _share(self, value: object) -> float | None:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            self._wrong("joined_at_least", f"{value!r} is no share from 0 to 1")
+            return None
+        return float(value)
+
+
+def _guess(given: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(given, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _read(folder: Path) -> tuple[Path, object]:
+    yaml_file, python_file = folder / "expectations.yaml", folder / "expectations.py"
+    if yaml_file.exists() and python_file.exists():
+        raise SpecError(f"{folder}: has both expectations.yaml and expectations.py; keep one of them")
+    if yaml_file.exists():
+        import yaml
+
+        try:
+            return yaml_file, yaml.safe_load(yaml_file.read_text()) or {}
+        except yaml.YAMLError as error:
+            raise SpecError(f"{yaml_file}: not YAML: {error}") from error
+    if python_file.exists():
+        return python_file, _run(python_file)
+    return yaml_file, {}
+
+
+def _run(file: Path) -> object:
+    spec = importlib.util.spec_from_file_location(f"updraft_contract_{file.parent.name}", file)
+    if spec is None or spec.loader is None:
+        raise SpecError(f"{file}: cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        return module.expectations()
+    except Exception as error:  # whatever a project's own code raises is a problem of that file
+        raise SpecError(f"{file}: expectations() failed: {type(error).__name__}: {error}") from error

@@ -1,0 +1,208 @@
+"""The first step of ingestion: what a partition needs from its sources, copied into the raw zone."""
+
+# ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from updraft import files
+from updraft.data import sources
+from updraft.data.duck import columns_of, connection, literal, name, parquet
+from updraft.data.partitions import KEY_FORMAT, Partition, partition
+from updraft.errors import DataError
+from updraft.settings import Settings
+from updraft.spec.model import Project
+
+if TYPE_CHECKING:
+    import duckdb
+
+CLOCKS = ("day", "hour")
+"""Values of ``release.cluster`` that are no column."""
+
+
+@dataclass(frozen=True)
+class ExtractedSource:
+    """One source's raw file."""
+
+    url: str
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The raw files of one partition."""
+
+    key: str
+    sources: Mapping[str, ExtractedSource]
+
+
+def lake(project: Project, settings: Settings) -> str:
+    """URL of the project's folder in the lake."""
+    return f"{settings.lake}/{project.name}"
+
+
+def raw_url(project: Project, settings: Settings, key: str, file: str) -> str:
+    """URL of a file of a partition's raw zone."""
+    return f"{lake(project, settings)}/raw/{key}/{file}"
+
+
+def slices(project: Project, key: str) -> tuple[Partition, ...]:
+    """Partitions, oldest first, with rows whose labels can mature at the tick of ``key``; the last is its own.
+
+    They are whole, so that what is judged over a partition (uniqueness) is judged again in the same way. Starts are
+    cut by ``data.start``.
+
+    :raises DataError: the key is no tick, or lies before the start.
+    """
+    data = project.spec.data
+    first = datetime.combine(data.start, datetime.min.time(), UTC)
+    own = partition(project.spec, key)
+    if own.tick <= first:
+        raise DataError(f"{project.name}: partition {key} lies before data.start ({data.start})")
+    oldest = max(own.start - data.label.matures_after, first)
+    found = [own]
+    while found[0].start > oldest:
+        found.insert(0, partition(project.spec, found[0].start.strftime(KEY_FORMAT)))
+    return tuple(replace(each, start=max(each.start, first)) for each in found)
+
+
+def label_columns(project: Project, columns: Mapping[str, str]) -> tuple[str, ...]:
+    """The columns of the row source that the label's expression reads."""
+    bare = re.sub(r"'(?:[^']|'')*'", " ", project.spec.data.label.expr)
+    words = {word.lower() for word in re.findall(r"[A-Za-z_]\w*", re.sub(r'"[^"]*"', " ", bare))}
+    quoted = {word.lower() for word in re.findall(r'"([^"]*)"', bare)}
+    return tuple(column for column in columns if column.lower() in words | quoted)
+
+
+def extract_partition(project: Project, settings: Settings, key: str) -> Extracted:
+    """Copy what the partition needs from its sources into ``<lake>/<project>/raw/<key>/<source>.parquet``.
+
+    The row source: rows of the partition, and of the earlier partitions whose labels mature at its tick. Other
+    sources with a time: rows of the partition. Lookup tables: whole. The same content gives the same bytes.
+
+    :raises DataError: a source that is not there or not readable, or without a column that the spec names.
+    """
+    covered = slices(project, key)
+    _check_roles(project)
+    found: dict[str, ExtractedSource] = {}
+    columns: dict[str, Mapping[str, str]] = {}
+    for source in project.spec.data.sources:
+        with connection() as con, ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
+            columns[source], query = _selection(
+                con, stack, source, project=project, base=lake(project, settings), covered=covered
+            )
+            path = Path(folder) / "raw.parquet"
+            con.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+            counted = con.execute(f"SELECT count(*) FROM {parquet(str(path))}").fetchone()
+            content = path.read_bytes()
+        url = raw_url(project, settings, key, f"{source}.parquet")
+        files.write_bytes(url, content)
+        found[source] = ExtractedSource(url, files.sha256(content), int(counted[0]) if counted else 0)
+    _check_mentions(project, columns)
+    return Extracted(key, found)
+
+
+def _check_roles(project: Project) -> None:
+    row_source, *others = project.spec.data.sources
+    data = project.spec.data
+    if data.sources[row_source].event_time is None:
+        raise DataError(
+            f"{project.name}: data.sources.{row_source} is the row source and needs event_time, "
+            "the column whose time puts a row into its partition"
+        )
+    for source in others:
+        if not data.sources[source].join:
+            raise DataError(
+                f"{project.name}: data.sources.{source} needs join, the columns that it joins {row_source} by"
+            )
+
+
+def _selection(
+    con: duckdb.DuckDBPyConnection,
+    stack: ExitStack,
+    source: str,
+    *,
+    project: Project,
+    base: str,
+    covered: tuple[Partition, ...],
+) -> tuple[dict[str, str], str]:
+    """The columns of a source, and SQL for its raw rows in a fixed order."""
+    spec = project.spec.data.sources[source]
+    own = covered[-1]
+    is_row_source = source == next(iter(project.spec.data.sources))
+    path = stack.enter_context(sources.table(project, base, source, own.key))
+    there = columns_of(con, parquet(str(path)))
+    needed = _needed(con, project, source, path, there)
+    columns = {each: kind for each, kind in there.items() if not spec.columns or each in (*spec.columns, *needed)}
+    plain = {column: f"f.{name(column)}" for column in columns}
+    by_key = "{key}" in spec.url
+    start = covered[0].start if is_row_source and not by_key else own.start
+    parts = [sources.select(path, plain, spec.event_time, start, own.tick)]
+    for each in covered[:-1] if is_row_source and by_key else ():
+        if sources.is_there(spec.url, source=source, key=each.key):  # a file that never came has no labels to mature
+            earlier = stack.enter_context(sources.table(project, base, source, each.key))
+            present = columns_of(con, parquet(str(earlier)))
+            cast = {  # to the types of the current file: one odd file must not change those that follow
+                column: f"TRY_CAST(f.{name(column)} AS {kind})" if column in present else f"CAST(NULL AS {kind})"
+                for column, kind in columns.items()
+            }
+            parts.append(sources.select(earlier, cast, spec.event_time, each.start, each.tick))
+    order = "COLUMNS(*)" if spec.event_time is None else f"{name(spec.event_time)}, COLUMNS(*)"
+    return columns, f"SELECT * FROM ({' UNION ALL '.join(parts)}) ORDER BY {order}"
+
+
+def _needed(
+    con: duckdb.DuckDBPyConnection, project: Project, source: str, path: Path, columns: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The columns that the spec asks of a source; refuses a source that lacks one."""
+    import duckdb
+
+    data = project.spec.data
+    spec = data.sources[source]
+
+    def need(wanted: tuple[str, ...], what: str) -> tuple[str, ...]:
+        sources.need_columns(wanted, columns, source=source, url=spec.url, what=what)
+        return wanted
+
+    found = list(need(spec.columns, f"data.sources.{source}.columns"))
+    if spec.event_time is not None:
+        found += need((spec.event_time,), f"data.sources.{source}.event_time")
+    found += need(spec.join, f"data.sources.{source}.join")
+    if source != next(iter(data.sources)):
+        return tuple(found)
+    found += need(data.key, "data.key")
+    for other, joined in list(data.sources.items())[1:]:
+        found += need(joined.join, f"data.sources.{other}.join")
+    if project.spec.release.cluster not in CLOCKS:
+        found += need((project.spec.release.cluster,), "release.cluster")
+    try:
+        con.execute(f"SELECT ({data.label.expr}) FROM {parquet(str(path))} LIMIT 0")
+    except duckdb.Error as error:
+        raise DataError(
+            f"source {source}: {spec.url}: data.label.expr {data.label.expr!r} cannot be evaluated: "
+            f"{str(error).strip().splitlines()[0]}; its columns are {', '.join(columns)}"
+        ) from error
+    found += label_columns(project, columns)
+    return (*found, *(column for column in data.outcomes if column in columns))
+
+
+def _check_mentions(project: Project, columns: Mapping[str, Mapping[str, str]]) -> None:
+    """A private column or an outcome that no source has is a spelling mistake that would publish the real one."""
+    row_source, *others = columns
+    known = {column for each in columns.values() for column in each}
+    known |= {f"{source}_{column}" for source in others for column in columns[source]}
+    for key, mentioned in (("private", project.spec.data.private), ("outcomes", project.spec.data.outcomes)):
+        missing = [column for column in mentioned if column not in known]
+        if missing:
+            raise DataError(
+                f"{project.name}: data.{key}: no source has a column {', '.join(map(repr, missing))}; "
+                f"{row_source} has {', '.join(columns[row_source])}"
+            )

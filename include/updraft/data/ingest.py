@@ -1,0 +1,171 @@
+"""Ingestion of one partition in three idempotent steps: extract, validate, publish.
+
+The raw zone (``<lake>/<project>/raw``) holds private values in clear. What leaves it (partitions, labels, quarantine,
+data docs, checks) holds pseudonyms. Killed anywhere, a step is run again: every object is written whole, under a
+name that its content or its key decides, and ``checks.json`` is written after everything that it speaks of.
+"""
+
+# ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from updraft import files
+from updraft.data import docs
+from updraft.data.checks import Checks
+from updraft.data.contract import load_contract
+from updraft.data.duck import connection, parquet
+from updraft.data.extraction import Extracted, ExtractedSource, extract_partition, lake, raw_url, slices
+from updraft.data.privacy import KEY_FILE, Pseudonymiser, load_key
+from updraft.data.publication import Published, Publisher, parquet_bytes, quarantine, write_table
+from updraft.data.validation import Validator
+from updraft.data.views import Views
+from updraft.errors import DataError, PartitionRefused
+from updraft.settings import Settings
+from updraft.spec.model import Project
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Checks",
+    "Extracted",
+    "ExtractedSource",
+    "Published",
+    "extract_partition",
+    "publish_partition",
+    "read_checks",
+    "read_partition",
+    "validate_partition",
+]
+
+
+def pseudonymiser(project: Project, settings: Settings) -> Pseudonymiser:
+    """The project's pseudonymiser, with the key of this deployment."""
+    return Pseudonymiser(load_key(settings.keys / KEY_FILE), project.name)
+
+
+def validate_partition(project: Project, settings: Settings, key: str) -> Checks:
+    """Hold the extracted sources against the contract; quarantine rows in breach, write data docs and ``checks.json``.
+
+    Quarantine: ``<lake>/<project>/quarantine/<key>/<source>.parquet``, with ``_reasons``. Data docs:
+    ``<lake>/<project>/docs/<key>/index.html``. A partition without rows passes as ``empty``.
+
+    :raises PartitionRefused: a table expectation fails, or too many rows are in breach; what was found is written.
+    :raises SpecError: the contract is wrong.
+    :raises DataError: the partition has not been extracted.
+    """
+    contract = load_contract(project)
+    pseudonyms = pseudonymiser(project, settings)
+    with connection() as con, ExitStack() as stack:
+        raw, digests = _raw(stack, project, settings, key)
+        views = Views(con, project, slices(project, key))
+        views.open(raw)
+        checks = Validator(views, contract, pseudonyms).run(tuple(raw), digests)
+        base = lake(project, settings)
+        for source in raw:
+            bad = con.execute(f'SELECT * FROM "bad_{source}" ORDER BY _n').to_arrow_table()
+            files.write_bytes(raw_url(project, settings, key, f"{source}.bad.parquet"), parquet_bytes(bad))
+            url = f"{base}/quarantine/{key}/{source}.parquet"
+            if checks.sources[source].quarantined:
+                files.write_bytes(url, parquet_bytes(quarantine(views, source, pseudonyms)))
+            else:
+                _remove(url)  # of an earlier run, before the source or the contract was mended
+    docs.write(project, base, checks)
+    files.write_json(raw_url(project, settings, key, "checks.json"), checks.to_dict())
+    if checks.state == "refused":
+        reasons = "\n  ".join(checks.refusals)
+        raise PartitionRefused(
+            f"{project.name}: partition {key} is refused, nothing of it is published:\n  {reasons}\n"
+            f"See {docs.page(base, key)}. Mend the source, or the contract in {project.folder}, and clear the task."
+        )
+    return checks
+
+
+def publish_partition(project: Project, settings: Settings, key: str) -> Published:
+    """Join, pseudonymise and publish the good rows, and the labels that matured in (previous tick, tick].
+
+    A partition that was refused or is empty publishes no rows; earlier rows' labels still mature at its tick.
+
+    :raises DataError: it has not been validated since it was extracted.
+    """
+    checks = read_checks(project, settings, key)
+    base = lake(project, settings)
+    pseudonyms = pseudonymiser(project, settings)
+    url, digest, rows, labels_url, labels_digest = None, None, 0, None, None
+    with connection() as con, ExitStack() as stack:
+        raw, digests = _raw(stack, project, settings, key)
+        if digests != dict(checks.raw):
+            raise DataError(f"{project.name}: partition {key} was extracted again after its validation; validate it")
+        views = Views(con, project, slices(project, key))
+        views.open(raw)
+        for source in raw:
+            bad = stack.enter_context(files.fetched(raw_url(project, settings, key, f"{source}.bad.parquet")))
+            views.mark(source, f"SELECT * FROM {parquet(str(bad))}")
+        publisher = Publisher(views, load_contract(project), pseudonyms)
+        if checks.state == "passed":
+            table = publisher.rows()
+            rows = len(table)
+            url, digest = write_table(f"{base}/partitions", key, table)
+        labels = publisher.labels()
+        if len(labels):
+            labels_url, labels_digest = write_table(f"{base}/labels", key, labels)
+    return Published(
+        key=key,
+        state="published" if checks.state == "passed" else checks.state,
+        url=url,
+        sha256=digest,
+        rows=rows,
+        quarantined=checks.quarantined,
+        labels_url=labels_url,
+        labels_sha256=labels_digest,
+        labels=len(labels),
+        checks=checks.to_dict(),
+    )
+
+
+def read_checks(project: Project, settings: Settings, key: str) -> Checks:
+    """The checks of a partition.
+
+    :raises DataError: when it has not been validated.
+    """
+    try:
+        return Checks.from_dict(files.read_json(raw_url(project, settings, key, "checks.json")))
+    except FileNotFoundError:
+        raise DataError(f"{project.name}: partition {key} has not been validated; run validate_partition") from None
+
+
+def read_partition(url: str) -> pd.DataFrame:
+    """The rows of a published partition or labels file, by its URL.
+
+    :raises DataError: when it is not there.
+    """
+    try:
+        return files.read_parquet(url)
+    except FileNotFoundError:
+        raise DataError(f"no partition {url}; ingest it again") from None
+
+
+def _raw(stack: ExitStack, project: Project, settings: Settings, key: str) -> tuple[dict[str, Path], dict[str, str]]:
+    """Local paths of the raw files and their SHA-256."""
+    paths, digests = {}, {}
+    for source in project.spec.data.sources:
+        url = raw_url(project, settings, key, f"{source}.parquet")
+        if not files.exists(url):
+            raise DataError(f"{project.name}: partition {key}: source {source} has not been extracted ({url})")
+        paths[source] = stack.enter_context(files.fetched(url))
+        digests[source] = files.sha256(paths[source].read_bytes())
+    return paths, digests
+
+
+def _remove(url: str) -> None:
+    if files.is_local(url):
+        files.local_path(url).unlink(missing_ok=True)
+        return
+    if files.exists(url):
+        import fsspec
+
+        filesystem, path = fsspec.core.url_to_fs(url)
+        filesystem.rm(path)

@@ -1,0 +1,193 @@
+"""Sources: files behind a URL, read by DuckDB; a CSV is turned into Parquet once per content."""
+
+# ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from updraft import files
+from updraft.data.duck import columns_of, connection, literal, name, parquet
+from updraft.errors import DataError
+from updraft.spec.model import Project, Source
+
+NULLS = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")
+"""Texts that stand for a missing value in a CSV file."""
+CACHE_VERSION = 1
+"""Part of the cache's key: raised when the conversion changes."""
+ROW_GROUP = 20_480
+"""Rows per row group of the cache, so that one partition of a long history is read without the rest."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """A source's file: its fsspec URL and what tells its content from another."""
+
+    url: str
+    fingerprint: str
+
+
+def resolve(url: str, *, source: str, key: str) -> str:
+    """The fsspec URL of a source: ``{key}`` filled in, ``package://NAME/PATH`` found without importing the package.
+
+    :raises DataError: when the package is not installed.
+    """
+    url = url.replace("{key}", key)
+    if not url.startswith("package://"):
+        return url
+    package, _, path = url.removeprefix("package://").partition("/")
+    try:
+        found = importlib.util.find_spec(package.partition(".")[0])
+    except (ImportError, ValueError):
+        found = None
+    if found is None or not found.submodule_search_locations:
+        raise DataError(f"source {source}: {url}: package {package!r} is not installed here; pip install {package}")
+    return str(Path(next(iter(found.submodule_search_locations)), path))
+
+
+def locate(url: str, *, source: str) -> Location:
+    """Find a file and its fingerprint: size and time of change, or what its store tells instead of them.
+
+    :raises DataError: when there is no such file or it cannot be reached.
+    """
+    if files.is_local(url):
+        path = files.local_path(url)
+        if not path.is_file():
+            raise DataError(f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml")
+        state = path.stat()
+        return Location(url, files.canonical_hash([url, state.st_mtime_ns, state.st_size]))
+    import fsspec
+
+    try:
+        filesystem, path_there = fsspec.core.url_to_fs(url)
+        info: Mapping[str, Any] = filesystem.info(path_there)
+        known = {each: info[each] for each in ("ETag", "etag", "LastModified", "mtime", "md5Hash") if info.get(each)}
+        if not known:  # nothing tells two contents apart but the content
+            known = {"sha256": files.sha256(files.read_bytes(url))}
+    except FileNotFoundError:
+        raise DataError(f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml") from None
+    except (OSError, ImportError, ValueError) as error:
+        raise DataError(f"source {source}: {url} cannot be reached: {type(error).__name__}: {error}") from error
+    return Location(url, files.canonical_hash([url, info.get("size"), known]))
+
+
+@contextmanager
+def table(project: Project, lake: str, source: str, key: str) -> Iterator[Path]:
+    """The local Parquet file that holds a source's content; its event time is a timestamp with time zone.
+
+    :param lake: URL of the project's folder in the lake; the cache stands below ``raw/sources/``.
+    :raises DataError: no such file, not readable, or a column that the spec names is not there.
+    """
+    spec = project.spec.data.sources[source]
+    found = locate(resolve(spec.url, source=source, key=key), source=source)
+    version = files.canonical_hash([found.fingerprint, spec.event_time, CACHE_VERSION])[:16]
+    cached = f"{lake}/raw/sources/{source}-{version}.parquet"
+    if not files.exists(cached):
+        _convert(found.url, spec, source, cached)
+    with files.fetched(cached) as path:
+        yield path
+
+
+def _convert(url: str, spec: Source, source: str, target: str) -> None:
+    import duckdb
+
+    with _downloaded(url, source) as path, tempfile.TemporaryDirectory() as folder, connection() as con:
+        aside = Path(folder) / "converted.parquet"
+        reader = _reader(path, url, source)
+        try:
+            columns = columns_of(con, reader)
+            order, replace = "", ""
+            if spec.event_time is not None:
+                need_columns((spec.event_time,), columns, source=source, url=url, what="event_time")
+                time = name(spec.event_time)
+                replace = f"REPLACE (CAST({time} AS TIMESTAMPTZ) AS {time})"
+                order = f"ORDER BY {time}, COLUMNS(*)"
+            con.execute(
+                f"COPY (SELECT * {replace} FROM {reader} {order}) TO {literal(str(aside))} "
+                f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
+            )
+        except duckdb.ConversionException as error:
+            raise DataError(
+                f"source {source}: {url}: event_time {spec.event_time!r} is no time: {_first_line(error)}"
+            ) from error
+        except duckdb.Error as error:
+            raise DataError(f"source {source}: {url} does not read as {_format(path)}: {_first_line(error)}") from error
+        files.write_bytes(target, aside.read_bytes())
+
+
+def need_columns(needed: tuple[str, ...], columns: Mapping[str, str], *, source: str, url: str, what: str) -> None:
+    """Refuse a table without the columns that the spec names.
+
+    :raises DataError: with the columns that are missing and those that are there.
+    """
+    missing = [column for column in needed if column not in columns]
+    if missing:
+        raise DataError(
+            f"source {source}: {url} has no column {', '.join(map(repr, missing))} ({what}); "
+            f"its columns are {', '.join(columns)}"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _format(path: Path) -> str:
+    return "Parquet" if path.suffix in (".parquet", ".pq") else "CSV"
+
+
+def _reader(path: Path, url: str, source: str) -> str:
+    if path.suffix in (".parquet", ".pq"):
+        return parquet(str(path))
+    if path.suffix in (".csv", ".gz", ".tsv", ".txt"):
+        nulls = "[" + ", ".join(literal(text) for text in NULLS) + "]"
+        return f"read_csv({literal(str(path))}, nullstr = {nulls}, sample_size = -1, header = TRUE)"
+    raise DataError(f"source {source}: {url}: unknown format {path.suffix!r}; use .csv, .csv.zip, .csv.gz or .parquet")
+
+
+@contextmanager
+def _downloaded(url: str, source: str) -> Iterator[Path]:
+    """A local file with the content: fetched when it is elsewhere, unpacked when it is a zip of one file."""
+    with files.fetched(url) as path:
+        if path.suffix != ".zip":
+            yield path
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                with zipfile.ZipFile(path) as archive:
+                    members = [each for each in archive.infolist() if not each.is_dir()]
+                    if len(members) != 1:
+                        inside = ", ".join(each.filename for each in members) or "nothing"
+                        raise DataError(f"source {source}: {url} holds {inside}; a zip holds one CSV file")
+                    inner = Path(folder) / Path(members[0].filename).name
+                    with archive.open(members[0]) as packed, inner.open("wb") as unpacked:
+                        shutil.copyfileobj(packed, unpacked)
+            except zipfile.BadZipFile as error:
+                raise DataError(f"source {source}: {url} is no zip file: {error}") from error
+            yield inner
+
+
+def is_there(url: str, *, source: str, key: str) -> bool:
+    """Whether the file of a partition is there."""
+    return files.exists(resolve(url, source=source, key=key))
+
+
+def select(path: Path, columns: Mapping[str, str], event_time: str | None, start: datetime, end: datetime) -> str:
+    """SQL for a file's rows of ``[start, end)``, or all of a lookup table's.
+
+    :param columns: names and the SQL expressions that they stand for.
+    """
+    chosen = ", ".join(f"{expression} AS {name(column)}" for column, expression in columns.items())
+    query = f"SELECT {chosen} FROM {parquet(str(path))} AS f"
+    if event_time is None:
+        return query
+    time = f"f.{name(event_time)}"
+    return f"{query} WHERE {time} >= {literal(start)} AND {time} < {literal(end)}"

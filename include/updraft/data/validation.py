@@ -1,0 +1,260 @@
+"""The contract on the raw sources of one partition: Great Expectations judges, one statement finds the rows.
+
+Each source is judged before it is joined, in the views of :mod:`updraft.data.views`; ``gx_s`` is ``win_s`` with what
+Great Expectations cannot say in DuckDB's dialect (regex, types) as columns.
+"""
+
+# ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from updraft.data import gx
+from updraft.data.catalogue import ROWS, TYPES
+from updraft.data.checks import Check, Checks, SourceChecks, State
+from updraft.data.contract import Contract, Expectation, SourceContract
+from updraft.data.duck import literal, name, names
+from updraft.data.privacy import Pseudonymiser
+from updraft.data.views import INTERNAL, Views, private_columns
+from updraft.spec.model import Project
+
+if TYPE_CHECKING:
+    import duckdb
+
+EXAMPLES = 5
+_REGEX = ("column_values_to_match_regex", "column_values_to_not_match_regex")
+
+
+@dataclass(frozen=True)
+class Validator:
+    """Checks one partition on one connection."""
+
+    views: Views
+    contract: Contract
+    pseudonyms: Pseudonymiser
+
+    @property
+    def _con(self) -> duckdb.DuckDBPyConnection:
+        return self.views.con
+
+    @property
+    def _project(self) -> Project:
+        return self.views.project
+
+    def run(self, sources: Sequence[str], digests: Mapping[str, str]) -> Checks:
+        """Check every source and the joins; afterwards each source has its ``bad_*`` and ``good_*``.
+
+        :param digests: SHA-256 of the raw file of each source.
+        """
+        project, key = self._project.name, self.views.key
+        if not self.views.count(f"win_{self.views.row_source}"):
+            for source in sources:
+                self._mark(source, self._usable(source)[0])
+            rows = {source: SourceChecks(self.views.count(f"win_{source}"), 0, {}, ()) for source in sources}
+            return Checks(project, key, "empty", (), rows, dict(digests))
+        engine = gx.Engine(self._con)
+        found = self._joins(engine, {source: self._source(engine, source) for source in sources})
+        refusals = tuple(text for source, each in found.items() for text in self._refusals(source, each))
+        state: State = "refused" if refusals else "passed"
+        return Checks(project, key, state, refusals, found, dict(digests))
+
+    def _usable(self, source: str) -> tuple[list[Expectation], list[tuple[Expectation, str]]]:
+        """Expectations whose columns are there and that can be evaluated, and those that cannot, with the reason."""
+        contract, columns = self.contract.of(source), self.views.columns(source)
+        present = [each for each in (*contract.rows, *contract.table) if set(each.columns) <= set(columns)]
+        errors = self._errors(source, [each for each in present if each.kind == "row"])
+        unusable = [expectation for expectation, _ in errors]
+        return [each for each in present if each not in unusable], errors
+
+    def _source(self, engine: gx.Engine, source: str) -> SourceChecks:
+        contract = self.contract.of(source)
+        broken = [
+            Check(f"column_to_exist({column})", "table", False, "there is no such column")
+            for column in sorted(contract.needed - set(self.views.columns(source)))
+        ]
+        usable, errors = self._usable(source)
+        for expectation, error in errors:
+            broken.append(Check(self._text(source, expectation), "table", False, error))
+        self._mark(source, usable)
+        rows = self.views.count(f"win_{source}")
+        checks = self._judge(engine, source, contract, usable)
+        reasons = self._reasons(source, usable)
+        return SourceChecks(rows, rows - self.views.count(f"good_{source}"), reasons, (*broken, *checks))
+
+    def _errors(self, source: str, expectations: Sequence[Expectation]) -> list[tuple[Expectation, str]]:
+        """Row expectations that cannot be evaluated: numbers asked of a column that now holds text, and the like."""
+        import duckdb
+
+        def error(each: Sequence[Expectation]) -> duckdb.Error | None:
+            try:
+                self._con.execute(f"SELECT count(*) FROM ({self._breaches(source, each)})").fetchone()
+            except duckdb.Error as problem:
+                return problem
+            return None
+
+        if not expectations or error(expectations) is None:
+            return []
+        found = []
+        for expectation in expectations:
+            problem = error([expectation])
+            if problem is not None:
+                found.append((expectation, self._error_text(source, expectation, str(problem))))
+        return found
+
+    def _error_text(self, source: str, expectation: Expectation, message: str) -> str:
+        if private_columns(self._project, source, expectation.columns):
+            return "it cannot be evaluated on what this private column holds"
+        return f"it cannot be evaluated: {message.strip().splitlines()[0]}"
+
+    def _breaches(self, source: str, expectations: Sequence[Expectation]) -> str:
+        """SQL: ``_n`` and ``_reasons`` of every raw row in breach, each partition judged by itself."""
+        cases = [
+            f"CASE WHEN COALESCE({breach(each.args, '_slice')}, FALSE) THEN {literal(self._reason(source, each))} END"
+            for each in expectations
+            if (breach := ROWS[each.name].breach) is not None
+        ]
+        listed = f"[{', '.join(cases)}]" if cases else "[]::VARCHAR[]"
+        return (
+            f"SELECT _n, _reasons FROM (SELECT _n, list_filter({listed}, lambda why: why IS NOT NULL) AS _reasons "
+            f"FROM {name(f'src_{source}')}) WHERE len(_reasons) > 0"
+        )
+
+    def _mark(self, source: str, usable: Sequence[Expectation]) -> None:
+        self.views.mark(source, self._breaches(source, [each for each in usable if each.kind == "row"]))
+
+    def _text(self, source: str, expectation: Expectation) -> str:
+        """The expectation for people, without the values that a contract states for a private column."""
+        if private_columns(self._project, source, expectation.columns):
+            return f"{expectation.name}({', '.join(expectation.columns)})"
+        return expectation.text
+
+    def _reason(self, source: str, expectation: Expectation) -> str:
+        if private_columns(self._project, source, expectation.columns) and "value_set" in expectation.args:
+            return f"{', '.join(expectation.columns)} breaks {expectation.name}"
+        return expectation.reason
+
+    def _judge(
+        self, engine: gx.Engine, source: str, contract: SourceContract, usable: Sequence[Expectation]
+    ) -> list[Check]:
+        planned: list[tuple[str, Expectation | None, str, dict[str, Any]]] = []  # text, expectation, name, arguments
+        derived: list[str] = []
+        for each in usable:
+            called, args = each.name, dict(each.args)
+            if each.name in _REGEX:  # Great Expectations knows no regex in DuckDB's dialect
+                column = f"_regex_{len(derived)}"
+                derived.append(f"regexp_matches({name(args['column'])}, {literal(args['regex'])}) AS {name(column)}")
+                args = {"column": column, "value_set": [each.name == _REGEX[0]]}
+                if "mostly" in each.args:
+                    args["mostly"] = each.args["mostly"]
+                called = "column_values_to_be_in_set"
+            planned.append((self._text(source, each), each, called, args))
+        for column, kind in contract.columns.items():
+            if column not in self.views.columns(source):
+                continue
+            made = f"_type_{len(derived)}"  # of values, not of the column: a column of nulls has any type
+            kept = f"regexp_replace(typeof({name(column)}), '\\(.*\\)', '')"
+            derived.append(f"CASE WHEN {name(column)} IS NOT NULL THEN {kept} END AS {name(made)}")
+            args = {"column": made, "value_set": list(TYPES[kind])}
+            planned.append((f"column_to_be_of_type({column}, {kind})", None, "column_values_to_be_in_set", args))
+        if contract.fresh_within is not None:
+            column = str(self._project.spec.data.sources[source].event_time)
+            args = {"column": column, "min_value": self.views.slices[-1].tick - contract.fresh_within}
+            planned.append((f"fresh_within({column}, {contract.fresh_within})", None, "column_max_to_be_between", args))
+        more = "".join(f", {column}" for column in derived)
+        view = f"gx_{source}"
+        self._con.execute(
+            f"CREATE VIEW {name(view)} AS SELECT * EXCLUDE ({names(list(INTERNAL))}){more} FROM {name(f'win_{source}')}"
+        )
+        outcomes = engine.run(view, [(called, args) for _, _, called, args in planned])
+        return [
+            self._check(source, text, expectation, outcome)
+            for (text, expectation, _, _), outcome in zip(planned, outcomes, strict=True)
+        ]
+
+    def _check(self, source: str, text: str, expectation: Expectation | None, outcome: gx.Outcome) -> Check:
+        kind = expectation.kind if expectation is not None else "table"
+        observed = outcome.observed
+        private = private_columns(self._project, source, expectation.columns) if expectation is not None else ()
+        if private and observed is not None and not isinstance(observed, int | float):
+            observed = "(private)"
+        if outcome.error is not None and expectation is not None:
+            observed = self._error_text(source, expectation, outcome.error)
+        examples: tuple[str, ...] = ()
+        if expectation is not None and kind == "row" and outcome.unexpected:
+            examples = self._examples(source, expectation)
+        return Check(text, kind, outcome.success, observed, outcome.unexpected, examples)
+
+    def _examples(self, source: str, expectation: Expectation) -> tuple[str, ...]:
+        columns = expectation.columns
+        private = set(private_columns(self._project, source, columns))
+        rows = self._con.execute(
+            f"SELECT DISTINCT {', '.join(f'CAST({name(column)} AS VARCHAR)' for column in columns)} "
+            f"FROM {name(f'win_{source}')} JOIN {name(f'bad_{source}')} USING (_n) "
+            f"WHERE list_contains(_reasons, {literal(self._reason(source, expectation))}) ORDER BY ALL LIMIT {EXAMPLES}"
+        ).fetchall()
+        return tuple(
+            ", ".join(
+                str(self.pseudonyms.one(column, value) if column in private else value)
+                for column, value in zip(columns, row, strict=True)
+            )
+            for row in rows
+        )
+
+    def _reasons(self, source: str, usable: Sequence[Expectation]) -> dict[str, int]:
+        rows = self._con.execute(
+            f"SELECT why, count(*) FROM (SELECT unnest(_reasons) AS why FROM {name(f'bad_{source}')} "
+            f"JOIN {name(f'win_{source}')} USING (_n)) GROUP BY why"
+        ).fetchall()
+        found = {str(why): int(count) for why, count in rows}
+        order = [self._reason(source, each) for each in usable if each.kind == "row"]
+        return {why: found[why] for why in dict.fromkeys(order) if why in found}
+
+    def _joins(self, engine: gx.Engine, found: Mapping[str, SourceChecks]) -> dict[str, SourceChecks]:
+        """Add to each joined source the share of good rows that find it, judged where the contract asks."""
+        row_source = self.views.row_source
+        joined = {source: each.join for source, each in self._project.spec.data.sources.items() if source != row_source}
+        if not joined:
+            return dict(found)
+        parts, hits = [f"FROM {name(f'good_{row_source}')} AS r"], []
+        for source, on in joined.items():
+            keys = ", ".join(f"{name(column)}" for column in on)
+            alias = name(f"j_{source}")
+            parts.append(
+                f"LEFT JOIN (SELECT DISTINCT {keys}, TRUE AS hit FROM {name(f'good_{source}')}) AS {alias} ON "
+                + " AND ".join(f"r.{name(column)} = {alias}.{name(column)}" for column in on)
+            )
+            hits.append(f"CASE WHEN {alias}.hit THEN 1.0::DOUBLE ELSE 0.0 END AS {name(source)}")
+        self._con.execute(f"CREATE VIEW gx_joined AS SELECT {', '.join(hits)} {' '.join(parts)}")
+        averages = ", ".join(f"avg({name(source)})" for source in joined)
+        row = self._con.execute(f"SELECT {averages} FROM gx_joined").fetchone() or ()
+        shares = dict(zip(joined, row, strict=True))
+        asked = {source: self.contract.of(source).joined_at_least for source in joined}
+        judged = [(source, least) for source, least in asked.items() if least is not None]
+        outcomes = engine.run(
+            "gx_joined",
+            [("column_mean_to_be_between", {"column": source, "min_value": least}) for source, least in judged],
+        )
+        result = dict(found)
+        for source, share in shares.items():
+            result[source] = replace(result[source], joined=float(share or 0.0))
+        for (source, least), outcome in zip(judged, outcomes, strict=True):
+            check = Check(f"joined_at_least({least})", "table", outcome.success, outcome.observed, 0)
+            result[source] = replace(result[source], checks=(*result[source].checks, check))
+        return result
+
+    def _refusals(self, source: str, found: SourceChecks) -> list[str]:
+        limit = self._project.spec.data.refuse_above
+        texts = []
+        for check in found.checks:
+            if not check.success and check.kind == "table":
+                seen = "" if check.observed is None else f": {check.observed}"
+                texts.append(f"{source}: {check.expectation}{seen}")
+        if found.share > limit:
+            why = "; ".join(f"{reason} ({count})" for reason, count in found.reasons.items())
+            texts.append(
+                f"{source}: {found.quarantined} of {found.rows} rows ({found.share:.1%}) break the contract, "
+                f"more than data.refuse_above ({limit:.1%}): {why}"
+            )
+        return texts

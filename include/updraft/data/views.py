@@ -1,0 +1,118 @@
+"""Views of one partition's raw files on a DuckDB connection; validation and publication see the same rows.
+
+For a source ``s``:
+    ``src_s``   every raw row, with ``_n`` (row of the file) and ``_slice`` (key of the partition that it lies in),
+    ``win_s``   the rows of this partition: what is judged,
+    ``bad_s``   table: ``_n`` and ``_reasons`` (list of text) of every raw row in breach,
+    ``good_s``  the rows of this partition that are not in breach.
+"""
+
+# ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from updraft.data.duck import columns_of, literal, name, parquet
+from updraft.data.partitions import Partition
+from updraft.data.privacy import Pseudonymiser
+from updraft.spec.model import Project
+
+if TYPE_CHECKING:
+    import duckdb
+
+INTERNAL = ("_n", "_slice")
+
+
+def private_columns(project: Project, source: str, columns: Iterable[str]) -> tuple[str, ...]:
+    """The private ones among a source's columns: named as they are, or as ``<source>_<column>`` after the join."""
+    private = set(project.spec.data.private)
+    return tuple(column for column in columns if column in private or f"{source}_{column}" in private)
+
+
+@dataclass(frozen=True)
+class Views:
+    """One partition's raw files on one connection."""
+
+    con: duckdb.DuckDBPyConnection
+    project: Project
+    slices: tuple[Partition, ...]
+    """The partitions that the row source's raw file covers, oldest first; the last one is the partition itself."""
+
+    @property
+    def row_source(self) -> str:
+        """The source whose rows are the partition's rows."""
+        return next(iter(self.project.spec.data.sources))
+
+    @property
+    def key(self) -> str:
+        """The partition's key."""
+        return self.slices[-1].key
+
+    def open(self, raw: Mapping[str, Path]) -> None:
+        """Make ``src_*`` and ``win_*``."""
+        last = literal(self.key)
+        for source, path in raw.items():
+            event_time = self.project.spec.data.sources[source].event_time
+            which = last
+            if source == self.row_source and event_time is not None:
+                cases = " ".join(
+                    f"WHEN {name(event_time)} >= {literal(each.start)} THEN {literal(each.key)}"
+                    for each in reversed(self.slices)
+                )
+                which = f"CASE {cases} END"
+            src, win = name(f"src_{source}"), name(f"win_{source}")
+            self.con.execute(
+                f"CREATE VIEW {src} AS SELECT * RENAME (file_row_number AS _n), {which} AS _slice "
+                f"FROM {parquet(str(path), row_numbers=True)}"
+            )
+            self.con.execute(f"CREATE VIEW {win} AS SELECT * FROM {src} WHERE _slice = {last}")
+
+    def mark(self, source: str, breaches: str) -> None:
+        """Make ``bad_*`` from SQL that yields ``_n`` and ``_reasons``, and ``good_*``."""
+        bad, win, good = name(f"bad_{source}"), name(f"win_{source}"), name(f"good_{source}")
+        self.con.execute(f"CREATE OR REPLACE TABLE {bad} AS {breaches}")
+        self.con.execute(f"CREATE OR REPLACE VIEW {good} AS SELECT * FROM {win} WHERE _n NOT IN (SELECT _n FROM {bad})")
+
+    def count(self, view: str) -> int:
+        """Rows of a view."""
+        row = self.con.execute(f"SELECT count(*) FROM {name(view)}").fetchone()
+        return int(row[0]) if row else 0
+
+    def columns(self, source: str) -> dict[str, str]:
+        """Names and DuckDB types of a source's own columns."""
+        found = columns_of(self.con, name(f"win_{source}"))
+        return {column: kind for column, kind in found.items() if column not in INTERNAL}
+
+
+def pseudonymised(
+    con: duckdb.DuckDBPyConnection, relation: str, private: Mapping[str, str], pseudonyms: Pseudonymiser
+) -> str:
+    """SQL that selects a relation (an SQL name) with its private columns as pseudonyms.
+
+    :param private: column of the relation → the column whose pseudonyms it takes, so that a value has one
+        pseudonym in all sources.
+    """
+    import pyarrow as pa
+
+    joins, replaced = [], []
+    for index, (column, domain) in enumerate(private.items()):
+        rows = con.execute(
+            f"SELECT DISTINCT CAST({name(column)} AS VARCHAR) AS clear FROM {relation} "
+            f"WHERE {name(column)} IS NOT NULL ORDER BY clear"
+        ).fetchall()
+        known = pseudonyms.mapping(domain, (row[0] for row in rows))
+        table = f"pseudonyms_{index}"
+        content = pa.table(
+            {"clear": pa.array(list(known), pa.string()), "pseudonym": pa.array(list(known.values()), pa.string())}
+        )
+        con.register("pseudonyms_in", content)
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * FROM pseudonyms_in")
+        con.unregister("pseudonyms_in")
+        joins.append(f"LEFT JOIN {table} ON CAST(t.{name(column)} AS VARCHAR) = {table}.clear")
+        replaced.append(f"{table}.pseudonym AS {name(column)}")
+    if not joins:
+        return f"SELECT t.* FROM {relation} AS t"
+    return f"SELECT t.* REPLACE ({', '.join(replaced)}) FROM {relation} AS t {' '.join(joins)}"
