@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,12 +20,23 @@ def _duration(value: object) -> object:
     raise ValueError("write a duration as a whole number and a unit: 30m, 6h, 1d or 2w")
 
 
+def _day(value: object) -> object:
+    """A date and nothing else: read leniently, 20130101 would be the 233rd day after 1970 began."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        return date.fromisoformat(value)
+    raise ValueError("write a date as 2013-01-31")
+
+
+Day = Annotated[date, BeforeValidator(_day, json_schema_input_type=date)]
 Duration = Annotated[
     timedelta,
-    BeforeValidator(_duration, json_schema_input_type=str),
+    BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern=r"^\d+\s*[mhdw]$")]),
     PlainSerializer(lambda value: f"{int(value.total_seconds() // 60)}m", return_type=str),
 ]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Column = Annotated[str, Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Task = Literal["binary", "multiclass", "regression"]
 Metric = Literal["log_loss", "brier", "auc", "rmse", "mae"]
@@ -34,17 +45,26 @@ Metric = Literal["log_loss", "brier", "auc", "rmse", "mae"]
 class Part(BaseModel):
     """Base of every part of the spec: frozen, and a key that is not known is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class Source(Part):
     """One table that a partition is made of. The first source of a project is its row source; the others join it."""
 
     type: Literal["file"]
-    url: str = Field(description="fsspec URL of a CSV (zip, gz) or Parquet file; package://NAME/PATH reads a file of an installed package. {key} stands for the partition key")
-    event_time: str | None = Field(None, description="column with the row's time (UTC); a source without one is a lookup table, read whole")
-    join: tuple[str, ...] = Field((), description="columns that join this source to the row source (left join)")
-    columns: tuple[str, ...] = Field((), description="columns to keep; all when empty")
+    url: str = Field(
+        description="fsspec URL of a CSV (zip, gz) or Parquet file; package://NAME/PATH reads a file of an "
+        "installed package. {key} stands for the partition key"
+    )
+    event_time: str | None = Field(
+        default=None, description="column with the row's time (UTC); a source without one is a lookup table, read whole"
+    )
+    join: tuple[Column, ...] = Field(
+        default=(), description="columns that join this source to the row source (left join)"
+    )
+    columns: tuple[Column, ...] = Field(default=(), description="columns to keep; all when empty")
 
 
 class Label(Part):
@@ -55,14 +75,20 @@ class Label(Part):
 
 class Data(Part):
     schedule: str = Field(description="cron, UTC; the tick closes the partition [previous tick, tick)")
-    start: date
-    end: date | None = None
+    start: Day
+    end: Day | None = None
     sources: dict[Name, Source] = Field(min_length=1)
-    key: tuple[str, ...] = Field(min_length=1, description="columns that name a row")
+    key: tuple[Column, ...] = Field(min_length=1, description="columns that name a row")
     label: Label
-    outcomes: tuple[str, ...] = Field((), description="columns that are not known at prediction time; features never see them")
-    private: tuple[str, ...] = Field((), description="columns that become keyed pseudonyms before anything is published")
-    refuse_above: Fraction = Field(0.05, description="share of rows in breach of the contract beyond which the partition is refused")
+    outcomes: tuple[Column, ...] = Field(
+        default=(), description="columns that are not known at prediction time; features never see them"
+    )
+    private: tuple[Column, ...] = Field(
+        default=(), description="columns that become keyed pseudonyms before anything is published"
+    )
+    refuse_above: Fraction = Field(
+        default=0.05, description="share of rows in breach of the contract beyond which the partition is refused"
+    )
 
 
 class Trainer(Part):
@@ -72,13 +98,15 @@ class Trainer(Part):
 
 class Compute(Part):
     backend: Literal["local"] = "local"
-    threads: int = Field(2, ge=1, description="threads of one training; part of the recipe, as sums depend on it")
+    threads: int = Field(
+        default=2, ge=1, description="threads of one training; part of the recipe, as sums depend on it"
+    )
 
 
 class Training(Part):
-    window: int = Field(26, ge=2, description="partitions")
-    first_after: int = Field(8, ge=3, description="partitions before the first model")
-    trainers: tuple[Trainer, ...] = Field((Trainer(name="xgboost"),), min_length=1)
+    window: int = Field(default=26, ge=2, description="partitions")
+    first_after: int = Field(default=8, ge=3, description="partitions before the first model")
+    trainers: tuple[Trainer, ...] = Field(default=(Trainer(name="xgboost"),), min_length=1)
     compute: Compute = Compute()
     seed: int = 1
 
@@ -95,9 +123,9 @@ class Limit(Part):
 
 
 class SliceGate(Limit):
-    by: tuple[str, ...] = Field(min_length=1)
-    min_clusters: int = Field(5, ge=2, description="a slice with fewer clusters is reported and does not gate")
-    min_rows: int = Field(200, ge=1)
+    by: tuple[Column, ...] = Field(min_length=1)
+    min_clusters: int = Field(default=5, ge=2, description="a slice with fewer clusters is reported and does not gate")
+    min_rows: int = Field(default=200, ge=1)
 
 
 class Gates(Part):
@@ -116,14 +144,14 @@ class Gates(Part):
 
 
 class RefreshLane(Part):
-    holdout: int = Field(2, ge=1, description="partitions at the window's end that a refresh is proved on")
-    shadow: int = Field(0, ge=0)
-    probation: int = Field(4, ge=0)
+    holdout: int = Field(default=2, ge=1, description="partitions at the window's end that a refresh is proved on")
+    shadow: int = Field(default=0, ge=0)
+    probation: int = Field(default=4, ge=0)
 
 
 class ShadowSpan(Part):
-    at_least: int = Field(2, ge=1)
-    at_most: int = Field(12, ge=1)
+    at_least: int = Field(default=2, ge=1)
+    at_most: int = Field(default=12, ge=1)
 
     @model_validator(mode="after")
     def _ordered(self) -> ShadowSpan:
@@ -139,10 +167,13 @@ class ChangeLane(Part):
 
 
 class Release(Part):
-    metric: Literal["log_loss", "brier", "squared_error"] = "log_loss"
-    margin: float = Field(0.0, ge=0, description="the loss a new model may cost at most; 0 asks for a gain")
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    cluster: str = Field("day", description="unit of evidence: `day`, `hour`, or a column")
+    metric: Literal["log_loss", "brier", "squared_error"] = Field(
+        default="log_loss",
+        description="the loss that decides; log_loss for binary unless said otherwise, squared_error for regression",
+    )
+    margin: float = Field(default=0.0, ge=0, description="the loss a new model may cost at most; 0 asks for a gain")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    cluster: str = Field(default="day", description="unit of evidence: `day`, `hour`, or a column")
     refresh: RefreshLane = RefreshLane()
     change: ChangeLane = ChangeLane()
     sensitive: bool = False
@@ -186,19 +217,22 @@ def _persistence(value: object) -> object:
     return value
 
 
+_FalseAlarmsText = Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s+per\s+(month|quarter|year)$")]
+_PersistenceText = Annotated[str, Field(pattern=r"^\d+\s+of\s+\d+$")]
+
+
 class Drift(Part):
-    false_alarms: Annotated[FalseAlarms, BeforeValidator(_false_alarms, json_schema_input_type=str)] = FalseAlarms(count=1, per="quarter")
-    persist: Annotated[Persistence, BeforeValidator(_persistence, json_schema_input_type=str)] = Persistence(hits=2, of=3)
+    false_alarms: Annotated[
+        FalseAlarms, BeforeValidator(_false_alarms, json_schema_input_type=_FalseAlarmsText | FalseAlarms)
+    ] = FalseAlarms(count=1, per="quarter")
+    persist: Annotated[
+        Persistence, BeforeValidator(_persistence, json_schema_input_type=_PersistenceText | Persistence)
+    ] = Persistence(hits=2, of=3)
 
 
 class Recalibrate(Part):
-    every: int = Field(1, ge=1, description="partitions")
-    window: int = Field(2, ge=1, description="matured partitions that the layer is fitted on")
-
-
-def _triggers(value: object) -> object:
-    """``[performance, {auc: below 0.60}]`` -> names and limits apart."""
-    return [_limit(item) if isinstance(item, dict) else item for item in value] if isinstance(value, list | tuple) else value
+    every: int = Field(default=1, ge=1, description="partitions")
+    window: int = Field(default=2, ge=1, description="matured partitions that the layer is fitted on")
 
 
 class FixedLimit(Part):
@@ -209,8 +243,9 @@ class FixedLimit(Part):
     value: float
 
 
-def _limit(item: dict[str, Any]) -> object:
-    if set(item) == {"metric", "side", "value"}:
+def _limit(item: object) -> object:
+    """``{auc: below 0.60}`` -> the limit spelt out."""
+    if not isinstance(item, dict) or set(item) == {"metric", "side", "value"}:
         return item
     if len(item) == 1:
         [(metric, text)] = item.items()
@@ -220,11 +255,22 @@ def _limit(item: dict[str, Any]) -> object:
     raise ValueError("write a fixed limit as {auc: below 0.60}")
 
 
+_LimitText = Annotated[
+    dict[Metric, Annotated[str, Field(pattern=r"^(below|above)\s+-?\d+(\.\d+)?$")]], Field(min_length=1, max_length=1)
+]
+Trigger = Annotated[
+    Literal["performance", "drift"] | FixedLimit,
+    BeforeValidator(_limit, json_schema_input_type=Literal["performance", "drift"] | _LimitText | FixedLimit),
+]
+
+
 class Retrain(Part):
-    every: int | None = Field(4, ge=1, description="partitions since the last training; null trains only on triggers")
-    on: Annotated[tuple[Literal["performance", "drift"] | FixedLimit, ...], BeforeValidator(_triggers)] = ("performance",)
-    cooldown: int = Field(2, ge=0, description="partitions after a training in which no other one starts")
-    per_year: int = Field(12, ge=1, description="budget of trainings in any year")
+    every: int | None = Field(
+        default=4, ge=1, description="partitions since the last training; null trains only on triggers"
+    )
+    on: tuple[Trigger, ...] = ("performance",)
+    cooldown: int = Field(default=2, ge=0, description="partitions after a training in which no other one starts")
+    per_year: int = Field(default=12, ge=1, description="budget of trainings in any year")
 
 
 class Remedies(Part):
@@ -235,7 +281,7 @@ class Remedies(Part):
 class Monitoring(Part):
     drift: Drift = Drift()
     remedies: Remedies = Remedies()
-    report_rows: int = Field(10_000, ge=100, description="rows of the Evidently sample")
+    report_rows: int = Field(default=10_000, ge=100, description="rows of the Evidently sample")
 
 
 AlertKind = Literal["failure", "quarantine", "drift", "verdict", "approval", "rollback"]
@@ -244,7 +290,9 @@ AlertKind = Literal["failure", "quarantine", "drift", "verdict", "approval", "ro
 class Slack(Part):
     channel: str = Field(pattern=r"^[#@]?[\w.-]+$")
     on: tuple[AlertKind, ...] = ("failure", "quarantine", "drift", "verdict", "approval", "rollback")
-    mention: str | None = Field(None, description="Slack member or group id that an alert mentions, such as U012AB3CD")
+    mention: str | None = Field(
+        default=None, description="Slack member or group id that an alert mentions, such as U012AB3CD"
+    )
 
 
 class Alerts(Part):
@@ -264,6 +312,16 @@ class ProjectSpec(Part):
     release: Release = Release()
     monitoring: Monitoring = Monitoring()
     alerts: Alerts = Alerts()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _loss_of_the_task(cls, value: Any) -> Any:
+        """A regression that names no metric is decided by squared error."""
+        if isinstance(value, dict) and value.get("task") == "regression":
+            release = value.get("release", {})
+            if isinstance(release, dict) and "metric" not in release:
+                return {**value, "release": {**release, "metric": "squared_error"}}
+        return value
 
 
 class Project(BaseModel):

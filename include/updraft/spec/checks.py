@@ -1,0 +1,194 @@
+"""What the parts of a spec ask of each other; each check is silent where a key that it reads is broken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from updraft.spec.document import Document, Path_, dotted
+from updraft.spec.model import FixedLimit, ProjectSpec
+from updraft.spec.problems import Problem
+from updraft.spec.trainers import complaints
+from updraft.spec.validation import Validated, at
+
+METRICS = {"binary": ("log_loss", "brier", "auc"), "regression": ("rmse", "mae")}
+LOSSES = {"binary": ("log_loss", "brier"), "regression": ("squared_error",)}
+
+
+def cross_check(document: Document, validated: Validated, folder: str) -> tuple[Problem, ...]:
+    """Every problem between the parts of what is sound; ``folder`` is the name that the spec must bear."""
+    if validated.spec is None:
+        return ()
+    checks = _Checks(document, validated.spec, validated.broken)
+    found = [*checks.name(folder), *checks.time(), *checks.sources(), *checks.columns()]
+    found += [*checks.training(), *checks.trainers(), *checks.metrics(), *checks.remedies()]
+    return tuple(found)
+
+
+class _Checks:
+    def __init__(self, document: Document, spec: ProjectSpec, broken: frozenset[Path_]) -> None:
+        self._document = document
+        self._spec = spec
+        self._broken = broken
+        raw = at(document.data, ("data", "sources"))
+        self._row_source = str(next(iter(raw))) if isinstance(raw, dict) and raw else next(iter(spec.data.sources))
+
+    def _sound(self, *paths: Path_) -> bool:
+        return not any(_touch(path, each) for path in paths for each in self._broken)
+
+    def _problem(self, path: Path_, message: str, value: Any = None, allowed: tuple[str, ...] = ()) -> Problem:
+        return self._document.problem(path, message, value, allowed)
+
+    def name(self, folder: str) -> Iterator[Problem]:
+        if self._sound(("name",)) and self._spec.name != folder:
+            yield self._problem(("name",), f"must be the folder's name, {folder}", self._spec.name, (folder,))
+
+    def time(self) -> Iterator[Problem]:
+        data, schedule, start, end = self._spec.data, ("data", "schedule"), ("data", "start"), ("data", "end")
+        wrong = wrong_cron(data.schedule) if self._sound(schedule) else None
+        if wrong:
+            yield self._problem(schedule, wrong, data.schedule)
+        if data.end is None or not self._sound(start, end):
+            return
+        if data.end <= data.start:
+            yield self._problem(end, f"must be after data.start ({data.start})", data.end)
+        elif not wrong and self._sound(schedule) and not _ticks_between(data.schedule, data.start, data.end):
+            message = f"closes no partition: data.schedule {data.schedule!r} has no tick after {data.start} until then"
+            yield self._problem(end, message, data.end)
+
+    def sources(self) -> Iterator[Problem]:
+        row = self._row_source
+        for name, source in self._spec.data.sources.items():
+            here: Path_ = ("data", "sources", name)
+            if name == row:
+                if source.event_time is None and self._sound((*here, "event_time")):
+                    message = (
+                        "needs event_time, the column whose time puts a row into its partition: it is the row source"
+                    )
+                    yield self._problem(here, message)
+                if source.join and self._sound((*here, "join")):
+                    message = (
+                        "is the row source (the first one), which joins nothing; remove join or put it further down"
+                    )
+                    yield self._problem((*here, "join"), message, source.join)
+            elif not source.join and self._sound((*here, "join")):
+                yield self._problem(here, f"needs join, the columns that it joins {row} by")
+            if self._sound((*here, "url")):
+                yield from self._url((*here, "url"), source.url)
+
+    def _url(self, path: Path_, url: str) -> Iterator[Problem]:
+        if url.startswith("package://") and not re.fullmatch(r"package://[A-Za-z_]\w*/.+", url):
+            yield self._problem(path, "must be package://NAME/PATH, a file of an installed package", url)
+        for placeholder in re.findall(r"\{[^}]*\}?", url):
+            if placeholder != "{key}":
+                message = (
+                    f"has a placeholder {placeholder}; {{key}} stands for the partition key, and there is no other"
+                )
+                yield self._problem(path, message, url)
+
+    def columns(self) -> Iterator[Problem]:
+        data, key = self._spec.data, ("data", "key")
+        lists: dict[Path_, tuple[str, ...]] = {
+            key: data.key, ("data", "outcomes"): data.outcomes, ("data", "private"): data.private
+        }  # fmt: skip
+        for name, source in data.sources.items():
+            lists["data", "sources", name, "join"] = source.join
+            lists["data", "sources", name, "columns"] = source.columns
+        slices = self._spec.gates.slices
+        if slices:
+            lists["gates", "slices", "by"] = slices.by
+        for path, columns in lists.items():
+            for column in sorted({each for each in columns if columns.count(each) > 1}) if self._sound(path) else ():
+                yield self._problem(path, f"names column {column} twice", list(columns))
+        yield from self._outcomes(lists)
+        yield from self._times()
+
+    def _outcomes(self, lists: dict[Path_, tuple[str, ...]]) -> Iterator[Problem]:
+        """What is known only afterwards may name no row, join nothing, slice nothing and tell no time."""
+        here: Path_ = ("data", "outcomes")
+        why: dict[Path_, str] = {
+            ("data", "key"): "the key names a row at prediction time",
+            ("gates", "slices", "by"): "slices are cut from what is known at prediction time",
+        }
+        for path, columns in lists.items():
+            if path == here or path[-1] in ("private", "columns") or not self._sound(path, here):
+                continue
+            reason = why.get(path, "sources are joined before the outcome is known")
+            for column in dict.fromkeys(columns):
+                if column in self._spec.data.outcomes:
+                    yield self._problem(path, f"{column} is in data.outcomes, and {reason}", list(columns))
+
+    def _times(self) -> Iterator[Problem]:
+        for name, source in self._spec.data.sources.items():
+            path: Path_ = ("data", "sources", name, "event_time")
+            for role, columns in (("outcomes", self._spec.data.outcomes), ("private", self._spec.data.private)):
+                if source.event_time in columns and self._sound(path, ("data", role)):
+                    message = f"is in data.{role}; the time that puts a row into its partition must stay as it is"
+                    yield self._problem(path, message, source.event_time)
+
+    def training(self) -> Iterator[Problem]:
+        holdout, path = self._spec.release.refresh.holdout, ("release", "refresh", "holdout")
+        for key, value in (("window", self._spec.training.window), ("first_after", self._spec.training.first_after)):
+            if value <= holdout and self._sound(path, ("training", key)):
+                message = f"must be above {dotted(path)} ({holdout}): what is held out cannot be learned from"
+                yield self._problem(("training", key), message, value)
+
+    def trainers(self) -> Iterator[Problem]:
+        for index, trainer in enumerate(self._spec.training.trainers):
+            path: Path_ = ("training", "trainers", index)
+            if not self._sound((*path, "name")):
+                continue
+            for name, message, allowed in complaints(trainer.params):
+                if self._sound((*path, "params", name)):
+                    yield self._problem((*path, "params", name), message, trainer.params[name], allowed)
+
+    def metrics(self) -> Iterator[Problem]:
+        task = self._spec.task
+        if not self._sound(("task",)):
+            return
+        release = self._spec.release.metric
+        if release not in LOSSES[task] and self._sound(("release", "metric")):
+            yield self._problem(("release", "metric"), f"does not suit task {task}", release, LOSSES[task])
+        for metric in self._spec.gates.metrics:
+            if metric not in METRICS[task] and self._sound(("gates", metric)):
+                yield self._problem(("gates", metric), f"does not suit task {task}", None, METRICS[task])
+        retrain = self._spec.monitoring.remedies.retrain
+        for index, trigger in enumerate(retrain.on if retrain else ()):
+            path: Path_ = ("monitoring", "remedies", "retrain", "on", index)
+            if isinstance(trigger, FixedLimit) and trigger.metric not in METRICS[task] and self._sound(path):
+                yield self._problem(path, f"does not suit task {task}", trigger.metric, METRICS[task])
+
+    def remedies(self) -> Iterator[Problem]:
+        retrain, path = self._spec.monitoring.remedies.retrain, ("monitoring", "remedies", "retrain")
+        if retrain and retrain.every is None and not retrain.on and self._sound(path):
+            message = "never trains: every is null and on is empty; give one of them, or write `retrain: null`"
+            yield self._problem(path, message)
+
+
+def _touch(one: Path_, other: Path_) -> bool:
+    """Whether one path holds the other."""
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
+
+
+def wrong_cron(schedule: str) -> str | None:
+    """What is wrong with a schedule, or None."""
+    from croniter import CroniterError, croniter
+
+    if len(schedule.split()) != 5:
+        return 'must be a cron expression of five fields (minute hour day month weekday), such as "0 5 * * 1"'
+    try:
+        croniter(schedule, datetime(2000, 1, 1, tzinfo=UTC)).get_next(datetime)
+    except (CroniterError, ValueError) as error:
+        return f"is not a cron expression that ever ticks: {error}"
+    return None
+
+
+def _ticks_between(schedule: str, start: date, end: date) -> bool:
+    """Whether a tick lies in (start, end], so that there is a partition; see ``updraft.data.partitions``."""
+    from croniter import croniter
+
+    first: datetime = croniter(schedule, datetime.combine(start, datetime.min.time(), UTC)).get_next(datetime)
+    return first - datetime.combine(end, datetime.min.time(), UTC) <= timedelta(0)

@@ -1,0 +1,98 @@
+"""Project folders -> :class:`Project`, or everything that is wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from updraft.errors import SettingsError
+from updraft.spec.checks import cross_check
+from updraft.spec.document import read_document
+from updraft.spec.features import FEATURES, static_problems
+from updraft.spec.model import Project, ProjectSpec
+from updraft.spec.problems import Problem, SpecProblems, shown_path
+from updraft.spec.validation import validate
+
+__all__ = [
+    "BrokenProject",
+    "Problem",
+    "SpecProblems",
+    "load_project",
+    "load_project_or_problems",
+    "load_projects",
+    "project_names",
+]
+
+SPEC = "project.yaml"
+_BELONGS = (FEATURES, "expectations.yaml", "expectations.py", "project.yml")
+"""Files that make a folder without ``project.yaml`` a project that lacks it."""
+
+
+@dataclass(frozen=True)
+class BrokenProject:
+    """A project whose folder is wrong."""
+
+    name: str
+    """The folder's name, which is the only name that can be relied on."""
+    folder: Path
+    problems: tuple[Problem, ...]
+
+
+def load_project(folder: Path) -> Project:
+    """Read and check a project's folder; imports nothing of it.
+
+    :raises SpecProblems: with every problem of ``project.yaml`` and ``features.py``.
+    """
+    found = load_project_or_problems(folder)
+    if isinstance(found, BrokenProject):
+        raise SpecProblems(found.problems)
+    return found
+
+
+def load_project_or_problems(folder: Path) -> Project | BrokenProject:
+    """Read and check a project's folder; what is wrong with it is part of the answer."""
+    folder = folder.absolute()
+    spec, problems = _read_spec(folder)
+    problems += static_problems(folder, spec)
+    if spec is None or problems:
+        return BrokenProject(folder.name, folder, tuple(problems))
+    return Project(spec=spec, folder=folder)
+
+
+def load_projects(root: Path) -> dict[str, Project | BrokenProject]:
+    """Every project below a folder by its folder's name, sorted; a broken one never stops the others.
+
+    :raises SettingsError: when the folder is not there.
+    """
+    return {name: load_project_or_problems(root / name) for name in project_names(root)}
+
+
+def project_names(root: Path) -> list[str]:
+    """The names of the project folders, broken ones included, sorted; reads no file.
+
+    :raises SettingsError: when the folder is not there.
+    """
+    try:
+        folders = [each for each in root.iterdir() if not each.name.startswith((".", "_")) and each.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        raise SettingsError(f"{root}: no such folder of projects; make it, or set UPDRAFT_PROJECTS") from None
+    return sorted(each.name for each in folders if any((each / file).exists() for file in (SPEC, *_BELONGS)))
+
+
+def _read_spec(folder: Path) -> tuple[ProjectSpec | None, list[Problem]]:
+    file = folder / SPEC
+    try:
+        document = read_document(file)
+    except FileNotFoundError:
+        message = "no such file; it holds the project's policy"
+        if (folder / "project.yml").exists():
+            message = "no such file; rename project.yml to project.yaml"
+        return None, [Problem(shown_path(file), "", None, message)]
+    except OSError as error:
+        return None, [Problem(shown_path(file), "", None, f"cannot be read: {error.strerror}")]
+    if document.data is None:
+        return None, list(document.problems)
+    validated = validate(document)
+    found = [*document.problems, *validated.problems, *cross_check(document, validated, folder.name)]
+    found.sort(key=lambda problem: (problem.line or 0, problem.key))
+    return validated.spec, found
