@@ -268,6 +268,8 @@ def test_an_unknown_version_and_a_training_without_a_run_are_named(case):
         case.registry.fetch_verified(case.project, "77")
     with pytest.raises(TrainingError, match="run it again with a tracking_uri"):
         case.registry.register(case.project, case.result.model_copy(update={"mlflow_run_id": None}))
+    with pytest.raises(TrainingError, match="cannot become a version of 'other'"):
+        case.registry.register("other", case.result)
 
 
 def test_nothing_that_is_fetched_holds_a_pickle(case, version):

@@ -62,6 +62,8 @@ class ModelRegistry:
         :raises TrainingError: when the training left no MLflow run, or MLflow does not answer.
         :raises IntegrityError: when the model folder is not what the training wrote.
         """
+        if result.project != project:
+            raise TrainingError(f"the training is of {result.project!r}; it cannot become a version of {project!r}")
         if result.mlflow_run_id is None:
             raise TrainingError(f"{project}: the training left no MLflow run; run it again with a tracking_uri")
         alone = exclusive(str(self.home / "models" / project))
@@ -69,7 +71,6 @@ class ModelRegistry:
             found = self.find(project, result.request_sha256)
             if found is None:
                 model_id = self._log_model(result)
-                self._ensure_model(project)
                 created = self._create_version(project, result, model_id, tags or {})
                 found = self._only_one(project, result.request_sha256, created)
         return found
@@ -206,33 +207,41 @@ class ModelRegistry:
     # -- how a version is made
 
     def _log_model(self, result: TrainingResult) -> str:
-        """Upload the signed folder as a logged model of the run; one that a killed call left is taken up."""
+        """Upload the signed folder as the run's logged model; one that a killed call left is taken up."""
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
         run = self.client.get_run(str(result.mlflow_run_id))
-        experiment = run.info.experiment_id
-        left = self.client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'", max_results=1)
-        model = (
-            left[0]
-            if left
-            else self.client.create_logged_model(
-                experiment,
+        left = [self.client.get_logged_model(output.model_id) for output in run.outputs.model_outputs[:1]]
+        if left:
+            [model] = left
+        else:
+            model = self.client.create_logged_model(
+                run.info.experiment_id,
                 name="model",
                 source_run_id=run.info.run_id,
                 model_type="updraft",
                 tags={REQUEST_TAG: result.request_sha256, SHA256_TAG: result.model_sha256},
             )
-        )
+            self.client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
         if model.status != LoggedModelStatus.READY:
             with tempfile.TemporaryDirectory() as parent:
                 folder = Path(parent) / "model"
                 _assemble(result, folder, model.model_id)
                 sign(folder, self.keys)
                 self.client.log_model_artifacts(model.model_id, str(folder))
-            if model.model_id not in {output.model_id for output in run.outputs.model_outputs}:
-                self.client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
             self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         return str(model.model_id)
+
+    def _create_version(self, project: str, result: TrainingResult, model_id: str, tags: Mapping[str, str]) -> str:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._try_version(project, result, model_id, tags)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+        self._ensure_model(project)  # the project's first version
+        return self._try_version(project, result, model_id, tags)
 
     def _ensure_model(self, project: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -240,10 +249,10 @@ class ModelRegistry:
         try:
             self.client.create_registered_model(project)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # made by another process just now
                 raise
 
-    def _create_version(self, project: str, result: TrainingResult, model_id: str, tags: Mapping[str, str]) -> str:
+    def _try_version(self, project: str, result: TrainingResult, model_id: str, tags: Mapping[str, str]) -> str:
         created = self.client.create_model_version(
             project,
             source=f"models:/{model_id}",
