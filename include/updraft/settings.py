@@ -30,6 +30,10 @@ class Settings:
     """MLflow tracking URI."""
     airflow: str
     """Base URL of the Airflow UI, for links in alerts."""
+    airflow_passwords: str = ""
+    """File with the passwords of Airflow's users, for a replay; empty outside of the embedded stack."""
+    poll_seconds: float = 0.5
+    """How often a deferred sensor looks at the store."""
 
     @property
     def keys(self) -> Path:
@@ -51,6 +55,8 @@ class Settings:
             store=env.get("UPDRAFT_STORE") or "",
             mlflow=env.get("UPDRAFT_MLFLOW") or "",
             airflow=(env.get("UPDRAFT_AIRFLOW") or "").rstrip("/"),
+            airflow_passwords=env.get("UPDRAFT_AIRFLOW_PASSWORDS") or "",
+            poll_seconds=_seconds(env.get("UPDRAFT_POLL_SECONDS") or "0.5"),
         )
         for name, value in (("UPDRAFT_LAKE", settings.lake), ("UPDRAFT_STORE", settings.store)):
             if value and "://" not in value:
@@ -62,6 +68,16 @@ class Settings:
         if not self.store:
             raise SettingsError("UPDRAFT_STORE is not set; `make up` starts a store and writes var/env.json")
         return self.store
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if found <= 0:
+        raise SettingsError(f"UPDRAFT_POLL_SECONDS={text!r} must be a number of seconds above 0")
+    return found
 
 
 def _written_by_the_stack(path: Path) -> dict[str, str]:

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 LEVEL = 0.05
 RESAMPLES = 1000
 GROUPS = 200
-"""More clusters than this are resampled in groups of whole clusters: as good, and the pairs of clusters fit in memory."""
+"""More clusters than this are resampled in groups of whole ones: as good, and the pairs of groups fit in memory."""
 
 
 @dataclass(frozen=True)
 class MetricComparison:
     """One metric of the candidate and of what it is held against, on the same rows.
 
-    ``worse_by`` is how much worse the candidate is in the metric's own unit, negative when it is better; ``lower`` and ``upper`` are
-    the ends of its 95 % interval when clusters are resampled (NaN when there are too few).
+    ``worse_by`` is how much worse the candidate is in the metric's own unit, negative when it is better; ``lower`` and
+    ``upper`` are the ends of its 95 % interval when clusters are resampled (NaN when there are too few).
     """
 
     metric: str
@@ -107,10 +107,10 @@ def judge_gates(
 ) -> GateResult:
     """Hold a candidate against the champion on the same rows, or the first model against the base rate.
 
-    A metric refuses when the candidate's value is worse than the champion's by more than its limit. There are many slices and they are small, so
-    one refuses only when it is *shown* worse by more than its limit (one-sided, 5 % shared out among the slices), and one with
-    fewer than ``min_clusters`` or ``min_rows`` is reported alone. A first model, and any model of a project without a gate on a metric, must beat the base
-    rate of the holdout itself.
+    A metric refuses when the candidate's value is worse than the champion's by more than its limit. Slices are many and
+    small, so one refuses only when it is *shown* worse by more than its limit (one-sided, 5 % shared out among the
+    slices), and one with fewer than ``min_clusters`` or ``min_rows`` is only reported. A first model, and any model of a
+    project without a gate on a metric, must beat the base rate of the holdout itself.
 
     :param label: shape (rows,), as are ``candidate`` and ``champion``, the scores.
     :param cluster: shape (rows,), the unit of evidence.
@@ -198,7 +198,7 @@ class _Sample:
         return np.sqrt(mean) if metric == "rmse" else mean
 
     def _auc(self, positive: NDArray[np.bool_], score: NDArray[np.float64]) -> NDArray[np.float64]:
-        """From the pairs (ones of group a above zeros of group b), counted once, weighted by how often both are drawn."""
+        """From pairs (ones of group a above zeros of group b), counted once, weighted by how often both are drawn."""
         import numpy as np
 
         ones = np.bincount(self.codes[positive], minlength=self.groups).astype(np.float64)
@@ -236,8 +236,8 @@ def _compare(
 def _half(resampled: NDArray[np.float64], clusters: int, level: float) -> float:
     """Half of an interval: t quantile × bootstrap standard deviation × √(n/(n−1)).
 
-    Percentiles of so few clusters are too narrow, and those far out in the tail, as many slices ask for, are not there among
-    1,000 resamples. The t quantile mends both.
+    Percentiles of so few clusters are too narrow, and those far out in the tail, as many slices ask for, are not there
+    among 1,000 resamples. The t quantile mends both.
     """
     import numpy as np
     from scipy.special import stdtrit

@@ -20,8 +20,8 @@ CLIP = 1e-7
 def row_loss(metric: str, label: NDArray[np.float64], score: NDArray[np.float64]) -> NDArray[np.float64]:
     """The loss of each row; lower is better.
 
-    :param metric: ``log_loss`` (nats), ``brier``, ``squared_error`` or ``absolute_error``; ``rmse`` and ``mae`` give the
-        losses that they average.
+    :param metric: ``log_loss`` (nats), ``brier``, ``squared_error`` or ``absolute_error``; ``rmse`` and ``mae`` give
+        the losses that they average.
     :param label: shape (rows,); 0 or 1 for ``log_loss`` and ``brier``.
     :param score: shape (rows,); the probability of 1, or the predicted value.
     :raises DataError: for a metric that is not a sum over rows (``auc``), or a score that is no number.
@@ -133,7 +133,7 @@ def cluster_bootstrap(
     Rows of one cluster stay together, as they share what made them alike (weather, a customer).
 
     :param sums: shape (clusters,) or (clusters, quantities); sums over each cluster's rows.
-    :param rows: shape (clusters,) rows of each cluster, or (clusters, quantities) when a quantity lives on some of them.
+    :param rows: shape (clusters,), rows of each cluster; (clusters, quantities) when a quantity lives on some rows only.
     :return: shape (resamples,) or (resamples, quantities); NaN where a resample holds no row.
     """
     import numpy as np

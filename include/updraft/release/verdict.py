@@ -27,9 +27,9 @@ class Verdict(StrEnum):
 class ClusterGain:
     """What the newer model gained on one cluster of matured rows.
 
-    ``gain`` is the older model's loss minus the newer one's on the same rows, their mean: positive is good for the newer model.
-    Every cluster weighs the same, however many rows it has: rows of a cluster share what makes them alike, so a cluster
-    is one observation, and a busy day is not many.
+    ``gain`` is the older model's loss minus the newer one's on the same rows, their mean: positive is good for the newer
+    model. Every cluster weighs the same, however many rows it has: rows of a cluster share what makes them alike, so a
+    cluster is one observation, and a busy day is not many.
     """
 
     cluster: str

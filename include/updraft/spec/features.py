@@ -128,11 +128,7 @@ def _wrong_column(values: pd.Series[Any]) -> str | None:
     if isinstance(values.dtype, pd.CategoricalDtype):
         odd = next((each for each in values.cat.categories if not isinstance(each, str)), None)
         return None if odd is None else f"with category {odd!r}; categories are text: use .astype(str) first"
-    if (
-        types.is_bool_dtype(values.dtype)
-        or types.is_string_dtype(values.dtype.type)
-        or types.is_integer_dtype(values.dtype)
-    ):
+    if types.is_bool_dtype(values.dtype) or types.is_integer_dtype(values.dtype):
         return None
     if types.is_float_dtype(values.dtype):
         infinite = np.isinf(values.to_numpy(np.float64, na_value=np.nan))

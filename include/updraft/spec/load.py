@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class BrokenProject:
     """A project whose folder is wrong."""
 
     name: str
-    """The folder's name, which is the only name that can be relied on."""
+    """The folder's name, the only one that can be relied on; characters that no DAG id may hold are ``_`` here."""
     folder: Path
     problems: tuple[Problem, ...]
 
@@ -55,7 +56,7 @@ def load_project_or_problems(folder: Path) -> Project | BrokenProject:
     spec, problems = _read_spec(folder)
     problems += static_problems(folder, spec)
     if spec is None or problems:
-        return BrokenProject(folder.name, folder, tuple(problems))
+        return BrokenProject(re.sub(r"[^\w.-]", "_", folder.name), folder, tuple(problems))
     return Project(spec=spec, folder=folder)
 
 
@@ -90,7 +91,7 @@ def _read_spec(folder: Path) -> tuple[ProjectSpec | None, list[Problem]]:
         return None, [Problem(shown_path(file), "", None, message)]
     except OSError as error:
         return None, [Problem(shown_path(file), "", None, f"cannot be read: {error.strerror}")]
-    if document.data is None:
+    if document.node is None:
         return None, list(document.problems)
     validated = validate(document)
     found = [*document.problems, *validated.problems, *cross_check(document, validated, folder.name)]

@@ -197,6 +197,10 @@ def _trouble(state: ProgramState, taken: dict[str, int], secrets: Secrets) -> st
     mlflow, airflow = environment.addresses(taken)
     if state.name == MLFLOW:
         return "" if airflow_api.get(f"{mlflow}/health") is not None else "does not answer /health"
+    return _trouble_of_airflow(state, airflow)
+
+
+def _trouble_of_airflow(state: ProgramState, airflow: str) -> str:
     page = airflow_api.get(f"{airflow}/api/v2/monitor/health")
     if page is None:
         return "the API server does not answer"

@@ -70,7 +70,7 @@ def write_config(layout: Layout) -> None:
                     "stopasgroup": "false" if name == POSTGRES else "true",
                     "killasgroup": "true",
                     "stopwaitsecs": "15" if name == POSTGRES else "8",
-                    "stdout_logfile": layout.logs / f"{name}.log",
+                    "stdout_logfile": f"logs/{name}.log",  # from home, its working folder: expanded twice
                     "stdout_logfile_maxbytes": "20MB",
                     "stdout_logfile_backups": "2",
                     "redirect_stderr": "true",

@@ -159,12 +159,9 @@ class Store:
     def _decide(
         self, connection: sa.Connection, project: str, *, key: str, kind: str, subject: str, body: Mapping[str, Any]
     ) -> Decision:
+        if (there := self._decided(connection, project, kind, subject)) is not None:
+            return there
         d = t.decisions.c
-        there = connection.execute(
-            sa.select(t.decisions).where(d.project == project, d.kind == kind, d.subject == subject)
-        ).mappings().first()
-        if there is not None:
-            return _as(Decision, there)
         last = connection.execute(
             sa.select(d.seq, d.sha256).where(d.project == project).order_by(d.seq.desc()).limit(1)
         ).first()
@@ -180,6 +177,12 @@ class Store:
         decision = _as(Decision, {**link, "sha256": canonical_hash(link)})
         connection.execute(sa.insert(t.decisions).values(**asdict(decision)))
         return decision
+
+    def _decided(self, connection: sa.Connection, project: str, kind: str, subject: str) -> Decision | None:
+        d = t.decisions.c
+        query = sa.select(t.decisions).where(d.project == project, d.kind == kind, d.subject == subject)
+        there = connection.execute(query).mappings().first()
+        return _as(Decision, dict(there)) if there is not None else None
 
     def decisions(self, project: str, *, kinds: Sequence[str] = (), since: int = 0) -> list[Decision]:
         """The chain in order, or the links of some kinds."""
@@ -241,6 +244,8 @@ class Store:
     def promote(self, release: ReleaseRow, *, key: str, to: ReleaseState, reason: str, body: Mapping[str, Any]) -> Decision:
         """Make the release's version champion: decision, state and superseded releases in one transaction."""
         with self._chain(release.project) as connection:
+            if (there := self._decided(connection, release.project, "promote", release.id)) is not None:
+                return there  # what followed from it is done, and newer promotions may have come since
             serving = self._serving(connection, release.project)
             decision = self._decide(
                 connection,
@@ -250,8 +255,6 @@ class Store:
                 subject=release.id,
                 body={"version": release.version, "previous": serving, "lane": release.lane, "reason": reason, **body},
             )
-            if decision.key != key and decision.body["version"] != release.version:
-                raise StoreError(f"{release.id}: promoted already at {decision.key}")
             r = t.releases.c
             others = sa.update(t.releases).where(r.project == release.project, r.state == "probation", r.id != release.id)
             connection.execute(others.values(state="closed", outcome="superseded", closed_at=key, reason=f"superseded by {release.id}"))
@@ -269,11 +272,13 @@ class Store:
         :raises StoreError: when something else was promoted since, or there was nothing before.
         """
         with self._chain(release.project) as connection:
+            if (there := self._decided(connection, release.project, "roll_back", release.id)) is not None:
+                return there
             before = release.against
             if before is None:
                 raise StoreError(f"{release.id}: nothing served before it, so there is nothing to roll back to")
             serving = self._serving(connection, release.project)
-            if serving not in (release.version, before):
+            if serving != release.version:
                 raise StoreError(f"{release.id}: version {serving} serves by now; roll that one back")
             content = {"version": before, "previous": release.version, "reason": reason, **body}
             decision = self._decide(

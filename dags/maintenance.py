@@ -1,0 +1,33 @@
+"""
+# maintenance
+
+Daily upkeep of all projects: MLflow's aliases follow the store, the chains of decisions are verified, alerts that Slack did not take are sent, and
+leftovers of killed tasks are removed.
+
+**Cadence:** daily at 03:17 UTC.
+
+**When it fails:** the log names the project. A broken chain of decisions means that somebody changed the store by hand: treat it as a security
+event. Everything else may be cleared and run again.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG
+
+from updraft_airflow.operators.maintenance import ReconcileAliases, RemoveLeftovers, SendAlerts, VerifyDecisions
+
+with DAG(
+    dag_id="maintenance",
+    description="Daily upkeep of all projects",
+    doc_md=__doc__,
+    schedule="17 3 * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    is_paused_upon_creation=False,
+    tags=["updraft"],
+    default_args={"owner": "updraft", "retries": 1, "retry_delay": timedelta(minutes=1)},
+) as dag:
+    ReconcileAliases(task_id="reconcile_aliases")
+    VerifyDecisions(task_id="verify_decisions")
+    SendAlerts(task_id="send_alerts")
+    RemoveLeftovers(task_id="remove_leftovers")

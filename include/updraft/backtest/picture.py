@@ -1,0 +1,69 @@
+"""The backtest as a table and as pictures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from updraft.backtest.run import Played
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#8c8c8c", "#d62728", "#ff9896", "#ffbb78", "#c5b0d5", "#9467bd", "#1f77b4")
+MARKERS = {"promotion": ("^", "#2ca02c"), "refusal": ("x", "#d62728"), "rollback": ("v", "#d62728")}
+
+
+def frontier(played: Sequence[Played], loss: str) -> bytes:
+    """PNG: mean loss against the number of trainings."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    for one, colour in zip(played, COLOURS, strict=False):
+        axes.scatter(len(one.trainings), one.mean, color=colour, s=70, zorder=3)
+        axes.annotate(one.policy, (len(one.trainings), one.mean), textcoords="offset points", xytext=(8, 4), fontsize=9)
+    axes.set_xlabel("trainings")
+    axes.set_ylabel(f"mean {loss} by partition")
+    axes.grid(alpha=0.3)
+    axes.margins(x=0.15)
+    return _png(figure)
+
+
+def by_partition(lines: Mapping[str, Sequence[tuple[str, float]]], events: Sequence[tuple[str, str]], loss: str) -> bytes:
+    """PNG: loss by partition, a line for each policy, with markers on the last line for what happened.
+
+    :param lines: name -> (partition key, loss), in order.
+    :param events: (partition key, kind) as in :data:`MARKERS`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 5), dpi=120, layout="constrained")
+    axes: Axes = figure.subplots()
+    keys = sorted({key for line in lines.values() for key, _ in line})
+    place = {key: i for i, key in enumerate(keys)}
+    shades = ("#9a9a9a", "#e3a08c", "#1f77b4")
+    for (name, line), shade in zip(lines.items(), shades, strict=False):
+        mean = sum(value for _, value in line) / len(line)
+        axes.plot([place[key] for key, _ in line], [value for _, value in line], color=shade, label=f"{name} ({mean:.4f})", linewidth=1.8)
+    last = dict(list(lines.values())[-1])
+    told = set()
+    for key, kind in events:
+        after = [other for other in keys if other >= key and other in last]
+        if kind in MARKERS and after:
+            marker, colour = MARKERS[kind]
+            label = kind if kind not in told else None
+            axes.scatter(place[after[0]], last[after[0]], marker=marker, color=colour, s=60, zorder=4, label=label)
+            told.add(kind)
+    axes.set_xticks(range(0, len(keys), 4), [key[:10] for key in keys[::4]], rotation=40, ha="right", fontsize=8)
+    axes.set_ylabel(loss)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    return _png(figure)
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

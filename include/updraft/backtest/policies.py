@@ -1,0 +1,47 @@
+"""The policies that a backtest compares, each as a spec of its own: the loop does not know that it is being compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from updraft.spec.model import ProjectSpec, Recalibrate, RefreshLane, Remedies, Retrain
+
+PROJECT = "the project's policy"
+LOSS_TRIGGER = "on a loss trigger"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A name for the table, and the spec that follows it."""
+
+    name: str
+    spec: ProjectSpec
+
+
+def policies(spec: ProjectSpec) -> list[Policy]:
+    """Never, every 1, 2, 4 and 8 partitions, on a loss trigger, and the project's own policy.
+
+    The plain schedules promote every model as it comes: no gates, no probation, no calibration layer. The loss trigger retrains when the refit
+    trial says so, and on nothing else.
+    """
+    found = [Policy("never retrained", _plain(spec, None))]
+    found += [Policy("every partition" if every == 1 else f"every {every} partitions", _plain(spec, every)) for every in (1, 2, 4, 8)]
+    cooldown = spec.monitoring.remedies.retrain.cooldown if spec.monitoring.remedies.retrain else 2
+    trigger = Retrain(every=None, on=("performance",), cooldown=cooldown, per_year=10_000)
+    return [*found, Policy(LOSS_TRIGGER, _with(spec, trigger, None)), Policy(PROJECT, spec)]
+
+
+def _plain(spec: ProjectSpec, every: int | None) -> ProjectSpec:
+    never = Retrain(every=every, on=(), cooldown=0, per_year=10_000)
+    return _with(spec, never, None)
+
+
+def _with(spec: ProjectSpec, retrain: Retrain, recalibrate: Recalibrate | None) -> ProjectSpec:
+    monitoring = spec.monitoring.model_copy(update={"remedies": Remedies(recalibrate=recalibrate, retrain=retrain)})
+    lane = RefreshLane(holdout=spec.release.refresh.holdout, shadow=0, probation=0)
+    release = spec.release.model_copy(update={"refresh": lane, "sensitive": False})
+    return spec.model_copy(update={"monitoring": monitoring, "release": release, "gates": spec.gates.model_copy(update=_open_gates())})
+
+
+def _open_gates() -> dict[str, None]:
+    return dict.fromkeys(("log_loss", "brier", "auc", "rmse", "mae", "slices"))

@@ -1,0 +1,5 @@
+"""The command `updraft`."""
+
+from updraft.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,70 @@
+"""Where the command line meets the deployment: settings, projects, store, and how errors end a command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from updraft.errors import SpecError, UpdraftError
+from updraft.settings import Settings
+from updraft.spec.load import load_project, project_names
+from updraft.spec.model import Project
+from updraft.store.store import Store
+
+OK, FAILED, BAD_INPUT, UNHEALTHY = 0, 1, 2, 3
+"""Exit codes: done; it failed; the input is wrong (nothing was started); something needs attention."""
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """End a command with the error's own words and a code that means something."""
+    try:
+        yield
+    except SpecError as error:
+        errors.print(str(error), markup=False, style="red")
+        raise typer.Exit(BAD_INPUT) from error
+    except UpdraftError as error:
+        errors.print(f"{type(error).__name__}: {error}", markup=False, style="red")
+        raise typer.Exit(FAILED) from error
+
+
+def settings() -> Settings:
+    """Settings of this process."""
+    return Settings.from_env(os.environ)
+
+
+def find_project(name: str) -> Project:
+    """A project by its name.
+
+    :raises SpecError: when there is none, or it is broken.
+    """
+    root = settings().projects
+    names = project_names(root)
+    if name not in names:
+        raise SpecError(f"no project {name!r} in {root}; there are {', '.join(names) or 'none'}")
+    return load_project(root / name)
+
+
+@contextmanager
+def open_store() -> Iterator[Store]:
+    """The store of the deployment."""
+    store = Store.open(settings().need_store())
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def write_json(value: Any) -> None:
+    """JSON for scripts, on standard output and nothing else there."""
+    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")

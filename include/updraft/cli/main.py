@@ -1,0 +1,107 @@
+"""``updraft validate | status | replay | backtest | train run | rollback | doctor``."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated
+
+import typer
+
+from updraft.cli import backtest as backtest_command
+from updraft.cli import replay as replay_command
+from updraft.cli import status as status_command
+from updraft.cli import validate as validate_command
+from updraft.cli.edge import FAILED, UNHEALTHY, console, explained, find_project, open_store, settings, write_json
+
+app = typer.Typer(
+    name="updraft",
+    help="Keeps machine-learning models fresh. Exit codes: 0 done, 1 failed, 2 wrong input, 3 something needs attention.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+train_app = typer.Typer(help="Training jobs.", no_args_is_help=True)
+app.add_typer(train_app, name="train")
+
+app.command("validate")(validate_command.validate)
+app.command("status")(status_command.status)
+app.command("replay")(replay_command.replay)
+app.command("backtest")(backtest_command.backtest)
+
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
+
+
+@train_app.command("run")
+def train_run(request: Annotated[str, typer.Argument(help="path or URL of the request")], as_json: AsJson = False) -> None:
+    """Train what a request file asks for; resumes after a kill, and takes the result of an equal request that is done.
+
+    Example: updraft train run var/lake/flight_delays/trainings/RUN/request.json
+    """
+    from updraft.training.run import run_training
+
+    with explained():
+        result = run_training(request)
+    if as_json:
+        write_json(result.model_dump(mode="json"))
+        return
+    console.print(f"{result.project} at {result.key}: {result.rounds} rounds on {result.rows:,} rows in {result.seconds:.1f} s")
+    console.print(f"model {result.model_url} ({result.model_sha256[:12]})", soft_wrap=True)
+
+
+@app.command()
+def rollback(
+    project: Annotated[str, typer.Argument(help="name of the project")],
+    reason: Annotated[str, typer.Option(help="why, for the record")],
+    as_json: AsJson = False,
+) -> None:
+    """Put the previous champion back now. It is a decision like any other: recorded, chained, told to on-call.
+
+    Example: updraft rollback flight_delays --reason "scores too high since Monday"
+    """
+    from updraft.loop import tell
+    from updraft.loop.context import Loop
+    from updraft.loop.registered import RegisteredModels
+    from updraft.loop.rollout import release_id, roll_back_by_hand
+    from updraft.registry.mlflow_registry import ModelRegistry
+
+    with explained(), open_store() as store:
+        found = find_project(project)
+        registry = ModelRegistry(settings().mlflow, settings().home)
+        loop = Loop(found, settings(), store, RegisteredModels(project, registry, store))
+        before = store.serving(project).champion
+        aliases = roll_back_by_hand(loop, by=getpass.getuser(), reason=reason)
+        if before is not None:
+            tell.rolled_back(loop, release_id(loop, before), by=getpass.getuser())
+    if as_json:
+        write_json({"project": project, "champion": aliases["champion"], "previous": aliases["previous"]})
+    else:
+        console.print(f"{project}: version {aliases['champion']} serves again; version {aliases['previous']} was taken back")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Look at this deployment: Python, disk, ports, database, MLflow, Airflow, keys. Ends with 3 when something needs attention.
+
+    Example: updraft doctor --json
+    """
+    from updraft.stack.doctor import diagnose
+
+    with explained():
+        findings = diagnose(settings())
+    if as_json:
+        write_json([finding.as_dict() for finding in findings])
+    else:
+        for finding in findings:
+            console.print(str(finding), markup=False, soft_wrap=True)
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(UNHEALTHY)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        console.print("interrupted; start it again and it goes on where it was")
+        raise SystemExit(FAILED) from None

@@ -1,0 +1,139 @@
+"""``updraft replay``: a closed history through the real DAGs, with a progress display, and a summary at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from updraft.cli.edge import console, errors, explained, find_project, open_store, settings, write_json
+from updraft.errors import SettingsError
+from updraft.replay.airflow import AirflowClient
+from updraft.replay.run import Change, Replay
+from updraft.settings import Settings
+from updraft.spec.model import Project
+from updraft.store.records import PartitionRow
+from updraft.store.store import Store
+
+USER = "replay"
+
+
+def replay(
+    project: Annotated[str, typer.Argument(help="name of the project; its history must be closed (data.end)")],
+    last: Annotated[int | None, typer.Option(help="only the first so many partitions")] = None,
+    demo: Annotated[bool, typer.Option(help="start a change half way, and compare with a backtest at the end")] = False,
+    timeout: Annotated[float, typer.Option(help="seconds that one partition may take")] = 600.0,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON for scripts")] = False,
+) -> None:
+    """Play a closed history through the real DAGs, partition by partition, each time waiting until the loop has settled.
+
+    Interrupted and started again, it goes on where it was. Approvals are answered as the user `replay`, and recorded as such.
+
+    Example: updraft replay flight_delays --last 12
+    """
+    with explained(), open_store() as store:
+        found = find_project(project)
+        if found.spec.data.end is None:
+            raise SettingsError(f"{project}: an open history cannot be replayed; set data.end, or use Airflow's backfill")
+        client = AirflowClient(settings().airflow, USER, _passwords(settings()))
+        started = time.monotonic()
+        try:
+            _play(found, store, client, last, demo, timeout)
+        finally:
+            client.close()
+        seconds = time.monotonic() - started
+        summary = summarise(store, found, seconds)
+        if demo:
+            summary["pictures"] = [str(path) for path in _compare(found, store)]
+    if as_json:
+        write_json(summary)
+    else:
+        _print(summary, settings())
+
+
+def _passwords(known: Settings) -> Path:
+    path = known.airflow_passwords
+    if not path:
+        raise SettingsError("UPDRAFT_AIRFLOW_PASSWORDS is not set; `make up` starts an Airflow and writes var/env.json")
+    return Path(path)
+
+
+def _play(found: Project, store: Store, client: AirflowClient, last: int | None, demo: bool, timeout: float) -> None:
+    columns = (TextColumn("[bold]{task.fields[key]}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors) as progress:
+        say: Callable[[str, str], None] = lambda key, words: progress.console.print(f"{key}  {escape(words)}", soft_wrap=True)
+        player = Replay(found, store, client, say, timeout)
+        keys = player.keys(last)
+        if demo:
+            player.change = Change(len(keys) // 2, {"max_depth": 4, "eta": 0.06, "rounds": 400})
+        bar = progress.add_task("", total=len(keys), key=keys[0])
+
+        def done(number: int, row: PartitionRow) -> None:
+            progress.update(bar, completed=number, key=row.key)
+            if row.state != "published":
+                say(row.key, f"partition {row.state}: {row.checks.get('refusals') or ''}")
+            elif row.quarantined:
+                say(row.key, f"{row.quarantined:,} rows quarantined, {row.rows:,} published")
+
+        player.play(keys, done)
+
+
+def summarise(store: Store, found: Project, seconds: float) -> dict[str, Any]:
+    """What came of it, JSON-able."""
+    name = found.name
+    measured = store.performance(name)
+    kinds = [decision.kind for decision in store.decisions(name)]
+    loss = "log_loss" if found.spec.task == "binary" else "rmse"
+    values = [row.metrics[loss] for row in measured]
+    return {
+        "project": name,
+        "seconds": round(seconds, 1),
+        "partitions": len(store.partitions(name, state=None)),
+        "loss": loss,
+        "mean_loss": sum(values) / len(values) if values else None,
+        "losses": {row.key: row.metrics[loss] for row in measured},
+        "trainings": len(store.trainings(name)),
+        "promotions": kinds.count("promote"),
+        "rollbacks": kinds.count("roll_back"),
+        "refused": kinds.count("refuse"),
+        "recalibrations": kinds.count("recalibrate"),
+        "episodes": len(store.episodes(name)),
+        "champion": store.serving(name).champion,
+    }
+
+
+def _compare(found: Project, store: Store) -> list[Path]:
+    """The picture of the demo: never retrained, retrained at every partition, Updraft."""
+    from updraft.backtest.picture import by_partition
+    from updraft.backtest.run import backtest, loss_name
+
+    errors.print("comparing with never retraining and retraining at every partition (backtest)")
+    plain = backtest(found, settings(), only=("never retrained", "every partition"))
+    loss = loss_name(found)
+    lines = {one.policy: list(zip(one.keys, one.losses, strict=True)) for one in plain}
+    lines["Updraft"] = [(row.key, row.metrics[loss]) for row in store.performance(found.name)]
+    kinds = {"promote": "promotion", "refuse": "refusal", "roll_back": "rollback"}
+    events = [(d.key, kinds[d.kind]) for d in store.decisions(found.name, kinds=tuple(kinds))]
+    path = settings().home / "demo" / f"{found.name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(by_partition(lines, events, loss))
+    for name, line in lines.items():
+        errors.print(f"  {name}: mean {loss} {sum(value for _, value in line) / len(line):.4f}")
+    return [path]
+
+
+def _print(summary: dict[str, Any], known: Settings) -> None:
+    mean = f"{summary['mean_loss']:.4f}" if summary["mean_loss"] is not None else "none yet"
+    console.print(f"{summary['project']}: {summary['partitions']} partitions in {summary['seconds']:.0f} s, mean {summary['loss']} {mean}")
+    counts = ("trainings", "promotions", "refused", "rollbacks", "recalibrations", "episodes")
+    console.print("  " + ", ".join(f"{summary[name]} {name}" for name in counts))
+    for path in summary.get("pictures", []):
+        console.print(f"  picture   {path}", soft_wrap=True)
+    console.print(f"  Airflow   {known.airflow}   (user admin, password in {known.airflow_passwords})", soft_wrap=True)
+    console.print(f"  MLflow    {known.mlflow}", soft_wrap=True)
+    console.print("  and `updraft status` tells it in words")

@@ -1,0 +1,94 @@
+"""``updraft validate``: is a project sound, and what can its policy show?"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from updraft.cli.edge import BAD_INPUT, console, explained, settings, write_json
+from updraft.errors import SpecError
+from updraft.spec.load import BrokenProject, load_projects
+from updraft.spec.model import Project
+
+
+def validate(
+    project: Annotated[str | None, typer.Argument(help="name of one project; all when left out")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON for scripts")] = False,
+) -> None:
+    """Check project folders: every error at once, with file, key, value and what is allowed. Ends with 2 when one is broken.
+
+    With a history in the store it also says which gain a change can show within release.change.shadow.at_most.
+
+    Example: updraft validate flight_delays
+    """
+    with explained():
+        found = load_projects(settings().projects)
+        if project is not None:
+            if project not in found:
+                raise SpecError(f"no project {project!r} in {settings().projects}; there are {', '.join(found) or 'none'}")
+            found = {project: found[project]}
+        told = {name: _judge(one) for name, one in found.items()}
+    if as_json:
+        write_json(told)
+    else:
+        for name, one in told.items():
+            console.print(_headline(name, one))
+            for line in [*one["problems"], *one["notes"]]:
+                console.print(f"  {line}", markup=False, soft_wrap=True)
+    if any(not one["sound"] for one in told.values()):
+        raise typer.Exit(BAD_INPUT)
+
+
+def _headline(name: str, one: dict[str, Any]) -> str:
+    return f"{name}: sound" if one["sound"] else f"{name}: {len(one['problems'])} problems"
+
+
+def _judge(found: Project | BrokenProject) -> dict[str, Any]:
+    if isinstance(found, BrokenProject):
+        return {"sound": False, "problems": [str(problem) for problem in found.problems], "notes": []}
+    problems = _deeper(found)
+    return {"sound": not problems, "problems": problems, "notes": _power(found) if not problems else []}
+
+
+def _deeper(found: Project) -> list[str]:
+    """What only loading shows: the feature function and the data contract."""
+    from updraft.data.contract import load_contract
+    from updraft.spec.features import load_features
+
+    problems = []
+    for check in (load_features, load_contract):
+        try:
+            check(found)
+        except SpecError as error:
+            problems += str(error).splitlines()
+    return problems
+
+
+def _power(found: Project) -> list[str]:
+    """Which gain a change can show within ``at_most``, from the evidence in the store; nothing when there is no store."""
+    import numpy as np
+
+    from updraft.data.partitions import partition
+    from updraft.release.power import detectable_gain
+    from updraft.store.store import Store
+
+    if not settings().store:
+        return ["no store here, so the power of its policy cannot be told; `make up` starts one"]
+    store = Store.open(settings().store)
+    try:
+        gains = [row.gain for release in store.releases(found.name) for row in store.evidence(found.name, release.id)]
+        keys = [row.key for row in store.partitions(found.name)]
+    finally:
+        store.close()
+    if len(gains) < 14 or not keys:
+        return [f"{len(gains)} clusters of evidence so far: too few to tell the power of the policy"]
+    values = np.asarray(gains)
+    spread = float(values.std(ddof=1))
+    carried = float(np.corrcoef(values[:-1], values[1:])[0, 1]) if spread else 0.0
+    span = partition(found.spec, keys[-1])
+    days = (span.tick - span.start).days or 1
+    clusters = found.spec.release.change.shadow.at_most * (days if found.spec.release.cluster == "day" else 1)
+    gain = detectable_gain(spread, max(carried, 0.0), clusters, found.spec.release.confidence)
+    at_most = found.spec.release.change.shadow.at_most
+    return [f"a change must gain {gain:.4f} in {found.spec.release.metric} to be shown within {at_most} partitions with 80 % power"]

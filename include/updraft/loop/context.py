@@ -1,0 +1,129 @@
+"""What a step works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from updraft import files
+from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
+from updraft.data.partitions import Partition, partition
+from updraft.errors import StoreError
+from updraft.settings import Settings
+from updraft.spec.features import FeatureCode, compute, load_features
+from updraft.spec.model import Project, ProjectSpec
+from updraft.store.records import PartitionRow
+from updraft.store.store import Store
+from updraft.training.model import Model
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Models(Protocol):
+    """Where registered models are."""
+
+    def load(self, version: str) -> Model:
+        """The model of a version, verified.
+
+        :raises IntegrityError: when it is not what was signed.
+        """
+        ...
+
+    def point(self, aliases: dict[str, str | None]) -> None:
+        """Set the aliases ``champion``, ``challenger``, ``previous`` to these versions; None takes one away."""
+        ...
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One project, where its data are, what has been decided, and its models."""
+
+    project: Project
+    settings: Settings
+    store: Store
+    models: Models
+
+    @property
+    def spec(self) -> ProjectSpec:
+        """The project's policy."""
+        return self.project.spec
+
+    @property
+    def name(self) -> str:
+        """The project's name."""
+        return self.project.name
+
+    @cached_property
+    def features(self) -> FeatureCode:
+        """The feature function as it is now."""
+        return load_features(self.project)
+
+    def url(self, *parts: str) -> str:
+        """A URL below the project's part of the lake."""
+        return "/".join((self.settings.lake, self.name, *parts))
+
+    def partition(self, key: str) -> Partition:
+        """Start and tick of a partition."""
+        return partition(self.spec, key)
+
+    def published(self, key: str) -> PartitionRow:
+        """A published partition.
+
+        :raises StoreError: when it was not published; names what became of it.
+        """
+        row = self.store.partition(self.name, key)
+        if row is None or row.state != "published" or row.url is None:
+            state = row.state if row else "not ingested yet"
+            raise StoreError(f"{self.name}: partition {key} is {state}; see {self.name}.ingest of that partition")
+        return row
+
+    def feature_frame(self, key: str) -> pd.DataFrame:
+        """ROW, EVENT_TIME, CLUSTER and the features of a published partition."""
+        return files.read_parquet(self.feature_file(key)[0])
+
+    def feature_file(self, key: str) -> tuple[str, str]:
+        """URL and hash of the features of a partition under today's feature function; computed when not there yet."""
+        row = self.published(key)
+        assert_url, sha = row.url, row.sha256
+        name = f"{key}-{(sha or '')[:8]}"
+        url = self.url("features", self.features.sha256[:12], f"{name}.parquet")
+        note = f"{url}.sha256"
+        try:
+            return url, files.read_bytes(note).decode()
+        except FileNotFoundError:
+            pass
+        rows = files.read_parquet(str(assert_url))
+        keys = rows[[ROW, EVENT_TIME, CLUSTER]]
+        frame = compute(self.project, self.features, rows.drop(columns=[ROW, EVENT_TIME, CLUSTER]))
+        digest = files.write_parquet(url, keys.join(frame))
+        files.write_bytes(note, digest.encode())  # last: with it the file is whole
+        return url, digest
+
+    def known_labels(self, key: str, as_of: str) -> pd.DataFrame:
+        """ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL of a partition's rows whose labels were known at the tick of ``as_of``."""
+        import pandas as pd
+
+        frames = []
+        whole = self.partition(key).tick + self.spec.data.label.matures_after
+        for row in self.store.partitions(self.name, until=as_of, state=None):
+            if row.key < key or row.labels_url is None:
+                continue
+            frame = files.read_parquet(row.labels_url)
+            frames.append(frame[frame[PARTITION] == key])
+            if self.partition(row.key).tick >= whole:
+                break
+        columns = [ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL]
+        if not frames:
+            return pd.DataFrame({name: [] for name in columns})
+        return pd.concat(frames, ignore_index=True).drop_duplicates(ROW, keep="last")
+
+    def lookup(self, key: str, columns: tuple[str, ...]) -> pd.DataFrame:
+        """ROW and some columns of a published partition, such as those that slices are made by."""
+        return files.read_parquet(str(self.published(key).url), columns=[ROW, *columns])
+
+
+def evidence_body(values: dict[str, Any]) -> dict[str, Any]:
+    """Round what is written into a decision, so that the row reads well; the full figures stand in the evidence."""
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in values.items()}

@@ -1,0 +1,24 @@
+"""The picture of a release's evidence: the bound over time."""
+
+from __future__ import annotations
+
+from updraft import files
+from updraft.loop.context import Loop
+from updraft.release.picture import evidence_picture
+
+
+def picture_url(loop: Loop, release: str) -> str:
+    """Where the picture of a release is."""
+    return loop.url("releases", release, "evidence.png")
+
+
+def write_picture(loop: Loop, release: str) -> str | None:
+    """Draw the evidence so far; its URL, None when there is none."""
+    clusters = loop.store.evidence(loop.name, release)
+    if not clusters:
+        return None
+    url = picture_url(loop, release)
+    policy = loop.spec.release
+    title = f"{release}: gain in {policy.metric} per {policy.cluster}"
+    files.write_bytes(url, evidence_picture([row.gain for row in clusters], confidence=policy.confidence, margin=policy.margin, title=title))
+    return url

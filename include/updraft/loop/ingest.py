@@ -1,0 +1,67 @@
+"""Ingestion as a step of the loop: what the data room did, recorded in the store and told to on-call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from updraft.data.ingest import extract_partition, publish_partition, read_checks, validate_partition
+from updraft.errors import PartitionRefused
+from updraft.loop import tell
+from updraft.loop.context import Loop
+from updraft.monitoring.profiles import profile
+from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
+from updraft.store.records import PartitionRow
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What the contract found in a partition."""
+
+    key: str
+    quarantined: dict[str, int]
+    """Rows by source; sources without any are left out."""
+    words: str
+
+
+def validate(loop: Loop, key: str) -> Validated:
+    """Check a partition against its contract; a refusal is recorded and told before it is raised.
+
+    :raises PartitionRefused: when more is in breach than the project allows.
+    """
+    try:
+        checks = validate_partition(loop.project, loop.settings, key)
+    except PartitionRefused:
+        published = loop.store.partition(loop.name, key)
+        if published is None or published.state != "published":  # what was published before the feed broke stays
+            publish(loop, key)
+        tell.partition_refused(loop, read_checks(loop.project, loop.settings, key))
+        raise
+    found = {name: source.quarantined for name, source in checks.sources.items() if source.quarantined}
+    words = f"{sum(found.values())} rows quarantined" if found else "every row meets the contract"
+    return Validated(key, found, f"partition {key}: {words} {found or ''}".strip())
+
+
+def publish(loop: Loop, key: str) -> PartitionRow:
+    """Publish a validated partition and record it, with the profile of its features.
+
+    Of a refused or empty partition only the labels that matured at its tick are published.
+    """
+    found = publish_partition(loop.project, loop.settings, key)
+    row = PartitionRow(
+        found.key, found.state, found.url, found.sha256, found.rows, found.quarantined, found.labels_url, dict(found.checks), None
+    )
+    loop.store.record_partition(loop.name, row)
+    if row.state == "published":
+        frame = loop.feature_frame(key).drop(columns=[ROW, EVENT_TIME, CLUSTER])
+        row = PartitionRow(**{**row.__dict__, "profile": profile(frame).as_dict()})
+        loop.store.record_partition(loop.name, row)
+    if row.quarantined and row.state == "published":
+        tell.rows_quarantined(loop, row)
+    return row
+
+
+def ingest(loop: Loop, key: str) -> PartitionRow:
+    """All three steps in this process, for a backtest."""
+    extract_partition(loop.project, loop.settings, key)
+    validate(loop, key)
+    return publish(loop, key)

@@ -1,0 +1,81 @@
+"""Is a freshly trained model good enough to go on? Its proof against what served, on the holdout partitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from updraft.data.columns import CLUSTER, LABEL, PARTITION, ROW, SCORE
+from updraft.evaluation.gates import GateResult, judge_gates
+from updraft.loop.context import Loop
+from updraft.loop.matured import matured, proved
+from updraft.loop.plan import Plan
+from updraft.monitoring.calibration import cross_fitted
+from updraft.training.model import link
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Rows of the holdout with what the candidate's proof and the champion said of them."""
+
+    rows: pd.DataFrame
+    """PARTITION, ROW, CLUSTER, LABEL, ``candidate`` and ``champion`` (scores; NaN where the champion did not score)."""
+    gates: GateResult
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the training's row and the decision."""
+        return self.gates.as_dict()
+
+
+def compare(loop: Loop, plan: Plan, holdout: pd.DataFrame) -> pd.DataFrame:
+    """Put the champion's served scores beside the candidate's, row by row.
+
+    The candidate is recalibrated across the holdout partitions where the project recalibrates what serves, as it would be in service.
+    """
+    import numpy as np
+    import pandas as pd
+
+    parts = proved(holdout)
+    margins = cross_fitted(loop.spec.task, parts) if loop.spec.monitoring.remedies.recalibrate else [p.margin for p in parts]
+    frames = []
+    for part, margin in zip(parts, margins, strict=True):
+        frame = holdout[holdout[PARTITION] == part.key].sort_values(ROW, ignore_index=True)[[PARTITION, ROW, CLUSTER, LABEL]]
+        frame = frame.assign(candidate=link(loop.spec.task, margin))
+        served = loop.store.predictions(loop.name, part.key).get("champion")
+        if served is None:
+            frames.append(frame.assign(champion=np.nan))
+            continue
+        scores = matured(loop, served, plan.key)[[ROW, SCORE]].rename(columns={SCORE: "champion"})
+        frames.append(frame.merge(scores, on=ROW, how="left"))
+    return pd.concat(frames, ignore_index=True)
+
+
+def judge_candidate(loop: Loop, plan: Plan, holdout: pd.DataFrame) -> Comparison:
+    """Hold the candidate against the project's gates; the first model against the base rate."""
+    rows = compare(loop, plan, holdout)
+    compared = rows["champion"].notna()
+    against = rows if not compared.any() else rows[compared]
+    gates = loop.spec.gates
+    by = gates.slices.by if gates.slices else ()
+    slices = {}
+    if by:
+        looked_up = against[[PARTITION, ROW]].copy()
+        for key in dict.fromkeys(against[PARTITION]):
+            values = loop.lookup(str(key), by).set_index(ROW)
+            mask = looked_up[PARTITION] == key
+            for column in by:
+                looked_up.loc[mask, column] = values[column].astype(str).reindex(looked_up.loc[mask, ROW]).to_numpy(object)
+        slices = {column: looked_up[column].to_numpy(object) for column in by}
+    result = judge_gates(
+        label=against[LABEL].to_numpy(float),
+        candidate=against["candidate"].to_numpy(float),
+        champion=against["champion"].to_numpy(float) if compared.any() else None,
+        cluster=against[CLUSTER].astype(str).to_numpy(object),
+        slices=slices,
+        gates=gates,
+        task=loop.spec.task,
+    )
+    return Comparison(rows, result)

@@ -1,0 +1,65 @@
+"""Predictions joined with the labels that were known at a tick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from updraft import files
+from updraft.data.columns import CLUSTER, LABEL, MARGIN, PARTITION, ROW
+from updraft.loop.context import Loop
+from updraft.monitoring.calibration import LOOK_BACK, Matured
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from updraft.store.records import PredictionRow
+
+
+def matured(loop: Loop, prediction: PredictionRow, as_of: str) -> pd.DataFrame:
+    """ROW, CLUSTER, LABEL, MARGIN, SCORE of the rows whose labels were known at the tick of ``as_of``, in the order of ROW."""
+    labels = loop.known_labels(prediction.key, as_of)
+    scored = files.read_parquet(prediction.url)
+    return labels[[ROW, CLUSTER, LABEL]].merge(scored, on=ROW, how="inner", validate="1:1").sort_values(ROW, ignore_index=True)
+
+
+def unseen_by(loop: Loop, version: str, as_of: str) -> list[Matured]:
+    """The newest partitions with known labels that a version had not learnt from: its holdout (as its proof predicted it), and what it scored.
+
+    In order, enough of them for a refit of the calibration layer and its walk-forward trial.
+    """
+    recalibrate = loop.spec.monitoring.remedies.recalibrate
+    wanted = LOOK_BACK + (recalibrate.window if recalibrate else 1)
+    scored = loop.store.predictions_of(loop.name, version, until=as_of)[-wanted:]
+    parts = {}
+    if len(scored) < wanted:
+        parts |= {part.key: part for part in proved(holdout_of(loop, version))}
+    parts |= {row.key: _part(row.key, matured(loop, row, as_of)) for row in scored}
+    return [parts[key] for key in sorted(parts)][-wanted:]
+
+
+def holdout_of(loop: Loop, version: str) -> pd.DataFrame | None:
+    """What a version's proof said of its holdout partitions; None when it had none."""
+    for training in loop.store.trainings(loop.name):
+        if training.version == version and training.result.get("holdout_predictions_url"):
+            return files.read_parquet(training.result["holdout_predictions_url"])
+    return None
+
+
+def proved(holdout: pd.DataFrame | None) -> list[Matured]:
+    """Holdout predictions by partition, in order."""
+    if holdout is None or not len(holdout):
+        return []
+    return [_part(str(key), frame.sort_values(ROW, ignore_index=True)) for key, frame in holdout.groupby(PARTITION, sort=True)]
+
+
+def _part(key: str, frame: pd.DataFrame) -> Matured:
+    import numpy as np
+
+    return Matured(
+        key,
+        frame[LABEL].to_numpy(np.float64),
+        frame[MARGIN].to_numpy(np.float64),
+        frame[CLUSTER].astype(str).to_numpy(object),
+    )
+
+

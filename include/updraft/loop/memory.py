@@ -1,0 +1,101 @@
+"""The loop in one process, without Airflow and MLflow: the same steps on a store in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from updraft import files
+from updraft.files import canonical_hash
+from updraft.loop.context import Loop
+from updraft.loop.judge import judge_candidate
+from updraft.loop.monitor import monitor_partition
+from updraft.loop.plan import plan_training
+from updraft.loop.rollout import conclude, look, promote
+from updraft.loop.score import score_partition
+from updraft.loop.train import enter
+from updraft.loop.trials import label_files, training_data
+from updraft.loop.waiting import due_episode
+from updraft.store.records import PartitionRow, TrainingRow
+from updraft.training.fit import train_in_memory
+from updraft.training.model import Model, load_model
+
+
+@dataclass
+class KeptModels:
+    """Models of this process, by version."""
+
+    versions: dict[str, Model] = field(default_factory=dict)
+
+    def load(self, version: str) -> Model:
+        """The model of a version."""
+        return self.versions[version]
+
+    def add(self, model: Model) -> str:
+        """Keep a model and number it."""
+        version = str(len(self.versions) + 1)
+        self.versions[version] = model
+        return version
+
+    def point(self, aliases: dict[str, str | None]) -> None:
+        """Nobody reads aliases here."""
+
+
+def play(loop: Loop, models: KeptModels, row: PartitionRow) -> None:
+    """Let one partition go once round: ingested already, scored, monitored, and what follows from it until all is quiet."""
+    loop.store.record_partition(loop.name, row)
+    if row.state != "published":
+        return
+    score_partition(loop, row.key)
+    monitor_partition(loop, row.key)
+    settle(loop, models)
+
+
+def settle(loop: Loop, models: KeptModels) -> None:
+    """Conclude releases and start remedies until there is nothing left to do at this tick."""
+    while True:
+        acted = False
+        for release in loop.store.releases(loop.name, states=("shadow", "approval", "probation")):
+            acted = _move(loop, release.id) or acted
+        episode = due_episode(loop)
+        if episode is not None:
+            train(loop, models, episode.id, episode.opened_at, episode=episode.id)
+            acted = True
+        if not acted:
+            return
+
+
+def _move(loop: Loop, release: str) -> bool:
+    row = loop.store.release(release)
+    found = look(loop, release)
+    if found.act in ("wait", "gone"):
+        return False
+    key = found.key or row.opened_at
+    if found.act == "promote":
+        promote(loop, release, max(key, row.opened_at) if loop.spec.release.refresh.shadow else row.opened_at, found.reason)
+    else:
+        conclude(loop, release, found, key)
+    return True
+
+
+def train(loop: Loop, models: KeptModels, run: str, key: str, *, episode: str | None = None) -> None:
+    """Train, judge and register in this process; the model is kept in the lake, so that policies share equal trainings."""
+    plan = plan_training(loop, key)
+    loop.store.record_training(TrainingRow(run, loop.name, key, episode, None, "running", None, {}))
+    if episode:
+        loop.store.start_episode(episode)
+    known = {
+        "window": [(one, loop.feature_file(one)[1]) for one in plan.window],
+        "labels": sorted(sha for _, sha in label_files(loop, plan).values()),
+        "recipe": plan.recipe_sha256,
+        "holdout": plan.holdout,
+    }
+    url = loop.url("trainings", canonical_hash(known)[:24])
+    if not files.exists(f"{url}/meta.json"):
+        fitted = train_in_memory(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout)
+        files.write_parquet(f"{url}/holdout.parquet", fitted.holdout)
+        fitted.model({"project": loop.name, "key": key}).save(url)
+    comparison = judge_candidate(loop, plan, files.read_parquet(f"{url}/holdout.parquet"))
+    version = models.add(load_model(url))
+    enter(loop, run, plan, version, comparison.as_dict(), {"holdout_predictions_url": f"{url}/holdout.parquet"})
+
+

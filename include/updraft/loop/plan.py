@@ -1,0 +1,83 @@
+"""What a training at a tick learns from, by which recipe, and through which lane its model goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from updraft.errors import TrainingError
+from updraft.files import canonical_hash
+from updraft.loop.context import Loop
+from updraft.spec.model import Trainer
+from updraft.store.records import Lane
+from updraft.training.xgb import Recipe
+
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One training at the tick of ``key``."""
+
+    project: str
+    key: str
+    window: tuple[str, ...]
+    holdout: tuple[str, ...]
+    trainer: Trainer
+    seed: int
+    threads: int
+    recipe_sha256: str
+    """Of everything that determines the model but the data: code, features, parameters, label."""
+    lane: Lane
+
+    def recipe(self, task: str) -> Recipe:
+        """The recipe as the trainer takes it.
+
+        :raises TrainingError: when a parameter is unknown.
+        """
+        return Recipe(task=task, params=self.trainer.params, seed=self.seed, threads=self.threads)  # type: ignore[arg-type]
+
+
+def plan_training(loop: Loop, key: str, *, trainer: str | None = None, params: Mapping[str, Scalar] | None = None) -> Plan:
+    """Plan a training on the newest partitions up to and with ``key``.
+
+    :param trainer: one of the project's trainers; the first one when None.
+    :param params: parameters that differ from the project's; they make the training a ``change``.
+    :raises TrainingError: when there is too little to learn from, or no such trainer.
+    """
+    spec = loop.spec
+    named = {one.name: one for one in spec.training.trainers}
+    if trainer is not None and trainer not in named:
+        raise TrainingError(f"{loop.name}: no trainer {trainer!r}; there are {sorted(named)}")
+    chosen = named[trainer] if trainer is not None else spec.training.trainers[0]
+    chosen = chosen.model_copy(update={"params": {**chosen.params, **(params or {})}})
+    loop.partition(key)
+    keys = [row.key for row in loop.store.partitions(loop.name, until=key)]
+    window = tuple(keys[-spec.training.window :])
+    holdout = window[-spec.release.refresh.holdout :]
+    if len(window) - len(holdout) < 1:
+        raise TrainingError(f"{loop.name}: {len(window)} published partitions up to {key}; a training needs more than the holdout of {len(holdout)}")
+    recipe = {
+        "trainer": chosen.name,
+        "params": dict(chosen.params),
+        "seed": spec.training.seed,
+        "threads": spec.training.compute.threads,
+        "features": loop.features.sha256,
+        "label": spec.data.label.model_dump(mode="json"),
+        "task": spec.task,
+    }
+    recipe_sha256 = canonical_hash(recipe)
+    plan = Plan(
+        loop.name, key, window, holdout, chosen, spec.training.seed, spec.training.compute.threads, recipe_sha256, _lane(loop, recipe_sha256)
+    )
+    plan.recipe(spec.task)  # refuses an unknown parameter before anything starts
+    return plan
+
+
+def _lane(loop: Loop, recipe_sha256: str) -> Lane:
+    """``refresh`` when the champion was made by the same recipe (or there is none yet), else ``change``."""
+    champion = loop.store.serving(loop.name).champion
+    if champion is None:
+        return "refresh"
+    made = {row.version: row.result.get("recipe_sha256") for row in loop.store.trainings(loop.name) if row.version}
+    return "refresh" if made.get(champion) == recipe_sha256 else "change"

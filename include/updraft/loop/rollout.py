@@ -1,0 +1,172 @@
+"""The rollout of a registered model through its lane: what the `release` DAG does, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
+from updraft.errors import IntegrityError, StoreError
+from updraft.loop.context import Loop
+from updraft.loop.monitor import MONITOR, refit_layer
+from updraft.release.verdict import ClusterGain, Judgement, judge_change, judge_probation
+from updraft.store.records import Lane, ReleaseRow
+
+
+def release_id(loop: Loop, version: str) -> str:
+    """One release a version."""
+    return f"{loop.name}-v{version}"
+
+
+def open_release(loop: Loop, version: str, lane: Lane, key: str) -> ReleaseRow:
+    """Open the release of a version; an open one of the same lane that was still being proved gives way to it."""
+    new = release_id(loop, version)
+    row = loop.store.open_release(
+        ReleaseRow(new, loop.name, lane, version, loop.store.serving(loop.name).champion, "shadow", None, None, key, None)
+    )
+    for other in loop.store.releases(loop.name, states=("shadow", "approval")):
+        if other.id != new and other.lane == lane and other.opened_at <= key and row.state != "closed":
+            loop.store.move_release(other.id, to="closed", key=key, outcome="superseded", reason=f"superseded by {new}")
+    return row
+
+
+def check_staging(loop: Loop, release: str) -> dict[str, Any]:
+    """Load the version as scoring would, verified, and let it score the newest partition.
+
+    :raises IntegrityError: when it is not what was signed, or gives a score that is no number.
+    """
+    import numpy as np
+
+    row = loop.store.release(release)
+    model = loop.models.load(row.version)
+    newest = loop.store.partitions(loop.name)[-1].key
+    frame = loop.feature_frame(newest).drop(columns=[ROW, EVENT_TIME, CLUSTER])
+    margin = model.margin(frame)
+    if not np.isfinite(margin).all():
+        raise IntegrityError(f"{release}: version {row.version} gives {int((~np.isfinite(margin)).sum())} scores that are no numbers on {newest}")
+    return {"version": row.version, "partition": newest, "rows": len(frame)}
+
+
+def promote(loop: Loop, release: str, key: str, reason: str, evidence: dict[str, Any] | None = None) -> str:
+    """Make the release's version champion; it starts with a calibration layer from what it had not seen.
+
+    A refresh goes on probation when its policy has one and something served before it; everything else is done.
+
+    :raises StoreError: when the release was closed before it could be promoted.
+    """
+    row = loop.store.release(release)
+    if row.state == "closed" and row.outcome not in ("promoted", "kept", "rolled_back", "superseded"):
+        raise StoreError(f"{release} is closed: {row.outcome}, {row.reason}")
+    probation = row.lane == "refresh" and loop.spec.release.refresh.probation > 0 and loop.store.serving(loop.name).champion is not None
+    refit_layer(loop, row.version, key)
+    loop.store.promote(row, key=key, to="probation" if probation else "closed", reason=reason, body={"evidence": evidence or {}})
+    point_aliases(loop)
+    return reason
+
+
+def point_aliases(loop: Loop) -> dict[str, str | None]:
+    """Set MLflow's aliases to what the store says; they are for people and tools, the store decides."""
+    serving = loop.store.serving(loop.name)
+    shadow = loop.store.releases(loop.name, states=("shadow", "approval"))
+    wanted = {"champion": serving.champion, "previous": serving.previous, "challenger": shadow[-1].version if shadow else None}
+    loop.models.point(wanted)
+    return wanted
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a release's evidence."""
+
+    key: str | None
+    """The tick up to which evidence was seen; None before the first."""
+    act: Literal["wait", "promote", "reject", "keep", "roll_back", "gone"]
+    reason: str
+    judgement: Judgement | None = None
+
+
+def look(loop: Loop, release: str) -> Look:
+    """Judge a release on the evidence so far. Looking changes nothing."""
+    row = loop.store.release(release)
+    key = loop.store.seen(loop.name).get(MONITOR)
+    if row.state == "closed":
+        return Look(key, "gone", row.reason or str(row.outcome))
+    clusters = [ClusterGain(e.cluster, e.key, e.rows, e.gain, e.slices) for e in loop.store.evidence(loop.name, release)]
+    partitions = sum(1 for one in loop.store.partitions(loop.name, until=key) if one.key > row.opened_at) if key else 0
+    policy, guard = loop.spec.release, loop.spec.gates.slices
+    if row.state == "probation":
+        judgement = judge_probation(clusters, policy, guard, partitions=partitions)
+        if judgement.verdict == "roll_back":
+            return Look(key, "roll_back", judgement.reason, judgement)
+        if partitions >= policy.refresh.probation:
+            return Look(key, "keep", f"not shown worse in {partitions} partitions", judgement)
+        return Look(key, "wait", judgement.reason, judgement)
+    if row.lane == "refresh":
+        if partitions >= policy.refresh.shadow:
+            return Look(key, "promote", f"proved on the holdout, then {partitions} partitions in shadow")
+        return Look(key, "wait", f"{partitions} of {policy.refresh.shadow} partitions in shadow")
+    judgement = judge_change(clusters, policy, guard, partitions=partitions)
+    act: Literal["promote", "reject", "wait"] = "wait"
+    if judgement.verdict == "promote":
+        act = "promote"
+    elif judgement.verdict == "reject":
+        act = "reject"
+    return Look(key, act, judgement.reason, judgement)
+
+
+def conclude(loop: Loop, release: str, found: Look, key: str) -> None:
+    """Write what a look concluded: a kept probation, a rejection, a rollback. Promotion is :func:`promote`."""
+    row = loop.store.release(release)
+    figures = found.judgement.as_dict() if found.judgement else {}
+    if found.act == "roll_back":
+        loop.store.roll_back(row, key=key, reason=found.reason, body={"evidence": figures})
+    elif found.act in ("keep", "reject"):
+        outcome: Literal["kept", "rejected"] = "kept" if found.act == "keep" else "rejected"
+        body = {"version": row.version, "reason": found.reason, "evidence": figures}
+        loop.store.decide(loop.name, key=key, kind=outcome, subject=release, body=body)
+        loop.store.move_release(release, to="closed", key=key, outcome=outcome, reason=found.reason)
+    point_aliases(loop)
+
+
+def record_verdict(loop: Loop, release: str, found: Look, key: str) -> None:
+    """Write the verdict of a shadow, once: the approval that follows refers to it."""
+    row = loop.store.release(release)
+    figures = found.judgement.as_dict() if found.judgement else {}
+    body = {"version": row.version, "verdict": found.act, "reason": found.reason, "evidence": figures}
+    loop.store.decide(loop.name, key=key, kind="verdict", subject=release, body=body)
+    if found.act == "promote":
+        loop.store.move_release(release, to="approval", key=key, reason=found.reason)
+    elif found.act == "reject":
+        loop.store.move_release(release, to="closed", key=key, outcome="rejected", reason=found.reason)
+        point_aliases(loop)
+
+
+def record_approval(loop: Loop, release: str, *, approved: bool, by: str, key: str) -> bool:
+    """Write a person's answer, once: the first one stays, whatever is cleared in Airflow. Returns the answer in force."""
+    row = loop.store.release(release)
+    body = {"version": row.version, "approved": approved, "by": by}
+    decision = loop.store.decide(loop.name, key=key, kind="approval", subject=release, body=body)
+    answer = bool(decision.body["approved"])
+    if not answer:
+        reason = f"rejected by {decision.body['by']}"
+        loop.store.move_release(release, to="closed", key=key, outcome="rejected", reason=reason)
+        point_aliases(loop)
+    return answer
+
+
+def roll_back_by_hand(loop: Loop, *, by: str, reason: str) -> dict[str, str | None]:
+    """Put the previous champion back now.
+
+    :raises StoreError: when nothing served before.
+    """
+    serving = loop.store.serving(loop.name)
+    if serving.champion is None or serving.previous is None:
+        raise StoreError(f"{loop.name}: there is no previous champion to roll back to")
+    newest = loop.store.partitions(loop.name)[-1].key
+    row = loop.store.release(release_id(loop, serving.champion))
+    loop.store.roll_back(
+        ReleaseRow(row.id, row.project, row.lane, row.version, serving.previous, row.state, row.outcome, row.reason, row.opened_at, row.closed_at),
+        key=newest,
+        reason=f"{reason} (by {by})",
+        body={"by": by},
+    )
+    return point_aliases(loop)

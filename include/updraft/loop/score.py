@@ -1,0 +1,56 @@
+"""Score a partition: with the champion, and in shadow with whatever is being proved against it."""
+
+from __future__ import annotations
+
+from updraft import files
+from updraft.data.columns import CLUSTER, EVENT_TIME, MARGIN, ROW, SCORE
+from updraft.loop.context import Loop
+from updraft.monitoring.calibration import Layer
+from updraft.store.records import PredictionRow, Role
+from updraft.training.model import link
+
+
+def roles(loop: Loop) -> dict[Role, str]:
+    """Which versions score the next partition, by role."""
+    serving = loop.store.serving(loop.name)
+    if serving.champion is None:
+        return {}
+    found: dict[Role, str] = {"champion": serving.champion}
+    for release in loop.store.releases(loop.name, states=("shadow", "approval", "probation")):
+        if release.state == "probation":
+            if release.against is not None and release.version == serving.champion:
+                found["previous"] = release.against
+        elif release.version != serving.champion:
+            found["challenger" if release.lane == "change" else "refresh"] = release.version
+    return found
+
+
+def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
+    """Score a published partition in every role; what was scored before stays as it was served.
+
+    Without a champion there is nothing to do: ingestion and profiles go on.
+
+    :raises StoreError: when the partition is not published.
+    :raises IntegrityError: when a model is not what was signed.
+    """
+    loop.published(key)
+    there = loop.store.predictions(loop.name, key)
+    if "champion" in there:  # the roles of this partition are history, whoever serves by now
+        return list(there.values())
+    wanted = roles(loop)
+    layers = loop.store.serving(loop.name).layers
+    frame = loop.feature_frame(key) if wanted else None
+    found = []
+    for role in sorted(wanted, key=lambda role: role == "champion"):  # the champion last: its row closes the partition
+        if frame is None or role in there:
+            continue
+        version = wanted[role]
+        model = loop.models.load(version)
+        margin = model.margin(frame.drop(columns=[ROW, EVENT_TIME, CLUSTER]))
+        layer = layers.get(version)
+        predictions = frame[[ROW]].assign(**{MARGIN: margin, SCORE: link(loop.spec.task, Layer.of(layer).apply(margin))})
+        url = loop.url("predictions", key, f"{role}-v{version}.parquet")
+        sha256 = files.write_parquet(url, predictions)
+        row = PredictionRow(key, role, version, layer, url, sha256, len(predictions))
+        found.append(loop.store.record_predictions(loop.name, row))
+    return found

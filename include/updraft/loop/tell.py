@@ -1,0 +1,193 @@
+"""What on-call hears of the loop: each event becomes one alert in the outbox. Recording the same one again changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, cast
+
+from updraft import files
+from updraft.alerts import messages, outbox
+from updraft.alerts.alert import Alert
+from updraft.data.checks import Checks
+from updraft.loop.context import Loop
+from updraft.store.records import EpisodeRow, PartitionRow, ReleaseRow
+
+
+def _record(loop: Loop, alert: Alert) -> None:
+    outbox.record(loop.store.engine, alert)
+
+
+def docs_url(loop: Loop, key: str) -> str:
+    """Where the data docs of a partition are."""
+    url = loop.url("docs", key, "index.html")
+    base = loop.settings.airflow
+    return f"{base}/updraft/files/{loop.name}/docs/{key}/index.html" if base and files.is_local(url) else url
+
+
+def dag_url(loop: Loop, stage: str, run: str | None = None) -> str:
+    """A page of the Airflow UI."""
+    base = f"{loop.settings.airflow}/dags/{loop.name}.{stage}"
+    return f"{base}/runs/{run}" if run else base
+
+
+def version_url(loop: Loop, version: str) -> str:
+    """A model version's page in MLflow."""
+    return f"{loop.settings.mlflow}/#/models/{loop.name}/versions/{version}"
+
+
+def _reasons(checks: dict[str, Any]) -> dict[str, int]:
+    counted: Counter[str] = Counter()
+    for name, source in checks.get("sources", {}).items():
+        counted.update({f"{name}: {reason}": int(count) for reason, count in source["reasons"].items()})
+    return dict(counted)
+
+
+def rows_quarantined(loop: Loop, row: PartitionRow) -> None:
+    """Rows of a published partition were set aside."""
+    total = sum(int(source["rows"]) for source in row.checks.get("sources", {}).values())
+    _record(
+        loop,
+        messages.quarantine(
+            loop.name,
+            key=row.key,
+            rows=row.quarantined,
+            of=total,
+            reasons=_reasons(row.checks),
+            content=row.sha256 or "",
+            docs=docs_url(loop, row.key),
+        ),
+    )
+
+
+def partition_refused(loop: Loop, checks: Checks) -> None:
+    """A partition was refused as a whole."""
+    reasons = {**_reasons(checks.to_dict()), **dict.fromkeys(checks.refusals, 0)}
+    _record(
+        loop,
+        messages.refused(
+            loop.name,
+            key=checks.key,
+            rows=checks.quarantined,
+            of=sum(source.rows for source in checks.sources.values()),
+            limit=loop.spec.data.refuse_above,
+            reasons=reasons,
+            docs=docs_url(loop, checks.key),
+        ),
+    )
+
+
+def episode_opened(loop: Loop, row: EpisodeRow) -> None:
+    """An episode was opened."""
+    _record(
+        loop,
+        messages.episode(
+            loop.name,
+            episode=row.id,
+            key=row.opened_at,
+            cause=row.cause,
+            remedy=row.remedy,
+            diagnosis=str(row.diagnosis.get("words", "")),
+            links={"Monitor": dag_url(loop, "monitor")},
+        ),
+    )
+
+
+def trained(loop: Loop, run: str, version: str, gates: dict[str, Any]) -> None:
+    """A training passed its gates, or did not."""
+    row = loop.store.training(run)
+    key, thread = (row.key, row.episode) if row else ("", None)
+    links = {"Model version": version_url(loop, version), "Training run": dag_url(loop, "train", run)}
+    if gates["passed"]:
+        alert = messages.trained(
+            loop.name, run=run, key=key, version=version, summary="; ".join(gates["reasons"]), thread=thread, links=links
+        )
+    else:
+        alert = messages.refused_model(
+            loop.name, run=run, key=key, reasons=list(gates["reasons"]), version=version, thread=thread, links=links
+        )
+    _record(loop, alert)
+
+
+def _thread(loop: Loop, release: ReleaseRow) -> str | None:
+    return next((row.episode for row in loop.store.trainings(loop.name) if row.version == release.version), None)
+
+
+def promoted(loop: Loop, release: str) -> None:
+    """A version serves."""
+    row = loop.store.release(release)
+    decision = next(d for d in loop.store.decisions(loop.name, kinds=("promote",)) if d.subject == release)
+    _record(
+        loop,
+        messages.promotion(
+            loop.name,
+            release=release,
+            lane=row.lane,
+            version=row.version,
+            previous=decision.body["previous"],
+            key=decision.key,
+            reason=str(decision.body["reason"]),
+            probation=loop.spec.release.refresh.probation if row.lane == "refresh" else 0,
+            thread=_thread(loop, row),
+            links={"Model version": version_url(loop, row.version)},
+        ),
+    )
+
+
+def verdict(loop: Loop, release: str, key: str, act: str, reason: str, figures: dict[str, Any]) -> None:
+    """The evidence on a release has spoken."""
+    row = loop.store.release(release)
+    bound = figures.get("bound") or {}
+    _record(
+        loop,
+        messages.verdict(
+            loop.name,
+            release=release,
+            version=row.version,
+            against=row.against or "none",
+            key=key,
+            verdict=cast(Any, act),
+            reason=reason,
+            clusters=int(bound.get("clusters") or 0),
+            gain=float(bound.get("mean") or 0.0),
+            low=float(bound["lower"]) if bound.get("lower") is not None else float("-inf"),
+            high=float(bound["upper"]) if bound.get("upper") is not None else float("inf"),
+            thread=_thread(loop, row),
+            links={"Release": dag_url(loop, "release")},
+        ),
+    )
+
+
+def approval_wanted(loop: Loop, release: str, link: str) -> None:
+    """A person has to answer."""
+    row = loop.store.release(release)
+    hours = int(loop.spec.release.change.approval_timeout.total_seconds() // 3600)
+    _record(
+        loop,
+        messages.approval(
+            loop.name, release=release, version=row.version, reason=row.reason or "", until=f"after {hours} hours", link=link, thread=_thread(loop, row)
+        ),
+    )
+
+
+def rolled_back(loop: Loop, release: str, by: str | None = None) -> None:
+    """The version before serves again."""
+    row = loop.store.release(release)
+    decision = next(d for d in loop.store.decisions(loop.name, kinds=("roll_back",)) if d.subject == release)
+    _record(
+        loop,
+        messages.rollback(
+            loop.name,
+            release=release,
+            version=row.version,
+            to=str(decision.body["version"]),
+            key=decision.key,
+            reason=str(decision.body["reason"]),
+            by=by,
+            thread=_thread(loop, row),
+        ),
+    )
+
+
+def tampered(loop: Loop, what: str, where: str, error: str) -> None:
+    """Something signed is not what it was."""
+    _record(loop, messages.tampered(loop.name, what=what, where=where, error=error))

@@ -1,0 +1,64 @@
+"""The refit trial: what a training on the recent window would have gained over the recalibrated champion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from updraft import files
+from updraft.data.columns import CLUSTER, LABEL
+from updraft.evaluation.metrics import row_loss
+from updraft.files import canonical_hash
+from updraft.loop.context import Loop
+from updraft.loop.judge import compare
+from updraft.loop.plan import Plan
+from updraft.monitoring.trial import Trial, paired_trial
+from updraft.training.data import TrainingData
+from updraft.training.fit import prove
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def training_data(loop: Loop, plan: Plan) -> TrainingData:
+    """Features and known labels of a plan's window."""
+    features = {key: loop.feature_frame(key) for key in plan.window}
+    labels = [files.read_parquet(url) for url, _ in label_files(loop, plan).values()]
+    return TrainingData.join(features, labels, plan.window)
+
+
+def label_files(loop: Loop, plan: Plan) -> dict[str, tuple[str, str]]:
+    """Label files that a training may see: those of the window's ticks. By key: URL and hash."""
+    rows = loop.store.partitions(loop.name, until=plan.key, state=None)
+    wanted = [row for row in rows if row.key >= plan.window[0] and row.labels_url]
+    return {row.key: (str(row.labels_url), files.sha256(files.read_bytes(str(row.labels_url)))) for row in wanted}
+
+
+def proof(loop: Loop, plan: Plan) -> pd.DataFrame:
+    """Walk-forward predictions of the plan's holdout by a model that has not seen it; kept in the lake, as the same plan proves the same."""
+    known = {
+        "window": [(key, loop.feature_file(key)[1]) for key in plan.window],
+        "labels": sorted(sha for _, sha in label_files(loop, plan).values()),
+        "recipe": plan.recipe_sha256,
+        "holdout": plan.holdout,
+    }
+    url = loop.url("trials", f"{plan.key}-{canonical_hash(known)[:16]}.parquet")
+    try:
+        return files.read_parquet(url)
+    except FileNotFoundError:
+        found = prove(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout).predictions
+        files.write_parquet(url, found)
+        return found
+
+
+def refit_trial(loop: Loop, plan: Plan) -> Trial | None:
+    """Paired by row and judged by cluster on the holdout partitions; None when the champion scored none of them."""
+    rows = compare(loop, plan, proof(loop, plan))
+    rows = rows[rows["champion"].notna()]
+    if not len(rows):
+        return None
+    label = rows[LABEL].to_numpy(float)
+    metric = "log_loss" if loop.spec.task == "binary" else "squared_error"
+    gain = row_loss(metric, label, rows["champion"].to_numpy(float)) - row_loss(metric, label, rows["candidate"].to_numpy(float))
+    return paired_trial(gain, rows[CLUSTER].astype(str).to_numpy(object))
+
+

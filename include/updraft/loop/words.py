@@ -1,0 +1,49 @@
+"""Decisions in words: one line each, for `updraft status`, the replay, and people."""
+
+from __future__ import annotations
+
+from updraft.store.records import Decision
+
+
+def in_words(decision: Decision, *, all_of_them: bool = False) -> str | None:
+    """What was decided; None for what happens at every tick and changed nothing, unless all are wanted."""
+    body = decision.body
+    reason = str(body.get("reason", ""))
+    match decision.kind:
+        case "promote":
+            before = f" in place of {body['previous']}" if body.get("previous") else ""
+            return f"promoted version {body['version']}{before} ({body['lane']}): {reason}"
+        case "roll_back":
+            return f"rolled back to version {body['version']} from {body['previous']}: {reason}"
+        case "accept":
+            return f"trained version {body['version']} ({body['lane']}): {_gates(body['gates'])}"
+        case "refuse":
+            return f"refused version {body['version']} ({body['lane']}): {'; '.join(body['gates']['reasons'])}"
+        case "verdict":
+            return f"verdict on version {body['version']}: {body['verdict']}, {reason}"
+        case "approval":
+            return f"{'approved' if body['approved'] else 'rejected'} version {body['version']} by {body['by']}"
+        case "kept":
+            return f"kept version {body['version']} after its probation: {reason}"
+        case "rejected":
+            return f"rejected version {body['version']}: {reason}"
+        case "diagnose":
+            found = body.get("diagnosis")
+            if found:
+                return f"episode {body['episode']}: {found['remedy']}, {found['words']}"
+            return "nothing to treat" if all_of_them else None
+        case "recalibrate":
+            layer = body["layer"]
+            if not all_of_them:
+                return None
+            what = f"intercept {layer['intercept']:+.3f}, slope {layer['slope']:.3f}" if layer else "no layer"
+            return f"recalibrated version {body['version']}: {what} ({reason})"
+    return f"{decision.kind} {decision.subject}"
+
+
+def _gates(gates: dict[str, object]) -> str:
+    metrics = gates.get("metrics")
+    if not isinstance(metrics, dict):
+        return "passed the gates"
+    figures = ", ".join(f"{name} {one['candidate']:.4f} against {one['against']:.4f}" for name, one in metrics.items())
+    return f"passed the gates against the {gates.get('against')}: {figures}"

@@ -1,0 +1,136 @@
+"""Diagnosis and remedy: what is wrong, and the cheapest thing that the evidence says would help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from updraft.monitoring.trial import Trial
+from updraft.spec.model import FixedLimit, Remedies
+
+Cause = Literal["first", "age", "performance", "drift", "limit", "feed", "by_hand"]
+Remedy = Literal["retrain", "recalibrate", "quarantine", "person"]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What has been done so far, counted in published partitions up to and with today's."""
+
+    published: int
+    since_training: int | None
+    """Partitions since the last training; None before the first."""
+    trained_this_year: int
+    """Trainings whose partitions lie within a year before this tick."""
+    fruitless: int
+    """Last trainings in a row that came to nothing: refused at the gates, or rolled back."""
+    champion: bool
+    open_episode: bool
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What the monitor saw at this tick."""
+
+    refit: Trial | None = None
+    """What a refit on the recent window would have gained over the recalibrated champion."""
+    recalibration: Trial | None = None
+    drift: str | None = None
+    """Words of a drift alarm; None when there is none."""
+    feed_faults: tuple[str, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Metrics of the champion on the newest matured rows."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One episode's cause and remedy, in words and figures."""
+
+    cause: Cause
+    remedy: Remedy
+    words: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the episode's row."""
+        return {"cause": self.cause, "remedy": self.remedy, "words": self.words, **self.figures}
+
+
+def wants_refit_trial(policy: Remedies, past: Past, first_after: int) -> bool:
+    """Whether a trial could change what is done now: it costs a fit."""
+    retrain = policy.retrain
+    if retrain is None or "performance" not in retrain.on or not past.champion or past.open_episode:
+        return False
+    return not _due_by_count(policy, past) and not _withheld(policy, past) and past.published >= first_after
+
+
+def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) -> Diagnosis | None:
+    """The remedy that is due now, or None. A broken feed comes before everything: nothing is learnt from it."""
+    if signs.feed_faults:
+        return Diagnosis(
+            "feed",
+            "quarantine",
+            f"the feed is broken: {'; '.join(signs.feed_faults)}; no training",
+            {"faults": list(signs.feed_faults)},
+        )
+    retrain = policy.retrain
+    if retrain is None or past.open_episode:
+        return None
+    if not past.champion:
+        tried_before = past.since_training is not None and past.since_training < max(retrain.cooldown, 1)
+        if past.published >= first_after and not tried_before:
+            return Diagnosis("first", "retrain", f"{past.published} partitions are there and no model yet")
+        return None
+    if _withheld(policy, past):
+        return None
+    found = _evidence(retrain.on, signs)
+    if found is None and _due_by_count(policy, past):
+        found = Diagnosis(
+            "age",
+            "retrain",
+            f"the last training is {past.since_training} partitions old; the policy says every {retrain.every}",
+        )
+    if found is not None and found.cause != "age" and past.fruitless >= 2:
+        return Diagnosis(
+            found.cause,
+            "person",
+            f"{found.words}; but the last {past.fruitless} trainings did not help: the features or the world changed",
+            found.figures,
+        )
+    return found
+
+
+def _evidence(on: Sequence[str | FixedLimit], signs: Signs) -> Diagnosis | None:
+    figures: dict[str, Any] = {}
+    if signs.refit is not None:
+        figures["refit"] = signs.refit.as_dict()
+    if signs.recalibration is not None:
+        figures["recalibration"] = signs.recalibration.as_dict()
+    if "performance" in on and signs.refit is not None and signs.refit.shown_positive:
+        words = f"ranking got worse: a refit on the recent window would have gained {signs.refit.words} over the recalibrated champion"
+        return Diagnosis("performance", "retrain", words, figures)
+    for limit in on:
+        if isinstance(limit, FixedLimit) and (value := signs.metrics.get(limit.metric)) is not None:
+            crossed = value < limit.value if limit.side == "below" else value > limit.value
+            if crossed:
+                words = f"{limit.metric} {value:.4f} is {limit.side} the fixed limit {limit.value}"
+                return Diagnosis("limit", "retrain", words, {**figures, limit.metric: value})
+    if "drift" in on and signs.drift:
+        return Diagnosis("drift", "retrain", signs.drift, figures)
+    return None
+
+
+def _due_by_count(policy: Remedies, past: Past) -> bool:
+    retrain = policy.retrain
+    if retrain is None or retrain.every is None or past.since_training is None:
+        return False
+    return past.since_training >= retrain.every
+
+
+def _withheld(policy: Remedies, past: Past) -> bool:
+    """Cooldown or budget stands in the way."""
+    retrain = policy.retrain
+    if retrain is None:
+        return True
+    cooling = past.since_training is not None and past.since_training < retrain.cooldown
+    return cooling or past.trained_this_year >= retrain.per_year

@@ -1,0 +1,107 @@
+"""The little of Airflow's REST API that a replay needs. A server that is away for a while is waited for."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from updraft.errors import StackError
+
+PATIENCE = 180.0
+"""Seconds for which a server may be away: its supervisor starts it again."""
+
+
+class AirflowClient:
+    """Airflow's public API, as one user of the deployment."""
+
+    def __init__(self, base: str, user: str, passwords: Path) -> None:
+        """
+        :param base: address of the API server.
+        :param user: name of the user; its password is in ``passwords``, a JSON object.
+        """
+        import httpx
+
+        self.base, self.user, self.passwords = base, user, passwords
+        self._http = httpx.Client(base_url=base, timeout=30)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._http.close()
+
+    def call(self, method: str, path: str, body: Any = None, *, accept: tuple[int, ...] = (), **query: Any) -> Any:
+        """One call; the JSON that comes back, or None when the status is one of ``accept``.
+
+        :raises StackError: when the server stays away or refuses.
+        """
+        import httpx
+
+        started = time.monotonic()
+        while True:
+            try:
+                answer = self._http.request(method, f"/api/v2{path}", json=body, params=query or None)
+                if answer.status_code == 401:
+                    self._sign_in()
+                    continue
+                if answer.status_code in accept:
+                    return None
+                if answer.status_code < 500:
+                    return self._checked(answer, method, path)
+                problem = f"status {answer.status_code}: {answer.text[:300]}"
+            except (httpx.TransportError, StackError) as error:
+                if isinstance(error, StackError) and not str(error).startswith("sign-in"):
+                    raise
+                problem = str(error) or type(error).__name__
+            if time.monotonic() - started > PATIENCE:
+                raise StackError(f"{self.base} has not answered {method} {path} for {PATIENCE:.0f} s ({problem}); see `make status`")
+            time.sleep(1.0)
+
+    def _checked(self, answer: Any, method: str, path: str) -> Any:
+        if answer.status_code >= 400:
+            raise StackError(f"{method} {path}: Airflow says {answer.status_code}: {answer.text[:1000]}")
+        return answer.json() if answer.content else {}
+
+    def _sign_in(self) -> None:
+        password = json.loads(self.passwords.read_text())[self.user]
+        answer = self._http.post("/auth/token", json={"username": self.user, "password": password})
+        if answer.status_code >= 400:
+            raise StackError(f"sign-in as {self.user} failed: {answer.status_code}; the password is read from {self.passwords}")
+        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+    # -- runs ------------------------------------------------------------------------------------------------------
+
+    def start(self, dag: str, run: str, *, partition: str | None = None, form: dict[str, Any] | None = None, note: str = "") -> bool:
+        """Start a run with this id; False when it is there already."""
+        body = {"dag_run_id": run, "logical_date": None, "partition_key": partition, "conf": form or {}, "note": note}
+        return self.call("POST", f"/dags/{dag}/dagRuns", body, accept=(409,)) is not None
+
+    def run(self, dag: str, run: str) -> dict[str, Any] | None:
+        """One run, or None."""
+        found: dict[str, Any] | None = self.call("GET", f"/dags/{dag}/dagRuns/{quote(run, safe='')}", accept=(404,))
+        return found
+
+    def open_runs(self, dags: list[str]) -> list[dict[str, Any]]:
+        """Runs that have not ended."""
+        body = {"dag_ids": dags, "states": ["queued", "running"], "page_limit": 100}
+        return list(self.call("POST", "/dags/~/dagRuns/list", body)["dag_runs"])
+
+    def tasks(self, dags: list[str], states: list[str]) -> list[dict[str, Any]]:
+        """Task instances in some states."""
+        body = {"dag_ids": dags, "state": states, "page_limit": 100}
+        return list(self.call("POST", "/dags/~/dagRuns/~/taskInstances/list", body)["task_instances"])
+
+    def clear_failed(self, dag: str, run: str) -> None:
+        """Clear the failed tasks of a run, so that they are tried again."""
+        body = {"dry_run": False, "only_failed": True}
+        self.call("POST", f"/dags/{dag}/dagRuns/{quote(run, safe='')}/clear", body)
+
+    def answer(self, task: dict[str, Any], option: str) -> None:
+        """Answer a task that waits for a person."""
+        where = f"/dags/{task['dag_id']}/dagRuns/{quote(task['dag_run_id'], safe='')}/taskInstances/{task['task_id']}/{task['map_index']}"
+        self.call("PATCH", f"{where}/hitlDetails", {"chosen_options": [option], "params_input": {}}, accept=(409,))
+
+    def dags(self, pattern: str) -> list[str]:
+        """Ids of the DAGs that Airflow has parsed."""
+        return [dag["dag_id"] for dag in self.call("GET", "/dags", dag_id_pattern=pattern, limit=100)["dags"]]

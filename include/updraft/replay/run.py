@@ -1,0 +1,180 @@
+"""Play partitions one by one through the real DAGs, and wait after each until the loop has settled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from updraft.data.partitions import partitions
+from updraft.errors import StackError
+from updraft.loop.monitor import MONITOR
+from updraft.loop.waiting import sensor_name
+from updraft.replay.airflow import AirflowClient
+from updraft.spec.model import Project
+from updraft.store.records import PartitionRow
+from updraft.store.store import Store
+
+STAGES = ("ingest", "score", "monitor", "watch", "train", "release")
+ACTIVE = ["scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule"]
+PAUSE = 0.2
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change to start on the way: other parameters for `train`, after so many partitions."""
+
+    after: int
+    parameters: dict[str, Any]
+    reason: str = "a change of parameters, started by the replay"
+
+
+@dataclass
+class Replay:
+    """A replay of one project in one deployment. Interrupted and started again, it goes on where it was."""
+
+    project: Project
+    store: Store
+    airflow: AirflowClient
+    tell: Callable[[str, str], None]
+    """Called with (partition key, what happened)."""
+    timeout: float = 600.0
+    """Seconds that one partition may take before it is an error."""
+    approve: bool = True
+    change: Change | None = None
+    _told: int = field(default=0)
+
+    @property
+    def dags(self) -> list[str]:
+        """Ids of the project's DAGs."""
+        return [f"{self.project.name}.{stage}" for stage in STAGES]
+
+    def keys(self, last: int | None = None) -> list[str]:
+        """The partitions to play, in order."""
+        return [one.key for one in partitions(self.project.spec)][:last]
+
+    def play(self, keys: Sequence[str], done: Callable[[int, PartitionRow], None]) -> None:
+        """Play partitions in order; ``done`` is called after each with its number and what ingestion did.
+
+        :raises StackError: when a run fails for good, or a partition does not settle in time.
+        """
+        self._await_dags()
+        for number, key in enumerate(keys, start=1):
+            row = self._ingest(key)
+            if row.state == "published":
+                self._settle(key)
+            self._report(key)
+            if self.change and number == self.change.after:
+                self._start_change(key)
+                self._settle(key)
+                self._report(key)
+            done(number, row)
+
+    def _await_dags(self) -> None:
+        deadline = time.monotonic() + self.timeout
+        while missing := set(self.dags) - set(self.airflow.dags(f"{self.project.name}.%")):
+            if time.monotonic() > deadline:
+                raise StackError(f"Airflow does not know {sorted(missing)}; see import errors in its UI, or `updraft validate {self.project.name}`")
+            time.sleep(0.5)
+
+    def _ingest(self, key: str) -> PartitionRow:
+        dag, run = f"{self.project.name}.ingest", f"replay__{key}"
+        there = self.store.partition(self.project.name, key)
+        if there is not None and (there.state != "published" or self.store.seen(self.project.name).get(MONITOR, "") >= key):
+            return there
+        self.airflow.start(dag, run, partition=key, note="started by updraft replay")
+        deadline, cleared = time.monotonic() + self.timeout, 0
+        while time.monotonic() < deadline:
+            row = self.store.partition(self.project.name, key)
+            if row is not None and (row.state == "published" or self._ended(dag, run)):
+                return row
+            found = self.airflow.run(dag, run)
+            if row is None and found is not None and found["state"] == "failed":
+                if cleared == 2:
+                    raise StackError(f"{dag} {run} failed; its log says why: {self.airflow.base}/dags/{dag}/runs/{run}")
+                cleared += 1
+                self.airflow.clear_failed(dag, run)
+            time.sleep(PAUSE)
+        raise StackError(f"{dag} {run} has not ended within {self.timeout:.0f} s: {self.airflow.base}/dags/{dag}/runs/{run}")
+
+    def _ended(self, dag: str, run: str) -> bool:
+        found = self.airflow.run(dag, run)
+        return found is not None and found["state"] in ("success", "failed")
+
+    def _settle(self, key: str) -> None:
+        deadline = time.monotonic() + self.timeout
+        mended: set[tuple[str, str]] = set()
+        while not self.settled(key):
+            if time.monotonic() > deadline:
+                raise StackError(f"{self.project.name}: the loop has not settled at {key} within {self.timeout:.0f} s: {self._unsettled()}")
+            self._mend(key, mended)
+            time.sleep(PAUSE)
+
+    def settled(self, key: str) -> bool:
+        """Nothing queued or running, and every deferred sensor has stored that it has seen ``key``."""
+        name = self.project.name
+        seen = self.store.seen(name)
+        if seen.get(MONITOR, "") < key or seen.get(sensor_name("remedy"), "") < key or self.store.episodes(name, states=("due", "started")):
+            return False
+        if self.approve:
+            for task in self.airflow.tasks(self.dags, ["awaiting_input"]):
+                self.airflow.answer(task, "Approve")
+        runs = self.airflow.open_runs(self.dags)
+        waiting = {(task["dag_id"], task["dag_run_id"]) for task in self.airflow.tasks(self.dags, ["deferred"])}
+        if any((run["dag_id"], run["dag_run_id"]) not in waiting for run in runs):
+            return False
+        if self.airflow.tasks(self.dags, ACTIVE):
+            return False
+        releases = self.store.releases(name, states=("shadow", "approval", "probation"))
+        if any(seen.get(sensor_name("release", row.id), "") < key for row in releases):
+            return False
+        # Read again: what was written between the first look and Airflow's answers would be missed otherwise.
+        return not self.store.episodes(name, states=("due", "started")) and self.store.seen(name) == seen
+
+    def _mend(self, key: str, mended: set[tuple[str, str]]) -> None:
+        """A run that failed because a process was killed is cleared once: what it had done stays done."""
+        failed = [
+            run
+            for run in self.airflow.call("POST", "/dags/~/dagRuns/list", {"dag_ids": self.dags, "states": ["failed"], "page_limit": 100})["dag_runs"]
+            if run["dag_id"].rsplit(".", 1)[1] not in ("ingest", "watch")
+        ]
+        for run in failed:
+            name = (run["dag_id"], run["dag_run_id"])
+            if name not in mended and self._unfinished(run, key):
+                mended.add(name)
+                self.tell(key, f"{name[0]} {name[1]} failed; its failed tasks are cleared once")
+                self.airflow.clear_failed(*name)
+
+    def _unfinished(self, run: dict[str, Any], key: str) -> bool:
+        stage = run["dag_id"].rsplit(".", 1)[1]
+        if stage in ("score", "monitor"):
+            return run.get("partition_key") == key and self.store.seen(self.project.name).get(MONITOR, "") < key
+        if stage == "train":
+            return any(row.id == run["dag_run_id"] for row in self.store.episodes(self.project.name, states=("due", "started")))
+        return any(row.id == run["dag_run_id"] for row in self.store.releases(self.project.name, states=("shadow", "approval", "probation")))
+
+    def _unsettled(self) -> str:
+        open_runs = [f"{run['dag_id']} {run['dag_run_id']} {run['state']}" for run in self.airflow.open_runs(self.dags)]
+        return f"open runs {open_runs}; sensors have seen {self.store.seen(self.project.name)}"
+
+    def _start_change(self, key: str) -> None:
+        if self.change is None:
+            return
+        form = {"partition": key, "parameters": self.change.parameters, "reason": self.change.reason}
+        run = f"change__{key}"
+        if self.airflow.start(f"{self.project.name}.train", run, form=form):
+            self.tell(key, f"change started: {self.change.parameters}")
+        deadline = time.monotonic() + self.timeout
+        while not self._ended(f"{self.project.name}.train", run):
+            if time.monotonic() > deadline:
+                raise StackError(f"{self.project.name}.train {run} has not ended within {self.timeout:.0f} s")
+            time.sleep(PAUSE)
+
+    def _report(self, key: str) -> None:
+        from updraft.loop.words import in_words
+
+        for decision in self.store.decisions(self.project.name, since=self._told):
+            self._told = decision.seq
+            if (words := in_words(decision)) is not None:
+                self.tell(decision.key, words)

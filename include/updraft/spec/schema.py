@@ -1,0 +1,87 @@
+"""The JSON Schema of ``project.yaml``, for editors: ``python -m updraft.spec.schema`` writes it anew.
+
+It says what a single key may hold. What keys ask of each other, :func:`updraft.spec.load.load_project` says.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from updraft import files
+from updraft.spec.model import DURATION, ProjectSpec
+from updraft.spec.trainers import XGBOOST, Param
+
+FILE = Path(__file__).with_name("project.schema.json")
+_ISO: TypeAdapter[timedelta] = TypeAdapter(timedelta)
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema (draft 2020-12) of what a person may write, short forms such as ``1 per quarter`` included."""
+    schema = ProjectSpec.model_json_schema(mode="validation")
+    _tidy(schema)
+    schema["$defs"]["Data"]["properties"]["sources"]["additionalProperties"] = False
+    trainer = schema["$defs"]["Trainer"]["properties"]
+    trainer["params"] = {
+        "type": "object",
+        "description": "parameters of XGBoost, and `rounds`, `early_stopping`, `checkpoint_every`",
+        "properties": {name: _param(param) for name, param in XGBOOST.items()},
+        "additionalProperties": False,
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Updraft project",
+        **schema,
+    }
+
+
+def write(path: Path = FILE) -> None:
+    """Write the schema, equal bytes for an equal model."""
+    files.write_bytes(str(path), text().encode())
+
+
+def text() -> str:
+    """The schema as it stands in its file."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _param(param: Param) -> dict[str, Any]:
+    if param.words:
+        return {"enum": list(param.words)}
+    bounds = {"minimum": param.low, "exclusiveMinimum": param.above, "maximum": param.high}
+    return {
+        "type": "integer" if param.whole else "number",
+        **{word: bound for word, bound in bounds.items() if bound is not None},
+    }
+
+
+def _tidy(schema: Any) -> None:
+    """Take out what tells an editor nothing (a title that repeats the key, a part's defaults, which stand at its keys),
+    and write default durations as a person does."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("title"), str):
+            del schema["title"]
+        default = schema.get("default")
+        if isinstance(default, dict):
+            del schema["default"]
+        elif isinstance(default, str) and schema.get("pattern") == DURATION:
+            schema["default"] = _duration(_ISO.validate_python(default))
+        for value in schema.values():
+            _tidy(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            _tidy(value)
+
+
+def _duration(value: timedelta) -> str:
+    minutes = int(value.total_seconds() // 60)
+    size, unit = next((size, unit) for size, unit in ((1440, "d"), (60, "h"), (1, "m")) if minutes % size == 0)
+    return f"{minutes // size}{unit}"
+
+
+if __name__ == "__main__":
+    write()

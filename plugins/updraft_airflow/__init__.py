@@ -1,0 +1,1 @@
+"""Updraft acts: turns the library's decisions into operators, sensors, triggers and links."""

@@ -1,0 +1,101 @@
+"""Links from a task to what it made: pages of MLflow, data docs, reports, evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from airflow.sdk import BaseOperatorLink, XCom
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+    from airflow.sdk.types import TaskInstanceKey
+
+FILES = "/updraft/files"
+"""Route of the plugin's app that shows the lake's pages to people who are signed in."""
+
+
+class _Link(BaseOperatorLink):
+    """Reads what the task left in XCom and makes an address of it; empty while there is nothing."""
+
+    name: ClassVar[str]
+
+    @property
+    def xcom_key(self) -> str:
+        """Key under which the worker stores the finished link."""
+        return f"_link_{type(self).__name__}"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """The address, asked for when the task has finished."""
+        found = XCom.get_value(ti_key=ti_key, key="return_value")
+        return self.address(operator, found if isinstance(found, dict) else {}, ti_key) or ""
+
+    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+        """The address from what the task returned."""
+        raise NotImplementedError(type(self).__name__)
+
+
+def _project(operator: BaseOperator) -> str:
+    return str(operator.project)  # type: ignore[attr-defined]
+
+
+class DataDocsLink(_Link):
+    """The partition's data docs."""
+
+    name = "Data docs"
+
+    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+        """Page of the partition's contract."""
+        key = found.get("key")
+        return f"{FILES}/{_project(operator)}/docs/{key}/index.html" if key else None
+
+
+class ReportLink(_Link):
+    """The Evidently report."""
+
+    name = "Evidently report"
+
+    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+        """Page of the report."""
+        url = str(found.get("report") or "")
+        return f"{FILES}/{_project(operator)}/reports/{url.split('/reports/')[1]}" if "/reports/" in url else None
+
+
+class EvidenceLink(_Link):
+    """The picture of a release's evidence."""
+
+    name = "Evidence"
+
+    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+        """The picture."""
+        url = str(found.get("picture") or "")
+        return f"{FILES}/{_project(operator)}/releases/{url.split('/releases/')[1]}" if "/releases/" in url else None
+
+
+class RunLink(_Link):
+    """The MLflow run of a training."""
+
+    name = "MLflow run"
+
+    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+        """Page of the run."""
+        return str(found["mlflow_url"]) if found.get("mlflow_url") else None
+
+
+class VersionLink(_Link):
+    """The model version in MLflow."""
+
+    name = "Model version"
+
+    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+        """Page of the version."""
+        return str(found["version_url"]) if found.get("version_url") else None
+
+
+class CardLink(_Link):
+    """The model card."""
+
+    name = "Model card"
+
+    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+        """Page of the card."""
+        return str(found["card"]) if found.get("card") else None

@@ -1,0 +1,58 @@
+"""Ingestion of one partition: extract, validate, publish."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from updraft_airflow.links import DataDocsLink
+from updraft_airflow.operators.step import StepOperator, partition_key
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from updraft.loop.context import Loop
+
+
+class ExtractPartition(StepOperator):
+    """Copies the partition's rows of every source into the raw zone."""
+
+    def step(self, loop: Loop, context: Context) -> dict[str, Any]:
+        """Rows by source."""
+        from updraft.data.ingest import extract_partition
+
+        found = extract_partition(loop.project, loop.settings, partition_key(context))
+        rows = {name: source.rows for name, source in found.sources.items()}
+        self.log.info("Extracted %s", ", ".join(f"{count:,} rows of {name}" for name, count in rows.items()))
+        return {"rows": rows}
+
+
+class ValidatePartition(StepOperator):
+    """Checks every source against the data contract; rows in breach are quarantined, too many refuse the partition."""
+
+    operator_extra_links = (DataDocsLink(),)
+
+    def step(self, loop: Loop, context: Context) -> dict[str, Any]:
+        """Quarantined rows by source."""
+        from updraft.loop.ingest import validate
+
+        found = validate(loop, partition_key(context))
+        self.log.info("%s", found.words)
+        return {"quarantined": found.quarantined}
+
+
+class PublishPartition(StepOperator):
+    """Joins, pseudonymises, computes features and the profile, and publishes the partition in one move."""
+
+    operator_extra_links = (DataDocsLink(),)
+
+    def step(self, loop: Loop, context: Context) -> dict[str, Any]:
+        """Rows and where they are. An empty partition is skipped, so that nothing downstream starts for it."""
+        from updraft.loop.ingest import publish
+
+        row = publish(loop, partition_key(context))
+        if row.state != "published":
+            raise AirflowSkipException(f"partition {row.key} is {row.state}: nothing to score")
+        self.log.info("Published %s rows of %s at %s", f"{row.rows:,}", row.key, row.url)
+        return {"key": row.key, "rows": row.rows, "quarantined": row.quarantined, "url": row.url}

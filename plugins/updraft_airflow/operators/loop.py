@@ -1,0 +1,89 @@
+"""Scoring and monitoring of one partition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from updraft_airflow.links import ReportLink, VersionLink
+from updraft_airflow.operators.step import StepOperator, partition_key
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from updraft.loop.context import Loop
+
+
+class ScorePartition(StepOperator):
+    """Scores the partition with the champion, and in shadow with whatever is being proved."""
+
+    operator_extra_links = (VersionLink(),)
+
+    def step(self, loop: Loop, context: Context) -> dict[str, Any]:
+        """Version by role; empty before the first champion."""
+        from updraft.loop.score import score_partition
+
+        found = score_partition(loop, partition_key(context))
+        versions = {row.role: row.version for row in found}
+        self.log.info("%s", ", ".join(f"{role}: version {version}" for role, version in versions.items()) or "no champion yet")
+        return {"versions": versions, "version": versions.get("champion")}
+
+
+class MeasurePerformance(StepOperator):
+    """Measures what served on the labels that matured, and adds the paired losses to every open release."""
+
+    def step(self, loop: Loop, context: Context) -> dict[str, Any]:
+        """Newest metrics by role, clusters of evidence by release."""
+        from updraft.loop.monitor import gather_evidence, measure
+
+        key = partition_key(context)
+        rows, clusters = measure(loop, key), gather_evidence(loop, key)
+        for row in rows:
+            self.log.info("%s of %s, version %s on %s rows: %s", row.role, row.key, row.version, f"{row.rows:,}", row.metrics)
+        for release, count in clusters.items():
+            self.log.info("%s: %d clusters of evidence added", release, count)
+        return {"measured": len(rows), "evidence": clusters}
+
+
+class RecalibrateModels(StepOperator):
+    """Refits the calibration layer of every version that scores, and keeps it where it earns its place."""
+
+    def step(self, loop: Loop, context: Context) -> dict[str, Any]:
+        """What became of each version's layer."""
+        from updraft.loop.monitor import recalibrate
+
+        found = recalibrate(loop, partition_key(context))
+        for version, reason in found.items():
+            self.log.info("version %s: %s", version, reason)
+        return {"layers": found}
+
+
+class DecideRemedies(StepOperator):
+    """Looks for drift and broken feeds, diagnoses the project, opens an episode when something is to be done."""
+
+    def step(self, loop: Loop, context: Context) -> dict[str, Any]:
+        """The episode, if there is one."""
+        from updraft.loop import tell
+        from updraft.loop.drifting import look_for_drift
+        from updraft.loop.monitor import MONITOR, decide_remedies
+
+        key = partition_key(context)
+        drift = look_for_drift(loop, key)
+        self.log.info("Drift: %s", drift.as_dict())
+        episode = decide_remedies(loop, key, drift)
+        if episode is not None:
+            self.log.info("Episode %s: %s", episode.id, episode.diagnosis)
+            tell.episode_opened(loop, episode)
+        loop.store.mark_seen(loop.name, MONITOR, key)
+        return {"episode": episode.id if episode else None}
+
+
+class WriteReport(StepOperator):
+    """Writes an Evidently report of a sample of the partition against the champion's training window."""
+
+    operator_extra_links = (ReportLink(),)
+
+    def step(self, loop: Loop, context: Context) -> dict[str, Any]:
+        """Where the report is."""
+        from updraft.loop.report import write_partition_report
+
+        return {"report": write_partition_report(loop, partition_key(context))}

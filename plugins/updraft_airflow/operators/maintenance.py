@@ -1,0 +1,82 @@
+"""Daily upkeep of all projects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from updraft_airflow.deployment import open_loop, settings
+from updraft_airflow.hooks.slack import deliver_alerts
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from updraft.loop.context import Loop
+
+
+class ForEachProject(BaseOperator):
+    """Runs one step for every sound project; one project's error does not stop the others, and fails the task at the end."""
+
+    def step(self, loop: Loop) -> Any:
+        """The step; what it returns goes to the log and XCom."""
+        raise NotImplementedError(type(self).__name__)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Step by project."""
+        from updraft.errors import UpdraftError
+        from updraft.spec.load import load_projects
+        from updraft.spec.model import Project
+
+        found: dict[str, Any] = {}
+        failed: list[str] = []
+        for name, project in load_projects(settings().projects).items():
+            if not isinstance(project, Project):
+                self.log.warning("%s is broken; see its DAG %s.broken", name, name)
+                continue
+            try:
+                found[name] = self.step(open_loop(name))
+                self.log.info("%s: %s", name, found[name])
+            except UpdraftError as error:
+                self.log.exception("%s", name)
+                failed.append(f"{name}: {error}")
+        if failed:
+            raise RuntimeError("; ".join(failed))
+        return found
+
+
+class ReconcileAliases(ForEachProject):
+    """Brings MLflow's aliases in line with the store's decisions."""
+
+    def step(self, loop: Loop) -> dict[str, str | None]:
+        """Aliases as the store has them."""
+        from updraft.loop.rollout import point_aliases
+
+        return point_aliases(loop) if loop.store.serving(loop.name).champion else {}
+
+
+class VerifyDecisions(ForEachProject):
+    """Recomputes the hash chain of every project's decisions."""
+
+    def step(self, loop: Loop) -> int:
+        """Decisions verified."""
+        return loop.store.verify_chain(loop.name)
+
+
+class SendAlerts(ForEachProject):
+    """Sends the alerts that Slack did not take when they were new."""
+
+    def step(self, loop: Loop) -> str:
+        """What was delivered."""
+        return deliver_alerts(loop) or "nothing to send"
+
+
+class RemoveLeftovers(ForEachProject):
+    """Removes raw copies beyond their retention, and files that a killed task left behind."""
+
+    def step(self, loop: Loop) -> dict[str, int]:
+        """Files removed, by kind."""
+        from updraft.loop.upkeep import remove_leftovers
+
+        return remove_leftovers(loop)
+

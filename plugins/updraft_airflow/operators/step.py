@@ -1,0 +1,63 @@
+"""Base of the operators: open the loop, take one step, tell on-call, hand over small references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from updraft.errors import DataError, IntegrityError, SettingsError, SpecError, TrainingError
+from updraft_airflow.deployment import open_loop
+from updraft_airflow.hooks.slack import deliver_alerts
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from updraft.loop.context import Loop
+
+NO_RETRY = (DataError, IntegrityError, SettingsError, SpecError, TrainingError)
+"""Errors that a person must mend: trying again would only delay the alert."""
+
+
+class StepOperator(BaseOperator):
+    """Takes one step of a project's loop.
+
+    :param project: the project's name.
+    """
+
+    template_fields: Sequence[str] = ("project",)
+    ui_color = "#e8f4ea"
+
+    def __init__(self, *, project: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.project = project
+
+    def step(self, loop: Loop, context: Context) -> dict[str, Any] | None:
+        """The step itself; what it returns goes to XCom and must be small.
+
+        :raises UpdraftError: when it cannot be taken.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        """Take the step. What a person must mend fails at once; everything else is tried again."""
+        try:
+            loop = open_loop(self.project)
+            found = self.step(loop, context)
+        except NO_RETRY as error:
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+        deliver_alerts(loop)
+        return found
+
+
+def partition_key(context: Context) -> str:
+    """The partition of this run.
+
+    :raises AirflowFailException: when the run was started without one.
+    """
+    key = context.get("partition_key")
+    if not key:
+        raise AirflowFailException("this run has no partition key; start it with one, such as 2013-01-07T0500, or by a backfill")
+    return str(key)

@@ -1,0 +1,96 @@
+"""Training: freeze the data, train, judge, register."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from updraft_airflow.links import CardLink, RunLink, VersionLink
+from updraft_airflow.operators.step import StepOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from updraft.loop.context import Loop
+
+
+def run_id(context: Context) -> str:
+    """The id under which the store knows this training."""
+    return str(context["dag_run"].run_id)
+
+
+class SnapshotData(StepOperator):
+    """Plans the training and versions its data; the request that comes out fixes everything that follows."""
+
+    def step(self, loop: Loop, context: Context) -> dict[str, Any]:
+        """Where the request is."""
+        from updraft.loop.train import prepare
+
+        form = context["params"]
+        request = prepare(
+            loop,
+            run_id(context),
+            form.get("partition"),
+            episode=form.get("episode"),
+            trainer=form.get("trainer"),
+            params=form.get("parameters") or {},
+            reason=str(form.get("reason") or ""),
+        )
+        self.log.info("Request: %s", request)
+        return {"request": request}
+
+
+class TrainModel(StepOperator):
+    """Runs the request, as ``updraft train run REQUEST.json`` does; a killed run goes on from its checkpoint."""
+
+    operator_extra_links = (RunLink(),)
+
+    def step(self, loop: Loop, context: Context) -> dict[str, Any]:
+        """References and the figures that people look at first."""
+        from updraft.loop.train import folder
+        from updraft.training.run import run_training
+
+        found = run_training(f"{folder(loop, run_id(context))}/request.json")
+        self.log.info("%d rounds on %s rows in %.1f s: %s", found.rounds, f"{found.rows:,}", found.seconds, found.metrics)
+        return {"mlflow_run": found.mlflow_run_id, "rounds": found.rounds, "metrics": found.metrics}
+
+
+class EvaluateModel(StepOperator):
+    """Holds the proof against what served on the holdout partitions, and against the gates."""
+
+    operator_extra_links = (CardLink(),)
+
+    def step(self, loop: Loop, context: Context) -> dict[str, Any]:
+        """Whether the gates are passed, and why."""
+        from updraft.loop.card import write_card
+        from updraft.loop.train import evaluate
+        from updraft_airflow.deployment import registry
+
+        comparison = evaluate(loop, run_id(context))
+        card = write_card(loop, run_id(context), comparison, registry())
+        for reason in comparison.gates.reasons:
+            self.log.info("%s", reason)
+        return {"passed": comparison.gates.passed, "card": card}
+
+
+class RegisterModel(StepOperator):
+    """Signs and registers the model; the gates decide whether it becomes the challenger or stays with its reason."""
+
+    operator_extra_links = (VersionLink(), RunLink())
+
+    def step(self, loop: Loop, context: Context) -> dict[str, Any]:
+        """Version and release. A refused model ends the run here: what comes after is skipped."""
+        from updraft.loop import tell
+        from updraft.loop.train import evaluation_of
+        from updraft_airflow.deployment import registry
+        from updraft.loop.register import register
+
+        run = run_id(context)
+        version, release = register(loop, run, registry())
+        gates = evaluation_of(loop, run)
+        tell.trained(loop, run, version, gates)
+        context["ti"].xcom_push(key="version", value=version)
+        if release is None:
+            raise AirflowSkipException(f"version {version} was refused: {'; '.join(gates['reasons'])}")
+        return {"version": version, "release": release}

@@ -1,0 +1,102 @@
+"""Deferrable sensors: `watch` waits for a remedy to be due, `release` for evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from updraft_airflow.deployment import open_loop
+from updraft_airflow.hooks.slack import deliver_alerts
+from updraft_airflow.links import EvidenceLink
+from updraft_airflow.triggers.store import StoreTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from updraft.loop.waiting import Question
+
+
+class _StoreSensor(BaseSensorOperator):
+    """Defers to :class:`StoreTrigger`; never ends by itself, as a release may take months and a watch for ever."""
+
+    question: Question
+    template_fields: Sequence[str] = ("project", "subject")
+
+    def __init__(self, *, project: str, subject: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.project = project
+        self.subject = subject
+
+    def execute(self, context: Context) -> Any:
+        """Act at once where there is something to do already; else wait without a worker."""
+        return self._go_on(context)
+
+    def resume(self, context: Context, event: dict[str, Any]) -> Any:
+        """Woken by the trigger: look again, as the state may have moved on."""
+        self.log.info("Woken at %s", event.get("key"))
+        return self._go_on(context)
+
+    def _go_on(self, context: Context) -> Any:
+        from updraft.loop.waiting import ask
+
+        _, act = ask(open_loop(self.project), self.question, self.subject)
+        if act:
+            return self.conclude(context)
+        trigger = StoreTrigger(self.project, self.question, self.subject)
+        self.defer(trigger=trigger, method_name="resume", timeout=None)
+
+    def conclude(self, context: Context) -> Any:
+        """What to do when the wait is over."""
+        raise NotImplementedError(type(self).__name__)
+
+
+class DriftSensor(_StoreSensor):
+    """Waits until the policy calls for a remedy that is a training; hands over the episode."""
+
+    question: Question = "remedy"
+
+    def conclude(self, context: Context) -> dict[str, Any]:
+        """The episode, and the form that `train` is started with."""
+        from updraft.loop.waiting import due_episode
+
+        episode = due_episode(open_loop(self.project))
+        if episode is None:
+            raise AirflowSkipException("somebody else started the remedy")
+        self.log.info("%s: %s", episode.id, episode.diagnosis.get("words"))
+        form = {"partition": episode.opened_at, "episode": episode.id, "reason": episode.diagnosis.get("words", "")}
+        return {"episode": episode.id, "form": form}
+
+
+class EvidenceSensor(_StoreSensor):
+    """Waits for the evidence on a release: the verdict of a shadow, or the end of a probation; writes what it concludes."""
+
+    question: Question = "release"
+    operator_extra_links = (EvidenceLink(),)
+
+    def conclude(self, context: Context) -> dict[str, Any]:
+        """What was concluded. A release that ends here skips what comes after."""
+        from updraft.loop import tell
+        from updraft.loop.evidence import write_picture
+        from updraft.loop.rollout import conclude, look, record_verdict
+
+        loop = open_loop(self.project)
+        before = loop.store.release(self.subject)
+        found = look(loop, self.subject)
+        key = found.key or before.opened_at
+        figures = found.judgement.as_dict() if found.judgement else {}
+        picture = write_picture(loop, self.subject)
+        self.log.info("%s: %s, %s", self.subject, found.act, found.reason)
+        if before.state == "probation":
+            conclude(loop, self.subject, found, key)
+            if found.act == "roll_back":
+                tell.rolled_back(loop, self.subject)
+        elif found.act in ("promote", "reject"):
+            record_verdict(loop, self.subject, found, key)
+            tell.verdict(loop, self.subject, key, found.act, found.reason, figures)
+        deliver_alerts(loop)
+        if found.act in ("reject", "gone") and before.state != "probation":
+            raise AirflowSkipException(f"{self.subject}: {found.reason}")
+        return {"act": found.act, "key": key, "reason": found.reason, "picture": picture}

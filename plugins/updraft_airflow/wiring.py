@@ -1,0 +1,98 @@
+"""What every DAG file needs: the projects to build DAGs for, and DAG arguments that are the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, get_parsing_context
+
+from updraft.spec.load import BrokenProject, SpecProblems, load_project, project_names
+from updraft.spec.model import Project
+from updraft_airflow.deployment import settings
+from updraft_airflow.notifiers.failure import UpdraftNotifier
+
+BROKEN = "broken"
+
+
+def projects(stage: str) -> Iterator[Project]:
+    """The sound projects whose ``<name>.<stage>`` DAG is wanted: all of them, or the one that a task process asks for."""
+    for name in _wanted(stage):
+        found = _load(name)
+        if isinstance(found, Project):
+            yield found
+
+
+def broken_projects() -> Iterator[BrokenProject]:
+    """The broken projects whose placeholder DAG is wanted."""
+    for name in _wanted(BROKEN):
+        found = _load(name)
+        if isinstance(found, BrokenProject):
+            yield found
+
+
+def _load(name: str) -> Project | BrokenProject:
+    folder = settings().projects / name
+    try:
+        return load_project(folder)
+    except SpecProblems as error:
+        return BrokenProject(name, folder, error.problems)
+
+
+def _wanted(stage: str) -> list[str]:
+    asked = get_parsing_context().dag_id
+    names = project_names(settings().projects)
+    if asked is None:
+        return names
+    project, _, found = asked.rpartition(".")
+    return [project] if found == stage and project in names else []
+
+
+def stage_dag(project: Project, stage: str, doc: str, **arguments: Any) -> DAG:
+    """The DAG ``<project>.<stage>`` with owner, retries, docs and failure alerts."""
+    spec = project.spec
+    return DAG(
+        dag_id=f"{spec.name}.{stage}",
+        description=f"{stage} of {spec.name}: {spec.description}"[:500],
+        doc_md=f"{doc}\n\n**Project** `{spec.name}` · **owner** {spec.owner} · {spec.description}",
+        start_date=datetime.combine(spec.data.start, datetime.min.time(), UTC),
+        catchup=False,
+        is_paused_upon_creation=False,
+        tags=["updraft", spec.name, stage],
+        default_args={
+            "owner": spec.owner,
+            "retries": 2,
+            "retry_delay": timedelta(seconds=5),
+            "retry_exponential_backoff": 2.0,
+            "max_retry_delay": timedelta(minutes=5),
+            "on_failure_callback": UpdraftNotifier(project=spec.name),
+        },
+        **arguments,
+    )
+
+
+def end_date(project: Project) -> datetime | None:
+    """When the project's history ends, if it does."""
+    end = project.spec.data.end
+    return datetime.combine(end, datetime.min.time(), UTC) if end else None
+
+
+def asset_name(project: str, what: str) -> str:
+    """Name of a project's asset in the UI."""
+    return f"{project}.{what}"
+
+
+def placeholder_dag(broken: BrokenProject) -> DAG:
+    """The DAG ``<name>.broken``: it carries the problems in its docs and fails with them when run."""
+    listed = "\n".join(f"* {problem}" for problem in broken.problems)
+    return DAG(
+        dag_id=f"{broken.name}.{BROKEN}",
+        description=f"{broken.name} is broken: {len(broken.problems)} problems",
+        doc_md=f"# {broken.name} is broken\n\nIts DAGs come back as soon as the folder `{broken.folder}` is sound:\n\n{listed}",
+        schedule=None,
+        catchup=False,
+        is_paused_upon_creation=False,
+        tags=["updraft", broken.name, BROKEN],
+        default_args={"owner": "updraft", "retries": 0},
+    )

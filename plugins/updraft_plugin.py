@@ -1,0 +1,25 @@
+"""The one registration of Updraft with Airflow."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from airflow.plugins_manager import AirflowPlugin
+
+from updraft_airflow import links
+from updraft_airflow.pages import app
+
+
+class UpdraftPlugin(AirflowPlugin):
+    """Operator links, and the pages of the lake for people who are signed in."""
+
+    name = "updraft"
+    operator_extra_links: ClassVar[list[Any]] = [
+        links.CardLink(),
+        links.DataDocsLink(),
+        links.EvidenceLink(),
+        links.ReportLink(),
+        links.RunLink(),
+        links.VersionLink(),
+    ]
+    fastapi_apps: ClassVar[list[dict[str, Any]]] = [{"app": app, "url_prefix": "/updraft", "name": "Updraft pages"}]
