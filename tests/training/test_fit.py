@@ -161,10 +161,9 @@ def test_labels_that_cannot_be_learnt_are_refused(data):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"max_dept": 3}, "did you mean 'max_depth'"),
-        ({"seed": 3}, "set by training.seed"),
-        ({"rounds": 0}, "whole number of at least 1"),
-        ({"early_stopping": True}, "whole number of at least 1"),
+        ({"max_dept": 3}, "did you mean `?max_depth"),
+        ({"seed": 3}, r"seed = 3: set by Updraft from `training.seed`"),
+        ({"rounds": 0, "early_stopping": True}, "rounds = 0: must be .*early_stopping = True: must be"),
     ],
 )
 def test_parameters_that_are_not_the_users_are_refused(params, message):

@@ -7,13 +7,13 @@ carried over.
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from updraft.errors import TrainingError
+from updraft.spec.trainers import complaints
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,29 +23,6 @@ log = logging.getLogger(__name__)
 
 OURS = {"rounds": 200, "early_stopping": 20, "checkpoint_every": 100}
 """Parameters that steer the blocks, with their defaults."""
-BOOSTER = frozenset(
-    (
-        *("eta", "learning_rate", "gamma", "min_split_loss", "max_depth", "max_leaves", "min_child_weight"),
-        *(
-            "max_delta_step",
-            "subsample",
-            "sampling_method",
-            "colsample_bytree",
-            "colsample_bylevel",
-            "colsample_bynode",
-        ),
-        *("lambda", "reg_lambda", "alpha", "reg_alpha", "grow_policy", "max_bin", "max_cat_to_onehot"),
-        *("max_cat_threshold", "num_parallel_tree", "scale_pos_weight"),
-    )
-)
-FIXED = {
-    "objective": "the project's task",
-    "seed": "training.seed",
-    "nthread": "training.compute.threads",
-    "tree_method": "Updraft (hist)",
-    "base_score": "the data",
-    "eval_metric": "the project's task",
-}
 _OBJECTIVE = {"binary": ("binary:logistic", "logloss"), "regression": ("reg:squarederror", "rmse")}
 
 
@@ -59,20 +36,15 @@ class Recipe:
     threads: int = 2
 
     def __post_init__(self) -> None:
-        """:raises TrainingError: when a parameter is not known or not the user's to set."""
+        """:raises TrainingError: names every parameter that is not known, out of range, or not the user's to set."""
         if self.task not in _OBJECTIVE:
             raise TrainingError(f"task {self.task!r}: the xgboost trainer learns {' and '.join(sorted(_OBJECTIVE))}")
-        for name in self.params:
-            if name in FIXED:
-                raise TrainingError(f"parameter {name!r} is set by {FIXED[name]}; remove it from the trainer's params")
-            if name not in BOOSTER and name not in OURS:
-                near = difflib.get_close_matches(name, sorted(BOOSTER | set(OURS)), 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are {sorted(BOOSTER | set(OURS))}"
-                raise TrainingError(f"parameter {name!r} is not one of the xgboost trainer's; {hint}")
-        for name in OURS:
-            value = self.params.get(name, 1)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise TrainingError(f"parameter {name!r} = {value!r} must be a whole number of at least 1")
+        problems = [
+            f"{name} = {self.params[name]!r}: {what}" + (f" (there are {', '.join(allowed)})" if allowed else "")
+            for name, what, allowed in complaints(self.params)
+        ]
+        if problems:
+            raise TrainingError(f"parameters of the xgboost trainer: {'; '.join(problems)}")
 
     def own(self, name: str) -> int:
         """One of :data:`OURS`."""
