@@ -133,7 +133,7 @@ def cluster_bootstrap(
     Rows of one cluster stay together, as they share what made them alike (weather, a customer).
 
     :param sums: shape (clusters,) or (clusters, quantities); sums over each cluster's rows.
-    :param rows: shape (clusters,), rows of each cluster; (clusters, quantities) when a quantity lives on some rows only.
+    :param rows: shape (clusters,), rows of each cluster; (clusters, quantities) when quantities differ in their rows.
     :return: shape (resamples,) or (resamples, quantities); NaN where a resample holds no row.
     """
     import numpy as np

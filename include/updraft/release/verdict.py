@@ -27,9 +27,9 @@ class Verdict(StrEnum):
 class ClusterGain:
     """What the newer model gained on one cluster of matured rows.
 
-    ``gain`` is the older model's loss minus the newer one's on the same rows, their mean: positive is good for the newer
-    model. Every cluster weighs the same, however many rows it has: rows of a cluster share what makes them alike, so a
-    cluster is one observation, and a busy day is not many.
+    ``gain`` is the older model's loss minus the newer one's on the same rows, their mean: positive is good for the
+    newer model. Every cluster weighs the same, however many rows it has: rows of a cluster share what makes them alike,
+    so a cluster is one observation, and a busy day is not many.
     """
 
     cluster: str
@@ -176,10 +176,15 @@ def _weigh(
 ) -> _Weighed:
     import numpy as np
 
-    whole = _together((c.cluster, c.rows, c.gain) for c in clusters)
+    whole = gains_of(clusters)
     seen = len({c.key for c in clusters}) if partitions is None else partitions
     slices = _slices(clusters, policy, guard) if guard else {}
     return _Weighed(bound(np.array([g for _, g in whole]), policy.confidence), slices, seen, policy)
+
+
+def gains_of(clusters: Sequence[ClusterGain]) -> list[tuple[int, float]]:
+    """(rows, mean gain) of each cluster, its parts put together, in the order of its first part."""
+    return _together((c.cluster, c.rows, c.gain) for c in clusters)
 
 
 def _together(parts: Iterable[tuple[str, int, float]]) -> list[tuple[int, float]]:
