@@ -99,6 +99,8 @@ def down(settings: Settings, *, say: Say = lambda text: None) -> None:
         manager = supervision.running(layout)
         if manager is not None:
             say("stopping (running tasks are interrupted; they run again after the next `make up`)")
+            if supervision.answers(layout):
+                supervision.stop_programs(layout, [name for name in PROGRAMS if name != POSTGRES], seconds=30)
             if left := end([manager], patience=60):
                 raise StackError(f"the process manager (process {left[0].pid}) does not end; see {layout.logs}")
         data = _postgres_data(layout)

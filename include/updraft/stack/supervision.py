@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,9 +162,13 @@ def start_program(layout: Layout, name: str) -> None:
     _ask(layout, "supervisor.startProcess", name, False, pardon=_ALREADY)
 
 
-def stop_program(layout: Layout, name: str) -> None:
-    """Stop one program if it runs, and wait for its end."""
-    _ask(layout, "supervisor.stopProcess", name, True, pardon=_GONE)
+def stop_programs(layout: Layout, names: Collection[str], *, seconds: float) -> None:
+    """Stop programs, all at the same time, and wait for their end (supervisord alone would stop one after another)."""
+    for name in names:
+        _ask(layout, "supervisor.stopProcess", name, False, pardon=_GONE)
+    deadline = time.monotonic() + seconds
+    while any(state.pid for state in states(layout) if state.name in names) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _ask(layout: Layout, method: str, *arguments: Any, pardon: int | None = None) -> Any:

@@ -1,0 +1,200 @@
+"""The stack's parts without the stack: secrets, plan, backoff, processes, findings."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from updraft.errors import StackError
+from updraft.settings import Settings
+from updraft.stack import control, doctor, environment, postgres, processes, secrets, supervision, wrapper
+from updraft.stack.layout import Layout, write_private
+from updraft.stack.plan import Plan
+
+
+def _layout(home: Path) -> Layout:
+    return Layout.of(Settings.from_env({"UPDRAFT_HOME": str(home)}))
+
+
+def test_secrets_are_made_once_and_closed_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "stack.json"
+    made = secrets.load_or_make(path)
+    assert secrets.load_or_make(path) == made
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert made.database not in repr(made)
+
+
+def test_a_secret_of_a_newer_version_is_added_and_the_others_kept(tmp_path: Path) -> None:
+    path = tmp_path / "stack.json"
+    before = secrets.load_or_make(path)
+    known = json.loads(path.read_text())
+    del known["replay"]
+    path.write_text(json.dumps(known))
+    after = secrets.load_or_make(path)
+    assert after.admin == before.admin
+    assert after.replay != before.replay
+
+
+def test_broken_secrets_are_an_error_and_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "stack.json"
+    path.write_text("{")
+    with pytest.raises(StackError, match=r"stack\.json: not the JSON object"):
+        secrets.load_or_make(path)
+    assert path.read_text() == "{"
+
+
+def test_a_plan_survives_its_file(tmp_path: Path) -> None:
+    plan = _plan(tmp_path)
+    plan.write(tmp_path / "plan.json")
+    assert Plan.read(tmp_path / "plan.json") == plan
+    assert stat.S_IMODE((tmp_path / "plan.json").stat().st_mode) == 0o600
+
+
+def test_a_missing_plan_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="run `make up`"):
+        Plan.read(tmp_path / "plan.json")
+
+
+def test_no_password_stands_in_a_command_line(tmp_path: Path) -> None:
+    plan = _plan(tmp_path)
+    for program in plan.programs.values():
+        assert not any("hunter2" in word for word in program.command)
+
+
+def _plan(home: Path) -> Plan:
+    from updraft.stack import plan
+
+    known = secrets.Secrets(database="hunter2", fernet="f", jwt="j", web="w", mlflow="m", admin="a", replay="r")
+    layout, ports = _layout(home), {"postgres": 1, "mlflow": 2, "airflow": 3}
+    placement = postgres.Placement(binaries=home, data=home / "postgres", user=None, group=None)
+    shared = environment.public(Settings.from_env({"UPDRAFT_HOME": str(home)}), layout, ports, known)
+    return plan.make(layout, placement, ports, known, shared)
+
+
+def test_a_program_that_was_killed_is_back_at_once_and_one_that_keeps_dying_waits_longer_and_longer(
+    tmp_path: Path,
+) -> None:
+    history = tmp_path / "starts.json"
+    pauses, now = [], 1000.0
+    for _ in range(12):
+        pause = wrapper.next_pause(history, now)
+        pauses.append(pause)
+        now += pause + 1.0
+    assert pauses == [0, 0, 0, 1, 2, 4, 8, 16, 30, 30, 30, 30]
+
+
+def test_a_program_that_lived_long_counts_as_healthy_again(tmp_path: Path) -> None:
+    history = tmp_path / "starts.json"
+    for second in range(6):
+        wrapper.next_pause(history, 1000.0 + second)
+    assert wrapper.next_pause(history, 2000.0) == 0
+
+
+def test_leftovers_are_found_by_their_mark_also_when_they_lost_their_parent(tmp_path: Path) -> None:
+    nest = "import subprocess as s; print(s.Popen(['sleep', '60'], start_new_session=True, stdout=-3, stderr=-3).pid)"
+    env = {**os.environ, processes.MARK: "abc:scheduler"}
+    done = subprocess.run([sys.executable, "-c", nest], env=env, capture_output=True, text=True, check=True, timeout=30)
+    orphan = psutil.Process(int(done.stdout))
+    try:
+        assert processes.members("abc", "scheduler") == [orphan]
+        assert processes.members("abc") == [orphan]
+        assert processes.members("abc", "mlflow") == []
+        assert processes.members("ab") == []
+        assert processes.reap("abc", "scheduler") == 1
+        assert not processes.is_alive(orphan)
+    finally:
+        if orphan.is_running():
+            orphan.kill()
+
+
+def test_a_pid_file_that_a_reboot_left_is_not_believed(tmp_path: Path) -> None:
+    layout = _layout(tmp_path)
+    layout.make_folders()
+    layout.supervisor_pid.write_text(str(os.getpid()))  # the number belongs to another process now
+    assert supervision.running(layout) is None
+    control.down(Settings.from_env({"UPDRAFT_HOME": str(tmp_path)}))
+    assert not layout.supervisor_pid.exists()
+
+
+def test_a_percent_sign_and_quotes_in_the_path_reach_supervisord_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from supervisor.options import ServerOptions
+
+    layout = _layout(tmp_path / '50% "of" it\'s')
+    layout.make_folders()
+    supervision.write_config(layout)
+    monkeypatch.chdir(layout.home)
+    options = ServerOptions()
+    options.realize(["-c", str(layout.supervisor_config)])
+    program = options.process_group_configs[0].process_configs[0]
+    import shlex
+
+    assert shlex.split(program.command)[3:] == [str(layout.plan), "postgres"]
+    assert program.stdout_logfile == "logs/postgres.log"
+
+
+def test_the_socket_of_a_long_path_is_short(tmp_path: Path) -> None:
+    assert len(str(_layout(tmp_path / ("x" * 150)).supervisor_socket)) < 100
+
+
+def test_the_shell_file_keeps_quotes_and_spaces(tmp_path: Path) -> None:
+    script = tmp_path / "env.sh"
+    script.write_text(environment.as_shell({"A": "it's a $HOME `b` c"}))
+    out = subprocess.run(["sh", "-c", f'. "{script}"; printf %s "$A"'], capture_output=True, text=True, check=True)
+    assert out.stdout == "it's a $HOME `b` c"
+
+
+def test_programs_get_none_of_the_callers_airflow_settings_but_its_connections() -> None:
+    env = {"AIRFLOW_HOME": "/x", "AIRFLOW__CORE__DAGS_FOLDER": "/x", "AIRFLOW_CONN_SLACK_API_DEFAULT": "slack://"}
+    env |= {"PYTHONDONTWRITEBYTECODE": "1", "PATH": "/bin"}
+    assert environment.inherited(env) == {"AIRFLOW_CONN_SLACK_API_DEFAULT": "slack://", "PATH": "/bin"}
+
+
+def test_a_private_file_is_never_open_to_others_not_even_for_a_moment(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        write_private(tmp_path / "secret", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+
+
+def test_a_folder_below_a_closed_one_is_not_open_to_others(tmp_path: Path) -> None:
+    closed = tmp_path / "closed" / "inner"
+    closed.mkdir(parents=True)
+    (tmp_path / "closed").chmod(0o700)
+    assert not postgres.open_to_others(closed)
+    assert postgres.open_to_others(Path("/usr/bin"))
+
+
+def test_findings_say_what_to_do(tmp_path: Path) -> None:
+    assert doctor.python_version((3, 12)).level is doctor.Level.OK
+    assert doctor.python_version((3, 10)).level is doctor.Level.ERROR
+    assert doctor.disk(10**6, tmp_path).todo.startswith("free some")
+    assert doctor.memory(2**30).level is doctor.Level.WARNING
+    assert doctor.user(0).level is doctor.Level.WARNING
+    assert doctor.user(1000).level is doctor.Level.OK
+
+
+def test_a_secret_that_others_can_read_is_found(tmp_path: Path) -> None:
+    layout = _layout(tmp_path)
+    layout.make_folders()
+    secrets.load_or_make(layout.secrets).admin  # noqa: B018
+    layout.secrets.chmod(0o644)
+    found = list(doctor.private_files(layout))
+    assert [finding.level for finding in found] == [doctor.Level.ERROR]
+    assert found[0].todo == f"chmod 600 '{layout.secrets}'"
+
+
+def test_a_stack_that_never_ran_is_told_as_not_running(tmp_path: Path) -> None:
+    rows = control.status(Settings.from_env({"UPDRAFT_HOME": str(tmp_path)}))
+    assert {row.state for row in rows} == {"stopped"}
+    assert not any(row.healthy for row in rows)
