@@ -13,9 +13,12 @@ is the episode's.
 
 from datetime import timedelta
 
+from updraft_airflow.operators.train import NoteStart
 from updraft_airflow.operators.trigger import TriggerOnce
 from updraft_airflow.sensors.store import DriftSensor
 from updraft_airflow.wiring import projects, stage_dag
+
+EPISODE = "{{ ti.xcom_pull(task_ids='await_remedy')['episode'] }}"
 
 for project in projects("watch"):
     with stage_dag(project, "watch", __doc__, schedule="@continuous", max_active_runs=1) as dag:
@@ -23,8 +26,9 @@ for project in projects("watch"):
         start = TriggerOnce(
             task_id="start_training",
             trigger_dag_id=f"{project.name}.train",
-            trigger_run_id="{{ ti.xcom_pull(task_ids='await_remedy')['episode'] }}",
+            trigger_run_id=EPISODE,
             conf="{{ ti.xcom_pull(task_ids='await_remedy')['form'] | tojson }}",
         )
-        remedy >> start
+        note = NoteStart(task_id="note_start", project=project.name, episode=EPISODE)
+        remedy >> start >> note
     globals()[dag.dag_id] = dag

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from airflow.sdk import BaseOperatorLink, XCom
+from airflow.sdk import BaseOperatorLink
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -26,6 +26,8 @@ class _Link(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """The address, asked for when the task has finished."""
+        from airflow.sdk.execution_time.xcom import XCom
+
         found = XCom.get_value(ti_key=ti_key, key="return_value")
         return self.address(operator, found if isinstance(found, dict) else {}, ti_key) or ""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import DAG, get_parsing_context
 
-from updraft.spec.load import BrokenProject, SpecProblems, load_project, project_names
+from updraft.spec.load import BrokenProject, load_project_or_problems, project_names
 from updraft.spec.model import Project
 from updraft_airflow.deployment import settings
 from updraft_airflow.notifiers.failure import UpdraftNotifier
@@ -19,7 +19,7 @@ BROKEN = "broken"
 def projects(stage: str) -> Iterator[Project]:
     """The sound projects whose ``<name>.<stage>`` DAG is wanted: all of them, or the one that a task process asks for."""
     for name in _wanted(stage):
-        found = _load(name)
+        found = load_project_or_problems(settings().projects / name)
         if isinstance(found, Project):
             yield found
 
@@ -27,17 +27,9 @@ def projects(stage: str) -> Iterator[Project]:
 def broken_projects() -> Iterator[BrokenProject]:
     """The broken projects whose placeholder DAG is wanted."""
     for name in _wanted(BROKEN):
-        found = _load(name)
+        found = load_project_or_problems(settings().projects / name)
         if isinstance(found, BrokenProject):
             yield found
-
-
-def _load(name: str) -> Project | BrokenProject:
-    folder = settings().projects / name
-    try:
-        return load_project(folder)
-    except SpecProblems as error:
-        return BrokenProject(name, folder, error.problems)
 
 
 def _wanted(stage: str) -> list[str]:

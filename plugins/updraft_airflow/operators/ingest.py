@@ -39,7 +39,7 @@ class ValidatePartition(StepOperator):
 
         found = validate(loop, partition_key(context))
         self.log.info("%s", found.words)
-        return {"quarantined": found.quarantined}
+        return {"key": found.key, "quarantined": found.quarantined}
 
 
 class PublishPartition(StepOperator):

@@ -21,11 +21,13 @@ class ScorePartition(StepOperator):
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Version by role; empty before the first champion."""
         from updraft.loop.score import score_partition
+        from updraft.loop.tell import version_url
 
         found = score_partition(loop, partition_key(context))
         versions = {row.role: row.version for row in found}
         self.log.info("%s", ", ".join(f"{role}: version {version}" for role, version in versions.items()) or "no champion yet")
-        return {"versions": versions, "version": versions.get("champion")}
+        champion = versions.get("champion")
+        return {"versions": versions, "version_url": version_url(loop, champion) if champion else None}
 
 
 class MeasurePerformance(StepOperator):

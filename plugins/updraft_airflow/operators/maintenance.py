@@ -68,7 +68,7 @@ class SendAlerts(ForEachProject):
 
     def step(self, loop: Loop) -> str:
         """What was delivered."""
-        return deliver_alerts(loop) or "nothing to send"
+        return str(deliver_alerts(loop))
 
 
 class RemoveLeftovers(ForEachProject):

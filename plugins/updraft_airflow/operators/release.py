@@ -129,4 +129,4 @@ class PromoteModel(StepOperator):
         promote(loop, release, max(key, row.opened_at), reason)
         tell.promoted(loop, release)
         self.log.info("Version %s serves: %s", row.version, reason)
-        return {"version": row.version, "key": key}
+        return {"version": row.version, "version_url": tell.version_url(loop, row.version), "key": key}

@@ -20,6 +20,20 @@ def run_id(context: Context) -> str:
     return str(context["dag_run"].run_id)
 
 
+class NoteStart(StepOperator):
+    """Notes that an episode's remedy was started, so that `watch` does not offer it again."""
+
+    template_fields = ("project", "episode")
+
+    def __init__(self, *, episode: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.episode = episode
+
+    def step(self, loop: Loop, context: Context) -> None:
+        """Note it in the store."""
+        loop.store.start_episode(self.episode)
+
+
 class SnapshotData(StepOperator):
     """Plans the training and versions its data; the request that comes out fixes everything that follows."""
 
@@ -50,10 +64,11 @@ class TrainModel(StepOperator):
         """References and the figures that people look at first."""
         from updraft.loop.train import folder
         from updraft.training.run import run_training
+        from updraft_airflow.deployment import registry
 
         found = run_training(f"{folder(loop, run_id(context))}/request.json")
         self.log.info("%d rounds on %s rows in %.1f s: %s", found.rounds, f"{found.rows:,}", found.seconds, found.metrics)
-        return {"mlflow_run": found.mlflow_run_id, "rounds": found.rounds, "metrics": found.metrics}
+        return {"mlflow_url": registry().run_url(found.mlflow_run_id) if found.mlflow_run_id else None, "rounds": found.rounds, "metrics": found.metrics}
 
 
 class EvaluateModel(StepOperator):
@@ -90,7 +105,6 @@ class RegisterModel(StepOperator):
         version, release = register(loop, run, registry())
         gates = evaluation_of(loop, run)
         tell.trained(loop, run, version, gates)
-        context["ti"].xcom_push(key="version", value=version)
         if release is None:
             raise AirflowSkipException(f"version {version} was refused: {'; '.join(gates['reasons'])}")
-        return {"version": version, "release": release}
+        return {"version": version, "version_url": tell.version_url(loop, version), "release": release}
