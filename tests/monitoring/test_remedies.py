@@ -1,0 +1,91 @@
+"""The cheapest remedy that the evidence supports: cooldown, budget and broken feeds hold it back."""
+
+from dataclasses import replace
+
+import pytest
+
+from updraft.monitoring.remedies import Past, Signs, diagnose, wants_refit_trial
+from updraft.monitoring.trial import Trial
+from updraft.spec.model import FixedLimit, Remedies, Retrain
+
+WINS = Trial(0.02, 0.005, 14, shown_positive=True, shown_negative=False)
+NOTHING = Trial(0.001, 0.005, 14, shown_positive=False, shown_negative=False)
+POLICY = Remedies(retrain=Retrain(every=4, on=("performance",), cooldown=2, per_year=12))
+PAST = Past(published=20, since_training=3, trained_this_year=3, fruitless=0, champion=True, open_episode=False)
+
+
+def found(past=PAST, signs=Signs(), policy=POLICY):  # noqa: B008 (frozen)
+    return diagnose(policy, past, signs, first_after=8)
+
+
+def test_the_first_training_comes_after_enough_partitions():
+    young = Past(7, None, 0, 0, champion=False, open_episode=False)
+    assert found(young) is None
+    first = found(replace(young, published=8))
+    assert first is not None
+    assert (first.cause, first.remedy) == ("first", "retrain")
+
+
+def test_a_refused_first_model_is_tried_again_after_the_cooldown():
+    refused = Past(9, 1, 1, 1, champion=False, open_episode=False)
+    assert found(refused) is None
+    again = found(replace(refused, published=10, since_training=2))
+    assert again is not None
+
+
+def test_age_calls_for_a_training():
+    assert found(replace(PAST, since_training=3)) is None
+    due = found(replace(PAST, since_training=4))
+    assert due is not None
+    assert due.cause == "age"
+
+
+def test_a_refit_that_wins_calls_for_a_training_before_its_time():
+    due = found(signs=Signs(refit=WINS))
+    assert due is not None
+    assert (due.cause, due.remedy) == ("performance", "retrain")
+    assert due.figures["refit"]["shown"] is True
+    assert found(signs=Signs(refit=NOTHING)) is None
+
+
+@pytest.mark.parametrize("past", [replace(PAST, since_training=1), replace(PAST, trained_this_year=12), replace(PAST, open_episode=True)])
+def test_cooldown_budget_and_an_open_episode_hold_every_training_back(past):
+    assert found(past, Signs(refit=WINS, drift="far")) is None
+    assert found(replace(past, since_training=min(past.since_training, 9))) is None or past.open_episode
+
+
+def test_a_broken_feed_comes_first_and_never_trains():
+    due = found(replace(PAST, since_training=9), Signs(refit=WINS, feed_faults=("temp: nulls from 0 % to 90 %",)))
+    assert due is not None
+    assert due.remedy == "quarantine"
+
+
+def test_drift_alone_trains_only_where_the_policy_says_so():
+    alarm = Signs(drift="temp is furthest from the reference")
+    assert found(signs=alarm) is None
+    policy = Remedies(retrain=Retrain(every=None, on=("drift",)))
+    due = found(signs=alarm, policy=policy)
+    assert due is not None
+    assert due.cause == "drift"
+
+
+def test_a_fixed_limit_trains_when_it_is_crossed():
+    policy = Remedies(retrain=Retrain(every=None, on=(FixedLimit(metric="auc", side="below", value=0.6),)))
+    assert found(signs=Signs(metrics={"auc": 0.61}), policy=policy) is None
+    due = found(signs=Signs(metrics={"auc": 0.59}), policy=policy)
+    assert due is not None
+    assert due.cause == "limit"
+
+
+def test_two_fruitless_trainings_call_a_person_instead_of_a_third():
+    due = found(replace(PAST, fruitless=2), Signs(refit=WINS))
+    assert due is not None
+    assert due.remedy == "person"
+
+
+def test_the_trial_is_only_run_where_it_could_change_something():
+    assert wants_refit_trial(POLICY, PAST, 8)
+    assert not wants_refit_trial(POLICY, replace(PAST, since_training=1), 8)
+    assert not wants_refit_trial(POLICY, replace(PAST, since_training=4), 8)
+    assert not wants_refit_trial(POLICY, replace(PAST, champion=False), 8)
+    assert not wants_refit_trial(Remedies(retrain=Retrain(on=())), PAST, 8)

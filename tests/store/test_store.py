@@ -1,0 +1,184 @@
+"""The store keeps the first write, chains its decisions, and tells what serves from them alone."""
+
+import sqlalchemy as sa
+import pytest
+
+from updraft.errors import StoreError
+from updraft.store import tables
+from updraft.store.migrations import upgrade
+from updraft.store.records import EpisodeRow, EvidenceRow, PartitionRow, PredictionRow, ReleaseRow, TrainingRow
+from updraft.store.store import Store
+
+P = "flights"
+
+
+@pytest.fixture(params=["postgresql", "memory"])
+def store(request):
+    if request.param == "memory":
+        found = Store.in_memory()
+    else:
+        url = request.getfixturevalue("postgres_url")
+        upgrade(url)
+        found = Store.open(url)
+    yield found
+    found.close()
+
+
+def release(version: str, lane: str = "refresh", against: str | None = None, key: str = "k1") -> ReleaseRow:
+    return ReleaseRow(f"{P}-v{version}", P, lane, version, against, "shadow", None, None, key, None)
+
+
+def promote(store: Store, version: str, key: str, to: str = "probation") -> None:
+    row = store.open_release(release(version, key=key))
+    store.promote(row, key=key, to=to, reason="it passed", body={})
+
+
+def test_upgrade_twice_changes_nothing_and_makes_every_table(postgres_url):
+    upgrade(postgres_url)
+    upgrade(postgres_url)
+    engine = sa.create_engine(postgres_url)
+    found = set(sa.inspect(engine).get_table_names())
+    engine.dispose()
+    assert set(tables.metadata.tables) <= found
+
+
+def test_migrations_and_tables_agree(postgres_url):
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    upgrade(postgres_url)
+    engine = sa.create_engine(postgres_url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": "updraft_schema"})
+        differences = compare_metadata(context, tables.metadata)
+    engine.dispose()
+    assert differences == []
+
+
+def test_a_decision_is_taken_once(store):
+    first = store.decide(P, key="k1", kind="promote", subject="r1", body={"version": "1", "previous": None})
+    again = store.decide(P, key="k2", kind="promote", subject="r1", body={"version": "9", "previous": "1"})
+    assert again == first
+    assert len(store.decisions(P)) == 1
+
+
+def test_the_chain_verifies_and_names_the_decision_that_was_changed(store):
+    for number in range(5):
+        store.decide(P, key="k1", kind="note", subject=str(number), body={"value": 0.1 + number})
+    assert store.verify_chain(P) == 5
+    with store.engine.begin() as connection:
+        connection.execute(
+            sa.update(tables.decisions).where(tables.decisions.c.seq == 3).values(body={"value": 99})
+        )
+    with pytest.raises(StoreError, match=r"decision 3 \(note 2\) was changed"):
+        store.verify_chain(P)
+
+
+def test_a_removed_decision_breaks_the_chain(store):
+    for number in range(3):
+        store.decide(P, key="k1", kind="note", subject=str(number), body={})
+    with store.engine.begin() as connection:
+        connection.execute(sa.delete(tables.decisions).where(tables.decisions.c.seq == 2))
+    with pytest.raises(StoreError, match="decision 3"):
+        store.verify_chain(P)
+
+
+def test_serving_follows_promotions_and_rollbacks(store):
+    assert store.serving(P).champion is None
+    promote(store, "1", "k1")
+    promote(store, "2", "k2")
+    assert (store.serving(P).champion, store.serving(P).previous) == ("2", "1")
+    store.roll_back(store.release(f"{P}-v2"), key="k3", reason="worse", body={})
+    assert (store.serving(P).champion, store.serving(P).previous, store.serving(P).since) == ("1", "2", "k3")
+
+
+def test_a_promotion_supersedes_an_open_probation_and_repeating_the_older_one_changes_nothing(store):
+    promote(store, "1", "k1")
+    promote(store, "2", "k2")
+    assert store.release(f"{P}-v1").outcome == "superseded"
+    promote(store, "1", "k3")  # the older promotion, run again
+    assert store.release(f"{P}-v2").state == "probation"
+    assert store.serving(P).champion == "2"
+
+
+def test_a_rollback_is_refused_when_something_else_serves_by_now(store):
+    for version in ("1", "2", "3"):
+        promote(store, version, f"k{version}")
+    with pytest.raises(StoreError, match="version 3 serves by now"):
+        store.roll_back(store.release(f"{P}-v2"), key="k4", reason="worse", body={})
+
+
+def test_a_rollback_run_twice_is_one_rollback(store):
+    promote(store, "1", "k1")
+    promote(store, "2", "k2")
+    first = store.roll_back(store.release(f"{P}-v2"), key="k3", reason="worse", body={})
+    assert store.roll_back(store.release(f"{P}-v2"), key="k4", reason="again", body={}) == first
+    assert store.serving(P).champion == "1"
+
+
+def test_the_first_model_has_nothing_to_roll_back_to(store):
+    promote(store, "1", "k1")
+    with pytest.raises(StoreError, match="nothing served before it"):
+        store.roll_back(store.release(f"{P}-v1"), key="k2", reason="worse", body={})
+
+
+def test_predictions_of_a_role_stay_as_they_were_served(store):
+    first = PredictionRow("k1", "champion", "1", None, "file:///a", "a" * 64, 10)
+    assert store.record_predictions(P, first) == first
+    later = PredictionRow("k1", "champion", "2", {"intercept": 0.1, "slope": 1.0}, "file:///b", "b" * 64, 10)
+    assert store.record_predictions(P, later) == first
+
+
+def test_evidence_keeps_the_first_value_of_a_cluster(store):
+    store.record_evidence(P, "r1", [EvidenceRow("d1", "k1", 10, 0.5, {"origin=EWR": (4, 0.2)})])
+    store.record_evidence(P, "r1", [EvidenceRow("d1", "k1", 10, 0.9, {}), EvidenceRow("d2", "k1", 10, 0.1, {})])
+    found = store.evidence(P, "r1")
+    assert [(row.cluster, row.gain) for row in found] == [("d1", 0.5), ("d2", 0.1)]
+    assert found[0].slices == {"origin=EWR": (4, 0.2)}
+
+
+def test_a_partition_ingested_again_replaces_its_row(store):
+    row = PartitionRow("k1", "refused", None, None, 0, 5, None, {}, None)
+    store.record_partition(P, row)
+    mended = PartitionRow("k1", "published", "file:///p", "c" * 64, 100, 1, "file:///l", {"x": 1}, {"rows": 100})
+    store.record_partition(P, mended)
+    assert store.partition(P, "k1") == mended
+    assert store.partitions(P) == [mended]
+
+
+def test_a_registered_training_does_not_go_back_to_running(store):
+    running = TrainingRow("run", P, "k1", "e1", "a" * 64, "running", None, {})
+    store.record_training(running)
+    done = TrainingRow("run", P, "k1", "e1", "a" * 64, "registered", "1", {"rounds": 3})
+    store.record_training(done)
+    store.record_training(running)
+    assert store.training("run") == done
+
+
+def test_an_episode_is_opened_started_and_closed_once(store):
+    row = EpisodeRow("e1", P, "k1", "age", "retrain", "due", {"words": "old"}, None, None)
+    store.open_episode(row)
+    store.start_episode("e1")
+    store.close_episode("e1", key="k1", outcome="version 1")
+    store.start_episode("e1")
+    store.close_episode("e1", key="k9", outcome="other")
+    [found] = store.episodes(P)
+    assert (found.state, found.outcome, found.closed_at) == ("closed", "version 1", "k1")
+
+
+def test_what_a_sensor_has_seen_never_goes_back(store):
+    store.mark_seen(P, "remedy", "2013-02-01T0500")
+    store.mark_seen(P, "remedy", "2013-01-01T0500")
+    assert store.seen(P) == {"remedy": "2013-02-01T0500"}
+
+
+def test_many_processes_decide_at_once_and_the_chain_stays_whole(postgres_url):
+    from concurrent.futures import ThreadPoolExecutor
+
+    upgrade(postgres_url)
+    stores = [Store.open(postgres_url) for _ in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: stores[n % 4].decide(P, key="k", kind="note", subject=str(n % 20), body={"n": n}), range(60)))
+    assert stores[0].verify_chain(P) == 20
+    for one in stores:
+        one.close()
