@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from updraft.errors import DataError
@@ -107,15 +107,16 @@ def judge_gates(
 ) -> GateResult:
     """Hold a candidate against the champion on the same rows, or the first model against the base rate.
 
-    A metric refuses when the candidate's value is worse than the champion's by more than its limit. Slices are many and
-    small, so one refuses only when it is *shown* worse by more than its limit (one-sided, 5 % shared out among the
-    slices), and one with fewer than ``min_clusters`` or ``min_rows`` is only reported. A first model, and any model of a
-    project without a gate on a metric, must beat the base rate of the holdout itself.
+    A metric refuses when the candidate's value is worse than the champion's by more than its limit. Slices are many
+    and small, so one refuses only when it is *shown* worse by more than its limit (one-sided, 5 % shared out among the
+    slices), and one with fewer than ``min_clusters`` or ``min_rows`` is only reported. A first model, and any model of
+    a project without a gate on a metric, must beat the base rate of the holdout itself.
 
     :param label: shape (rows,), as are ``candidate`` and ``champion``, the scores.
     :param cluster: shape (rows,), the unit of evidence.
     :param slices: by column, shape (rows,): the values that the rows are sliced by.
-    :raises DataError: when there are no rows, a score is no number, or a gate does not fit the task.
+    :raises DataError: when there are no rows, a score is no number, a gate does not fit the task, or a column to
+        slice by is missing.
     """
     wanted = gates.metrics
     if unfit := [m for m in wanted if m not in METRICS.get(task, ())]:
@@ -123,20 +124,18 @@ def judge_gates(
             f"gates.{unfit[0]} does not fit a {task} model; its metrics are {', '.join(METRICS.get(task, ()))}"
         )
     sample = _Sample.of(cluster)
-    reference = champion if wanted else None
-    names = list(wanted) if wanted else [METRICS[task][0]]
+    names = list(wanted) or [METRICS[task][0]]
+    against = "champion" if wanted and champion is not None else "base rate"
     compared = []
     for name in names:
-        limit = wanted[name].no_worse_than_champion_by if reference is not None else None
-        against = base_rate(task, name, label) if reference is None else reference
-        compared.append(_compare(name, label, candidate, against, sample, limit))
-    reasons = [
-        _refusal(one, "champion" if reference is not None else "base rate") for one in compared if not one.passed
-    ]
+        reference = champion if wanted and champion is not None else base_rate(task, name, label)
+        limit = wanted[name].no_worse_than_champion_by if against == "champion" else None
+        compared.append(_Pair(label, candidate, reference, sample).compare(name, limit))
+    reasons = [_refusal(one, against) for one in compared if not one.passed]
     found: dict[str, SliceComparison] = {}
     if champion is not None and gates.slices is not None:
         metric = next((m for m in names if m not in HIGHER_IS_BETTER), METRICS[task][0])
-        found = _slices(metric, label, candidate, champion, cluster, slices, gates.slices)
+        found = _slices(metric, _Pair(label, candidate, champion, sample), cluster, slices, gates.slices)
         reasons += [
             f"{name}: {one.comparison.metric} is shown worse than the champion's by more than {one.comparison.limit:g}"
             f" (by {one.comparison.worse_by:.4f}, at least {one.comparison.lower:.4f}, {one.clusters} clusters)"
@@ -146,7 +145,7 @@ def judge_gates(
     return GateResult(
         not reasons,
         tuple(reasons),
-        "champion" if reference is not None else "base rate",
+        against,
         tuple(compared),
         found,
         len(label),
@@ -215,22 +214,28 @@ class _Sample:
             return np.asarray(ranked / ((self.counts @ ones) * (self.counts @ zeros)), dtype=np.float64)
 
 
-def _compare(
-    metric: str,
-    label: NDArray[np.float64],
-    candidate: NDArray[np.float64],
-    against: NDArray[np.float64],
-    sample: _Sample,
-    limit: float | None,
-) -> MetricComparison:
-    sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
-    ours, theirs = metric_value(metric, label, candidate), metric_value(metric, label, against)
-    worse = sign * (ours - theirs)
-    half = _half(
-        sample.metric(metric, label, candidate) - sample.metric(metric, label, against), sample.groups, LEVEL / 2
-    )
-    passed = worse < 0 if limit is None else worse <= limit
-    return MetricComparison(metric, ours, theirs, worse, worse - half, worse + half, limit, passed)
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Two models' scores of the same rows."""
+
+    label: NDArray[np.float64]
+    candidate: NDArray[np.float64]
+    against: NDArray[np.float64]
+    sample: _Sample
+
+    def compare(self, metric: str, limit: float | None, level: float = LEVEL / 2) -> MetricComparison:
+        """The candidate passes when it is worse by no more than the limit; without a limit, when it is better."""
+        sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
+        ours = metric_value(metric, self.label, self.candidate)
+        theirs = metric_value(metric, self.label, self.against)
+        resampled = [self.sample.metric(metric, self.label, score) for score in (self.candidate, self.against)]
+        worse, half = sign * (ours - theirs), _half(resampled[0] - resampled[1], self.sample.groups, level)
+        passed = worse < 0 if limit is None else worse <= limit
+        return MetricComparison(metric, ours, theirs, worse, worse - half, worse + half, limit, passed)
+
+    def rows(self, mask: NDArray[np.bool_], cluster: NDArray[np.object_]) -> _Pair:
+        """The pair on some of the rows."""
+        return _Pair(self.label[mask], self.candidate[mask], self.against[mask], _Sample.of(cluster[mask]))
 
 
 def _half(resampled: NDArray[np.float64], clusters: int, level: float) -> float:
@@ -250,32 +255,31 @@ def _half(resampled: NDArray[np.float64], clusters: int, level: float) -> float:
 
 def _slices(
     metric: str,
-    label: NDArray[np.float64],
-    candidate: NDArray[np.float64],
-    champion: NDArray[np.float64],
+    pair: _Pair,
     cluster: NDArray[np.object_],
     slices: Mapping[str, NDArray[np.object_]],
     guard: SliceGate,
 ) -> dict[str, SliceComparison]:
+    """Every slice compared; one that is big enough refuses when the lower end of its worsening is above the limit."""
     import numpy as np
 
-    masks = {
-        f"{column}={value}": np.asarray(slices[column]).astype(str) == value
-        for column in guard.by
-        if column in slices
-        for value in np.unique(np.asarray(slices[column]).astype(str))
+    if missing := [column for column in guard.by if column not in slices]:
+        raise DataError(f"gates.slices.by names {missing[0]}, which the compared rows do not have")
+    values = {column: np.asarray(slices[column]).astype(str) for column in guard.by}
+    parts = {
+        f"{column}={value}": pair.rows(of == value, cluster) for column, of in values.items() for value in np.unique(of)
     }
-    samples = {name: _Sample.of(cluster[mask]) for name, mask in masks.items()}
-    big = {n for n, mask in masks.items() if samples[n].clusters >= guard.min_clusters and mask.sum() >= guard.min_rows}
+    big = {
+        name
+        for name, part in parts.items()
+        if part.sample.clusters >= guard.min_clusters and len(part.label) >= guard.min_rows
+    }
     found = {}
-    for name, mask in masks.items():
-        sample = samples[name]
-        parts = (label[mask], candidate[mask], champion[mask])
-        ours, theirs = metric_value(metric, parts[0], parts[1]), metric_value(metric, parts[0], parts[2])
-        resampled = sample.metric(metric, parts[0], parts[1]) - sample.metric(metric, parts[0], parts[2])
-        half = _half(resampled, sample.groups, LEVEL / max(len(big), 1))
-        worse, limit = ours - theirs, guard.no_worse_than_champion_by
-        shown = name in big and worse - half > limit
-        compared = MetricComparison(metric, ours, theirs, worse, worse - half, worse + half, limit, not shown)
-        found[name] = SliceComparison(compared, int(mask.sum()), sample.clusters, name in big)
+    for name, part in parts.items():
+        limit = guard.no_worse_than_champion_by
+        compared = part.compare(metric, limit, LEVEL / max(len(big), 1))
+        shown = name in big and compared.lower > limit
+        found[name] = SliceComparison(
+            replace(compared, passed=not shown), len(part.label), part.sample.clusters, name in big
+        )
     return found

@@ -193,7 +193,7 @@ def _together(parts: Iterable[tuple[str, int, float]]) -> list[tuple[int, float]
     for cluster, rows, gain in parts:
         before, mean = found.get(cluster, (0, 0.0))
         total = before + rows
-        found[cluster] = (total, mean + (gain - mean) * rows / total) if total else (0, 0.0)
+        found[cluster] = (total, mean + (gain - mean) * (rows / total)) if total else (0, 0.0)
     return [one for one in found.values() if one[0]]
 
 
