@@ -9,6 +9,7 @@ on its own list; DuckDB is not on it, so a query's connection is closed before i
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ def load() -> Any:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is imported
     import great_expectations
 
+    # Errors come back as outcomes. Its log would repeat them with values of private columns in them.
+    logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
     return great_expectations
 
 
@@ -57,12 +60,26 @@ def _engine_class() -> Any:
                 self._connection = self.engine.connect()
             yield self._connection
 
-        def end(self) -> None:
-            """End the transaction that the queries opened, so that the next ones see what was made in between."""
-            if self._connection:
-                self._connection.commit()
-
     return DuckDBExecutionEngine
+
+
+@functools.cache
+def _wrapper_class() -> Any:
+    from duckdb_engine import ConnectionWrapper
+
+    class Autocommit(ConnectionWrapper):  # type: ignore[misc]
+        """Each query stands by itself: one that fails does not take the others with it."""
+
+        def begin(self) -> None:
+            """Nothing to begin."""
+
+        def commit(self) -> None:
+            """Nothing to end."""
+
+        def rollback(self) -> None:
+            """Nothing to take back: expectations only read."""
+
+    return Autocommit
 
 
 class Engine:
@@ -70,12 +87,13 @@ class Engine:
 
     def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
         import sqlalchemy
-        from duckdb_engine import ConnectionWrapper
         from sqlalchemy.pool import StaticPool
 
         own = con.cursor()  # same database, closed by Great Expectations when its engine is collected
         own.execute("SET TimeZone = 'UTC'")
-        made = sqlalchemy.create_engine("duckdb://", creator=lambda: ConnectionWrapper(own), poolclass=StaticPool)
+        made = sqlalchemy.create_engine("duckdb://", creator=lambda: _wrapper_class()(own), poolclass=StaticPool)
+        words = own.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall()
+        made.dialect.identifier_preparer.reserved_words |= {word for (word,) in words}  # else PostgreSQL's are quoted
         self._engine = _engine_class()(engine=made)
 
     def run(self, view: str, expectations: Sequence[tuple[str, dict[str, Any]]]) -> list[Outcome]:
@@ -101,7 +119,6 @@ class Engine:
                 "catch_exceptions": True,
             },
         )
-        self._engine.end()
         found = {result.expectation_config.meta["position"]: _outcome(result) for result in results}
         return [found[position] for position in range(len(expectations))]
 

@@ -100,11 +100,11 @@ class Validator:
         for expectation in expectations:
             problem = error([expectation])
             if problem is not None:
-                found.append((expectation, self._error_text(source, expectation, str(problem))))
+                found.append((expectation, self._error_text(source, expectation.columns, str(problem))))
         return found
 
-    def _error_text(self, source: str, expectation: Expectation, message: str) -> str:
-        if private_columns(self._project, source, expectation.columns):
+    def _error_text(self, source: str, columns: Sequence[str], message: str) -> str:
+        if private_columns(self._project, source, columns):
             return "it cannot be evaluated on what this private column holds"
         return f"it cannot be evaluated: {message.strip().splitlines()[0]}"
 
@@ -179,8 +179,9 @@ class Validator:
         private = private_columns(self._project, source, expectation.columns) if expectation is not None else ()
         if private and observed is not None and not isinstance(observed, int | float):
             observed = "(private)"
-        if outcome.error is not None and expectation is not None:
-            observed = self._error_text(source, expectation, outcome.error)
+        if outcome.error is not None:
+            columns = expectation.columns if expectation is not None else ()
+            observed = self._error_text(source, columns, outcome.error)
         examples: tuple[str, ...] = ()
         if expectation is not None and kind == "row" and outcome.unexpected:
             examples = self._examples(source, expectation)
