@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 
 from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
+from updraft.data.snapshots import SnapshotFile, SnapshotManifest
 from updraft.training.contract import TrainingRequest
 
 KEYS = tuple(f"2013-01-{7 * week:02d}T0500" for week in (1, 2, 3, 4))
@@ -67,10 +70,8 @@ def write_request(lake: str, rows: int = 600, **changes: object) -> TrainingRequ
 
 def write_snapshot(folder: str, listed: dict[str, tuple[str, str, int]]) -> tuple[str, str]:
     """Write the manifest of a snapshot as the data room does, without DVC."""
-    manifest = {
-        "files": {name: {"url": url, "sha256": sha256, "rows": rows} for name, (url, sha256, rows) in listed.items()},
-        "record": {},
-    }
-    sha256 = files.canonical_hash(manifest)
-    files.write_json(f"{folder}/{sha256}.json", manifest)
+    found = {name: SnapshotFile(*file) for name, file in listed.items()}
+    content = SnapshotManifest("flights", "case", found, {}, "").to_bytes()
+    sha256 = files.sha256(content)
+    files.write_bytes(f"{folder}/{sha256}.json", content)
     return f"{folder}/{sha256}.json", sha256

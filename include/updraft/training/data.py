@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
-from updraft.errors import DataError, IntegrityError
+from updraft.data.snapshots import SnapshotManifest, read_snapshot_file
+from updraft.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,36 +104,18 @@ def _labelled(
     return frame.drop(columns=list(KEYS)).iloc[order], keys, label
 
 
-def load_training_data(manifest: Any, window: Sequence[str]) -> TrainingData:
+def load_training_data(manifest: SnapshotManifest, window: Sequence[str]) -> TrainingData:
     """Read the files of a snapshot, each checked against its hash.
 
-    :param manifest: has ``files``: logical name -> (url, sha256, rows), with ``features/<key>.parquet`` for every key
-        of the window and any number of ``labels/<key>.parquet``.
+    :param manifest: holds ``features/<key>.parquet`` for every key of the window and any number of
+        ``labels/<key>.parquet`` (the suffix may be left out).
     :raises IntegrityError: when a file is not what it was when the snapshot was taken.
-    :raises DataError: when the snapshot lacks a partition of the window.
+    :raises DataError: when the snapshot lacks a partition of the window, or the lake a file of the snapshot.
     """
-    listed: Mapping[str, Any] = manifest.files
-    missing = [key for key in window if f"features/{key}.parquet" not in listed]
+    names = {name.removesuffix(".parquet"): name for name in manifest.files}
+    missing = [key for key in window if f"features/{key}" not in names]
     if missing:
-        raise DataError(f"the snapshot lacks the features of partitions {missing}; it holds {sorted(listed)}")
-    features = {key: _read(*listed[f"features/{key}.parquet"][:2]) for key in window}
-    labels = [_read(*listed[name][:2]) for name in sorted(listed) if name.startswith("labels/")]
+        raise DataError(f"the snapshot lacks the features of partitions {missing}; it holds {sorted(names)}")
+    features = {key: read_snapshot_file(manifest, names[f"features/{key}"]) for key in window}
+    labels = [read_snapshot_file(manifest, names[name]) for name in sorted(names) if name.startswith("labels/")]
     return TrainingData.join(features, labels, window)
-
-
-def _read(url: str, sha256: str) -> pd.DataFrame:
-    import io
-
-    import pandas as pd
-
-    try:
-        content = files.read_bytes(url)
-    except FileNotFoundError:
-        raise IntegrityError(
-            f"{url} is gone, though a snapshot holds it; `dvc pull` in the data repository brings it back"
-        ) from None
-    if (found := files.sha256(content)) != sha256:
-        raise IntegrityError(
-            f"{url}: SHA-256 is {found}, the snapshot says {sha256}; the file was changed after the snapshot"
-        )
-    return pd.read_parquet(io.BytesIO(content))

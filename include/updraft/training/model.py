@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from updraft import files
 from updraft.errors import IntegrityError
 from updraft.training.encoding import Encoder
+from updraft.training.library import load_xgboost
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,9 +64,7 @@ class Model:
 
     @cached_property
     def _loaded(self) -> Any:
-        import xgboost
-
-        booster = xgboost.Booster({"nthread": self.threads})
+        booster = load_xgboost().Booster({"nthread": self.threads})
         booster.load_model(bytearray(self.booster))
         return booster
 

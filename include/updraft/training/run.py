@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 
 from updraft import files
+from updraft.data.snapshots import load_snapshot
 from updraft.errors import IntegrityError, TrainingError
 from updraft.training.checkpoint import FolderCheckpoint
 from updraft.training.contract import TrainingRequest, TrainingResult
@@ -80,8 +81,6 @@ def _earlier(request: TrainingRequest) -> TrainingResult | None:
 
 
 def _fit(request: TrainingRequest, checkpoint: FolderCheckpoint) -> FittedModel:
-    from updraft.data.snapshots import load_snapshot
-
     recipe = Recipe(request.task, request.params, request.seed, request.threads)
     manifest = load_snapshot(request.snapshot_url, request.snapshot_sha256)
     return train_in_memory(recipe, load_training_data(manifest, request.window), request.holdout, checkpoint)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from updraft.errors import TrainingError
 from updraft.spec.trainers import complaints
+from updraft.training.library import load_xgboost
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,9 +102,7 @@ class Matrix:
 
     def quantile(self, recipe: Recipe, reference: Any = None) -> Any:
         """As XGBoost's quantised matrix; a validation matrix takes its bins from the training one."""
-        import xgboost
-
-        return xgboost.QuantileDMatrix(
+        return load_xgboost().QuantileDMatrix(
             self.values,
             label=self.label,
             feature_types=self.types,
@@ -179,8 +178,6 @@ def _block(
     progress: Progress,
     last: int,
 ) -> tuple[bytes, Progress]:
-    import xgboost
-
     seen = progress
 
     def watch(loss: float) -> bool:
@@ -195,7 +192,7 @@ def _block(
         )
         return now - seen.best_rounds >= recipe.own("early_stopping")
 
-    model = xgboost.train(
+    model = load_xgboost().train(
         recipe.booster(base_score, progress.rounds),
         matrix,
         last - progress.rounds,
@@ -211,9 +208,7 @@ def _block(
 
 
 def _watcher(watch: Callable[[float], bool]) -> Any:
-    from xgboost.callback import TrainingCallback
-
-    class Watcher(TrainingCallback):  # type: ignore[misc]
+    class Watcher(load_xgboost().callback.TrainingCallback):  # type: ignore[misc]
         """Hands each round's validation loss on; XGBoost's own early stopping forgets between calls."""
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Mapping[str, list[float]]]) -> bool:
