@@ -22,6 +22,7 @@ except ImportError:  # PyYAML built without libyaml
 
 Path_ = tuple[str | int, ...]
 _MAX_BYTES = 1_000_000
+_MAX_VALUES = 20_000
 
 
 class _Loader(_Base):
@@ -55,7 +56,16 @@ def _float(loader: Any, node: yaml.ScalarNode) -> float:
     return float(text.replace(".inf", "inf").replace(".nan", "nan"))
 
 
+def _day(loader: Any, node: yaml.ScalarNode) -> Any:
+    """2013-02-30 looks like a date and is none: it stays text, and the key that holds it says what is wrong."""
+    try:
+        return loader.construct_yaml_timestamp(node)
+    except ValueError:
+        return loader.construct_scalar(node)
+
+
 _Loader.add_constructor("tag:yaml.org,2002:float", _float)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _day)
 
 
 @dataclass(frozen=True)
@@ -105,8 +115,8 @@ def read_document(path: Path) -> Document:
         return unreadable(f"not YAML: {error.problem}{where}{context}", mark.line + 1 if mark else None)
     except yaml.YAMLError as error:  # a character that YAML does not allow
         return unreadable(f"not YAML: {' '.join(str(error).split())}")
-    except (ValueError, RecursionError) as error:  # 2013-02-30 reads as a date, and there is no such day
-        return unreadable(f"not YAML: {error}; put quotes around text that looks like a date or a number")
+    except (ValueError, RecursionError) as error:  # a number of ten thousand digits; brackets in brackets without end
+        return unreadable(f"not YAML: {error}; put quotes around text that looks like a number")
 
 
 def _parsed(file: str, text: str) -> Document:
@@ -115,6 +125,7 @@ def _parsed(file: str, text: str) -> Document:
         node = loader.get_single_node()
         if node is None:
             return Document(file, None, None, (Problem(file, "", None, "the file is empty"),))
+        _check_size(node, {})
         problems = tuple(_slips(file, node))
         return Document(file, loader.construct_document(node), node, problems)
     finally:
@@ -140,19 +151,17 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | N
 
 
 def _slips(file: str, root: yaml.Node) -> Iterator[Problem]:
-    """Keys that stand twice, and aliases that hold themselves: YAML lets both pass, and means nobody's intention."""
+    """Keys that stand twice: YAML lets that pass, and the first one has no effect."""
     seen: set[int] = set()
-    stack: list[tuple[Path_, yaml.Node, frozenset[int]]] = [((), root, frozenset())]
+    stack: list[tuple[Path_, yaml.Node]] = [((), root)]
     while stack:
-        path, node, above = stack.pop()
-        if id(node) in above:
-            raise yaml.MarkedYAMLError(problem="an alias that contains itself", problem_mark=node.start_mark)
-        if id(node) in seen or isinstance(node, yaml.ScalarNode):
+        path, node = stack.pop()
+        if id(node) in seen:
             continue
         seen.add(id(node))
-        within = above | {id(node)}
         if isinstance(node, yaml.SequenceNode):
-            stack.extend(((*path, index), item, within) for index, item in enumerate(node.value))
+            stack.extend(((*path, index), item) for index, item in enumerate(node.value))
+        if not isinstance(node, yaml.MappingNode):
             continue
         lines: dict[str, int] = {}
         for key, value in node.value:
@@ -162,4 +171,22 @@ def _slips(file: str, root: yaml.Node) -> Iterator[Problem]:
                 message = f"stands twice, in line {lines[name]} and here; keep one"
                 yield Problem(file, dotted((*path, name)), None, message, (), line)
             lines[name] = line
-            stack.append(((*path, name), value, within))
+            stack.append(((*path, name), value))
+
+
+def _check_size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """How many values a node stands for once its aliases are written out.
+
+    :raises yaml.MarkedYAMLError: when an alias contains itself, or they are too many to be anybody's intention.
+    """
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in sizes:
+        sizes[id(node)] = 0  # no node is that small: met again before it is known, it contains itself
+        pairs = node.value if isinstance(node, yaml.MappingNode) else [(item,) for item in node.value]
+        sizes[id(node)] = 1 + sum(_check_size(each, sizes) for pair in pairs for each in pair)
+    size = sizes[id(node)]
+    if not 0 < size <= _MAX_VALUES:
+        problem = f"aliases make it more than {_MAX_VALUES} values" if size else "an alias that contains itself"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    return size

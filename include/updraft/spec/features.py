@@ -7,6 +7,7 @@ would go unseen.
 from __future__ import annotations
 
 import ast
+import os
 import re
 import sys
 import traceback
@@ -56,23 +57,25 @@ def load_features(project: Project) -> FeatureCode:
     sha = files.sha256(content)
     module = ModuleType(f"_updraft_features_{project.name}_{sha[:12]}")
     module.__file__ = str(path)
-    before = sys.modules.get(module.__name__)
+    function = _run(module, content, path)
+    return FeatureCode(function, sha, path)
+
+
+def _run(module: ModuleType, content: bytes, path: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Run the file as this module, which stays known by its name unless that fails."""
     sys.modules[module.__name__] = module  # dataclasses and typing look their module up by name
     try:
         # compiled here and not imported: no search path is touched, no stale bytecode is read, none is written
         exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:
-        if before is None:
-            del sys.modules[module.__name__]
-        else:
-            sys.modules[module.__name__] = before
-        message = f"raises {_said(error)} when it is loaded{_alone(error, project.folder)}"
+        sys.modules.pop(module.__name__, None)
+        message = f"raises {_said(error)} when it is loaded{_alone(error, path.parent)}"
         raise SpecProblems([Problem(shown_path(path), "", None, message, (), _line(error, path))]) from error
-    function = getattr(module, FUNCTION, None)
+    function: Callable[[pd.DataFrame], pd.DataFrame] | None = getattr(module, FUNCTION, None)
     if not callable(function):
-        message = f"`{FUNCTION}` is {type(function).__name__}, not a function of the rows"
-        raise SpecProblems([Problem(shown_path(path), "", None, message)])
-    return FeatureCode(function, sha, path)
+        sys.modules.pop(module.__name__, None)
+        raise SpecProblems([Problem(shown_path(path), FUNCTION, function, "is not a function of the rows")])
+    return function
 
 
 def compute(project: Project, code: FeatureCode, rows: pd.DataFrame) -> pd.DataFrame:
@@ -150,10 +153,16 @@ def _why(project: Project, rows: pd.DataFrame, error: Exception) -> str:
         missing = str(error.args[0] if error.args else "") if isinstance(error, KeyError) else error.name or ""
         if missing not in rows.columns and _mentions(data.label.expr, missing):
             return f"`{missing}` is what the label is made of: it is not known at prediction time (data.label.expr)"
-        if isinstance(error, KeyError) or text.startswith("'DataFrame' object"):
+        if _raised_by_pandas(error):
             there = [str(column) for column in rows.columns]
             return f"the rows have no column {missing!r}{did_you_mean(missing, there)}; there are: {', '.join(there)}"
     return f"{FUNCTION}() raised {_said(error)}"
+
+
+def _raised_by_pandas(error: BaseException) -> bool:
+    """Else it is a lookup of the function's own, which says nothing about columns."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return f"{os.sep}pandas{os.sep}" in last.filename or last.filename.startswith("pandas")
 
 
 def _mentions(text: str, word: str) -> bool:

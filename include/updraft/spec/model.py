@@ -26,7 +26,10 @@ def _day(value: object) -> object:
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
-        return date.fromisoformat(value)
+        try:
+            return date.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError(f"there is no such day ({error}); write a date as 2013-01-31") from None
     raise ValueError("write a date as 2013-01-31")
 
 

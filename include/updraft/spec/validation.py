@@ -19,18 +19,23 @@ from updraft.spec.document import Document, Path_
 from updraft.spec.model import ProjectSpec
 from updraft.spec.problems import Problem, did_you_mean
 
+_SOURCE = {"type": "file", "url": "file:///none", "event_time": "unnamed"}
+_DATA = {
+    "schedule": "0 0 * * *",
+    "start": "2000-01-01",
+    "sources": {"unnamed": _SOURCE},
+    "key": ("unnamed",),
+    "label": {"expr": "true"},
+}
 _STAND_IN: dict[Path_, Any] = {
     ("name",): "unnamed",
     ("owner",): "nobody",
-    ("data",): {},
-    ("data", "schedule"): "0 0 * * *",
-    ("data", "start"): "2000-01-01",
-    ("data", "sources"): {"unnamed": {}},
-    ("data", "sources", "*", "type"): "file",
-    ("data", "sources", "*", "url"): "file:///none",
-    ("data", "key"): ("unnamed",),
-    ("data", "label"): {},
+    ("data",): _DATA,
+    **{("data", key): value for key, value in _DATA.items()},
+    ("data", "sources", "*", "type"): _SOURCE["type"],
+    ("data", "sources", "*", "url"): _SOURCE["url"],
     ("data", "label", "expr"): "true",
+    ("training", "trainers", "*", "name"): "xgboost",
 }
 """What takes the place of a required key while the rest is looked at; no spec with a stand-in ever leaves."""
 
@@ -61,7 +66,8 @@ def validate(document: Document) -> Validated:
         except ValidationError as error:
             by_path: dict[Path_, list[ErrorDetails]] = {}
             for detail in error.errors(include_url=False):
-                by_path.setdefault(_path(detail, data), []).append(detail)
+                if detail["type"] != "too_short" or not detail["input"]:  # items that are wrong are not counted
+                    by_path.setdefault(_path(detail, data), []).append(detail)
         repaired = data
         for path, details in by_path.items():
             if not any(each[: len(path)] == path for each in broken):  # else our own doing
@@ -74,9 +80,12 @@ def validate(document: Document) -> Validated:
 
 
 def _tuples(value: Any) -> Any:
-    """Lists as tuples: types are checked strictly (26 is no "26" and true is no 1), and the spec holds tuples."""
+    """Lists as tuples: types are checked strictly (26 is no "26" and true is no 1), and the spec holds tuples.
+
+    Keys are words: YAML reads ``1: x`` as a number.
+    """
     if isinstance(value, dict):
-        return {key: _tuples(each) for key, each in value.items()}
+        return {str(key): _tuples(each) for key, each in value.items()}
     return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
 
 
@@ -114,10 +123,7 @@ def _repaired(data: Any, path: Path_, missing: bool, broken: set[Path_]) -> Any:
     """
     if missing:
         broken.add(path)
-        pattern = tuple("*" if path[0] == "data" and position == 2 else part for position, part in enumerate(path))
-        stand_in = _STAND_IN.get(pattern) or _STAND_IN.get(path)
-        if pattern[:2] == ("training", "trainers") and pattern[-1] == "name":
-            stand_in = "xgboost"
+        stand_in = _STAND_IN.get(path) or _STAND_IN.get((*path[:2], "*", *path[3:]))
         if stand_in is not None:
             return _with(data, path, stand_in)
         path = path[:-1]
@@ -154,7 +160,7 @@ def _problem(document: Document, path: Path_, details: list[ErrorDetails]) -> Pr
     if detail["type"] in ("extra_forbidden", "invalid_key"):
         known = tuple(_fields(path[:-1]))
         return document.problem(path, "unknown key" + did_you_mean(path[-1], known), value, known)
-    if value is None and detail["type"] != "value_error":
+    if value is None:
         return document.problem(path, "is empty; write a value or remove the key", None, _words(detail))
     if len(details) > 1 and all(each["type"].endswith("_type") for each in details):
         kinds = " or ".join(dict.fromkeys(_TYPES.get(each["type"], each["msg"]) for each in details))

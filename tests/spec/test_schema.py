@@ -1,0 +1,73 @@
+"""The JSON Schema that editors use says of a file what loading it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from updraft.spec import schema
+from updraft.spec.document import read_document
+from updraft.spec.load import load_project
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def errors(path: Path) -> list[str]:
+    """What the schema has against a file, read as an editor reads it: dates are text."""
+    data = json.loads(json.dumps(read_document(path).data, default=str))
+    checker = jsonschema.Draft202012Validator(schema.json_schema(), format_checker=jsonschema.FormatChecker())
+    return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in checker.iter_errors(data)]
+
+
+def test_the_file_is_in_step_with_the_model():
+    assert schema.FILE.read_text() == schema.text(), "run: python -m updraft.spec.schema"
+
+
+def test_the_schema_is_a_schema():
+    jsonschema.Draft202012Validator.check_schema(schema.json_schema())
+
+
+def test_writing_it_twice_gives_the_same_bytes(tmp_path):
+    schema.write(tmp_path / "one.json")
+    schema.write(tmp_path / "two.json")
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+
+
+def test_the_reference_project_fits():
+    assert errors(ROOT / "include" / "projects" / "flight_delays" / "project.yaml") == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "monitoring: {drift: {false_alarms: 0.5 per year, persist: 3 of 5}}",
+        "monitoring: {remedies: {retrain: {every: null, on: [drift, {auc: below 0.60}]}, recalibrate: null}}",
+        "release: {change: {approval: none, approval_timeout: 2w}}",
+        "training: {trainers: [{name: xgboost, params: {eta: 0.1, rounds: 50, grow_policy: lossguide}}]}",
+    ],
+)
+def test_short_forms_are_accepted_by_both(make_project, smallest, more):
+    folder = make_project(smallest + more + "\n")
+    assert load_project(folder)
+    assert errors(folder / "project.yaml") == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "monitoring: {drift: {false_alarms: often}}",
+        "monitoring: {remedies: {retrain: {on: [{auc: under 0.60}]}}}",
+        "release: {change: {approval_timeout: soon}}",
+        "training: {trainers: [{name: xgboost, params: {objective: x}}]}",
+        "training: {trainers: [{name: xgboost, params: {eta: 0}}]}",
+        "relase: {}",
+    ],
+)
+def test_mistakes_are_seen_by_both(make_project, smallest, more):
+    folder = make_project(smallest + more + "\n")
+    with pytest.raises(Exception, match=r"project\.yaml"):
+        load_project(folder)
+    assert errors(folder / "project.yaml")
