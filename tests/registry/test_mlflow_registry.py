@@ -13,7 +13,7 @@ import pytest
 from mlflow.entities import LoggedModelOutput
 from tests.support.training_case import KEYS, SOURCE, features_and_labels, write_request
 
-from updraft.errors import IntegrityError, TrainingError
+from updraft.errors import DataError, IntegrityError, TrainingError
 from updraft.registry.mlflow_registry import ModelRegistry
 from updraft.registry.signing import SIGNATURE, sign
 from updraft.training.contract import TrainingRequest, TrainingResult
@@ -101,7 +101,7 @@ def test_a_training_that_fails_closes_its_run_as_failed_and_a_retry_opens_it_aga
     part = tmp_path / "labels" / f"{KEYS[0]}.parquet"
     whole = part.read_bytes()
     part.unlink()
-    with pytest.raises(IntegrityError):
+    with pytest.raises(DataError):
         run_training(url)
     client = case.registry.client
     runs = client.search_runs(["1", client.get_experiment_by_name(case.project).experiment_id])
