@@ -28,7 +28,7 @@ from updraft.stack.layout import (
     Layout,
     write_private,
 )
-from updraft.stack.processes import end, members
+from updraft.stack.processes import end, listens, members
 from updraft.stack.secrets import Secrets, load_or_make
 from updraft.stack.supervision import ProgramState
 
@@ -197,6 +197,9 @@ def _trouble(state: ProgramState, taken: dict[str, int], secrets: Secrets) -> st
     if state.name == POSTGRES:
         return "" if postgres.answers(taken["postgres"], secrets.database) else "refuses connections"
     mlflow, airflow = environment.addresses(taken)
+    port = {MLFLOW: taken["mlflow"], API_SERVER: taken["airflow"]}.get(state.name)
+    if port is not None and not listens(state.pid, port):
+        return f"does not listen on port {port} yet"
     if state.name == MLFLOW:
         return "" if airflow_api.get(f"{mlflow}/health") is not None else "does not answer /health"
     return _trouble_of_airflow(state, airflow)

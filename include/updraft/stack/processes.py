@@ -74,6 +74,19 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def listens(pid: int, port: int) -> bool:
+    """Whether a process or one of its children listens on a port; an orphan of its last life does not count."""
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        return any(
+            one.status == psutil.CONN_LISTEN and one.laddr.port == port
+            for process in family
+            for one in process.net_connections("tcp")
+        )
+    except psutil.Error:
+        return False  # it ended meanwhile
+
+
 def reap(stack_id: str, program: str, *, data: Path | None = None) -> int:
     """Kill what an earlier life of a program left behind, until nothing is left. Returns how many there were."""
     count = 0
