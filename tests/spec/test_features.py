@@ -91,6 +91,7 @@ def test_dataclasses_and_annotations_work_in_the_file(project, rows):
         ("def features(rows, *, day): ...\n", 1, "must take one argument"),
         ("def features(rows):\n    return rows[['age']].assign(x=rows['spent'])\n", 2, "`spent` is an outcome"),
         ("\x00", None, "not Python"),
+        pytest.param("x = " + "-" * 100_000 + "1\n", None, "not Python", id="deep"),
     ],
 )
 def test_what_shows_without_running_is_found_without_running(project, text, line, message):

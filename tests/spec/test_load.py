@@ -257,6 +257,17 @@ def test_an_alias_that_grows_without_end_stays_small(make_project):
     assert "more than 20000 values" in str(found[""])
 
 
+@pytest.mark.parametrize("content", ["[" * 4_900, "[" * 500_000, "- " * 400_000, "{a: " * 1_000])
+def test_nesting_without_end_is_a_problem_and_not_a_crash(make_project, content):
+    found = problems(load_project_or_problems(make_project(content)))
+    assert "not YAML" in str(found[""])
+
+
+def test_deep_nesting_is_refused_at_its_line(make_project):
+    found = problems(load_project_or_problems(make_project("name: x\nowner: " + "[" * 60 + "]" * 60)))
+    assert "project.yaml:2: not YAML: nested more than 40 deep" in str(found[""])
+
+
 def test_on_is_a_word_and_1e3_a_number(make_project, smallest):
     text = smallest + (
         "monitoring: {remedies: {retrain: {on: [drift, {auc: below 0.60}]}}}\n"

@@ -23,6 +23,9 @@ except ImportError:  # PyYAML built without libyaml
 Path_ = tuple[str | int, ...]
 _MAX_BYTES = 1_000_000
 _MAX_VALUES = 20_000
+_MAX_DEPTH = 40
+_SAFE_CHARACTERS = 5_000
+"""A file this short cannot nest deep enough to overrun the stack of libyaml's binding, which would end the process."""
 
 
 class _Loader(_Base):
@@ -120,6 +123,8 @@ def read_document(path: Path) -> Document:
 
 
 def _parsed(file: str, text: str) -> Document:
+    if len(text) > _SAFE_CHARACTERS:
+        _check_depth(text)
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -174,17 +179,32 @@ def _slips(file: str, root: yaml.Node) -> Iterator[Problem]:
             stack.append(((*path, name), value))
 
 
-def _check_size(node: yaml.Node, sizes: dict[int, int]) -> int:
+def _check_depth(text: str) -> None:
+    """Looks at events, which nest nothing.
+
+    :raises yaml.MarkedYAMLError: when the text nests deeper than anybody's intention.
+    """
+    depth = 0
+    event: Any  # the types know PyYAML's two kinds of mark apart, and nothing else does
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem=f"nested more than {_MAX_DEPTH} deep", problem_mark=event.start_mark)
+
+
+def _check_size(node: yaml.Node, sizes: dict[int, int], depth: int = 0) -> int:
     """How many values a node stands for once its aliases are written out.
 
     :raises yaml.MarkedYAMLError: when an alias contains itself, or they are too many to be anybody's intention.
     """
     if isinstance(node, yaml.ScalarNode):
         return 1
+    if depth > _MAX_DEPTH:
+        raise yaml.MarkedYAMLError(problem=f"nested more than {_MAX_DEPTH} deep", problem_mark=node.start_mark)
     if id(node) not in sizes:
         sizes[id(node)] = 0  # no node is that small: met again before it is known, it contains itself
         pairs = node.value if isinstance(node, yaml.MappingNode) else [(item,) for item in node.value]
-        sizes[id(node)] = 1 + sum(_check_size(each, sizes) for pair in pairs for each in pair)
+        sizes[id(node)] = 1 + sum(_check_size(each, sizes, depth + 1) for pair in pairs for each in pair)
     size = sizes[id(node)]
     if not 0 < size <= _MAX_VALUES:
         problem = f"aliases make it more than {_MAX_VALUES} values" if size else "an alias that contains itself"

@@ -200,8 +200,8 @@ def static_problems(folder: Path, spec: ProjectSpec | None) -> list[Problem]:
         tree = ast.parse(content, str(path))
     except SyntaxError as error:
         return [Problem(file, "", None, f"not Python: {error.msg}", (), error.lineno)]
-    except (ValueError, RecursionError) as error:  # null bytes; too deep
-        return [Problem(file, "", None, f"not Python: {error}")]
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes; nested too deep for the parser
+        return [Problem(file, "", None, f"not Python: {str(error) or 'nested too deep'}")]
     found: list[tuple[int | None, str]] = []
     found += [(line, f"imports {name}; features run where no Airflow is: take it out") for line, name in _airflow(tree)]
     found += _shape(tree)
