@@ -58,7 +58,7 @@ def shown(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, date):
         return value.isoformat()
-    return _SHORT.repr(value)
+    return _SHORT.repr(list(value) if isinstance(value, tuple) else value)
 
 
 def shown_path(path: Path) -> str:

@@ -183,7 +183,7 @@ _TYPES = {
     "int_type": "a whole number",
     "float_type": "a number",
     "bool_type": "true or false",
-    "string_type": "text (put quotes around it)",
+    "string_type": "text",
     "tuple_type": "a list such as [a, b]",
     "dict_type": "keys and values",
     "model_type": "keys and values",
@@ -203,7 +203,8 @@ def _message(detail: ErrorDetails, words: tuple[str, ...]) -> str:
         word, bound = _BOUNDS[error]
         return f"must be {word} {context[bound]:g}"
     if error in _TYPES:
-        return f"must be {_TYPES[error]}"
+        quotable = error == "string_type" and not isinstance(detail["input"], dict | tuple)
+        return f"must be {_TYPES[error]}" + (" (put quotes around it)" if quotable else "")
     if error == "value_error":
         return str(context["error"])
     if error == "string_pattern_mismatch":
