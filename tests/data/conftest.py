@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +71,7 @@ class Shop:
     folder: Path
     settings: Settings
     data: dict[str, Any] = field(default_factory=dict)
-    contract: dict[str, Any] = field(default_factory=lambda: yaml.safe_load(yaml.safe_dump(CONTRACT)))
+    contract: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(CONTRACT))
     release: dict[str, Any] = field(default_factory=dict)
 
     def write(self, **tables: pd.DataFrame) -> None:
@@ -81,7 +82,7 @@ class Shop:
     @property
     def project(self) -> Project:
         """The project as its folder and these dictionaries say now."""
-        (self.folder / "expectations.yaml").write_text(yaml.safe_dump(self.contract))
+        (self.folder / "expectations.yaml").write_text(yaml.safe_dump(self.contract, sort_keys=False))
         urls = {name: str(self.folder / f"{name}.csv") for name in ("orders", "weather", "customers")}
         data = {
             "schedule": "0 0 * * *",

@@ -229,7 +229,7 @@ class _Reader:
 
 
 def _guess(given: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(given, list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 THREADS = 2
 """Threads of one task: many tasks share a machine."""
@@ -55,6 +56,17 @@ def literal(value: object) -> str:
 def parquet(path: str, *, row_numbers: bool = False) -> str:
     """A table expression over a local Parquet file; ``row_numbers`` adds ``file_row_number`` (int64, from 0)."""
     return f"read_parquet({literal(path)}, file_row_number = {literal(row_numbers)}, hive_partitioning = FALSE)"
+
+
+def first(con: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    """The one row of a query. The result is read to its end: an unread one blocks the connection."""
+    rows = con.execute(query).fetchall()
+    return tuple(rows[0])
+
+
+def arrow(con: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
+    """The rows of a query as an Arrow table."""
+    return con.sql(query).to_arrow_table()
 
 
 def columns_of(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:

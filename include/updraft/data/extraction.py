@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data import sources
-from updraft.data.duck import columns_of, connection, literal, name, parquet
+from updraft.data.duck import columns_of, connection, first, literal, name, parquet
 from updraft.data.partitions import KEY_FORMAT, Partition, partition
 from updraft.errors import DataError
 from updraft.settings import Settings
@@ -94,18 +94,19 @@ def extract_partition(project: Project, settings: Settings, key: str) -> Extract
     _check_roles(project)
     found: dict[str, ExtractedSource] = {}
     columns: dict[str, Mapping[str, str]] = {}
-    for source in project.spec.data.sources:
-        with connection() as con, ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
-            columns[source], query = _selection(
-                con, stack, source, project=project, base=lake(project, settings), covered=covered
-            )
-            path = Path(folder) / "raw.parquet"
-            con.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
-            counted = con.execute(f"SELECT count(*) FROM {parquet(str(path))}").fetchone()
+    with connection() as con, tempfile.TemporaryDirectory() as folder:
+        for source in project.spec.data.sources:
+            path = Path(folder) / f"{source}.parquet"
+            with ExitStack() as stack:
+                columns[source], query = _selection(
+                    con, stack, source, project=project, base=lake(project, settings), covered=covered
+                )
+                con.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+            (rows,) = first(con, f"SELECT count(*) FROM {parquet(str(path))}")
             content = path.read_bytes()
-        url = raw_url(project, settings, key, f"{source}.parquet")
-        files.write_bytes(url, content)
-        found[source] = ExtractedSource(url, files.sha256(content), int(counted[0]) if counted else 0)
+            url = raw_url(project, settings, key, f"{source}.parquet")
+            files.write_bytes(url, content)
+            found[source] = ExtractedSource(url, files.sha256(content), int(rows))
     _check_mentions(project, columns)
     return Extracted(key, found)
 

@@ -67,7 +67,7 @@ def _engine_class() -> Any:
 def _wrapper_class() -> Any:
     from duckdb_engine import ConnectionWrapper
 
-    class Autocommit(ConnectionWrapper):  # type: ignore[misc]
+    class Autocommit(ConnectionWrapper):
         """Each query stands by itself: one that fails does not take the others with it."""
 
         def begin(self) -> None:

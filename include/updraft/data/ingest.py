@@ -16,7 +16,7 @@ from updraft import files
 from updraft.data import docs
 from updraft.data.checks import Checks
 from updraft.data.contract import load_contract
-from updraft.data.duck import connection, parquet
+from updraft.data.duck import arrow, connection, parquet
 from updraft.data.extraction import Extracted, ExtractedSource, extract_partition, lake, raw_url, slices
 from updraft.data.privacy import KEY_FILE, Pseudonymiser, load_key
 from updraft.data.publication import Published, Publisher, parquet_bytes, quarantine, write_table
@@ -66,7 +66,7 @@ def validate_partition(project: Project, settings: Settings, key: str) -> Checks
         checks = Validator(views, contract, pseudonyms).run(tuple(raw), digests)
         base = lake(project, settings)
         for source in raw:
-            bad = con.execute(f'SELECT * FROM "bad_{source}" ORDER BY _n').to_arrow_table()
+            bad = arrow(con, f'SELECT * FROM "bad_{source}" ORDER BY _n')
             files.write_bytes(raw_url(project, settings, key, f"{source}.bad.parquet"), parquet_bytes(bad))
             url = f"{base}/quarantine/{key}/{source}.parquet"
             if checks.sources[source].quarantined:

@@ -12,7 +12,7 @@ from updraft import files
 from updraft.data.catalogue import TYPES
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
 from updraft.data.contract import Contract
-from updraft.data.duck import columns_of, literal, name, names
+from updraft.data.duck import arrow, columns_of, literal, name, names
 from updraft.data.extraction import label_columns
 from updraft.data.partitions import partition
 from updraft.data.privacy import Pseudonymiser
@@ -63,8 +63,7 @@ class Publisher:
         outcomes = set(self.views.project.spec.data.outcomes)
         outcomes |= set(label_columns(self.views.project, self.views.columns(source)))
         kept = [column for column in columns_of(con, "hidden") if column not in outcomes and column not in INTERNAL]
-        made = con.execute(f"SELECT {self._identity()}, {names(kept)} FROM hidden ORDER BY {EVENT_TIME}, {ROW}")
-        table = made.to_arrow_table()
+        table = arrow(con, f"SELECT {self._identity()}, {names(kept)} FROM hidden ORDER BY {EVENT_TIME}, {ROW}")
         if len(table[ROW].unique()) != len(table):
             raise DataError(
                 f"{self.views.project.name}: partition {self.views.key}: two rows have the same key "
@@ -88,10 +87,11 @@ class Publisher:
         con.execute(f"CREATE TEMP TABLE matured_hidden AS {pseudonymised(con, 'matured', hidden, self.pseudonyms)}")
         label = "COALESCE(_label, 0)" if spec.data.label.missing == "zero" else "_label"
         identity = self._identity()
-        made = con.execute(
+        made = arrow(
+            con,
             f"SELECT * FROM (SELECT {identity}, _slice AS {PARTITION}, {label} AS {LABEL} FROM matured_hidden) "
-            f"WHERE {LABEL} IS NOT NULL ORDER BY {EVENT_TIME}, {ROW}"
-        ).to_arrow_table()
+            f"WHERE {LABEL} IS NOT NULL ORDER BY {EVENT_TIME}, {ROW}",
+        )
         return made.select([ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL])
 
     def _identity(self) -> str:
@@ -162,7 +162,7 @@ def quarantine(views: Views, source: str, pseudonyms: Pseudonymiser) -> pa.Table
     )
     hidden = {column: column for column in private_columns(views.project, source, columns)}
     query = pseudonymised(con, relation, hidden, pseudonyms)
-    return con.execute(f"SELECT * EXCLUDE (_n) FROM ({query}) ORDER BY _n").to_arrow_table()
+    return arrow(con, f"SELECT * EXCLUDE (_n) FROM ({query}) ORDER BY _n")
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -15,7 +15,7 @@ from updraft.data import gx
 from updraft.data.catalogue import ROWS, TYPES
 from updraft.data.checks import Check, Checks, SourceChecks, State
 from updraft.data.contract import Contract, Expectation, SourceContract
-from updraft.data.duck import literal, name, names
+from updraft.data.duck import first, literal, name, names
 from updraft.data.privacy import Pseudonymiser
 from updraft.data.views import INTERNAL, Views, private_columns
 from updraft.spec.model import Project
@@ -89,7 +89,7 @@ class Validator:
 
         def error(each: Sequence[Expectation]) -> duckdb.Error | None:
             try:
-                self._con.execute(f"SELECT count(*) FROM ({self._breaches(source, each)})").fetchone()
+                first(self._con, f"SELECT count(*) FROM ({self._breaches(source, each)})")
             except duckdb.Error as problem:
                 return problem
             return None
@@ -229,7 +229,7 @@ class Validator:
             hits.append(f"CASE WHEN {alias}.hit THEN 1.0::DOUBLE ELSE 0.0 END AS {name(source)}")
         self._con.execute(f"CREATE VIEW gx_joined AS SELECT {', '.join(hits)} {' '.join(parts)}")
         averages = ", ".join(f"avg({name(source)})" for source in joined)
-        row = self._con.execute(f"SELECT {averages} FROM gx_joined").fetchone() or ()
+        row = first(self._con, f"SELECT {averages} FROM gx_joined")
         shares = dict(zip(joined, row, strict=True))
         asked = {source: self.contract.of(source).joined_at_least for source in joined}
         judged = [(source, least) for source, least in asked.items() if least is not None]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from updraft.data.duck import columns_of, literal, name, parquet
+from updraft.data.duck import columns_of, first, literal, name, parquet
 from updraft.data.partitions import Partition
 from updraft.data.privacy import Pseudonymiser
 from updraft.spec.model import Project
@@ -78,8 +78,7 @@ class Views:
 
     def count(self, view: str) -> int:
         """Rows of a view."""
-        row = self.con.execute(f"SELECT count(*) FROM {name(view)}").fetchone()
-        return int(row[0]) if row else 0
+        return int(first(self.con, f"SELECT count(*) FROM {name(view)}")[0])
 
     def columns(self, source: str) -> dict[str, str]:
         """Names and DuckDB types of a source's own columns."""

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from updraft.data.catalogue import ROWS, TABLE
+from updraft.data.contract import load_contract
+from updraft.errors import SpecError
+
+
+def problems(shop) -> str:
+    with pytest.raises(SpecError) as error:
+        load_contract(shop.project)
+    return str(error.value)
+
+
+def test_a_contract_is_read_with_the_key_that_the_spec_promises(shop) -> None:
+    found = load_contract(shop.project)
+    orders = found.of("orders")
+    assert orders.fresh_within == timedelta(days=1)
+    assert [each.text for each in orders.rows] == [
+        "column_values_to_be_in_set(kind, value_set={web, shop, phone})",
+        "column_values_to_be_between(amount, min_value=0, max_value=100)",
+        "column_values_to_not_be_null(id)",
+        "column_values_to_be_unique(id)",
+    ]
+    assert found.of("customers").rows == ()
+
+
+def test_an_expectation_that_says_what_the_key_says_is_not_doubled(shop) -> None:
+    shop.contract["orders"]["rows"].append({"expect": "column_values_to_be_unique", "column": "id"})
+    rows = load_contract(shop.project).of("orders").rows
+    assert [each.name for each in rows].count("column_values_to_be_unique") == 1
+
+
+def test_great_expectations_own_names_are_understood(shop) -> None:
+    shop.contract["orders"]["rows"] = [{"expect": "expect_column_values_to_not_be_null", "column": "kind"}]
+    assert load_contract(shop.project).of("orders").rows[0].name == "column_values_to_not_be_null"
+
+
+def test_every_problem_is_told_at_once_with_file_source_and_index(shop) -> None:
+    shop.contract = {
+        "ordres": {},
+        "customers": {"joined_at_least": 2, "fresh_within": "1d", "colums": {}},
+        "orders": {
+            "joined_at_least": 0.5,
+            "fresh_within": "soon",
+            "columns": {"amount": "float"},
+            "rows": [
+                {"expect": "column_values_to_be_betwen", "column": "amount"},
+                {"expect": "column_values_to_be_between", "column": "amount", "min": 1},
+                {"expect": "column_values_to_be_between", "column": "amount", "min_value": 5, "max_value": 1},
+                {"expect": "column_values_to_not_be_null", "column": "amount", "mostly": 0.9},
+                {"expect": "table_row_count_to_be_between", "min_value": 1},
+                {"expect": "column_values_to_be_in_set", "column": "kind", "value_set": "web"},
+                "column_values_to_not_be_null",
+            ],
+        },
+    }
+    text = problems(shop)
+    assert all("expectations.yaml: " in line for line in text.splitlines())
+    for part in (
+        "ordres: no such source; did you mean 'orders'?",
+        "customers.joined_at_least: 2 is no share from 0 to 1",
+        "customers.fresh_within: customers has no event_time",
+        "customers.colums: unknown key; did you mean 'columns'?",
+        "orders.joined_at_least: orders is the row source",
+        "orders.fresh_within: 'soon': write a whole number and a unit",
+        "orders.columns.amount: unknown type 'float'; allowed: integer, number",
+        "orders.rows[0]: unknown expectation 'column_values_to_be_betwen'; did you mean 'column_values_to_be_between'?",
+        "orders.rows[1]: column_values_to_be_between takes no 'min'; did you mean 'min_value'?",
+        "orders.rows[1]: column_values_to_be_between needs min_value, max_value or both",
+        "orders.rows[2]: min_value 5 is above max_value 1",
+        "orders.rows[3]: mostly: a row keeps an expectation or breaks it; put the share under `table`",
+        "orders.rows[4]: unknown expectation 'table_row_count_to_be_between' (it belongs under `table`)",
+        "orders.rows[5]: value_set='web' is not a list with something in it",
+        "orders.rows[6]: write {expect: column_values_to_not_be_null, column: NAME}",
+    ):
+        assert part in text
+
+
+def test_a_contract_may_be_a_function(shop) -> None:
+    project = shop.project
+    (shop.folder / "expectations.yaml").unlink()
+    (shop.folder / "expectations.py").write_text("def expectations():\n    return {'orders': {'fresh_within': '2h'}}\n")
+    assert load_contract(project).of("orders").fresh_within == timedelta(hours=2)
+    (shop.folder / "expectations.py").write_text("def expectations():\n    return 1 / 0\n")
+    with pytest.raises(SpecError, match=r"expectations\.py: expectations\(\) failed: ZeroDivisionError"):
+        load_contract(project)
+    (shop.folder / "expectations.yaml").write_text("{}")
+    with pytest.raises(SpecError, match="keep one of them"):
+        load_contract(project)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a"])
+def test_a_file_that_is_no_mapping_is_an_error(shop, text) -> None:
+    project = shop.project
+    (shop.folder / "expectations.yaml").write_text(text)
+    with pytest.raises(SpecError, match=r"expectations\.yaml"):
+        load_contract(project)
+
+
+def test_every_expectation_of_the_catalogue_is_one_of_great_expectations() -> None:
+    from updraft.data import gx
+
+    known = gx.load().expectations
+    for name, kind in {**ROWS, **TABLE}.items():
+        made = getattr(known, "".join(part.capitalize() for part in f"expect_{name}".split("_")), None)
+        if made is None:  # `A` and `B` of the column pairs
+            made = known.ExpectColumnPairValuesAToBeGreaterThanB
+        assert {*kind.needs, *kind.takes} <= set(
+            made.model_fields if hasattr(made, "model_fields") else made.__fields__
+        )

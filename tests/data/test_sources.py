@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import gzip
+import os
+import zipfile
+
+import pandas as pd
+import pytest
+
+from updraft import files
+from updraft.data import sources
+from updraft.errors import DataError
+
+KEY = "2024-01-02T0000"
+
+
+def read(shop, url: str) -> pd.DataFrame:
+    specs = {name: source.model_dump() for name, source in shop.project.spec.data.sources.items()}
+    specs["orders"]["url"] = url
+    shop.data["sources"] = specs
+    with sources.table(shop.project, f"{shop.settings.lake}/shop", "orders", KEY) as path:
+        return pd.read_parquet(path)
+
+
+def test_every_format_gives_the_same_rows(shop) -> None:
+    plain = shop.folder / "orders.csv"
+    with zipfile.ZipFile(shop.folder / "o.csv.zip", "w") as archive:
+        archive.write(plain, "orders.csv")
+    (shop.folder / "o.csv.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    expected = read(shop, str(plain))
+    expected.to_parquet(shop.folder / "o.parquet")
+    files.write_bytes("memory://elsewhere/o.csv", plain.read_bytes())
+    assert len(expected) == 240
+    assert str(expected["at"].dtype) == "datetime64[us, UTC]"
+    for url in ("o.csv.zip", "o.csv.gz", "o.parquet"):
+        pd.testing.assert_frame_equal(read(shop, f"file://{shop.folder / url}"), expected)
+    pd.testing.assert_frame_equal(read(shop, "memory://elsewhere/o.csv"), expected)
+
+
+def test_a_source_is_converted_once_and_again_when_it_changes(shop, make_orders) -> None:
+    cache = files.local_path(shop.settings.lake) / "shop" / "raw" / "sources"
+    url = str(shop.folder / "orders.csv")
+    read(shop, url)
+    [first] = cache.iterdir()
+    before = first.stat().st_mtime_ns
+    read(shop, url)
+    assert [path.stat().st_mtime_ns for path in cache.iterdir()] == [before]
+    shop.write(orders=make_orders(days=2))
+    assert len(read(shop, url)) == 80
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_file_in_a_store_that_tells_no_time_is_known_by_its_content(shop) -> None:
+    files.write_bytes("memory://changing/o.csv", b"id,at,day,customer,returned_after\n1,2024-01-01T00:00:00Z,a,b,1\n")
+    assert len(read(shop, "memory://changing/o.csv")) == 1
+    files.write_bytes("memory://changing/o.csv", b"id,at,day,customer,returned_after\n2,2024-01-01T00:00:00Z,a,b,1\n")
+    assert list(read(shop, "memory://changing/o.csv")["id"]) == [2]
+
+
+def test_missing_values_are_told_by_their_usual_texts(shop) -> None:
+    (shop.folder / "n.csv").write_text(
+        "id,at,wind\n1,2024-01-01T00:00:00Z,NA\n2,2024-01-01T00:00:00Z,\n3,2024-01-01T00:00:00Z,1.5\n"
+    )
+    wind = read(shop, str(shop.folder / "n.csv"))["wind"]
+    assert wind.isna().sum() == 2
+    assert wind.dtype == "float64"
+
+
+def test_a_package_is_found_without_being_imported(shop, tmp_path, monkeypatch) -> None:
+    package = tmp_path / "site" / "airline"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "o.csv").write_bytes((shop.folder / "orders.csv").read_bytes())
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert len(read(shop, "package://airline/o.csv")) == 240
+
+
+def test_times_without_a_zone_are_utc(shop, monkeypatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    (shop.folder / "t.csv").write_text("id,at\n1,2024-01-01 10:00:00\n")
+    assert read(shop, str(shop.folder / "t.csv"))["at"][0] == pd.Timestamp("2024-01-01T10:00", tz="UTC")
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("no.csv", r"source orders: no file .*no\.csv; check data\.sources\.orders\.url"),
+        ("memory://nowhere/o.csv", "source orders: no file memory://nowhere"),
+        ("package://no_such_package/o.csv", "package 'no_such_package' is not installed"),
+        ("two.zip", r"two\.zip holds a\.csv, b\.csv; a zip holds one CSV file"),
+        ("bad.zip", r"bad\.zip is no zip file"),
+        ("o.xlsx", "unknown format '.xlsx'"),
+        ("bad.parquet", "does not read as Parquet"),
+        ("when.csv", "event_time 'at' is no time"),
+    ],
+)
+def test_what_cannot_be_read_is_named(shop, url, says, monkeypatch) -> None:
+    monkeypatch.chdir(shop.folder)
+    with zipfile.ZipFile("two.zip", "w") as archive:
+        archive.writestr("a.csv", "x")
+        archive.writestr("b.csv", "x")
+    for name in ("bad.zip", "o.xlsx", "bad.parquet"):
+        (shop.folder / name).write_text("neither")
+    (shop.folder / "when.csv").write_text("id,at\n1,yesterday\n")
+    with pytest.raises(DataError, match=says):
+        read(shop, url)
+
+
+def test_the_key_stands_in_the_url(tmp_path) -> None:
+    assert sources.resolve("s3://bucket/{key}.csv", source="orders", key=KEY) == f"s3://bucket/{KEY}.csv"
+
+
+def test_an_unreachable_store_is_named(shop) -> None:
+    with pytest.raises(DataError, match="cannot be reached"):
+        read(shop, "nosuchscheme://x/o.csv")
+
+
+def test_the_environment_is_left_alone() -> None:
+    assert "TZ" not in os.environ or os.environ["TZ"] != "America/New_York"
