@@ -66,8 +66,11 @@ def _greater(args: Args, _window: str) -> str:
 def _bounds(args: Args) -> str:
     low, high = args.get("min_value"), args.get("max_value")
     if low is None:
-        return f"above {high}"
-    return f"below {low}" if high is None else f"not in {low} to {high}"
+        return f"{'not below' if args.get('strict_max') else 'above'} {high}"
+    if high is None:
+        return f"{'not above' if args.get('strict_min') else 'below'} {low}"
+    without = [str(end) for end, strict in ((low, "strict_min"), (high, "strict_max")) if args.get(strict)]
+    return f"not in {low} to {high}" + (f" without {' and '.join(without)}" if without else "")
 
 
 ROWS: dict[str, Kind] = {
@@ -127,7 +130,7 @@ ROWS: dict[str, Kind] = {
         ("column_A", "column_B"),
         ("or_equal",),
         _greater,
-        lambda a: f"{a['column_A']} not above {a['column_B']}",
+        lambda a: f"{a['column_A']} {'below' if a.get('or_equal') else 'not above'} {a['column_B']}",
     ),
     "column_pair_values_to_be_equal": Kind(
         ("column_A", "column_B"),
