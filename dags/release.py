@@ -39,12 +39,11 @@ for project in projects("release"):
         staging >> lane >> verdict >> approve >> promote_change
 
         shadow = EvidenceSensor(task_id="await_shadow", project=name, subject=RELEASE)
-        approve_refresh = ApproveRelease(task_id="approve_refresh", project=name, **ask)
         promote_refresh = PromoteModel(task_id="promote_refresh", project=name)
         probation = EvidenceSensor(task_id="await_probation", project=name, subject=RELEASE, trigger_rule=TriggerRule.ALL_SUCCESS)
         lane >> shadow
         if policy.sensitive:
-            shadow >> approve_refresh >> promote_refresh
+            shadow >> ApproveRelease(task_id="approve_refresh", project=name, **ask) >> promote_refresh
         else:
             shadow >> promote_refresh
         promote_refresh >> probation

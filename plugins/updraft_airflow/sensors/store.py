@@ -93,7 +93,7 @@ class EvidenceSensor(_StoreSensor):
             conclude(loop, self.subject, found, key)
             if found.act == "roll_back":
                 tell.rolled_back(loop, self.subject)
-        elif found.act in ("promote", "reject"):
+        elif before.lane == "change" and found.act in ("promote", "reject"):
             record_verdict(loop, self.subject, found, key)
             tell.verdict(loop, self.subject, key, found.act, found.reason, figures)
         deliver_alerts(loop)

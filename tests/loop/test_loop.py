@@ -1,0 +1,255 @@
+"""The loop's steps on real flights: each writes once, nothing is known too early, and the same history gives the same decisions."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.support import flights
+from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, ROW
+from updraft.errors import StoreError, TrainingError
+from updraft.loop.memory import play, train
+from updraft.loop.monitor import MONITOR, gather_evidence, measure, monitor_partition, past
+from updraft.loop.plan import plan_training
+from updraft.loop.rollout import look, open_release, promote, record_approval, record_verdict, release_id, roll_back_by_hand
+from updraft.loop.score import score_partition
+from updraft.loop.train import enter
+from updraft.loop.waiting import ask, due_episode
+
+
+def played(lake, count=13, project=None):
+    home, rows = lake
+    loop, models = flights.fresh_loop(home, project)
+    for row in rows[:count]:
+        play(loop, models, row)
+    return loop, models
+
+
+@pytest.fixture(scope="module")
+def finished(lake):
+    return played(lake)
+
+
+def test_the_first_model_comes_after_eight_partitions_and_serves_the_ninth(finished):
+    loop, _ = finished
+    first = loop.store.decisions(loop.name, kinds=("promote",))[0]
+    keys = [row.key for row in loop.store.partitions(loop.name)]
+    assert first.key == keys[7]
+    assert loop.store.predictions(loop.name, keys[7]) == {}
+    assert loop.store.predictions(loop.name, keys[8])["champion"].version == first.body["version"]
+
+
+def test_playing_the_same_history_again_gives_the_same_chain_of_decisions(finished, lake):
+    again, _ = played(lake)
+    loop, _ = finished
+    assert [d.sha256 for d in again.store.decisions(loop.name)] == [d.sha256 for d in loop.store.decisions(loop.name)]
+
+
+def test_every_step_run_twice_changes_nothing(lake):
+    loop, models = played(lake, 10)
+    before = [d.sha256 for d in loop.store.decisions(loop.name)]
+    key = loop.store.seen(loop.name)[MONITOR]
+    predictions, measured = loop.store.predictions(loop.name, key), loop.store.performance(loop.name)
+    for _ in range(2):
+        score_partition(loop, key)
+        monitor_partition(loop, key)
+        for row in loop.store.trainings(loop.name):
+            train(loop, models, row.id, row.key, episode=row.episode)
+    assert [d.sha256 for d in loop.store.decisions(loop.name)] == before
+    assert loop.store.predictions(loop.name, key) == predictions
+    assert loop.store.performance(loop.name) == measured
+
+
+def test_a_partition_that_was_scored_keeps_what_was_served_whoever_is_champion_by_now(lake):
+    loop, models = played(lake, 10)
+    keys = [row.key for row in loop.store.partitions(loop.name)]
+    served = score_partition(loop, keys[8])
+    version = models.add(models.load(served[0].version))
+    open_release(loop, version, "refresh", keys[-1])
+    promote(loop, release_id(loop, version), keys[-1], "newer")
+    assert score_partition(loop, keys[8]) == served
+
+
+def test_labels_are_known_only_when_they_have_matured(lake):
+    loop, _ = played(lake, 10)
+    keys = [row.key for row in loop.store.partitions(loop.name)]
+    early, late = loop.known_labels(keys[4], keys[4]), loop.known_labels(keys[4], keys[5])
+    tick = np.datetime64(loop.partition(keys[4]).tick.replace(tzinfo=None))
+    assert early[EVENT_TIME].dt.tz_localize(None).max() < tick - np.timedelta64(1, "D")
+    assert len(early) < len(late)
+    assert set(early[ROW]) <= set(late[ROW])
+    assert len(loop.known_labels(keys[4], keys[3])) == 0
+
+
+def test_outcomes_are_in_no_published_partition(lake):
+    loop, _ = played(lake, 2)
+    from updraft import files
+
+    columns = set(files.read_parquet(loop.published(loop.store.partitions(loop.name)[0].key).url).columns)
+    assert not columns & {"arr_delay", "dep_delay", "dep_time", "arr_time", "air_time", LABEL}
+
+
+def test_a_training_learns_from_nothing_after_its_tick(lake):
+    loop, _ = played(lake, 10)
+    keys = [row.key for row in loop.store.partitions(loop.name)]
+    plan = plan_training(loop, keys[8])
+    assert plan.window == tuple(keys[:9])
+    assert plan.holdout == tuple(keys[7:9])
+    from updraft.loop.trials import label_files
+
+    assert max(label_files(loop, plan)) == keys[8]
+
+
+def test_other_parameters_make_a_change_and_the_same_ones_a_refresh(lake):
+    loop, _ = played(lake, 9)
+    key = loop.store.partitions(loop.name)[-1].key
+    assert plan_training(loop, key).lane == "refresh"
+    assert plan_training(loop, key, params={"max_depth": 3}).lane == "change"
+
+
+def test_an_unknown_parameter_or_trainer_is_named_before_anything_starts(lake):
+    loop, _ = played(lake, 9)
+    key = loop.store.partitions(loop.name)[-1].key
+    with pytest.raises(TrainingError, match="max_dept.*max_depth"):
+        plan_training(loop, key, params={"max_dept": 3})
+    with pytest.raises(TrainingError, match="no trainer 'torch'"):
+        plan_training(loop, key, trainer="torch")
+
+
+def test_a_partition_that_is_not_there_is_named(lake):
+    loop, _ = played(lake, 3)
+    with pytest.raises(StoreError, match="2013-12-30T0500 is not ingested yet"):
+        score_partition(loop, "2013-12-30T0500")
+
+
+def change_in_shadow(lake, count=9):
+    """A change whose release is open in shadow from the tick of the last played partition."""
+    loop, models = played(lake, count)
+    key = loop.store.seen(loop.name)[MONITOR]
+    champion = loop.store.serving(loop.name).champion
+    version = models.add(models.load(champion))
+    plan = plan_training(loop, key, params={"max_depth": 3})
+    passed = {"passed": True, "reasons": [], "against": "champion", "metrics": {}}
+    release = enter(loop, "change-by-hand", plan, version, passed, {})
+    return loop, models, release, version
+
+
+def test_a_change_is_scored_in_shadow_and_an_equal_model_is_never_promoted(lake):
+    loop, models, release, version = change_in_shadow(lake)
+    _, rows = lake
+    for row in rows[9:13]:
+        loop.store.record_partition(loop.name, row)
+        score_partition(loop, row.key)
+        assert loop.store.predictions(loop.name, row.key)["challenger"].version == version
+        monitor_partition(loop, row.key)
+        assert look(loop, release).act == "wait"
+    evidence = loop.store.evidence(loop.name, release)
+    assert len({row.cluster for row in evidence}) == 28  # four weeks; of the last day a part has matured
+    assert abs(np.mean([row.gain for row in evidence])) < 0.01
+    assert loop.store.serving(loop.name).champion != version
+
+
+def test_looking_before_any_evidence_waits_and_notes_the_tick(lake):
+    loop, _, release, _ = change_in_shadow(lake)
+    key, act = ask(loop, "release", release)
+    assert not act
+    assert loop.store.seen(loop.name)[f"release:{release}"] == key
+
+
+def with_gain(loop, release, gain, clusters=60):
+    """Write evidence of a steady gain into an open release."""
+    from updraft.store.records import EvidenceRow
+
+    rng = np.random.default_rng(1)
+    key = loop.store.seen(loop.name)[MONITOR]
+    rows = [EvidenceRow(f"day{i:03}", key, 900, gain + float(rng.normal(0, 0.001)), {}) for i in range(clusters)]
+    loop.store.record_evidence(loop.name, release, rows)
+
+
+def test_a_shown_gain_is_approved_then_promoted_and_the_answer_outlives_a_second_one(lake):
+    loop, models, release, version = change_in_shadow(lake)
+    _, rows = lake
+    for row in rows[9:11]:
+        loop.store.record_partition(loop.name, row)
+        loop.store.mark_seen(loop.name, MONITOR, row.key)
+    with_gain(loop, release, 0.02)
+    found = look(loop, release)
+    assert found.act == "promote"
+    record_verdict(loop, release, found, found.key)
+    assert loop.store.release(release).state == "approval"
+    assert record_approval(loop, release, approved=True, by="ann", key=found.key)
+    assert record_approval(loop, release, approved=False, by="bob", key=found.key)  # too late: the first answer stays
+    promote(loop, release, found.key, "shown better")
+    assert loop.store.serving(loop.name).champion == version
+    assert loop.store.release(release).outcome == "promoted"
+
+
+def test_a_rejection_closes_the_release_and_the_champion_stays(lake):
+    loop, _, release, _ = change_in_shadow(lake)
+    champion = loop.store.serving(loop.name).champion
+    assert not record_approval(loop, release, approved=False, by="bob", key="2013-03-04T0500")
+    with pytest.raises(StoreError, match="rejected by bob"):
+        promote(loop, release, "2013-03-04T0500", "no")
+    assert loop.store.serving(loop.name).champion == champion
+
+
+def test_a_refresh_that_is_shown_worse_is_rolled_back(lake):
+    loop, models = played(lake, 9)
+    key = loop.store.seen(loop.name)[MONITOR]
+    before = loop.store.serving(loop.name).champion
+    version = models.add(models.load(before))
+    open_release(loop, version, "refresh", key)
+    promote(loop, release_id(loop, version), key, "its proof passed")
+    assert loop.store.release(release_id(loop, version)).state == "probation"
+    with_gain(loop, release_id(loop, version), -0.05)
+    found = look(loop, release_id(loop, version))
+    assert found.act == "roll_back"
+    from updraft.loop.rollout import conclude
+
+    conclude(loop, release_id(loop, version), found, key)
+    conclude(loop, release_id(loop, version), found, key)
+    assert loop.store.serving(loop.name).champion == before
+    assert len(loop.store.decisions(loop.name, kinds=("roll_back",))) == 1
+
+
+def test_a_rollback_by_hand_needs_a_previous_champion(lake):
+    loop, models = played(lake, 9)
+    with pytest.raises(StoreError, match="no previous champion"):
+        roll_back_by_hand(loop, by="ann", reason="no")
+    key, before = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
+    version = models.add(models.load(before))
+    open_release(loop, version, "refresh", key)
+    promote(loop, release_id(loop, version), key, "newer")
+    assert roll_back_by_hand(loop, by="ann", reason="odd scores")["champion"] == before
+
+
+def test_the_same_tick_opens_one_episode(lake):
+    loop, _ = played(lake, 7)
+    _, rows = lake
+    loop.store.record_partition(loop.name, rows[7])
+    for _ in range(3):
+        monitor_partition(loop, rows[7].key)
+    assert len(loop.store.episodes(loop.name)) == 1
+    assert due_episode(loop) is not None
+    assert past(loop, rows[7].key).open_episode
+
+
+def test_a_refused_partition_is_passed_over(lake):
+    loop, models = flights.fresh_loop(lake[0])
+    _, rows = lake
+    play(loop, models, dataclasses.replace(rows[0], state="refused", url=None, rows=0))
+    assert loop.store.seen(loop.name) == {}
+    play(loop, models, rows[1])
+    assert loop.store.seen(loop.name)[MONITOR] == rows[1].key
+
+
+def test_evidence_and_measures_count_each_row_once(finished):
+    loop, _ = finished
+    keys = [row.key for row in loop.store.partitions(loop.name)]
+    rows = {row.key: row.rows for row in loop.store.performance(loop.name)}
+    for key in keys[8:12]:
+        served = loop.store.predictions(loop.name, key)["champion"].rows
+        assert rows[key] <= served
+    assert measure(loop, keys[-1])
+    assert gather_evidence(loop, keys[-1]) == gather_evidence(loop, keys[-1])
+    assert CLUSTER == "_cluster"
