@@ -135,11 +135,11 @@ ROWS: dict[str, Kind] = {
     "column_pair_values_to_be_equal": Kind(
         ("column_A", "column_B"),
         (),
-        lambda a, _: f"{name(a['column_A'])} <> {name(a['column_B'])}",
+        lambda a, _: f"{name(a['column_A'])} IS DISTINCT FROM {name(a['column_B'])}",
         lambda a: f"{a['column_A']} differs from {a['column_B']}",
     ),
 }
-"""Expectations that a row can break. Nulls break only the expectation about nulls, as in Great Expectations."""
+"""Expectations that a row can break. Nulls break only the expectations about nulls and about equal pairs, as there."""
 
 _RANGE = ("min_value", "max_value", "strict_min", "strict_max")
 
