@@ -105,7 +105,7 @@ def main() -> None:
         sizes = np.abs(figures[:, 0] / figures[:, 1])
         print(
             f"{name}: {len(xs)} histories; mean gain {figures[:, 0].mean():+.4f}, s.d. {figures[:, 1].mean():.4f},"
-            f" autocorrelation {figures[:, 2].mean():.2f}, |mean|/s.d. median {np.median(sizes):.2f}, most {sizes.max():.2f}"
+            f" autocorrelation {figures[:, 2].mean():.2f}, |mean|/s.d.: {np.median(sizes):.2f}, most {sizes.max():.2f}"
         )
 
 

@@ -6,7 +6,7 @@ import pytest
 from updraft.errors import StoreError
 from updraft.store import tables
 from updraft.store.migrations import upgrade
-from updraft.store.records import EpisodeRow, EvidenceRow, PartitionRow, PredictionRow, ReleaseRow, TrainingRow
+from updraft.store.records import EpisodeRow, EvidenceRow, IngestedPartition, PredictionRow, ReleaseRow, TrainingRow
 from updraft.store.store import Store
 
 P = "flights"
@@ -138,12 +138,12 @@ def test_evidence_keeps_the_first_value_of_a_cluster(store):
 
 
 def test_a_partition_ingested_again_replaces_its_row(store):
-    row = PartitionRow("k1", "refused", None, None, 0, 5, None, {}, None)
+    row = IngestedPartition("k1", "refused", None, None, 0, 5, None, {}, None)
     store.record_partition(P, row)
-    mended = PartitionRow("k1", "published", "file:///p", "c" * 64, 100, 1, "file:///l", {"x": 1}, {"rows": 100})
+    mended = IngestedPartition("k1", "published", "file:///p", "c" * 64, 100, 1, "file:///l", {"x": 1}, {"rows": 100})
     store.record_partition(P, mended)
     assert store.partition(P, "k1") == mended
-    assert store.partitions(P) == [mended]
+    assert [(row.key, row.rows) for row in store.partitions(P)] == [("k1", 100)]
 
 
 def test_a_registered_training_does_not_go_back_to_running(store):

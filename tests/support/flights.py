@@ -10,7 +10,7 @@ from updraft.loop.memory import KeptModels
 from updraft.settings import Settings
 from updraft.spec.load import load_project
 from updraft.spec.model import Project
-from updraft.store.records import PartitionRow
+from updraft.store.records import IngestedPartition
 from updraft.store.store import Store
 
 PROJECTS = Path(__file__).parents[2] / "include" / "projects"
@@ -26,7 +26,7 @@ def settings(home: Path) -> Settings:
     return Settings(home=home, projects=PROJECTS, lake=f"file://{home / 'lake'}", store="", mlflow="", airflow="")
 
 
-def ingested(home: Path, partitions: int) -> list[PartitionRow]:
+def ingested(home: Path, partitions: int) -> list[IngestedPartition]:
     """The first partitions of the year, published below ``home``."""
     return history(flights(), settings(home), partitions, lambda _: None)
 

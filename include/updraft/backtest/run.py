@@ -17,7 +17,7 @@ from updraft.loop.ingest import ingest
 from updraft.loop.memory import KeptModels, play
 from updraft.settings import Settings
 from updraft.spec.model import Project
-from updraft.store.records import PartitionRow
+from updraft.store.records import IngestedPartition
 from updraft.store.store import Store
 
 Say = Callable[[str], None]
@@ -94,7 +94,7 @@ def backtest(project: Project, settings: Settings, *, last: int | None = None, o
     return found
 
 
-def history(project: Project, settings: Settings, last: int | None, say: Say) -> list[PartitionRow]:
+def history(project: Project, settings: Settings, last: int | None, say: Say) -> list[IngestedPartition]:
     """Ingest the history into the backtest's lake; a partition that is there already, from the same folder, is taken as it is."""
     marks = [canonical_hash(project.spec.data.model_dump(mode="json"))]
     marks += [files.sha256(path.read_bytes()) for path in sorted(Path(project.folder).iterdir()) if path.is_file() and path.name != "project.yaml"]
@@ -107,7 +107,7 @@ def history(project: Project, settings: Settings, last: int | None, say: Say) ->
         note = loop.url("ingested", f"{one.key}.json")
         try:
             kept = files.read_json(note)
-            row = PartitionRow(**kept["row"]) if kept["stamp"] == stamp else None
+            row = IngestedPartition(**kept["row"]) if kept["stamp"] == stamp else None
         except FileNotFoundError:
             row = None
         if row is None:
@@ -127,7 +127,7 @@ def history(project: Project, settings: Settings, last: int | None, say: Say) ->
     return rows
 
 
-def play_policy(project: Project, settings: Settings, policy: Policy, rows: Sequence[PartitionRow]) -> Played:
+def play_policy(project: Project, settings: Settings, policy: Policy, rows: Sequence[IngestedPartition]) -> Played:
     """Play the history under one policy."""
     store, models = Store.in_memory(), KeptModels()
     loop = Loop(project.model_copy(update={"spec": policy.spec}), settings, store, models)

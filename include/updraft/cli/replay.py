@@ -17,7 +17,7 @@ from updraft.replay.airflow import AirflowClient
 from updraft.replay.run import Change, Replay
 from updraft.settings import Settings
 from updraft.spec.model import Project
-from updraft.store.records import PartitionRow
+from updraft.store.records import IngestedPartition
 from updraft.store.store import Store
 
 USER = "replay"
@@ -73,7 +73,7 @@ def _play(found: Project, store: Store, client: AirflowClient, last: int | None,
             player.change = Change(len(keys) // 2, {"max_depth": 4, "eta": 0.06, "rounds": 400})
         bar = progress.add_task("", total=len(keys), key=keys[0])
 
-        def done(number: int, row: PartitionRow) -> None:
+        def done(number: int, row: IngestedPartition) -> None:
             progress.update(bar, completed=number, key=row.key)
             if row.state != "published":
                 say(row.key, f"partition {row.state}: {row.checks.get('refusals') or ''}")

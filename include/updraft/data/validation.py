@@ -27,6 +27,33 @@ EXAMPLES = 5
 _REGEX = ("column_values_to_match_regex", "column_values_to_not_match_regex")
 
 
+_TELLS_NOTHING = (
+    "column_unique_value_count_to_be_between",
+    "column_proportion_of_unique_values_to_be_between",
+    "column_proportion_of_non_null_values_to_be_between",
+)
+"""Expectations whose observed value tells nothing of a private column's values."""
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What Great Expectations found for an expectation of the contract, or for one that the contract implies."""
+
+    text: str
+    expectation: Expectation | None
+    outcome: gx.Outcome
+
+    @property
+    def broken_by_rows(self) -> bool:
+        """Whether rows are to be quarantined for it."""
+        return (
+            self.expectation is not None
+            and self.expectation.kind == "row"
+            and self.outcome.error is None
+            and self.outcome.unexpected > 0
+        )
+
+
 @dataclass(frozen=True)
 class Validator:
     """Checks one partition on one connection."""
@@ -51,7 +78,7 @@ class Validator:
         project, key = self._project.name, self.views.key
         if not self.views.count(f"win_{self.views.row_source}"):
             for source in sources:
-                self._mark(source, self._usable(source)[0])
+                self._mark(source, [], self._present(source))
             rows = {source: SourceChecks(self.views.count(f"win_{source}"), 0, {}, ()) for source in sources}
             return Checks(project, key, "empty", (), rows, dict(digests))
         engine = gx.Engine(self._con)
@@ -60,13 +87,10 @@ class Validator:
         state: State = "refused" if refusals else "passed"
         return Checks(project, key, state, refusals, found, dict(digests))
 
-    def _usable(self, source: str) -> tuple[list[Expectation], list[tuple[Expectation, str]]]:
-        """Expectations whose columns are there and that can be evaluated, and those that cannot, with the reason."""
+    def _present(self, source: str) -> list[Expectation]:
+        """Expectations whose columns are there."""
         contract, columns = self.contract.of(source), self.views.columns(source)
-        present = [each for each in (*contract.rows, *contract.table) if set(each.columns) <= set(columns)]
-        errors = self._errors(source, [each for each in present if each.kind == "row"])
-        unusable = [expectation for expectation, _ in errors]
-        return [each for each in present if each not in unusable], errors
+        return [each for each in (*contract.rows, *contract.table) if set(each.columns) <= set(columns)]
 
     def _source(self, engine: gx.Engine, source: str) -> SourceChecks:
         contract = self.contract.of(source)
@@ -74,55 +98,71 @@ class Validator:
             Check(f"column_to_exist({column})", "table", False, "there is no such column")
             for column in sorted(contract.needed - set(self.views.columns(source)))
         ]
-        usable, errors = self._usable(source)
-        for expectation, error in errors:
-            broken.append(Check(self._text(source, expectation), "table", False, error))
-        self._mark(source, usable)
+        present = self._present(source)
+        judged = self._judge(engine, source, contract, present)
+        failed = [each.expectation for each in judged if each.expectation is not None and each.broken_by_rows]
+        errors = self._mark(source, failed, present)
+        checks = [self._check(source, each, errors) for each in judged]
         rows = self.views.count(f"win_{source}")
-        checks = self._judge(engine, source, contract, usable)
-        reasons = self._reasons(source, usable)
-        return SourceChecks(rows, rows - self.views.count(f"good_{source}"), reasons, (*broken, *checks))
+        quarantined = rows - self.views.count(f"good_{source}")
+        return SourceChecks(rows, quarantined, self._reasons(source, failed), (*broken, *checks))
 
-    def _errors(self, source: str, expectations: Sequence[Expectation]) -> list[tuple[Expectation, str]]:
-        """Row expectations that cannot be evaluated: numbers asked of a column that now holds text, and the like."""
+    def _mark(
+        self, source: str, failed: Sequence[Expectation], present: Sequence[Expectation]
+    ) -> list[tuple[Expectation, str]]:
+        """Find the rows in breach: of this partition by what has failed, of earlier ones by everything.
+
+        Returns the expectations that cannot be evaluated on some row, with the reason; they mark nothing.
+        """
         import duckdb
 
-        def error(each: Sequence[Expectation]) -> duckdb.Error | None:
-            try:
-                first(self._con, f"SELECT count(*) FROM ({self._breaches(source, each)})")
-            except duckdb.Error as problem:
-                return problem
-            return None
-
-        if not expectations or error(expectations) is None:
+        earlier = [each for each in present if each.kind == "row"] if self._has_earlier(source) else []
+        try:
+            self.views.mark(source, self._breaches(source, failed, earlier))
             return []
-        found = []
-        for expectation in expectations:
-            problem = error([expectation])
-            if problem is not None:
-                found.append((expectation, self._error_text(source, expectation.columns, str(problem))))
-        return found
+        except duckdb.Error:
+            errors = []
+            for each in {id(each): each for each in (*failed, *earlier)}.values():
+                try:
+                    parts = [[each] if any(each is one for one in part) else [] for part in (failed, earlier)]
+                    first(self._con, f"SELECT count(*) FROM ({self._breaches(source, *parts)})")
+                except duckdb.Error as problem:
+                    errors.append((each, self._error_text(source, each.columns, str(problem))))
+            unusable = {id(each) for each, _ in errors}
+            kept = [[each for each in part if id(each) not in unusable] for part in (failed, earlier)]
+            self.views.mark(source, self._breaches(source, *kept))
+            return errors
+
+    def _has_earlier(self, source: str) -> bool:
+        return source == self.views.row_source and len(self.views.slices) > 1
+
+    def _breaches(self, source: str, now: Sequence[Expectation], earlier: Sequence[Expectation]) -> str:
+        """SQL: ``_n`` and ``_reasons`` of raw rows in breach, each partition judged by itself."""
+        parts = [self._breaches_in(source, name(f"win_{source}"), now)]
+        if self._has_earlier(source):
+            before = f"(SELECT * FROM {name(f'src_{source}')} WHERE _slice <> {literal(self.views.key)})"
+            parts.append(self._breaches_in(source, before, earlier))
+        return " UNION ALL ".join(parts)
+
+    def _breaches_in(self, source: str, relation: str, expectations: Sequence[Expectation]) -> str:
+        """The rows are chosen first and told why after: the list of reasons is made for few of them."""
+        cases: dict[str, str] = {}
+        for each in expectations:
+            breach = ROWS[each.name].breach
+            if breach is not None:
+                cases[f"({breach(each.args, relation)})"] = literal(self._reason(source, each))
+        if not cases:
+            return f"SELECT _n, []::VARCHAR[] AS _reasons FROM {relation} AS s WHERE FALSE"
+        listed = ", ".join(f"CASE WHEN {breach} THEN {reason} END" for breach, reason in cases.items())
+        return (
+            f"SELECT _n, list_filter([{listed}], lambda why: why IS NOT NULL) AS _reasons "
+            f"FROM {relation} AS s WHERE {' OR '.join(cases)}"
+        )
 
     def _error_text(self, source: str, columns: Sequence[str], message: str) -> str:
         if private_columns(self._project, source, columns):
             return "it cannot be evaluated on what this private column holds"
         return f"it cannot be evaluated: {message.strip().splitlines()[0]}"
-
-    def _breaches(self, source: str, expectations: Sequence[Expectation]) -> str:
-        """SQL: ``_n`` and ``_reasons`` of every raw row in breach, each partition judged by itself."""
-        cases = [
-            f"CASE WHEN COALESCE({breach(each.args, '_slice')}, FALSE) THEN {literal(self._reason(source, each))} END"
-            for each in expectations
-            if (breach := ROWS[each.name].breach) is not None
-        ]
-        listed = f"[{', '.join(cases)}]" if cases else "[]::VARCHAR[]"
-        return (
-            f"SELECT _n, _reasons FROM (SELECT _n, list_filter({listed}, lambda why: why IS NOT NULL) AS _reasons "
-            f"FROM {name(f'src_{source}')}) WHERE len(_reasons) > 0"
-        )
-
-    def _mark(self, source: str, usable: Sequence[Expectation]) -> None:
-        self.views.mark(source, self._breaches(source, [each for each in usable if each.kind == "row"]))
 
     def _text(self, source: str, expectation: Expectation) -> str:
         """The expectation for people, without the values that a contract states for a private column."""
@@ -137,7 +177,7 @@ class Validator:
 
     def _judge(
         self, engine: gx.Engine, source: str, contract: SourceContract, usable: Sequence[Expectation]
-    ) -> list[Check]:
+    ) -> list[_Judged]:
         planned: list[tuple[str, Expectation | None, str, dict[str, Any]]] = []  # text, expectation, name, arguments
         derived: list[str] = []
         for each in usable:
@@ -169,23 +209,24 @@ class Validator:
         )
         outcomes = engine.run(view, [(called, args) for _, _, called, args in planned])
         return [
-            self._check(source, text, expectation, outcome)
+            _Judged(text, expectation, outcome)
             for (text, expectation, _, _), outcome in zip(planned, outcomes, strict=True)
         ]
 
-    def _check(self, source: str, text: str, expectation: Expectation | None, outcome: gx.Outcome) -> Check:
-        kind = expectation.kind if expectation is not None else "table"
-        observed = outcome.observed
-        private = private_columns(self._project, source, expectation.columns) if expectation is not None else ()
-        if private and observed is not None and not isinstance(observed, int | float):
-            observed = "(private)"
+    def _check(self, source: str, judged: _Judged, errors: Sequence[tuple[Expectation, str]]) -> Check:
+        expectation, outcome = judged.expectation, judged.outcome
+        columns = expectation.columns if expectation is not None else ()
+        error = next((text for each, text in errors if each is expectation), None)
         if outcome.error is not None:
-            columns = expectation.columns if expectation is not None else ()
-            observed = self._error_text(source, columns, outcome.error)
-        examples: tuple[str, ...] = ()
-        if expectation is not None and kind == "row" and outcome.unexpected:
-            examples = self._examples(source, expectation)
-        return Check(text, kind, outcome.success, observed, outcome.unexpected, examples)
+            error = self._error_text(source, columns, outcome.error)
+        if error is not None:  # whether rows are in breach cannot be told, so the partition is refused
+            return Check(judged.text, "table", False, error)
+        observed = outcome.observed
+        if expectation is not None and private_columns(self._project, source, columns):
+            observed = observed if expectation.name in _TELLS_NOTHING else None
+        kind = expectation.kind if expectation is not None else "table"
+        examples = self._examples(source, expectation) if expectation is not None and judged.broken_by_rows else ()
+        return Check(judged.text, kind, outcome.success, observed, outcome.unexpected, examples)
 
     def _examples(self, source: str, expectation: Expectation) -> tuple[str, ...]:
         columns = expectation.columns

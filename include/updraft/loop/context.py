@@ -13,7 +13,7 @@ from updraft.errors import StoreError
 from updraft.settings import Settings
 from updraft.spec.features import FeatureCode, compute, load_features
 from updraft.spec.model import Project, ProjectSpec
-from updraft.store.records import PartitionRow
+from updraft.store.records import IngestedPartition
 from updraft.store.store import Store
 from updraft.training.model import Model
 
@@ -68,7 +68,7 @@ class Loop:
         """Start and tick of a partition."""
         return partition(self.spec, key)
 
-    def published(self, key: str) -> PartitionRow:
+    def published(self, key: str) -> IngestedPartition:
         """A published partition.
 
         :raises StoreError: when it was not published; names what became of it.

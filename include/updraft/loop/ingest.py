@@ -10,7 +10,7 @@ from updraft.loop import tell
 from updraft.loop.context import Loop
 from updraft.monitoring.profiles import profile
 from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
-from updraft.store.records import PartitionRow
+from updraft.store.records import IngestedPartition
 
 
 @dataclass(frozen=True)
@@ -41,26 +41,26 @@ def validate(loop: Loop, key: str) -> Validated:
     return Validated(key, found, f"partition {key}: {words} {found or ''}".strip())
 
 
-def publish(loop: Loop, key: str) -> PartitionRow:
+def publish(loop: Loop, key: str) -> IngestedPartition:
     """Publish a validated partition and record it, with the profile of its features.
 
     Of a refused or empty partition only the labels that matured at its tick are published.
     """
     found = publish_partition(loop.project, loop.settings, key)
-    row = PartitionRow(
+    row = IngestedPartition(
         found.key, found.state, found.url, found.sha256, found.rows, found.quarantined, found.labels_url, dict(found.checks), None
     )
     loop.store.record_partition(loop.name, row)
     if row.state == "published":
         frame = loop.feature_frame(key).drop(columns=[ROW, EVENT_TIME, CLUSTER])
-        row = PartitionRow(**{**row.__dict__, "profile": profile(frame).as_dict()})
+        row = IngestedPartition(**{**row.__dict__, "profile": profile(frame).as_dict()})
         loop.store.record_partition(loop.name, row)
     if row.quarantined and row.state == "published":
         tell.rows_quarantined(loop, row)
     return row
 
 
-def ingest(loop: Loop, key: str) -> PartitionRow:
+def ingest(loop: Loop, key: str) -> IngestedPartition:
     """All three steps in this process, for a backtest."""
     extract_partition(loop.project, loop.settings, key)
     validate(loop, key)

@@ -15,7 +15,7 @@ from updraft.loop.score import score_partition
 from updraft.loop.train import enter
 from updraft.loop.trials import label_files, training_data
 from updraft.loop.waiting import due_episode
-from updraft.store.records import PartitionRow, TrainingRow
+from updraft.store.records import IngestedPartition, TrainingRow
 from updraft.training.fit import train_in_memory
 from updraft.training.model import Model, load_model
 
@@ -40,7 +40,7 @@ class KeptModels:
         """Nobody reads aliases here."""
 
 
-def play(loop: Loop, models: KeptModels, row: PartitionRow) -> None:
+def play(loop: Loop, models: KeptModels, row: IngestedPartition) -> None:
     """Let one partition go once round: ingested already, scored, monitored, and what follows from it until all is quiet."""
     loop.store.record_partition(loop.name, row)
     if row.state != "published":

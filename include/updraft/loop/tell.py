@@ -10,7 +10,7 @@ from updraft.alerts import messages, outbox
 from updraft.alerts.alert import Alert
 from updraft.data.checks import Checks
 from updraft.loop.context import Loop
-from updraft.store.records import EpisodeRow, PartitionRow, ReleaseRow
+from updraft.store.records import EpisodeRow, IngestedPartition, ReleaseRow
 
 
 def _record(loop: Loop, alert: Alert) -> None:
@@ -42,7 +42,7 @@ def _reasons(checks: dict[str, Any]) -> dict[str, int]:
     return dict(counted)
 
 
-def rows_quarantined(loop: Loop, row: PartitionRow) -> None:
+def rows_quarantined(loop: Loop, row: IngestedPartition) -> None:
     """Rows of a published partition were set aside."""
     total = sum(int(source["rows"]) for source in row.checks.get("sources", {}).values())
     _record(

@@ -13,7 +13,7 @@ from updraft.loop.monitor import MONITOR
 from updraft.loop.waiting import sensor_name
 from updraft.replay.airflow import AirflowClient
 from updraft.spec.model import Project
-from updraft.store.records import PartitionRow
+from updraft.store.records import IngestedPartition
 from updraft.store.store import Store
 
 STAGES = ("ingest", "score", "monitor", "watch", "train", "release")
@@ -54,7 +54,7 @@ class Replay:
         """The partitions to play, in order."""
         return [one.key for one in partitions(self.project.spec)][:last]
 
-    def play(self, keys: Sequence[str], done: Callable[[int, PartitionRow], None]) -> None:
+    def play(self, keys: Sequence[str], done: Callable[[int, IngestedPartition], None]) -> None:
         """Play partitions in order; ``done`` is called after each with its number and what ingestion did.
 
         :raises StackError: when a run fails for good, or a partition does not settle in time.
@@ -78,7 +78,7 @@ class Replay:
                 raise StackError(f"Airflow does not know {sorted(missing)}; see import errors in its UI, or `updraft validate {self.project.name}`")
             time.sleep(0.5)
 
-    def _ingest(self, key: str) -> PartitionRow:
+    def _ingest(self, key: str) -> IngestedPartition:
         dag, run = f"{self.project.name}.ingest", f"replay__{key}"
         there = self.store.partition(self.project.name, key)
         if there is not None and (there.state != "published" or self.store.seen(self.project.name).get(MONITOR, "") >= key):

@@ -14,7 +14,7 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Loopback is not asked of a proxy."""
 
 
-def get(url: str, *, seconds: float = 5.0) -> bytes | None:
+def get(url: str, *, seconds: float = 10.0) -> bytes | None:
     """The body of a page; None when it does not answer, or answers with an error."""
     try:
         with _DIRECT.open(url, timeout=seconds) as response:

@@ -158,6 +158,11 @@ def _start_manager(settings: Settings, layout: Layout, say: Say) -> dict[str, st
     if strays := members(layout.id, data=placement.data):
         say(f"ending {len(strays)} process(es) that an earlier start left behind")
         end(strays, patience=5)
+    if placement.data.exists() and not layout.secrets.exists():
+        raise StackError(
+            f"{placement.data} holds the data of a deployment whose keys ({layout.secrets}) are gone, so nobody can open "
+            f"it; restore the keys, or remove the folder to start anew"
+        )
     secrets = load_or_make(layout.secrets)
     postgres.initialise(placement, secrets.database)
     reservation = ports.reserve(layout.ports)

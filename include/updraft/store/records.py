@@ -24,6 +24,12 @@ class PartitionRow:
     rows: int
     quarantined: int
     labels_url: str | None
+
+
+@dataclass(frozen=True)
+class IngestedPartition(PartitionRow):
+    """The same with what was found in it. Large: lists of partitions come without."""
+
     checks: dict[str, Any]
     profile: dict[str, Any] | None
 

@@ -17,6 +17,7 @@ from updraft.store.records import (
     Decision,
     EpisodeRow,
     EvidenceRow,
+    IngestedPartition,
     Outcome,
     PartitionRow,
     PerformanceRow,
@@ -73,7 +74,7 @@ class Store:
 
     # -- partitions ------------------------------------------------------------------------------------------------
 
-    def record_partition(self, project: str, row: PartitionRow) -> PartitionRow:
+    def record_partition(self, project: str, row: IngestedPartition) -> IngestedPartition:
         """Record what ingestion did with a partition; a later ingestion of the same partition replaces it.
 
         The predictions, decisions and trainings made from the older content keep the hash of what they used.
@@ -85,14 +86,15 @@ class Store:
             connection.execute(insert.values(**values).on_conflict_do_update(index_elements=["project", "key"], set_=changed))
         return row
 
-    def partition(self, project: str, key: str) -> PartitionRow | None:
+    def partition(self, project: str, key: str) -> IngestedPartition | None:
         """One partition, or None before its ingestion."""
         found = self._rows(sa.select(t.partitions).where(t.partitions.c.project == project, t.partitions.c.key == key))
-        return _as(PartitionRow, found[0]) if found else None
+        return _as(IngestedPartition, found[0]) if found else None
 
     def partitions(self, project: str, *, until: str | None = None, state: str | None = "published") -> list[PartitionRow]:
         """Partitions in order of their keys, up to and with ``until``."""
-        query = sa.select(t.partitions).where(t.partitions.c.project == project).order_by(t.partitions.c.key)
+        columns = [t.partitions.c[name] for name in PartitionRow.__dataclass_fields__]
+        query = sa.select(*columns).where(t.partitions.c.project == project).order_by(t.partitions.c.key)
         if state is not None:
             query = query.where(t.partitions.c.state == state)
         if until is not None:
