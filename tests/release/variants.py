@@ -79,7 +79,7 @@ def main() -> None:
         for size in (0.5, 1.0):
             shown = statistic(gain + size, variant) > needed
             power.append(f"{np.median(np.where(shown.any(axis=1), shown.argmax(axis=1) + FIRST_LOOK, 999)):g}")
-        factor = np.exp(-needed / 2) / (2 * ALPHA)
+        factor = np.exp(-needed / 2) / ALPHA
         print(f"| {name} | {' | '.join(rates)} | {' / '.join(power)} | {factor:.2f} |")
 
 
