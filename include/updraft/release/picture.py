@@ -26,7 +26,7 @@ def evidence_picture(clusters: Sequence[ClusterGain], policy: Release, *, title:
     figure = Figure(figsize=(8, 4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.axhline(-policy.margin, color="#b3261e", linewidth=1, label=f"line to pass ({-policy.margin:g})")
+    axes.axhline(-policy.margin, color="#b3261e", linewidth=1, label=f"line to pass ({0.0 - policy.margin:g})")
     if len(gains):
         bounds = confidence_sequence(gains, policy.confidence)
         count = np.arange(1, len(gains) + 1)
