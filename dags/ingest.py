@@ -23,7 +23,9 @@ from updraft_airflow.wiring import asset_name, broken_projects, end_date, placeh
 
 for project in projects("ingest"):
     timetable = CronPartitionTimetable(project.spec.data.schedule, timezone="UTC", key_format=KEY_FORMAT)
-    with stage_dag(project, "ingest", __doc__, schedule=timetable, end_date=end_date(project), max_active_runs=1) as dag:
+    with stage_dag(
+        project, "ingest", __doc__, schedule=timetable, end_date=end_date(project), max_active_runs=1
+    ) as dag:
         extract: BaseOperator = ExtractPartition(task_id="extract_partition", project=project.name)
         validate = ValidatePartition(task_id="validate_partition", project=project.name)
         features = Asset(name=asset_name(project.name, "features"), uri=f"updraft://{project.name}/features")

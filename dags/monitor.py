@@ -19,7 +19,9 @@ from updraft_airflow.wiring import asset_name, projects, stage_dag
 
 for project in projects("monitor"):
     predictions = Asset(name=asset_name(project.name, "predictions"), uri=f"updraft://{project.name}/predictions")
-    with stage_dag(project, "monitor", __doc__, schedule=PartitionedAssetTimetable(assets=predictions), max_active_runs=1) as dag:
+    with stage_dag(
+        project, "monitor", __doc__, schedule=PartitionedAssetTimetable(assets=predictions), max_active_runs=1
+    ) as dag:
         measure = MeasurePerformance(task_id="measure_performance", project=project.name)
         recalibrate = RecalibrateModels(task_id="recalibrate_models", project=project.name)
         decide = DecideRemedies(task_id="decide_remedies", project=project.name)

@@ -23,10 +23,16 @@ from updraft_airflow.wiring import projects, stage_dag
 
 for project in projects("release"):
     name, policy = project.name, project.spec.release
-    form = {"release": Param(f"{name}-v1", type="string", pattern=rf"^{name}-v\d+$", title="Release", description="id of a release")}
+    form = {
+        "release": Param(
+            f"{name}-v1", type="string", pattern=rf"^{name}-v\d+$", title="Release", description="id of a release"
+        )
+    }
     with stage_dag(project, "release", __doc__, schedule=None, params=form, max_active_runs=16) as dag:
         staging = CheckStaging(task_id="check_staging", project=name)
-        lane = ChooseLane(task_id="choose_lane", project=name, lanes={"change": "await_verdict", "refresh": "await_shadow"})
+        lane = ChooseLane(
+            task_id="choose_lane", project=name, lanes={"change": "await_verdict", "refresh": "await_shadow"}
+        )
         ask = {
             "subject": "Promote {{ params.release }}?",
             "body": "The evidence shows a gain; see the picture behind the link *Evidence* of `await_verdict`, and the model card in MLflow.",
@@ -40,7 +46,9 @@ for project in projects("release"):
 
         shadow = EvidenceSensor(task_id="await_shadow", project=name, subject=RELEASE)
         promote_refresh = PromoteModel(task_id="promote_refresh", project=name)
-        probation = EvidenceSensor(task_id="await_probation", project=name, subject=RELEASE, trigger_rule=TriggerRule.ALL_SUCCESS)
+        probation = EvidenceSensor(
+            task_id="await_probation", project=name, subject=RELEASE, trigger_rule=TriggerRule.ALL_SUCCESS
+        )
         lane >> shadow
         if policy.sensitive:
             shadow >> ApproveRelease(task_id="approve_refresh", project=name, **ask) >> promote_refresh

@@ -19,6 +19,8 @@ from updraft_airflow.wiring import asset_name, projects, stage_dag
 for project in projects("score"):
     features = Asset(name=asset_name(project.name, "features"), uri=f"updraft://{project.name}/features")
     predictions = Asset(name=asset_name(project.name, "predictions"), uri=f"updraft://{project.name}/predictions")
-    with stage_dag(project, "score", __doc__, schedule=PartitionedAssetTimetable(assets=features), max_active_runs=1) as dag:
+    with stage_dag(
+        project, "score", __doc__, schedule=PartitionedAssetTimetable(assets=features), max_active_runs=1
+    ) as dag:
         ScorePartition(task_id="score_partition", project=project.name, outlets=[predictions])
     globals()[dag.dag_id] = dag

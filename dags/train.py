@@ -22,9 +22,16 @@ from updraft_airflow.wiring import projects, stage_dag
 for project in projects("train"):
     trainers = [trainer.name for trainer in project.spec.training.trainers]
     form = {
-        "partition": Param(None, type=["null", "string"], title="Partition", description="train at the tick of this key; empty: the newest"),
+        "partition": Param(
+            None,
+            type=["null", "string"],
+            title="Partition",
+            description="train at the tick of this key; empty: the newest",
+        ),
         "trainer": Param(trainers[0], enum=trainers, title="Trainer"),
-        "parameters": Param({}, type="object", title="Parameters that differ", description='such as {"max_depth": 4}; makes it a change'),
+        "parameters": Param(
+            {}, type="object", title="Parameters that differ", description='such as {"max_depth": 4}; makes it a change'
+        ),
         "reason": Param("", type="string", title="Reason", description="for the record"),
         "episode": Param(None, type=["null", "string"], title="Episode", description="set by watch"),
     }

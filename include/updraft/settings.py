@@ -60,7 +60,9 @@ class Settings:
         )
         for name, value in (("UPDRAFT_LAKE", settings.lake), ("UPDRAFT_STORE", settings.store)):
             if value and "://" not in value:
-                raise SettingsError(f"{name}={value!r} is not a URL; write it with its scheme, such as file:///srv/lake")
+                raise SettingsError(
+                    f"{name}={value!r} is not a URL; write it with its scheme, such as file:///srv/lake"
+                )
         return settings
 
     def need_store(self) -> str:

@@ -37,7 +37,7 @@ class _Link(BaseOperatorLink):
 
 
 def _project(operator: BaseOperator) -> str:
-    return str(operator.project)  # type: ignore[attr-defined]
+    return str(operator.project)
 
 
 class DataDocsLink(_Link):

@@ -22,7 +22,12 @@ def show(project: str, part: str, path: str, user: GetUserDep) -> Response:
     """One page. Airflow's sign-in guards it; nothing outside the published parts is reached."""
     suffix = f".{path.rsplit('.', 1)[-1]}" if "." in path else ""
     steps = path.split("/")
-    if part not in SHOWN or suffix not in MEDIA or project not in project_names(settings().projects) or any(step in ("", ".", "..") for step in steps):
+    if (
+        part not in SHOWN
+        or suffix not in MEDIA
+        or project not in project_names(settings().projects)
+        or any(step in ("", ".", "..") for step in steps)
+    ):
         raise HTTPException(404, f"no page {project}/{part}/{path}")
     try:
         content = files.read_bytes(f"{settings().lake}/{project}/{part}/{path}")

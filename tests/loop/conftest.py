@@ -1,7 +1,6 @@
 """Thirteen weeks of flights, ingested once."""
 
 import pytest
-
 from tests.support import flights
 
 

@@ -4,14 +4,22 @@ import dataclasses
 
 import numpy as np
 import pytest
-
 from tests.support import flights
+
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, ROW
 from updraft.errors import StoreError, TrainingError
 from updraft.loop.memory import play, train
 from updraft.loop.monitor import MONITOR, gather_evidence, measure, monitor_partition, past
 from updraft.loop.plan import plan_training
-from updraft.loop.rollout import look, open_release, promote, record_approval, record_verdict, release_id, roll_back_by_hand
+from updraft.loop.rollout import (
+    look,
+    open_release,
+    promote,
+    record_approval,
+    record_verdict,
+    release_id,
+    roll_back_by_hand,
+)
 from updraft.loop.score import score_partition
 from updraft.loop.train import enter
 from updraft.loop.waiting import ask, due_episode
@@ -110,7 +118,7 @@ def test_other_parameters_make_a_change_and_the_same_ones_a_refresh(lake):
 def test_an_unknown_parameter_or_trainer_is_named_before_anything_starts(lake):
     loop, _ = played(lake, 9)
     key = loop.store.partitions(loop.name)[-1].key
-    with pytest.raises(TrainingError, match="max_dept.*max_depth"):
+    with pytest.raises(TrainingError, match=r"max_dept.*max_depth"):
         plan_training(loop, key, params={"max_dept": 3})
     with pytest.raises(TrainingError, match="no trainer 'torch'"):
         plan_training(loop, key, trainer="torch")
@@ -135,7 +143,7 @@ def change_in_shadow(lake, count=9):
 
 
 def test_a_change_is_scored_in_shadow_and_an_equal_model_is_never_promoted(lake):
-    loop, models, release, version = change_in_shadow(lake)
+    loop, _, release, version = change_in_shadow(lake)
     _, rows = lake
     for row in rows[9:13]:
         loop.store.record_partition(loop.name, row)
@@ -167,7 +175,7 @@ def with_gain(loop, release, gain, clusters=60):
 
 
 def test_a_shown_gain_is_approved_then_promoted_and_the_answer_outlives_a_second_one(lake):
-    loop, models, release, version = change_in_shadow(lake)
+    loop, _, release, version = change_in_shadow(lake)
     _, rows = lake
     for row in rows[9:11]:
         loop.store.record_partition(loop.name, row)
@@ -253,3 +261,23 @@ def test_evidence_and_measures_count_each_row_once(finished):
     assert measure(loop, keys[-1])
     assert gather_evidence(loop, keys[-1]) == gather_evidence(loop, keys[-1])
     assert CLUSTER == "_cluster"
+
+
+def test_a_model_is_scored_with_the_features_it_was_trained_with(lake, tmp_path):
+    import shutil
+
+    from updraft.spec.load import load_project
+    from updraft.training.model import Model
+
+    loop, models = played(lake, 9)
+    key = loop.store.partitions(loop.name)[-1].key
+    model = models.load(loop.store.serving(loop.name).champion)
+    source = (loop.project.folder / "features.py").read_bytes()
+    kept = Model(model.task, model.encoder, model.booster, model.meta, source, model.threads)
+    folder = shutil.copytree(loop.project.folder, tmp_path / "flight_delays")
+    changed = source.decode().replace('"distance": rows["distance"],', '"miles": rows["distance"],')
+    (folder / "features.py").write_text(changed)
+    other = dataclasses.replace(loop, project=load_project(folder))
+    assert "distance" not in other.feature_frame(key).columns
+    assert "distance" in other.feature_frame(key, other.features_of(kept)).columns
+    assert plan_training(other, key).lane == "change"

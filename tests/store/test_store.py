@@ -1,7 +1,7 @@
 """The store keeps the first write, chains its decisions, and tells what serves from them alone."""
 
-import sqlalchemy as sa
 import pytest
+import sqlalchemy as sa
 
 from updraft.errors import StoreError
 from updraft.store import tables
@@ -67,9 +67,7 @@ def test_the_chain_verifies_and_names_the_decision_that_was_changed(store):
         store.decide(P, key="k1", kind="note", subject=str(number), body={"value": 0.1 + number})
     assert store.verify_chain(P) == 5
     with store.engine.begin() as connection:
-        connection.execute(
-            sa.update(tables.decisions).where(tables.decisions.c.seq == 3).values(body={"value": 99})
-        )
+        connection.execute(sa.update(tables.decisions).where(tables.decisions.c.seq == 3).values(body={"value": 99}))
     with pytest.raises(StoreError, match=r"decision 3 \(note 2\) was changed"):
         store.verify_chain(P)
 
@@ -178,7 +176,11 @@ def test_many_processes_decide_at_once_and_the_chain_stays_whole(postgres_url):
     upgrade(postgres_url)
     stores = [Store.open(postgres_url) for _ in range(4)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: stores[n % 4].decide(P, key="k", kind="note", subject=str(n % 20), body={"n": n}), range(60)))
+        list(
+            pool.map(
+                lambda n: stores[n % 4].decide(P, key="k", kind="note", subject=str(n % 20), body={"n": n}), range(60)
+            )
+        )
     assert stores[0].verify_chain(P) == 20
     for one in stores:
         one.close()

@@ -31,7 +31,9 @@ def frontier(played: Sequence[Played], loss: str) -> bytes:
     return _png(figure)
 
 
-def by_partition(lines: Mapping[str, Sequence[tuple[str, float]]], events: Sequence[tuple[str, str]], loss: str) -> bytes:
+def by_partition(
+    lines: Mapping[str, Sequence[tuple[str, float]]], events: Sequence[tuple[str, str]], loss: str
+) -> bytes:
     """PNG: loss by partition, a line for each policy, with markers on the last line for what happened.
 
     :param lines: name -> (partition key, loss), in order.
@@ -46,7 +48,13 @@ def by_partition(lines: Mapping[str, Sequence[tuple[str, float]]], events: Seque
     shades = ("#9a9a9a", "#e3a08c", "#1f77b4")
     for (name, line), shade in zip(lines.items(), shades, strict=False):
         mean = sum(value for _, value in line) / len(line)
-        axes.plot([place[key] for key, _ in line], [value for _, value in line], color=shade, label=f"{name} ({mean:.4f})", linewidth=1.8)
+        axes.plot(
+            [place[key] for key, _ in line],
+            [value for _, value in line],
+            color=shade,
+            label=f"{name} ({mean:.4f})",
+            linewidth=1.8,
+        )
     last = dict(list(lines.values())[-1])
     told = set()
     for key, kind in events:

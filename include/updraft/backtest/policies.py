@@ -25,7 +25,10 @@ def policies(spec: ProjectSpec) -> list[Policy]:
     trial says so, and on nothing else.
     """
     found = [Policy("never retrained", _plain(spec, None))]
-    found += [Policy("every partition" if every == 1 else f"every {every} partitions", _plain(spec, every)) for every in (1, 2, 4, 8)]
+    found += [
+        Policy("every partition" if every == 1 else f"every {every} partitions", _plain(spec, every))
+        for every in (1, 2, 4, 8)
+    ]
     cooldown = spec.monitoring.remedies.retrain.cooldown if spec.monitoring.remedies.retrain else 2
     trigger = Retrain(every=None, on=("performance",), cooldown=cooldown, per_year=10_000)
     return [*found, Policy(LOSS_TRIGGER, _with(spec, trigger, None)), Policy(PROJECT, spec)]
@@ -40,7 +43,9 @@ def _with(spec: ProjectSpec, retrain: Retrain, recalibrate: Recalibrate | None) 
     monitoring = spec.monitoring.model_copy(update={"remedies": Remedies(recalibrate=recalibrate, retrain=retrain)})
     lane = RefreshLane(holdout=spec.release.refresh.holdout, shadow=0, probation=0)
     release = spec.release.model_copy(update={"refresh": lane, "sensitive": False})
-    return spec.model_copy(update={"monitoring": monitoring, "release": release, "gates": spec.gates.model_copy(update=_open_gates())})
+    return spec.model_copy(
+        update={"monitoring": monitoring, "release": release, "gates": spec.gates.model_copy(update=_open_gates())}
+    )
 
 
 def _open_gates() -> dict[str, None]:

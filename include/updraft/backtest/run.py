@@ -67,7 +67,14 @@ def loss_name(project: Project) -> str:
     return "log_loss" if project.spec.task == "binary" else "rmse"
 
 
-def backtest(project: Project, settings: Settings, *, last: int | None = None, only: Sequence[str] = (), say: Say = lambda _: None) -> list[Played]:
+def backtest(
+    project: Project,
+    settings: Settings,
+    *,
+    last: int | None = None,
+    only: Sequence[str] = (),
+    say: Say = lambda _: None,
+) -> list[Played]:
     """Play the history under every policy.
 
     It works in a lake of its own below ``<home>/backtest``, which keeps partitions and trainings for the next time.
@@ -77,7 +84,12 @@ def backtest(project: Project, settings: Settings, *, last: int | None = None, o
     :raises DataError: when the history is open or too short for a first model, or a policy is unknown.
     """
     own = Settings(
-        home=settings.home, projects=settings.projects, lake=f"{settings.lake}/.backtest", store="", mlflow="", airflow=""
+        home=settings.home,
+        projects=settings.projects,
+        lake=f"{settings.lake}/.backtest",
+        store="",
+        mlflow="",
+        airflow="",
     )
     chosen = policies(project.spec)
     unknown = set(only) - {policy.name for policy in chosen}
@@ -85,7 +97,9 @@ def backtest(project: Project, settings: Settings, *, last: int | None = None, o
         raise DataError(f"no policy {sorted(unknown)}; there are {[policy.name for policy in chosen]}")
     rows = history(project, own, last, say)
     if len(rows) <= project.spec.training.first_after:
-        raise DataError(f"{project.name}: {len(rows)} partitions are too short a history; the first model comes after {project.spec.training.first_after}")
+        raise DataError(
+            f"{project.name}: {len(rows)} partitions are too short a history; the first model comes after {project.spec.training.first_after}"
+        )
     found = []
     for policy in chosen:
         if not only or policy.name in only:
@@ -97,7 +111,11 @@ def backtest(project: Project, settings: Settings, *, last: int | None = None, o
 def history(project: Project, settings: Settings, last: int | None, say: Say) -> list[IngestedPartition]:
     """Ingest the history into the backtest's lake; a partition that is there already, from the same folder, is taken as it is."""
     marks = [canonical_hash(project.spec.data.model_dump(mode="json"))]
-    marks += [files.sha256(path.read_bytes()) for path in sorted(Path(project.folder).iterdir()) if path.is_file() and path.name != "project.yaml"]
+    marks += [
+        files.sha256(path.read_bytes())
+        for path in sorted(Path(project.folder).iterdir())
+        if path.is_file() and path.name != "project.yaml"
+    ]
     stamp = canonical_hash(marks)
     store = Store.in_memory()
     loop = Loop(project, settings, store, KeptModels())
@@ -144,5 +162,3 @@ def play_policy(project: Project, settings: Settings, policy: Policy, rows: Sequ
     )
     store.close()
     return played
-
-

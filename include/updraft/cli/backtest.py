@@ -29,7 +29,13 @@ def backtest(
     """
     with explained():
         found = find_project(project)
-        played = play(found, settings(), last=last, only=policy or (), say=lambda line: errors.print(line, markup=False, soft_wrap=True))
+        played = play(
+            found,
+            settings(),
+            last=last,
+            only=policy or (),
+            say=lambda line: errors.print(line, markup=False, soft_wrap=True),
+        )
         folder = settings().home / "backtest" / project
         folder.mkdir(parents=True, exist_ok=True)
         pictures = draw(played, folder, loss_name(found))
@@ -44,10 +50,21 @@ def backtest(
 def table(played: list[Played], loss: str) -> Table:
     """The table that `backtest` prints."""
     found = Table(title=f"mean {loss} by partition, each partition with the same weight")
-    for name, justify in (("policy", "left"), ("all", "right"), ("first half", "right"), ("second half", "right"), ("trainings", "right")):
+    for name, justify in (
+        ("policy", "left"),
+        ("all", "right"),
+        ("first half", "right"),
+        ("second half", "right"),
+        ("trainings", "right"),
+    ):
         found.add_column(name, justify="right" if justify == "right" else "left")
     for one in played:
-        figures = [f"{one.mean:.4f}", f"{one.half(second=False):.4f}", f"{one.half(second=True):.4f}", str(len(one.trainings))]
+        figures = [
+            f"{one.mean:.4f}",
+            f"{one.half(second=False):.4f}",
+            f"{one.half(second=True):.4f}",
+            str(len(one.trainings)),
+        ]
         found.add_row(one.policy, *figures, style="bold" if one.policy == PROJECT else None)
     return found
 
@@ -56,7 +73,11 @@ def draw(played: list[Played], folder: Path, loss: str) -> list[Path]:
     """Write the pictures."""
     paths = [folder / "backtest.png"]
     paths[0].write_bytes(frontier(played, loss))
-    shown = {one.policy: list(zip(one.keys, one.losses, strict=True)) for one in played if one.policy in ("never retrained", "every partition", PROJECT)}
+    shown = {
+        one.policy: list(zip(one.keys, one.losses, strict=True))
+        for one in played
+        if one.policy in ("never retrained", "every partition", PROJECT)
+    }
     if PROJECT in shown:
         own = next(one for one in played if one.policy == PROJECT)
         paths.append(folder / "weeks.png")

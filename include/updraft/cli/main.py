@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -33,7 +34,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 
 
 @train_app.command("run")
-def train_run(request: Annotated[str, typer.Argument(help="path or URL of the request")], as_json: AsJson = False) -> None:
+def train_run(
+    request: Annotated[str, typer.Argument(help="path or URL of the request")], as_json: AsJson = False
+) -> None:
     """Train what a request file asks for; resumes after a kill, and takes the result of an equal request that is done.
 
     Example: updraft train run var/lake/flight_delays/trainings/RUN/request.json
@@ -45,7 +48,9 @@ def train_run(request: Annotated[str, typer.Argument(help="path or URL of the re
     if as_json:
         write_json(result.model_dump(mode="json"))
         return
-    console.print(f"{result.project} at {result.key}: {result.rounds} rounds on {result.rows:,} rows in {result.seconds:.1f} s")
+    console.print(
+        f"{result.project} at {result.key}: {result.rounds} rounds on {result.rows:,} rows in {result.seconds:.1f} s"
+    )
     console.print(f"model {result.model_url} ({result.model_sha256[:12]})", soft_wrap=True)
 
 
@@ -76,7 +81,9 @@ def rollback(
     if as_json:
         write_json({"project": project, "champion": aliases["champion"], "previous": aliases["previous"]})
     else:
-        console.print(f"{project}: version {aliases['champion']} serves again; version {aliases['previous']} was taken back")
+        console.print(
+            f"{project}: version {aliases['champion']} serves again; version {aliases['previous']} was taken back"
+        )
 
 
 @app.command()
@@ -90,7 +97,7 @@ def doctor(as_json: AsJson = False) -> None:
     with explained():
         findings = diagnose(settings())
     if as_json:
-        write_json([finding.as_dict() for finding in findings])
+        write_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             console.print(str(finding), markup=False, soft_wrap=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +38,9 @@ def replay(
     with explained(), open_store() as store:
         found = find_project(project)
         if found.spec.data.end is None:
-            raise SettingsError(f"{project}: an open history cannot be replayed; set data.end, or use Airflow's backfill")
+            raise SettingsError(
+                f"{project}: an open history cannot be replayed; set data.end, or use Airflow's backfill"
+            )
         client = AirflowClient(settings().airflow, USER, _passwords(settings()))
         started = time.monotonic()
         try:
@@ -66,7 +67,10 @@ def _passwords(known: Settings) -> Path:
 def _play(found: Project, store: Store, client: AirflowClient, last: int | None, demo: bool, timeout: float) -> None:
     columns = (TextColumn("[bold]{task.fields[key]}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors) as progress:
-        say: Callable[[str, str], None] = lambda key, words: progress.console.print(f"{key}  {escape(words)}", soft_wrap=True)
+
+        def say(key: str, words: str) -> None:
+            progress.console.print(f"{key}  {escape(words)}", soft_wrap=True)
+
         player = Replay(found, store, client, say, timeout)
         keys = player.keys(last)
         if demo:
@@ -129,7 +133,9 @@ def _compare(found: Project, store: Store) -> list[Path]:
 
 def _print(summary: dict[str, Any], known: Settings) -> None:
     mean = f"{summary['mean_loss']:.4f}" if summary["mean_loss"] is not None else "none yet"
-    console.print(f"{summary['project']}: {summary['partitions']} partitions in {summary['seconds']:.0f} s, mean {summary['loss']} {mean}")
+    console.print(
+        f"{summary['project']}: {summary['partitions']} partitions in {summary['seconds']:.0f} s, mean {summary['loss']} {mean}"
+    )
     counts = ("trainings", "promotions", "refused", "rollbacks", "recalibrations", "episodes")
     console.print("  " + ", ".join(f"{summary[name]} {name}" for name in counts))
     for path in summary.get("pictures", []):

@@ -50,14 +50,28 @@ def describe(store: Store, name: str, decisions: int = 10) -> dict[str, Any]:
         "since": serving.since,
         "previous": serving.previous,
         "layer": serving.layer(serving.champion) if serving.champion else None,
-        "partitions": {state: sum(1 for row in partitions if row.state == state) for state in ("published", "refused", "empty")},
+        "partitions": {
+            state: sum(1 for row in partitions if row.state == state) for state in ("published", "refused", "empty")
+        },
         "last_partition": partitions[-1].key if partitions else None,
         "quarantined": sum(row.quarantined for row in partitions),
-        "performance": [{"key": row.key, "version": row.version, "rows": row.rows, **row.metrics} for row in performance],
-        "releases": [{"id": row.id, "lane": row.lane, "state": row.state, "since": row.opened_at, "reason": row.reason} for row in releases],
+        "performance": [
+            {"key": row.key, "version": row.version, "rows": row.rows, **row.metrics} for row in performance
+        ],
+        "releases": [
+            {"id": row.id, "lane": row.lane, "state": row.state, "since": row.opened_at, "reason": row.reason}
+            for row in releases
+        ],
         "episodes": [{"id": row.id, "state": row.state, **row.diagnosis} for row in episodes],
-        "decisions": [{"seq": d.seq, "key": d.key, "words": words} for d in store.decisions(name) if (words := in_words(d))][-decisions:],
-        "alerts": {"waiting": standing.waiting, "failed": standing.failed, "problems": list(standing.problems), "latest": [_alert(a) for a in standing.latest]},
+        "decisions": [
+            {"seq": d.seq, "key": d.key, "words": words} for d in store.decisions(name) if (words := in_words(d))
+        ][-decisions:],
+        "alerts": {
+            "waiting": standing.waiting,
+            "failed": standing.failed,
+            "problems": list(standing.problems),
+            "latest": [_alert(a) for a in standing.latest],
+        },
         "wanted": wanted,
     }
 
@@ -70,11 +84,17 @@ def _print(one: dict[str, Any]) -> None:
     champion = f"version {one['champion']} serves since {one['since']}" if one["champion"] else "no champion yet"
     console.print(f"[bold]{one['project']}[/bold]: {champion}")
     counts = ", ".join(f"{count} {state}" for state, count in one["partitions"].items() if count)
-    console.print(f"  partitions: {counts or 'none'}, the last is {one['last_partition']}; {one['quarantined']:,} rows quarantined")
+    console.print(
+        f"  partitions: {counts or 'none'}, the last is {one['last_partition']}; {one['quarantined']:,} rows quarantined"
+    )
     if one["layer"]:
-        console.print(f"  calibration layer: intercept {one['layer']['intercept']:+.3f}, slope {one['layer']['slope']:.3f}")
+        console.print(
+            f"  calibration layer: intercept {one['layer']['intercept']:+.3f}, slope {one['layer']['slope']:.3f}"
+        )
     for row in one["performance"][-4:]:
-        figures = ", ".join(f"{name} {row[name]:.4f}" for name in ("log_loss", "auc", "mcb", "dsc", "rmse") if name in row)
+        figures = ", ".join(
+            f"{name} {row[name]:.4f}" for name in ("log_loss", "auc", "mcb", "dsc", "rmse") if name in row
+        )
         console.print(f"  {row['key']}: version {row['version']}, {figures} on {row['rows']:,} rows")
     for row in one["releases"]:
         console.print(f"  under way: {row['id']} ({row['lane']}) in {row['state']} since {row['since']}")

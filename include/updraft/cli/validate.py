@@ -26,7 +26,9 @@ def validate(
         found = load_projects(settings().projects)
         if project is not None:
             if project not in found:
-                raise SpecError(f"no project {project!r} in {settings().projects}; there are {', '.join(found) or 'none'}")
+                raise SpecError(
+                    f"no project {project!r} in {settings().projects}; there are {', '.join(found) or 'none'}"
+                )
             found = {project: found[project]}
         told = {name: _judge(one) for name, one in found.items()}
     if as_json:
@@ -67,10 +69,8 @@ def _deeper(found: Project) -> list[str]:
 
 def _power(found: Project) -> list[str]:
     """Which gain a change can show within ``at_most``, from the evidence in the store; nothing when there is no store."""
-    import numpy as np
-
     from updraft.data.partitions import partition
-    from updraft.release.power import detectable_gain
+    from updraft.release.power import detectable_gain, spread
     from updraft.store.store import Store
 
     if not settings().store:
@@ -83,12 +83,12 @@ def _power(found: Project) -> list[str]:
         store.close()
     if len(gains) < 14 or not keys:
         return [f"{len(gains)} clusters of evidence so far: too few to tell the power of the policy"]
-    values = np.asarray(gains)
-    spread = float(values.std(ddof=1))
-    carried = float(np.corrcoef(values[:-1], values[1:])[0, 1]) if spread else 0.0
+    sd, carried = spread(gains)
     span = partition(found.spec, keys[-1])
     days = (span.tick - span.start).days or 1
     clusters = found.spec.release.change.shadow.at_most * (days if found.spec.release.cluster == "day" else 1)
-    gain = detectable_gain(spread, max(carried, 0.0), clusters, found.spec.release.confidence)
+    gain = detectable_gain(sd, carried, clusters, found.spec.release.confidence)
     at_most = found.spec.release.change.shadow.at_most
-    return [f"a change must gain {gain:.4f} in {found.spec.release.metric} to be shown within {at_most} partitions with 80 % power"]
+    return [
+        f"a change must gain {gain:.4f} in {found.spec.release.metric} to be shown within {at_most} partitions with 80 % power"
+    ]

@@ -56,8 +56,9 @@ class Views:
         last = literal(self.key)
         for source, path in raw.items():
             event_time = self.project.spec.data.sources[source].event_time
-            which = last
-            if source == self.row_source and event_time is not None:
+            which, own = last, "TRUE"
+            if source == self.row_source and event_time is not None and len(self.slices) > 1:
+                own = f"{name(event_time)} >= {literal(self.slices[-1].start)}"
                 cases = " ".join(
                     f"WHEN {name(event_time)} >= {literal(each.start)} THEN {literal(each.key)}"
                     for each in reversed(self.slices)
@@ -68,7 +69,7 @@ class Views:
                 f"CREATE VIEW {src} AS SELECT * RENAME (file_row_number AS _n), {which} AS _slice "
                 f"FROM {parquet(str(path), row_numbers=True)}"
             )
-            self.con.execute(f"CREATE VIEW {win} AS SELECT * FROM {src} WHERE _slice = {last}")
+            self.con.execute(f"CREATE VIEW {win} AS SELECT * FROM {src} WHERE {own}")
 
     def mark(self, source: str, breaches: str) -> None:
         """Make ``bad_*`` from SQL that yields ``_n`` and ``_reasons``, and ``good_*``."""

@@ -31,7 +31,9 @@ def card_data(loop: Loop, run: str, comparison: Comparison) -> CardData:
     by_partition = {
         str(key): Measured(
             metric_value(metric, frame[LABEL].to_numpy(float), frame["candidate"].to_numpy(float)),
-            metric_value(metric, frame[LABEL].to_numpy(float), frame["champion"].to_numpy(float)) if frame["champion"].notna().all() else None,
+            metric_value(metric, frame[LABEL].to_numpy(float), frame["champion"].to_numpy(float))
+            if frame["champion"].notna().all()
+            else None,
             rows=len(frame),
         )
         for key, frame in rows.groupby(PARTITION, sort=True)
@@ -73,7 +75,9 @@ def card_data(loop: Loop, run: str, comparison: Comparison) -> CardData:
 
 def _measured(one: Any, rows: int | None = None) -> Measured:
     """Worsening has its sign turned by the gates; the card shows model minus champion."""
-    low, high = (None if value is None or not math.isfinite(value) else float(value) for value in (one.lower, one.upper))
+    low, high = (
+        None if value is None or not math.isfinite(value) else float(value) for value in (one.lower, one.upper)
+    )
     if one.metric == "auc":
         low, high = (None if high is None else -high), (None if low is None else -low)
     return Measured(one.candidate, one.against, low, high, rows)

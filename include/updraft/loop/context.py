@@ -11,7 +11,7 @@ from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
 from updraft.data.partitions import Partition, partition
 from updraft.errors import StoreError
 from updraft.settings import Settings
-from updraft.spec.features import FeatureCode, compute, load_features
+from updraft.spec.features import FeatureCode, compute, features_from, load_features
 from updraft.spec.model import Project, ProjectSpec
 from updraft.store.records import IngestedPartition
 from updraft.store.store import Store
@@ -79,24 +79,31 @@ class Loop:
             raise StoreError(f"{self.name}: partition {key} is {state}; see {self.name}.ingest of that partition")
         return row
 
-    def feature_frame(self, key: str) -> pd.DataFrame:
-        """ROW, EVENT_TIME, CLUSTER and the features of a published partition."""
-        return files.read_parquet(self.feature_file(key)[0])
+    def features_of(self, model: Model) -> FeatureCode:
+        """The feature function that a model was trained with; the project's own may have changed since."""
+        source = model.features_source
+        if source is None or files.sha256(source) == self.features.sha256:
+            return self.features
+        return features_from(self.project, source, self.project.folder / f"features.py of {model.meta.get('key')}")
 
-    def feature_file(self, key: str) -> tuple[str, str]:
-        """URL and hash of the features of a partition under today's feature function; computed when not there yet."""
+    def feature_frame(self, key: str, code: FeatureCode | None = None) -> pd.DataFrame:
+        """ROW, EVENT_TIME, CLUSTER and the features of a published partition; by today's function when none is given."""
+        return files.read_parquet(self.feature_file(key, code)[0])
+
+    def feature_file(self, key: str, code: FeatureCode | None = None) -> tuple[str, str]:
+        """URL and hash of the features of a partition; computed when not there yet."""
         row = self.published(key)
-        assert_url, sha = row.url, row.sha256
-        name = f"{key}-{(sha or '')[:8]}"
-        url = self.url("features", self.features.sha256[:12], f"{name}.parquet")
+        code = code or self.features
+        name = f"{key}-{(row.sha256 or '')[:8]}"
+        url = self.url("features", code.sha256[:12], f"{name}.parquet")
         note = f"{url}.sha256"
         try:
             return url, files.read_bytes(note).decode()
         except FileNotFoundError:
             pass
-        rows = files.read_parquet(str(assert_url))
+        rows = files.read_parquet(str(row.url))
         keys = rows[[ROW, EVENT_TIME, CLUSTER]]
-        frame = compute(self.project, self.features, rows.drop(columns=[ROW, EVENT_TIME, CLUSTER]))
+        frame = compute(self.project, code, rows.drop(columns=[ROW, EVENT_TIME, CLUSTER]))
         digest = files.write_parquet(url, keys.join(frame))
         files.write_bytes(note, digest.encode())  # last: with it the file is whole
         return url, digest

@@ -32,7 +32,11 @@ class Drifting:
         report = self.report
         if report is None:
             return {"alarm": False, "reason": "no champion yet", "feed_faults": list(self.feed_faults)}
-        chosen = {name: value for name, value in asdict(report).items() if name in ("score", "threshold", "alarm", "column", "reason")}
+        chosen = {
+            name: value
+            for name, value in asdict(report).items()
+            if name in ("score", "threshold", "alarm", "column", "reason")
+        }
         return {**chosen, "feed_faults": list(self.feed_faults)}
 
 
@@ -48,7 +52,11 @@ def profile_of(loop: Loop, key: str) -> Profile:
 def look_for_drift(loop: Loop, key: str) -> Drifting:
     """Hold the newest profiles against the champion's training window. Without a champion there is no reference."""
     serving = loop.store.serving(loop.name)
-    training = next((row for row in loop.store.trainings(loop.name) if row.version == serving.champion), None) if serving.champion else None
+    training = (
+        next((row for row in loop.store.trainings(loop.name) if row.version == serving.champion), None)
+        if serving.champion
+        else None
+    )
     if training is None:
         return Drifting(None)
     window = training.result["window"]

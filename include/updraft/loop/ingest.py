@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
 from updraft.data.ingest import extract_partition, publish_partition, read_checks, validate_partition
 from updraft.errors import PartitionRefused
 from updraft.loop import tell
 from updraft.loop.context import Loop
 from updraft.monitoring.profiles import profile
-from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
 from updraft.store.records import IngestedPartition
 
 
@@ -48,7 +48,15 @@ def publish(loop: Loop, key: str) -> IngestedPartition:
     """
     found = publish_partition(loop.project, loop.settings, key)
     row = IngestedPartition(
-        found.key, found.state, found.url, found.sha256, found.rows, found.quarantined, found.labels_url, dict(found.checks), None
+        found.key,
+        found.state,
+        found.url,
+        found.sha256,
+        found.rows,
+        found.quarantined,
+        found.labels_url,
+        dict(found.checks),
+        None,
     )
     loop.store.record_partition(loop.name, row)
     if row.state == "published":

@@ -39,10 +39,14 @@ def compare(loop: Loop, plan: Plan, holdout: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     parts = proved(holdout)
-    margins = cross_fitted(loop.spec.task, parts) if loop.spec.monitoring.remedies.recalibrate else [p.margin for p in parts]
+    margins = (
+        cross_fitted(loop.spec.task, parts) if loop.spec.monitoring.remedies.recalibrate else [p.margin for p in parts]
+    )
     frames = []
     for part, margin in zip(parts, margins, strict=True):
-        frame = holdout[holdout[PARTITION] == part.key].sort_values(ROW, ignore_index=True)[[PARTITION, ROW, CLUSTER, LABEL]]
+        frame = holdout[holdout[PARTITION] == part.key].sort_values(ROW, ignore_index=True)[
+            [PARTITION, ROW, CLUSTER, LABEL]
+        ]
         frame = frame.assign(candidate=link(loop.spec.task, margin))
         served = loop.store.predictions(loop.name, part.key).get("champion")
         if served is None:
@@ -67,7 +71,9 @@ def judge_candidate(loop: Loop, plan: Plan, holdout: pd.DataFrame) -> Comparison
             values = loop.lookup(str(key), by).set_index(ROW)
             mask = looked_up[PARTITION] == key
             for column in by:
-                looked_up.loc[mask, column] = values[column].astype(str).reindex(looked_up.loc[mask, ROW]).to_numpy(object)
+                looked_up.loc[mask, column] = (
+                    values[column].astype(str).reindex(looked_up.loc[mask, ROW]).to_numpy(object)
+                )
         slices = {column: looked_up[column].to_numpy(object) for column in by}
     result = judge_gates(
         label=against[LABEL].to_numpy(float),

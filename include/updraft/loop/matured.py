@@ -19,7 +19,11 @@ def matured(loop: Loop, prediction: PredictionRow, as_of: str) -> pd.DataFrame:
     """ROW, CLUSTER, LABEL, MARGIN, SCORE of the rows whose labels were known at the tick of ``as_of``, in the order of ROW."""
     labels = loop.known_labels(prediction.key, as_of)
     scored = files.read_parquet(prediction.url)
-    return labels[[ROW, CLUSTER, LABEL]].merge(scored, on=ROW, how="inner", validate="1:1").sort_values(ROW, ignore_index=True)
+    return (
+        labels[[ROW, CLUSTER, LABEL]]
+        .merge(scored, on=ROW, how="inner", validate="1:1")
+        .sort_values(ROW, ignore_index=True)
+    )
 
 
 def unseen_by(loop: Loop, version: str, as_of: str) -> list[Matured]:
@@ -30,7 +34,7 @@ def unseen_by(loop: Loop, version: str, as_of: str) -> list[Matured]:
     recalibrate = loop.spec.monitoring.remedies.recalibrate
     wanted = LOOK_BACK + (recalibrate.window if recalibrate else 1)
     scored = loop.store.predictions_of(loop.name, version, until=as_of)[-wanted:]
-    parts = {}
+    parts: dict[str, Matured] = {}
     if len(scored) < wanted:
         parts |= {part.key: part for part in proved(holdout_of(loop, version))}
     parts |= {row.key: _part(row.key, matured(loop, row, as_of)) for row in scored}
@@ -49,7 +53,10 @@ def proved(holdout: pd.DataFrame | None) -> list[Matured]:
     """Holdout predictions by partition, in order."""
     if holdout is None or not len(holdout):
         return []
-    return [_part(str(key), frame.sort_values(ROW, ignore_index=True)) for key, frame in holdout.groupby(PARTITION, sort=True)]
+    return [
+        _part(str(key), frame.sort_values(ROW, ignore_index=True))
+        for key, frame in holdout.groupby(PARTITION, sort=True)
+    ]
 
 
 def _part(key: str, frame: pd.DataFrame) -> Matured:
@@ -61,5 +68,3 @@ def _part(key: str, frame: pd.DataFrame) -> Matured:
         frame[MARGIN].to_numpy(np.float64),
         frame[CLUSTER].astype(str).to_numpy(object),
     )
-
-

@@ -71,7 +71,9 @@ def _move(loop: Loop, release: str) -> bool:
         return False
     key = found.key or row.opened_at
     if found.act == "promote":
-        promote(loop, release, max(key, row.opened_at) if loop.spec.release.refresh.shadow else row.opened_at, found.reason)
+        promote(
+            loop, release, max(key, row.opened_at) if loop.spec.release.refresh.shadow else row.opened_at, found.reason
+        )
     else:
         conclude(loop, release, found, key)
     return True
@@ -97,5 +99,3 @@ def train(loop: Loop, models: KeptModels, run: str, key: str, *, episode: str | 
     comparison = judge_candidate(loop, plan, files.read_parquet(f"{url}/holdout.parquet"))
     version = models.add(load_model(url))
     enter(loop, run, plan, version, comparison.as_dict(), {"holdout_predictions_url": f"{url}/holdout.parquet"})
-
-

@@ -42,13 +42,17 @@ def measure(loop: Loop, key: str) -> tuple[PerformanceRow, ...]:
     """Metrics of every role on the partitions whose labels became known at this tick."""
     found = []
     for target in fresh_partitions(loop, key):
-        for role, prediction in sorted(loop.store.predictions(loop.name, target).items()):
+        for _, prediction in sorted(loop.store.predictions(loop.name, target).items()):
             rows = matured(loop, prediction, key)
             if not len(rows):
                 continue
             label, score = rows[LABEL].to_numpy(float), rows[SCORE].to_numpy(float)
             metrics = all_metrics(loop.spec.task, label, score)
-            metrics |= {name: getattr(decompose(label, score), name) for name in ("mcb", "dsc", "unc")} if loop.spec.task == "binary" else {}
+            metrics |= (
+                {name: getattr(decompose(label, score), name) for name in ("mcb", "dsc", "unc")}
+                if loop.spec.task == "binary"
+                else {}
+            )
             row = PerformanceRow(target, key, prediction.role, prediction.version, len(rows), evidence_body(metrics))
             loop.store.record_performance(loop.name, row)
             found.append(row)
@@ -103,12 +107,17 @@ def _clusters(loop: Loop, release: ReleaseRow, target: str, key: str) -> list[Ev
     guarded = loop.spec.gates.slices
     if guarded:
         rows = rows.merge(loop.lookup(target, guarded.by), on=ROW, how="left")
-    return [_evidence(str(name), key, frame, guarded.by if guarded else ()) for name, frame in rows.groupby(CLUSTER, sort=True)]
+    return [
+        _evidence(str(name), key, frame, guarded.by if guarded else ())
+        for name, frame in rows.groupby(CLUSTER, sort=True)
+    ]
 
 
 def _evidence(cluster: str, key: str, rows: pd.DataFrame, by: tuple[str, ...]) -> EvidenceRow:
     slices = {
-        f"{column}={value}": (len(frame), float(frame["gain"].mean())) for column in by for value, frame in rows.groupby(column, sort=True)
+        f"{column}={value}": (len(frame), float(frame["gain"].mean()))
+        for column in by
+        for value, frame in rows.groupby(column, sort=True)
     }
     return EvidenceRow(cluster, key, len(rows), float(rows["gain"].mean()), slices)
 
@@ -157,7 +166,11 @@ def _turn(loop: Loop, key: str, every: int) -> bool:
 def past(loop: Loop, key: str) -> Past:
     """What has been done for the project up to this tick."""
     keys = [row.key for row in loop.store.partitions(loop.name, until=key)]
-    trainings = [row for row in loop.store.trainings(loop.name) if row.key <= key and row.state != "running" and row.episode is not None]
+    trainings = [
+        row
+        for row in loop.store.trainings(loop.name)
+        if row.key <= key and row.state != "running" and row.episode is not None
+    ]
     year = loop.partition(key).tick.replace(tzinfo=None)
     recent = [row for row in trainings if (year - loop.partition(row.key).tick.replace(tzinfo=None)).days < 365]
     closed = {row.version: row.outcome for row in loop.store.releases(loop.name)}

@@ -38,7 +38,9 @@ class Plan:
         return Recipe(task=task, params=self.trainer.params, seed=self.seed, threads=self.threads)  # type: ignore[arg-type]
 
 
-def plan_training(loop: Loop, key: str, *, trainer: str | None = None, params: Mapping[str, Scalar] | None = None) -> Plan:
+def plan_training(
+    loop: Loop, key: str, *, trainer: str | None = None, params: Mapping[str, Scalar] | None = None
+) -> Plan:
     """Plan a training on the newest partitions up to and with ``key``.
 
     :param trainer: one of the project's trainers; the first one when None.
@@ -56,7 +58,9 @@ def plan_training(loop: Loop, key: str, *, trainer: str | None = None, params: M
     window = tuple(keys[-spec.training.window :])
     holdout = window[-spec.release.refresh.holdout :]
     if len(window) - len(holdout) < 1:
-        raise TrainingError(f"{loop.name}: {len(window)} published partitions up to {key}; a training needs more than the holdout of {len(holdout)}")
+        raise TrainingError(
+            f"{loop.name}: {len(window)} published partitions up to {key}; a training needs more than the holdout of {len(holdout)}"
+        )
     recipe = {
         "trainer": chosen.name,
         "params": dict(chosen.params),
@@ -68,7 +72,15 @@ def plan_training(loop: Loop, key: str, *, trainer: str | None = None, params: M
     }
     recipe_sha256 = canonical_hash(recipe)
     plan = Plan(
-        loop.name, key, window, holdout, chosen, spec.training.seed, spec.training.compute.threads, recipe_sha256, _lane(loop, recipe_sha256)
+        loop.name,
+        key,
+        window,
+        holdout,
+        chosen,
+        spec.training.seed,
+        spec.training.compute.threads,
+        recipe_sha256,
+        _lane(loop, recipe_sha256),
     )
     plan.recipe(spec.task)  # refuses an unknown parameter before anything starts
     return plan

@@ -17,18 +17,26 @@ def write_partition_report(loop: Loop, key: str) -> str | None:
     import pandas as pd
 
     champion = loop.store.serving(loop.name).champion
-    training = next((row for row in loop.store.trainings(loop.name) if row.version == champion), None) if champion else None
+    training = (
+        next((row for row in loop.store.trainings(loop.name) if row.version == champion), None) if champion else None
+    )
     if training is None:
         return None
     rows = loop.spec.monitoring.report_rows
     window = training.result["window"]
     reference = pd.concat([_sample(loop, one, max(rows // len(window), 1)) for one in window], ignore_index=True)
     url = loop.url("reports", key, "evidently.html")
-    write_report(reference, _sample(loop, key, rows), url, f"{loop.name} {key} against the window of version {champion}")
+    write_report(
+        reference, _sample(loop, key, rows), url, f"{loop.name} {key} against the window of version {champion}"
+    )
     return url
 
 
 def _sample(loop: Loop, key: str, rows: int) -> pd.DataFrame:
     frame = loop.feature_frame(key)
     # By the hash that names a row: the same rows whenever the report is written.
-    return frame.nsmallest(rows, ROW).drop(columns=[ROW, EVENT_TIME, CLUSTER]) if len(frame) > rows else frame.drop(columns=[ROW, EVENT_TIME, CLUSTER])
+    return (
+        frame.nsmallest(rows, ROW).drop(columns=[ROW, EVENT_TIME, CLUSTER])
+        if len(frame) > rows
+        else frame.drop(columns=[ROW, EVENT_TIME, CLUSTER])
+    )

@@ -8,8 +8,9 @@ from typing import Any, Literal
 from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
 from updraft.errors import IntegrityError, StoreError
 from updraft.loop.context import Loop
+from updraft.loop.evidence import gains
 from updraft.loop.monitor import MONITOR, refit_layer
-from updraft.release.verdict import ClusterGain, Judgement, judge_change, judge_probation
+from updraft.release.verdict import Judgement, judge_change, judge_probation
 from updraft.store.records import Lane, ReleaseRow
 
 
@@ -22,7 +23,9 @@ def open_release(loop: Loop, version: str, lane: Lane, key: str) -> ReleaseRow:
     """Open the release of a version; an open one of the same lane that was still being proved gives way to it."""
     new = release_id(loop, version)
     row = loop.store.open_release(
-        ReleaseRow(new, loop.name, lane, version, loop.store.serving(loop.name).champion, "shadow", None, None, key, None)
+        ReleaseRow(
+            new, loop.name, lane, version, loop.store.serving(loop.name).champion, "shadow", None, None, key, None
+        )
     )
     for other in loop.store.releases(loop.name, states=("shadow", "approval")):
         if other.id != new and other.lane == lane and other.opened_at <= key and row.state != "closed":
@@ -40,10 +43,12 @@ def check_staging(loop: Loop, release: str) -> dict[str, Any]:
     row = loop.store.release(release)
     model = loop.models.load(row.version)
     newest = loop.store.partitions(loop.name)[-1].key
-    frame = loop.feature_frame(newest).drop(columns=[ROW, EVENT_TIME, CLUSTER])
+    frame = loop.feature_frame(newest, loop.features_of(model)).drop(columns=[ROW, EVENT_TIME, CLUSTER])
     margin = model.margin(frame)
     if not np.isfinite(margin).all():
-        raise IntegrityError(f"{release}: version {row.version} gives {int((~np.isfinite(margin)).sum())} scores that are no numbers on {newest}")
+        raise IntegrityError(
+            f"{release}: version {row.version} gives {int((~np.isfinite(margin)).sum())} scores that are no numbers on {newest}"
+        )
     return {"version": row.version, "partition": newest, "rows": len(frame)}
 
 
@@ -57,9 +62,15 @@ def promote(loop: Loop, release: str, key: str, reason: str, evidence: dict[str,
     row = loop.store.release(release)
     if row.state == "closed" and row.outcome not in ("promoted", "kept", "rolled_back", "superseded"):
         raise StoreError(f"{release} is closed: {row.outcome}, {row.reason}")
-    probation = row.lane == "refresh" and loop.spec.release.refresh.probation > 0 and loop.store.serving(loop.name).champion is not None
+    probation = (
+        row.lane == "refresh"
+        and loop.spec.release.refresh.probation > 0
+        and loop.store.serving(loop.name).champion is not None
+    )
     refit_layer(loop, row.version, key)
-    loop.store.promote(row, key=key, to="probation" if probation else "closed", reason=reason, body={"evidence": evidence or {}})
+    loop.store.promote(
+        row, key=key, to="probation" if probation else "closed", reason=reason, body={"evidence": evidence or {}}
+    )
     point_aliases(loop)
     return reason
 
@@ -68,7 +79,11 @@ def point_aliases(loop: Loop) -> dict[str, str | None]:
     """Set MLflow's aliases to what the store says; they are for people and tools, the store decides."""
     serving = loop.store.serving(loop.name)
     shadow = loop.store.releases(loop.name, states=("shadow", "approval"))
-    wanted = {"champion": serving.champion, "previous": serving.previous, "challenger": shadow[-1].version if shadow else None}
+    wanted = {
+        "champion": serving.champion,
+        "previous": serving.previous,
+        "challenger": shadow[-1].version if shadow else None,
+    }
     loop.models.point(wanted)
     return wanted
 
@@ -90,7 +105,7 @@ def look(loop: Loop, release: str) -> Look:
     key = loop.store.seen(loop.name).get(MONITOR)
     if row.state == "closed":
         return Look(key, "gone", row.reason or str(row.outcome))
-    clusters = [ClusterGain(e.cluster, e.key, e.rows, e.gain, e.slices) for e in loop.store.evidence(loop.name, release)]
+    clusters = gains(loop, release)
     partitions = sum(1 for one in loop.store.partitions(loop.name, until=key) if one.key > row.opened_at) if key else 0
     policy, guard = loop.spec.release, loop.spec.gates.slices
     if row.state == "probation":
@@ -164,7 +179,18 @@ def roll_back_by_hand(loop: Loop, *, by: str, reason: str) -> dict[str, str | No
     newest = loop.store.partitions(loop.name)[-1].key
     row = loop.store.release(release_id(loop, serving.champion))
     loop.store.roll_back(
-        ReleaseRow(row.id, row.project, row.lane, row.version, serving.previous, row.state, row.outcome, row.reason, row.opened_at, row.closed_at),
+        ReleaseRow(
+            row.id,
+            row.project,
+            row.lane,
+            row.version,
+            serving.previous,
+            row.state,
+            row.outcome,
+            row.reason,
+            row.opened_at,
+            row.closed_at,
+        ),
         key=newest,
         reason=f"{reason} (by {by})",
         body={"by": by},

@@ -39,16 +39,18 @@ def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
         return list(there.values())
     wanted = roles(loop)
     layers = loop.store.serving(loop.name).layers
-    frame = loop.feature_frame(key) if wanted else None
     found = []
     for role in sorted(wanted, key=lambda role: role == "champion"):  # the champion last: its row closes the partition
-        if frame is None or role in there:
+        if role in there:
             continue
         version = wanted[role]
         model = loop.models.load(version)
+        frame = loop.feature_frame(key, loop.features_of(model))
         margin = model.margin(frame.drop(columns=[ROW, EVENT_TIME, CLUSTER]))
         layer = layers.get(version)
-        predictions = frame[[ROW]].assign(**{MARGIN: margin, SCORE: link(loop.spec.task, Layer.of(layer).apply(margin))})
+        predictions = frame[[ROW]].assign(
+            **{MARGIN: margin, SCORE: link(loop.spec.task, Layer.of(layer).apply(margin))}
+        )
         url = loop.url("predictions", key, f"{role}-v{version}.parquet")
         sha256 = files.write_parquet(url, predictions)
         row = PredictionRow(key, role, version, layer, url, sha256, len(predictions))

@@ -99,7 +99,13 @@ def trained(loop: Loop, run: str, version: str, gates: dict[str, Any]) -> None:
     links = {"Model version": version_url(loop, version), "Training run": dag_url(loop, "train", run)}
     if gates["passed"]:
         alert = messages.trained(
-            loop.name, run=run, key=key, version=version, summary="; ".join(gates["reasons"]), thread=thread, links=links
+            loop.name,
+            run=run,
+            key=key,
+            version=version,
+            summary="; ".join(gates["reasons"]),
+            thread=thread,
+            links=links,
         )
     else:
         alert = messages.refused_model(
@@ -145,7 +151,7 @@ def verdict(loop: Loop, release: str, key: str, act: str, reason: str, figures: 
             version=row.version,
             against=row.against or "none",
             key=key,
-            verdict=cast(Any, act),
+            verdict=cast("Any", act),
             reason=reason,
             clusters=int(bound.get("clusters") or 0),
             gain=float(bound.get("mean") or 0.0),
@@ -164,7 +170,13 @@ def approval_wanted(loop: Loop, release: str, link: str) -> None:
     _record(
         loop,
         messages.approval(
-            loop.name, release=release, version=row.version, reason=row.reason or "", until=f"after {hours} hours", link=link, thread=_thread(loop, row)
+            loop.name,
+            release=release,
+            version=row.version,
+            reason=row.reason or "",
+            until=f"after {hours} hours",
+            link=link,
+            thread=_thread(loop, row),
         ),
     )
 

@@ -19,7 +19,6 @@ from updraft.store.records import TrainingRow
 from updraft.training.contract import TrainingRequest, TrainingResult
 
 
-
 def folder(loop: Loop, run: str) -> str:
     """URL of the files of one training run."""
     return loop.url("trainings", re.sub(r"[^\w.-]", "_", run))
@@ -50,9 +49,20 @@ def prepare(
         raise TrainingError(f"{loop.name}: no partition is published yet; {loop.name}.ingest comes first")
     plan = plan_training(loop, key or published[-1].key, trainer=trainer, params=params)
     request = _request(loop, plan, run)
-    files.write_json(f"{folder(loop, run)}/plan.json", {**asdict(plan), "trainer": plan.trainer.model_dump(), "reason": reason})
+    files.write_json(
+        f"{folder(loop, run)}/plan.json", {**asdict(plan), "trainer": plan.trainer.model_dump(), "reason": reason}
+    )
     loop.store.record_training(
-        TrainingRow(run, loop.name, plan.key, episode, request.request_sha256, "running", None, {"lane": plan.lane, "reason": reason})
+        TrainingRow(
+            run,
+            loop.name,
+            plan.key,
+            episode,
+            request.request_sha256,
+            "running",
+            None,
+            {"lane": plan.lane, "reason": reason},
+        )
     )
     if episode is not None:
         loop.store.start_episode(episode)
@@ -103,7 +113,11 @@ def code_commit(loop: Loop) -> str | None:
     import subprocess
 
     done = subprocess.run(
-        ["git", "-C", str(loop.project.folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=20
+        ["git", "-C", str(loop.project.folder), "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
     )
     return done.stdout.strip() or None
 
@@ -112,7 +126,14 @@ def plan_of(loop: Loop, run: str) -> Plan:
     """The plan that a run was prepared with."""
     kept = files.read_json(f"{folder(loop, run)}/plan.json")
     kept.pop("reason", None)
-    return Plan(**{**kept, "window": tuple(kept["window"]), "holdout": tuple(kept["holdout"]), "trainer": Trainer(**kept["trainer"])})
+    return Plan(
+        **{
+            **kept,
+            "window": tuple(kept["window"]),
+            "holdout": tuple(kept["holdout"]),
+            "trainer": Trainer(**kept["trainer"]),
+        }
+    )
 
 
 def result_of(loop: Loop, run: str) -> TrainingResult:
@@ -135,7 +156,9 @@ def evaluation_of(loop: Loop, run: str) -> dict[str, Any]:
     return dict(files.read_json(f"{folder(loop, run)}/evaluation.json"))
 
 
-def enter(loop: Loop, run: str, plan: Plan, version: str, gates: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
+def enter(
+    loop: Loop, run: str, plan: Plan, version: str, gates: Mapping[str, Any], result: Mapping[str, Any]
+) -> str | None:
     """Enter a registered model into the store: refused by the gates, or with an open release, whose id is returned.
 
     The episode that asked for the training closes either way. Entering twice changes nothing.
@@ -153,7 +176,14 @@ def enter(loop: Loop, run: str, plan: Plan, version: str, gates: Mapping[str, An
     }
     loop.store.record_training(
         TrainingRow(
-            run, loop.name, plan.key, episode, there.request_sha256 if there else None, "registered" if passed else "refused", version, kept
+            run,
+            loop.name,
+            plan.key,
+            episode,
+            there.request_sha256 if there else None,
+            "registered" if passed else "refused",
+            version,
+            kept,
         )
     )
     loop.store.decide(
@@ -170,5 +200,3 @@ def enter(loop: Loop, run: str, plan: Plan, version: str, gates: Mapping[str, An
         loop.store.close_episode(episode, key=plan.key, outcome=said)
     point_aliases(loop)
     return release_id(loop, version) if passed else None
-
-

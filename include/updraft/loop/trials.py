@@ -58,7 +58,7 @@ def refit_trial(loop: Loop, plan: Plan) -> Trial | None:
         return None
     label = rows[LABEL].to_numpy(float)
     metric = "log_loss" if loop.spec.task == "binary" else "squared_error"
-    gain = row_loss(metric, label, rows["champion"].to_numpy(float)) - row_loss(metric, label, rows["candidate"].to_numpy(float))
+    gain = row_loss(metric, label, rows["champion"].to_numpy(float)) - row_loss(
+        metric, label, rows["candidate"].to_numpy(float)
+    )
     return paired_trial(gain, rows[CLUSTER].astype(str).to_numpy(object))
-
-

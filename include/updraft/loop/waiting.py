@@ -28,7 +28,12 @@ def ask(loop: Loop, question: Question, subject: str = "") -> tuple[str | None, 
     seen = loop.store.seen(loop.name)
     key = seen.get(MONITOR)
     name = sensor_name(question, subject)
-    if question == "release" and seen.get(name) == key and key is not None and loop.store.release(subject).state != "closed":
+    if (
+        question == "release"
+        and seen.get(name) == key
+        and key is not None
+        and loop.store.release(subject).state != "closed"
+    ):
         return key, False  # nothing came since the last look
     act = due_episode(loop) is not None if question == "remedy" else look(loop, subject).act != "wait"
     if not act and key is not None:

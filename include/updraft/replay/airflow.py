@@ -55,7 +55,9 @@ class AirflowClient:
                     raise
                 problem = str(error) or type(error).__name__
             if time.monotonic() - started > PATIENCE:
-                raise StackError(f"{self.base} has not answered {method} {path} for {PATIENCE:.0f} s ({problem}); see `make status`")
+                raise StackError(
+                    f"{self.base} has not answered {method} {path} for {PATIENCE:.0f} s ({problem}); see `make status`"
+                )
             time.sleep(1.0)
 
     def _checked(self, answer: Any, method: str, path: str) -> Any:
@@ -67,12 +69,16 @@ class AirflowClient:
         password = json.loads(self.passwords.read_text())[self.user]
         answer = self._http.post("/auth/token", json={"username": self.user, "password": password})
         if answer.status_code >= 400:
-            raise StackError(f"sign-in as {self.user} failed: {answer.status_code}; the password is read from {self.passwords}")
+            raise StackError(
+                f"sign-in as {self.user} failed: {answer.status_code}; the password is read from {self.passwords}"
+            )
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
-    def start(self, dag: str, run: str, *, partition: str | None = None, form: dict[str, Any] | None = None, note: str = "") -> bool:
+    def start(
+        self, dag: str, run: str, *, partition: str | None = None, form: dict[str, Any] | None = None, note: str = ""
+    ) -> bool:
         """Start a run with this id; False when it is there already."""
         body = {"dag_run_id": run, "logical_date": None, "partition_key": partition, "conf": form or {}, "note": note}
         return self.call("POST", f"/dags/{dag}/dagRuns", body, accept=(409,)) is not None

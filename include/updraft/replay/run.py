@@ -75,13 +75,17 @@ class Replay:
         deadline = time.monotonic() + self.timeout
         while missing := set(self.dags) - set(self.airflow.dags(f"{self.project.name}.%")):
             if time.monotonic() > deadline:
-                raise StackError(f"Airflow does not know {sorted(missing)}; see import errors in its UI, or `updraft validate {self.project.name}`")
+                raise StackError(
+                    f"Airflow does not know {sorted(missing)}; see import errors in its UI, or `updraft validate {self.project.name}`"
+                )
             time.sleep(0.5)
 
     def _ingest(self, key: str) -> IngestedPartition:
         dag, run = f"{self.project.name}.ingest", f"replay__{key}"
         there = self.store.partition(self.project.name, key)
-        if there is not None and (there.state != "published" or self.store.seen(self.project.name).get(MONITOR, "") >= key):
+        if there is not None and (
+            there.state != "published" or self.store.seen(self.project.name).get(MONITOR, "") >= key
+        ):
             return there
         self.airflow.start(dag, run, partition=key, note="started by updraft replay")
         deadline, cleared = time.monotonic() + self.timeout, 0
@@ -96,7 +100,9 @@ class Replay:
                 cleared += 1
                 self.airflow.clear_failed(dag, run)
             time.sleep(PAUSE)
-        raise StackError(f"{dag} {run} has not ended within {self.timeout:.0f} s: {self.airflow.base}/dags/{dag}/runs/{run}")
+        raise StackError(
+            f"{dag} {run} has not ended within {self.timeout:.0f} s: {self.airflow.base}/dags/{dag}/runs/{run}"
+        )
 
     def _ended(self, dag: str, run: str) -> bool:
         found = self.airflow.run(dag, run)
@@ -107,7 +113,9 @@ class Replay:
         mended: set[tuple[str, str]] = set()
         while not self.settled(key):
             if time.monotonic() > deadline:
-                raise StackError(f"{self.project.name}: the loop has not settled at {key} within {self.timeout:.0f} s: {self._unsettled()}")
+                raise StackError(
+                    f"{self.project.name}: the loop has not settled at {key} within {self.timeout:.0f} s: {self._unsettled()}"
+                )
             self._mend(key, mended)
             time.sleep(PAUSE)
 
@@ -115,7 +123,11 @@ class Replay:
         """Nothing queued or running, and every deferred sensor has stored that it has seen ``key``."""
         name = self.project.name
         seen = self.store.seen(name)
-        if seen.get(MONITOR, "") < key or seen.get(sensor_name("remedy"), "") < key or self.store.episodes(name, states=("due", "started")):
+        if (
+            seen.get(MONITOR, "") < key
+            or seen.get(sensor_name("remedy"), "") < key
+            or self.store.episodes(name, states=("due", "started"))
+        ):
             return False
         if self.approve:
             for task in self.airflow.tasks(self.dags, ["awaiting_input"]):
@@ -136,7 +148,9 @@ class Replay:
         """A run that failed because a process was killed is cleared once: what it had done stays done."""
         failed = [
             run
-            for run in self.airflow.call("POST", "/dags/~/dagRuns/list", {"dag_ids": self.dags, "states": ["failed"], "page_limit": 100})["dag_runs"]
+            for run in self.airflow.call(
+                "POST", "/dags/~/dagRuns/list", {"dag_ids": self.dags, "states": ["failed"], "page_limit": 100}
+            )["dag_runs"]
             if run["dag_id"].rsplit(".", 1)[1] not in ("ingest", "watch")
         ]
         for run in failed:
@@ -151,8 +165,13 @@ class Replay:
         if stage in ("score", "monitor"):
             return run.get("partition_key") == key and self.store.seen(self.project.name).get(MONITOR, "") < key
         if stage == "train":
-            return any(row.id == run["dag_run_id"] for row in self.store.episodes(self.project.name, states=("due", "started")))
-        return any(row.id == run["dag_run_id"] for row in self.store.releases(self.project.name, states=("shadow", "approval", "probation")))
+            return any(
+                row.id == run["dag_run_id"] for row in self.store.episodes(self.project.name, states=("due", "started"))
+            )
+        return any(
+            row.id == run["dag_run_id"]
+            for row in self.store.releases(self.project.name, states=("shadow", "approval", "probation"))
+        )
 
     def _unsettled(self) -> str:
         open_runs = [f"{run['dag_id']} {run['dag_run_id']} {run['state']}" for run in self.airflow.open_runs(self.dags)]

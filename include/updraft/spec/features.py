@@ -53,7 +53,15 @@ def load_features(project: Project) -> FeatureCode:
     path = project.folder / FEATURES
     if problems := check_features(project):
         raise SpecProblems(problems)
-    content = path.read_bytes()
+    return features_from(project, path.read_bytes(), path)
+
+
+def features_from(project: Project, content: bytes, path: Path) -> FeatureCode:
+    """The feature function of a source that was kept, such as the one that travels in a signed model.
+
+    :param path: what errors call it.
+    :raises SpecProblems: when it raises, or has no such function.
+    """
     sha = files.sha256(content)
     module = ModuleType(f"_updraft_features_{project.name}_{sha[:12]}")
     module.__file__ = str(path)

@@ -80,10 +80,14 @@ class Store:
         The predictions, decisions and trainings made from the older content keep the hash of what they used.
         """
         values = {"project": project, **asdict(row)}
-        insert = sqlite.insert(t.partitions) if self.engine.dialect.name == "sqlite" else postgresql.insert(t.partitions)
+        insert = (
+            sqlite.insert(t.partitions) if self.engine.dialect.name == "sqlite" else postgresql.insert(t.partitions)
+        )
         changed = {name: insert.excluded[name] for name in values if name not in ("project", "key")}
         with self.engine.begin() as connection:
-            connection.execute(insert.values(**values).on_conflict_do_update(index_elements=["project", "key"], set_=changed))
+            connection.execute(
+                insert.values(**values).on_conflict_do_update(index_elements=["project", "key"], set_=changed)
+            )
         return row
 
     def partition(self, project: str, key: str) -> IngestedPartition | None:
@@ -91,7 +95,9 @@ class Store:
         found = self._rows(sa.select(t.partitions).where(t.partitions.c.project == project, t.partitions.c.key == key))
         return _as(IngestedPartition, found[0]) if found else None
 
-    def partitions(self, project: str, *, until: str | None = None, state: str | None = "published") -> list[PartitionRow]:
+    def partitions(
+        self, project: str, *, until: str | None = None, state: str | None = "published"
+    ) -> list[PartitionRow]:
         """Partitions in order of their keys, up to and with ``until``."""
         columns = [t.partitions.c[name] for name in PartitionRow.__dataclass_fields__]
         query = sa.select(*columns).where(t.partitions.c.project == project).order_by(t.partitions.c.key)
@@ -204,7 +210,9 @@ class Store:
             link = asdict(decision)
             found = link.pop("sha256")
             if decision.seq != expected or decision.previous_sha256 != previous or canonical_hash(link) != found:
-                raise StoreError(f"{project}: decision {decision.seq} ({decision.kind} {decision.subject}) was changed after it was written")
+                raise StoreError(
+                    f"{project}: decision {decision.seq} ({decision.kind} {decision.subject}) was changed after it was written"
+                )
             previous = found
         return len(chain)
 
@@ -241,9 +249,14 @@ class Store:
         query = sa.select(t.releases).where(t.releases.c.project == project)
         if states:
             query = query.where(t.releases.c.state.in_(states))
-        return [_as(ReleaseRow, row) for row in self._rows(query.order_by(t.releases.c.opened_at, t.releases.c.written_at, t.releases.c.id))]
+        return [
+            _as(ReleaseRow, row)
+            for row in self._rows(query.order_by(t.releases.c.opened_at, t.releases.c.written_at, t.releases.c.id))
+        ]
 
-    def promote(self, release: ReleaseRow, *, key: str, to: ReleaseState, reason: str, body: Mapping[str, Any]) -> Decision:
+    def promote(
+        self, release: ReleaseRow, *, key: str, to: ReleaseState, reason: str, body: Mapping[str, Any]
+    ) -> Decision:
         """Make the release's version champion: decision, state and superseded releases in one transaction."""
         with self._chain(release.project) as connection:
             if (there := self._decided(connection, release.project, "promote", release.id)) is not None:
@@ -258,8 +271,12 @@ class Store:
                 body={"version": release.version, "previous": serving, "lane": release.lane, "reason": reason, **body},
             )
             r = t.releases.c
-            others = sa.update(t.releases).where(r.project == release.project, r.state == "probation", r.id != release.id)
-            connection.execute(others.values(state="closed", outcome="superseded", closed_at=key, reason=f"superseded by {release.id}"))
+            others = sa.update(t.releases).where(
+                r.project == release.project, r.state == "probation", r.id != release.id
+            )
+            connection.execute(
+                others.values(state="closed", outcome="superseded", closed_at=key, reason=f"superseded by {release.id}")
+            )
             done = {"outcome": "promoted", "closed_at": key} if to == "closed" else {}
             connection.execute(
                 sa.update(t.releases)
@@ -293,7 +310,9 @@ class Store:
             )
             return decision
 
-    def move_release(self, release: str, *, to: ReleaseState, key: str, outcome: Outcome | None = None, reason: str | None = None) -> None:
+    def move_release(
+        self, release: str, *, to: ReleaseState, key: str, outcome: Outcome | None = None, reason: str | None = None
+    ) -> None:
         """Move an open release on; a closed one stays as it is."""
         values: dict[str, Any] = {"state": to}
         if reason is not None:
@@ -334,7 +353,9 @@ class Store:
         """The remedy was started; a closed episode stays closed."""
         with self.engine.begin() as connection:
             connection.execute(
-                sa.update(t.episodes).where(t.episodes.c.id == episode, t.episodes.c.state == "due").values(state="started")
+                sa.update(t.episodes)
+                .where(t.episodes.c.id == episode, t.episodes.c.state == "due")
+                .values(state="started")
             )
 
     def close_episode(self, episode: str, *, key: str, outcome: str) -> None:
@@ -366,7 +387,11 @@ class Store:
 
     def trainings(self, project: str) -> list[TrainingRow]:
         """Trainings in the order of their partitions."""
-        query = sa.select(t.trainings).where(t.trainings.c.project == project).order_by(t.trainings.c.key, t.trainings.c.written_at)
+        query = (
+            sa.select(t.trainings)
+            .where(t.trainings.c.project == project)
+            .order_by(t.trainings.c.key, t.trainings.c.written_at)
+        )
         return [_as(TrainingRow, row) for row in self._rows(query)]
 
     # -- sensors ---------------------------------------------------------------------------------------------------

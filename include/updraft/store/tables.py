@@ -74,9 +74,13 @@ evidence = Table(
     Column("project", String(63), primary_key=True),
     Column("release", String(64), primary_key=True),
     Column("cluster", String(128), primary_key=True),
-    Column("key", String(32), primary_key=True),  # the partition at whose tick it was written: a cluster may come back later
+    Column(
+        "key", String(32), primary_key=True
+    ),  # the partition at whose tick it was written: a cluster may come back later
     Column("rows", Integer, nullable=False),
-    Column("gain", Float, nullable=False),  # mean over the cluster's rows: loss of the model that serves minus loss of the other
+    Column(
+        "gain", Float, nullable=False
+    ),  # mean over the cluster's rows: loss of the model that serves minus loss of the other
     Column("slices", JSON, nullable=False),  # {"origin=EWR": [rows, gain], ...}
     _written(),
 )
@@ -137,7 +141,9 @@ decisions = Table(
     Column("seq", Integer, nullable=False),
     Column("key", String(32), nullable=False),  # the partition at whose tick it was taken
     Column("kind", String(32), nullable=False),
-    Column("subject", String(128), nullable=False),  # what it is about; with project and kind it names the decision once and for all
+    Column(
+        "subject", String(128), nullable=False
+    ),  # what it is about; with project and kind it names the decision once and for all
     Column("body", JSON, nullable=False),
     Column("previous_sha256", String(64), nullable=False),
     Column("sha256", String(64), nullable=False),

@@ -25,7 +25,9 @@ class ScorePartition(StepOperator):
 
         found = score_partition(loop, partition_key(context))
         versions = {row.role: row.version for row in found}
-        self.log.info("%s", ", ".join(f"{role}: version {version}" for role, version in versions.items()) or "no champion yet")
+        self.log.info(
+            "%s", ", ".join(f"{role}: version {version}" for role, version in versions.items()) or "no champion yet"
+        )
         champion = versions.get("champion")
         return {"versions": versions, "version_url": version_url(loop, champion) if champion else None}
 
@@ -40,7 +42,9 @@ class MeasurePerformance(StepOperator):
         key = partition_key(context)
         rows, clusters = measure(loop, key), gather_evidence(loop, key)
         for row in rows:
-            self.log.info("%s of %s, version %s on %s rows: %s", row.role, row.key, row.version, f"{row.rows:,}", row.metrics)
+            self.log.info(
+                "%s of %s, version %s on %s rows: %s", row.role, row.key, row.version, f"{row.rows:,}", row.metrics
+            )
         for release, count in clusters.items():
             self.log.info("%s: %d clusters of evidence added", release, count)
         return {"measured": len(rows), "evidence": clusters}

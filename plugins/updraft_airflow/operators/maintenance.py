@@ -79,4 +79,3 @@ class RemoveLeftovers(ForEachProject):
         from updraft.loop.upkeep import remove_leftovers
 
         return remove_leftovers(loop)
-

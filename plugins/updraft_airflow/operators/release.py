@@ -80,7 +80,11 @@ class ApproveRelease(ApprovalOperator):
         wanted = policy.sensitive if row.lane == "refresh" else policy.change.approval == "required"
         answered = next((d for d in loop.store.decisions(loop.name, kinds=("approval",)) if d.subject == release), None)
         if answered is not None:
-            self.log.info("Answered by %s already: %s", answered.body["by"], "approved" if answered.body["approved"] else "rejected")
+            self.log.info(
+                "Answered by %s already: %s",
+                answered.body["by"],
+                "approved" if answered.body["approved"] else "rejected",
+            )
             if not answered.body["approved"]:
                 raise AirflowSkipException(f"rejected by {answered.body['by']}")
             return None
@@ -89,7 +93,11 @@ class ApproveRelease(ApprovalOperator):
         if not wanted:
             self.log.info("The policy asks for no approval in lane %s", row.lane)
             return None
-        tell.approval_wanted(loop, release, f"{tell.dag_url(loop, 'release', context['dag_run'].run_id)}/tasks/{self.task_id}/required_actions")
+        tell.approval_wanted(
+            loop,
+            release,
+            f"{tell.dag_url(loop, 'release', context['dag_run'].run_id)}/tasks/{self.task_id}/required_actions",
+        )
         deliver_alerts(loop)
         return super().execute(context)
 
@@ -102,9 +110,15 @@ class ApproveRelease(ApprovalOperator):
         release = context["params"]["release"]
         if "error" not in event:
             user = event.get("responded_by_user") or {}
-            by = str(user.get("name") or user.get("id") or "nobody: no answer in time") if isinstance(user, dict) else str(user)
+            by = (
+                str(user.get("name") or user.get("id") or "nobody: no answer in time")
+                if isinstance(user, dict)
+                else str(user)
+            )
             key = loop.store.seen(loop.name).get(MONITOR) or loop.store.release(release).opened_at
-            approved = record_approval(loop, release, approved=event["chosen_options"] == [self.APPROVE], by=by, key=key)
+            approved = record_approval(
+                loop, release, approved=event["chosen_options"] == [self.APPROVE], by=by, key=key
+            )
             self.log.info("%s by %s", "Approved" if approved else "Rejected", by)
         return super().execute_complete(context, event)
 
@@ -124,7 +138,11 @@ class PromoteModel(StepOperator):
         row = loop.store.release(release)
         if row.state == "closed" and row.outcome in ("rejected", "superseded"):
             raise AirflowSkipException(f"{release} is closed: {row.reason}")
-        key = row.opened_at if row.lane == "refresh" and not loop.spec.release.refresh.shadow else loop.store.seen(loop.name).get(MONITOR, row.opened_at)
+        key = (
+            row.opened_at
+            if row.lane == "refresh" and not loop.spec.release.refresh.shadow
+            else loop.store.seen(loop.name).get(MONITOR, row.opened_at)
+        )
         reason = row.reason or "its proof on the holdout passed the gates"
         promote(loop, release, max(key, row.opened_at), reason)
         tell.promoted(loop, release)

@@ -59,5 +59,7 @@ def partition_key(context: Context) -> str:
     """
     key = context.get("partition_key")
     if not key:
-        raise AirflowFailException("this run has no partition key; start it with one, such as 2013-01-07T0500, or by a backfill")
+        raise AirflowFailException(
+            "this run has no partition key; start it with one, such as 2013-01-07T0500, or by a backfill"
+        )
     return str(key)

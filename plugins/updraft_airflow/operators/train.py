@@ -67,8 +67,14 @@ class TrainModel(StepOperator):
         from updraft_airflow.deployment import registry
 
         found = run_training(f"{folder(loop, run_id(context))}/request.json")
-        self.log.info("%d rounds on %s rows in %.1f s: %s", found.rounds, f"{found.rows:,}", found.seconds, found.metrics)
-        return {"mlflow_url": registry().run_url(found.mlflow_run_id) if found.mlflow_run_id else None, "rounds": found.rounds, "metrics": found.metrics}
+        self.log.info(
+            "%d rounds on %s rows in %.1f s: %s", found.rounds, f"{found.rows:,}", found.seconds, found.metrics
+        )
+        return {
+            "mlflow_url": registry().run_url(found.mlflow_run_id) if found.mlflow_run_id else None,
+            "rounds": found.rounds,
+            "metrics": found.metrics,
+        }
 
 
 class EvaluateModel(StepOperator):
@@ -97,9 +103,9 @@ class RegisterModel(StepOperator):
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Version and release. A refused model ends the run here: what comes after is skipped."""
         from updraft.loop import tell
+        from updraft.loop.register import register
         from updraft.loop.train import evaluation_of
         from updraft_airflow.deployment import registry
-        from updraft.loop.register import register
 
         run = run_id(context)
         version, release = register(loop, run, registry())

@@ -46,7 +46,7 @@ class _StoreSensor(BaseSensorOperator):
         if act:
             return self.conclude(context)
         trigger = StoreTrigger(self.project, self.question, self.subject)
-        self.defer(trigger=trigger, method_name="resume", timeout=None)
+        return self.defer(trigger=trigger, method_name="resume", timeout=None)  # raises
 
     def conclude(self, context: Context) -> Any:
         """What to do when the wait is over."""

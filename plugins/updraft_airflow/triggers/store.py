@@ -54,7 +54,13 @@ class StoreTrigger(BaseTrigger):
             try:
                 key, act = await asyncio.to_thread(self._look)
             except PASSING as error:
-                log.warning("%s %s %s: the store does not answer (%s); trying again", self.project, self.question, self.subject, error)
+                log.warning(
+                    "%s %s %s: the store does not answer (%s); trying again",
+                    self.project,
+                    self.question,
+                    self.subject,
+                    error,
+                )
                 await asyncio.sleep(max(pause, 2.0))
                 continue
             if act:
