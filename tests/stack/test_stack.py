@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,8 +85,23 @@ def dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, dags: Path) -> Iterator[RunningStack]:
-    with running_stack(tmp_path_factory.mktemp("with a space") / "ho me", dags=dags) as running:
+    home = tmp_path_factory.mktemp("with a space") / "ho me"
+    start_and_interrupt(home)
+    with running_stack(home, dags=dags) as running:
         yield running
+
+
+def start_and_interrupt(home: Path) -> None:
+    """Begin a start and kill it while it is at work: the one that every test here uses goes on from there."""
+    command = [sys.executable, "-m", "updraft.stack", "up"]
+    begun = subprocess.Popen(command, env={**os.environ, "UPDRAFT_HOME": str(home)}, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (home / "logs" / "mlflow.log").exists():  # PostgreSQL answers, Airflow's tables are being made
+        assert begun.poll() is None, "the start ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    begun.kill()
+    begun.wait()
 
 
 def test_everything_is_up_and_healthy(stack: RunningStack) -> None:

@@ -157,6 +157,7 @@ def of_program(name: str, layout: Layout, shared: Mapping[str, str]) -> dict[str
         "SPT_NOENV": "1",  # setproctitle would write the title over the environment, and so over the mark
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": os.pathsep.join([shared["PYTHONPATH"], str(AIRFLOW_CONFIG)]),
+        "PYTHONWARNINGS": "ignore::DeprecationWarning",  # libraries' own, one per parsed DAG file
         "MPLBACKEND": "Agg",
     }
     if name == SCHEDULER:
