@@ -27,6 +27,7 @@ EXAMPLES = 5
 _REGEX = ("column_values_to_match_regex", "column_values_to_not_match_regex")
 
 
+_UNIQUE = ("column_values_to_be_unique", "compound_columns_to_be_unique")
 _TELLS_NOTHING = (
     "column_unique_value_count_to_be_between",
     "column_proportion_of_unique_values_to_be_between",
@@ -52,6 +53,61 @@ class _Judged:
             and self.outcome.error is None
             and self.outcome.unexpected > 0
         )
+
+
+@dataclass(frozen=True)
+class _Step:
+    text: str
+    expectation: Expectation | None
+    name: str
+    args: Mapping[str, Any]
+
+
+class _Plan:
+    """What Great Expectations is asked, and the columns that stand in for what it cannot do well on DuckDB.
+
+    It knows no regex and no types in DuckDB's dialect; and it counts repeated values with a window over the whole
+    table, which took three quarters of the time of 15 expectations on ten million rows. Groups give the same number.
+    """
+
+    def __init__(self, *, unique_by_groups: bool) -> None:
+        self._unique_by_groups = unique_by_groups
+        self.steps: list[_Step] = []
+        self.derived: list[str] = []
+        """SQL of columns beside the source's own."""
+        self.groups: dict[str, tuple[str, ...]] = {}
+        """Column that holds the number of rows whose values occur several times → the columns of the values."""
+
+    def add(self, text: str, expectation: Expectation | None, called: str, args: Mapping[str, Any]) -> None:
+        """Ask for an expectation of the contract, or (without one) for what the contract implies."""
+        if called in _REGEX:
+            column = f"_regex_{len(self.derived)}"
+            self.derived.append(f"regexp_matches({name(args['column'])}, {literal(args['regex'])}) AS {name(column)}")
+            kept = {key: value for key, value in args.items() if key == "mostly"}
+            args = {"column": column, "value_set": [called == _REGEX[0]], **kept}
+            called = "column_values_to_be_in_set"
+        elif called in _UNIQUE and "mostly" not in args and self._unique_by_groups:
+            column = f"_twice_{len(self.groups)}"
+            self.groups[column] = expectation.columns if expectation is not None else ()
+            called, args = "column_max_to_be_between", {"column": column, "max_value": 0}
+        self.steps.append(_Step(text, expectation, called, args))
+
+    def add_type(self, column: str, kind: str) -> None:
+        """Ask for the type of a column's values; a column of nulls has any type."""
+        made = f"_type_{len(self.derived)}"
+        plain = f"regexp_replace(typeof({name(column)}), '\\(.*\\)', '')"
+        self.derived.append(f"CASE WHEN {name(column)} IS NOT NULL THEN {plain} END AS {name(made)}")
+        args = {"column": made, "value_set": list(TYPES[kind])}
+        self.steps.append(_Step(f"column_to_be_of_type({column}, {kind})", None, "column_values_to_be_in_set", args))
+
+    def judged(self, outcomes: Sequence[gx.Outcome]) -> list[_Judged]:
+        """The outcomes of the steps, in the contract's terms."""
+        found = []
+        for step, outcome in zip(self.steps, outcomes, strict=True):
+            if step.args.get("column") in self.groups and outcome.error is None:
+                outcome = replace(outcome, observed=None, unexpected=int(outcome.observed or 0))  # noqa: PLW2901
+            found.append(_Judged(step.text, step.expectation, outcome))
+        return found
 
 
 @dataclass(frozen=True)
@@ -176,42 +232,34 @@ class Validator:
         return expectation.reason
 
     def _judge(
-        self, engine: gx.Engine, source: str, contract: SourceContract, usable: Sequence[Expectation]
+        self, engine: gx.Engine, source: str, contract: SourceContract, present: Sequence[Expectation]
     ) -> list[_Judged]:
-        planned: list[tuple[str, Expectation | None, str, dict[str, Any]]] = []  # text, expectation, name, arguments
-        derived: list[str] = []
-        for each in usable:
-            called, args = each.name, dict(each.args)
-            if each.name in _REGEX:  # Great Expectations knows no regex in DuckDB's dialect
-                column = f"_regex_{len(derived)}"
-                derived.append(f"regexp_matches({name(args['column'])}, {literal(args['regex'])}) AS {name(column)}")
-                args = {"column": column, "value_set": [each.name == _REGEX[0]]}
-                if "mostly" in each.args:
-                    args["mostly"] = each.args["mostly"]
-                called = "column_values_to_be_in_set"
-            planned.append((self._text(source, each), each, called, args))
+        plan = _Plan(unique_by_groups=self.views.count(f"win_{source}") > 0)
+        for each in present:
+            plan.add(self._text(source, each), each, each.name, each.args)
+        columns = self.views.columns(source)
         for column, kind in contract.columns.items():
-            if column not in self.views.columns(source):
-                continue
-            made = f"_type_{len(derived)}"  # of values, not of the column: a column of nulls has any type
-            kept = f"regexp_replace(typeof({name(column)}), '\\(.*\\)', '')"
-            derived.append(f"CASE WHEN {name(column)} IS NOT NULL THEN {kept} END AS {name(made)}")
-            args = {"column": made, "value_set": list(TYPES[kind])}
-            planned.append((f"column_to_be_of_type({column}, {kind})", None, "column_values_to_be_in_set", args))
+            if column in columns:
+                plan.add_type(column, kind)
         if contract.fresh_within is not None:
             column = str(self._project.spec.data.sources[source].event_time)
             args = {"column": column, "min_value": self.views.slices[-1].tick - contract.fresh_within}
-            planned.append((f"fresh_within({column}, {contract.fresh_within})", None, "column_max_to_be_between", args))
-        more = "".join(f", {column}" for column in derived)
-        view = f"gx_{source}"
-        self._con.execute(
-            f"CREATE VIEW {name(view)} AS SELECT * EXCLUDE ({names(list(INTERNAL))}){more} FROM {name(f'win_{source}')}"
-        )
-        outcomes = engine.run(view, [(called, args) for _, _, called, args in planned])
-        return [
-            _Judged(text, expectation, outcome)
-            for (text, expectation, _, _), outcome in zip(planned, outcomes, strict=True)
-        ]
+            plan.add(f"fresh_within({column}, {contract.fresh_within})", None, "column_max_to_be_between", args)
+        win, gx_view, twice = name(f"win_{source}"), name(f"gx_{source}"), name(f"twice_{source}")
+        relation = win
+        if plan.groups:
+            counts = ", ".join(
+                f"(SELECT COALESCE(sum(n), 0)::BIGINT FROM (SELECT count(*) AS n FROM {win} "
+                f"WHERE {' AND '.join(f'{name(each)} IS NOT NULL' for each in grouped)} "
+                f"GROUP BY {names(list(grouped))} HAVING count(*) > 1)) AS {name(column)}"
+                for column, grouped in plan.groups.items()
+            )
+            self._con.execute(f"CREATE TABLE {twice} AS SELECT {counts}")
+            relation = f"{win}, {twice}"
+        more = "".join(f", {column}" for column in plan.derived)
+        hidden = names(list(INTERNAL))
+        self._con.execute(f"CREATE VIEW {gx_view} AS SELECT * EXCLUDE ({hidden}){more} FROM {relation}")
+        return plan.judged(engine.run(f"gx_{source}", [(each.name, dict(each.args)) for each in plan.steps]))
 
     def _check(self, source: str, judged: _Judged, errors: Sequence[tuple[Expectation, str]]) -> Check:
         expectation, outcome = judged.expectation, judged.outcome
