@@ -35,7 +35,9 @@ def parse(projects: Path, asked: str) -> float:
     }
     if asked:
         env |= {"_AIRFLOW_PARSING_CONTEXT_DAG_ID": asked, "_AIRFLOW_PARSING_CONTEXT_TASK_ID": "x"}
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", PARSE, str(ROOT)], env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PARSE, str(ROOT)], env=env, capture_output=True, text=True, check=True
+    )
     return float(done.stdout.split()[-1])
 
 
@@ -49,11 +51,17 @@ def main() -> None:
         for size, root in sizes.items():
             for number in range(size):
                 target = root / f"flights_{number}"
-                shutil.copytree(ROOT / "include" / "projects" / "flight_delays", target, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(
+                    ROOT / "include" / "projects" / "flight_delays",
+                    target,
+                    ignore=shutil.ignore_patterns("__pycache__"),
+                )
                 spec = target / "project.yaml"
                 spec.write_text(spec.read_text().replace("name: flight_delays", f"name: flights_{number}"))
         one, many = (sorted(parse(root, "") for _ in range(3))[1] for root in sizes.values())
-        task_of_one, task_of_many = (sorted(parse(root, "flights_0.score") for _ in range(3))[1] for root in sizes.values())
+        task_of_one, task_of_many = (
+            sorted(parse(root, "flights_0.score") for _ in range(3))[1] for root in sizes.values()
+        )
     print(
         json.dumps(
             {

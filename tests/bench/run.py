@@ -31,7 +31,12 @@ def main() -> int:
         if chosen.only and name not in chosen.only:
             continue
         started = time.monotonic()
-        done = subprocess.run([sys.executable, str(HERE / script), *(quick if chosen.quick else full)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, str(HERE / script), *(quick if chosen.quick else full)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         seconds = time.monotonic() - started
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         if done.returncode or not lines:

@@ -281,3 +281,52 @@ def test_a_model_is_scored_with_the_features_it_was_trained_with(lake, tmp_path)
     assert "distance" not in other.feature_frame(key).columns
     assert "distance" in other.feature_frame(key, other.features_of(kept)).columns
     assert plan_training(other, key).lane == "change"
+
+
+def test_a_promoted_change_goes_on_with_its_parameters_until_project_yaml_changes(lake):
+    loop, models = played(lake, 9)
+    key = loop.store.partitions(loop.name)[-1].key
+    plan = plan_training(loop, key, params={"max_depth": 3})
+    version = models.add(models.load(loop.store.serving(loop.name).champion))
+    release = enter(loop, "by-hand", plan, version, {"passed": True, "reasons": []}, {})
+    promote(loop, release, key, "approved")
+    after = plan_training(loop, key)
+    assert (after.lane, after.trainer.params["max_depth"]) == ("refresh", 3)
+    trainer = loop.spec.training.trainers[0].model_copy(update={"params": {"max_depth": 5}})
+    spec = loop.spec.model_copy(update={"training": loop.spec.training.model_copy(update={"trainers": (trainer,)})})
+    edited = dataclasses.replace(loop, project=loop.project.model_copy(update={"spec": spec}))
+    plan = plan_training(edited, key)
+    assert (plan.lane, plan.trainer.params["max_depth"]) == ("change", 5)
+
+
+def test_at_one_tick_releases_are_concluded_in_order_and_remedies_come_last(lake):
+    from updraft.store.records import EpisodeRow, ReleaseRow
+
+    loop, _ = played(lake, 10)
+    keys = [row.key for row in loop.store.partitions(loop.name)]
+    now, before = keys[-1], keys[-2]
+    for number, state in (("7", "probation"), ("8", "shadow")):
+        loop.store.open_release(
+            ReleaseRow(
+                f"{loop.name}-v{number}", loop.name, "change", number, "1", state, None, None, f"{before}{number}", None
+            )
+        )
+        loop.store.mark_seen(loop.name, f"release:{loop.name}-v{number}", before)
+    loop.store.open_episode(EpisodeRow("due", loop.name, now, "age", "retrain", "due", {}, None, None))
+    assert ask(loop, "remedy") == (now, False)
+    assert loop.store.seen(loop.name).get("remedy", "") < now  # held back, not seen
+    assert ask(loop, "release", f"{loop.name}-v7") == (now, False)
+    assert ask(loop, "release", f"{loop.name}-v8") == (now, False)
+    assert ask(loop, "remedy") == (now, True)
+
+
+def test_a_release_whose_sensor_stopped_looking_holds_nothing_back(lake):
+    from updraft.store.records import EpisodeRow, ReleaseRow
+
+    loop, _ = played(lake, 10)
+    keys = [row.key for row in loop.store.partitions(loop.name)]
+    row = ReleaseRow(f"{loop.name}-v7", loop.name, "change", "7", "1", "shadow", None, None, keys[5], None)
+    loop.store.open_release(row)
+    loop.store.mark_seen(loop.name, f"release:{row.id}", keys[6])
+    loop.store.open_episode(EpisodeRow("due", loop.name, keys[-1], "age", "retrain", "due", {}, None, None))
+    assert ask(loop, "remedy") == (keys[-1], True)

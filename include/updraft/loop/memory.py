@@ -10,7 +10,7 @@ from updraft.loop.context import Loop
 from updraft.loop.judge import judge_candidate
 from updraft.loop.monitor import monitor_partition
 from updraft.loop.plan import plan_training
-from updraft.loop.rollout import conclude, look, promote
+from updraft.loop.rollout import conclude, look, promote, promotion_key
 from updraft.loop.score import score_partition
 from updraft.loop.train import enter
 from updraft.loop.trials import label_files, training_data
@@ -71,9 +71,7 @@ def _move(loop: Loop, release: str) -> bool:
         return False
     key = found.key or row.opened_at
     if found.act == "promote":
-        promote(
-            loop, release, max(key, row.opened_at) if loop.spec.release.refresh.shadow else row.opened_at, found.reason
-        )
+        promote(loop, release, promotion_key(loop, row), found.reason)
     else:
         conclude(loop, release, found, key)
     return True

@@ -9,7 +9,7 @@ from updraft.errors import TrainingError
 from updraft.files import canonical_hash
 from updraft.loop.context import Loop
 from updraft.spec.model import Trainer
-from updraft.store.records import Lane
+from updraft.store.records import Lane, TrainingRow
 from updraft.training.xgb import Recipe
 
 Scalar = bool | int | float | str
@@ -28,6 +28,8 @@ class Plan:
     threads: int
     recipe_sha256: str
     """Of everything that determines the model but the data: code, features, parameters, label."""
+    asked_sha256: str
+    """The same of what project.yaml asked for when the training was planned."""
     lane: Lane
 
     def recipe(self, task: str) -> Recipe:
@@ -61,35 +63,55 @@ def plan_training(
         raise TrainingError(
             f"{loop.name}: {len(window)} published partitions up to {key}; a training needs more than the holdout of {len(holdout)}"
         )
-    recipe = {
-        "trainer": chosen.name,
-        "params": dict(chosen.params),
-        "seed": spec.training.seed,
-        "threads": spec.training.compute.threads,
-        "features": loop.features.sha256,
-        "label": spec.data.label.model_dump(mode="json"),
-        "task": spec.task,
-    }
-    recipe_sha256 = canonical_hash(recipe)
+    asked = recipe_sha256(loop, named[chosen.name])
+    if params is None or not params:
+        chosen = _promoted_recipe(loop, chosen, asked)
     plan = Plan(
-        loop.name,
-        key,
-        window,
-        holdout,
-        chosen,
-        spec.training.seed,
-        spec.training.compute.threads,
-        recipe_sha256,
-        _lane(loop, recipe_sha256),
+        project=loop.name,
+        key=key,
+        window=window,
+        holdout=holdout,
+        trainer=chosen,
+        seed=spec.training.seed,
+        threads=spec.training.compute.threads,
+        recipe_sha256=recipe_sha256(loop, chosen),
+        asked_sha256=asked,
+        lane=_lane(loop, recipe_sha256(loop, chosen)),
     )
     plan.recipe(spec.task)  # refuses an unknown parameter before anything starts
     return plan
 
 
-def _lane(loop: Loop, recipe_sha256: str) -> Lane:
-    """``refresh`` when the champion was made by the same recipe (or there is none yet), else ``change``."""
+def recipe_sha256(loop: Loop, trainer: Trainer) -> str:
+    """Hash of everything that determines a model but the data."""
+    spec = loop.spec
+    return canonical_hash(
+        {
+            "trainer": trainer.name,
+            "params": dict(trainer.params),
+            "seed": spec.training.seed,
+            "threads": spec.training.compute.threads,
+            "features": loop.features.sha256,
+            "label": spec.data.label.model_dump(mode="json"),
+            "task": spec.task,
+        }
+    )
+
+
+def _champion_training(loop: Loop) -> TrainingRow | None:
     champion = loop.store.serving(loop.name).champion
-    if champion is None:
-        return "refresh"
-    made = {row.version: row.result.get("recipe_sha256") for row in loop.store.trainings(loop.name) if row.version}
-    return "refresh" if made.get(champion) == recipe_sha256 else "change"
+    return next((row for row in loop.store.trainings(loop.name) if row.version == champion), None) if champion else None
+
+
+def _promoted_recipe(loop: Loop, trainer: Trainer, asked: str) -> Trainer:
+    """A change that was started by hand and promoted goes on with its parameters, until project.yaml or features.py change."""
+    champion = _champion_training(loop)
+    if champion is None or champion.result.get("asked_sha256") != asked:
+        return trainer
+    return Trainer.model_validate(champion.result["trainer"])
+
+
+def _lane(loop: Loop, recipe: str) -> Lane:
+    """``refresh`` when the champion was made by the same recipe (or there is none yet), else ``change``."""
+    champion = _champion_training(loop)
+    return "refresh" if champion is None or champion.result.get("recipe_sha256") == recipe else "change"

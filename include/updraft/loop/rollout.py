@@ -75,6 +75,13 @@ def promote(loop: Loop, release: str, key: str, reason: str, evidence: dict[str,
     return reason
 
 
+def promotion_key(loop: Loop, row: ReleaseRow) -> str:
+    """The tick at which a release is promoted: a refresh without a shadow at the tick of its training, everything else at the newest one."""
+    if row.lane == "refresh" and not loop.spec.release.refresh.shadow:
+        return row.opened_at
+    return max(loop.store.seen(loop.name).get(MONITOR, row.opened_at), row.opened_at)
+
+
 def point_aliases(loop: Loop) -> dict[str, str | None]:
     """Set MLflow's aliases to what the store says; they are for people and tools, the store decides."""
     serving = loop.store.serving(loop.name)

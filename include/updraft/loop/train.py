@@ -171,6 +171,8 @@ def enter(
         "window": list(plan.window),
         "holdout": list(plan.holdout),
         "recipe_sha256": plan.recipe_sha256,
+        "asked_sha256": plan.asked_sha256,
+        "trainer": plan.trainer.model_dump(mode="json"),
         "gates": dict(gates),
         **result,
     }

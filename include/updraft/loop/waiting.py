@@ -1,4 +1,9 @@
-"""What the deferred sensors ask, and the note that they have seen a tick."""
+"""What the deferred sensors ask, and the note that they have seen a tick.
+
+At one tick several things may become due at once: a probation ends, a change is proved, a training is called for. What they lead to depends on
+their order, so it is fixed: releases in the order of their opening, then remedies. A sensor that stopped looking (its run failed, its DAG is
+paused) holds the others back for one tick at most.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from typing import Literal
 from updraft.loop.context import Loop
 from updraft.loop.monitor import MONITOR
 from updraft.loop.rollout import look
-from updraft.store.records import EpisodeRow
+from updraft.store.records import EpisodeRow, ReleaseRow
 
 Question = Literal["remedy", "release"]
 
@@ -28,14 +33,42 @@ def ask(loop: Loop, question: Question, subject: str = "") -> tuple[str | None, 
     seen = loop.store.seen(loop.name)
     key = seen.get(MONITOR)
     name = sensor_name(question, subject)
-    if (
-        question == "release"
-        and seen.get(name) == key
-        and key is not None
-        and loop.store.release(subject).state != "closed"
-    ):
-        return key, False  # nothing came since the last look
-    act = due_episode(loop) is not None if question == "remedy" else look(loop, subject).act != "wait"
-    if not act and key is not None:
+    act = _remedy(loop, key, seen) if question == "remedy" else _release(loop, key, seen, subject)
+    if act is False and key is not None and seen.get(name) != key:
         loop.store.mark_seen(loop.name, name, key)
-    return key, act
+    return key, bool(act)
+
+
+def _remedy(loop: Loop, key: str | None, seen: dict[str, str]) -> bool | None:
+    """True: start it; False: nothing is due; None: it is due, but releases come first at this tick."""
+    episode = due_episode(loop)
+    if episode is None:
+        return False
+    return None if episode.opened_at == key and _undecided(loop, key, seen, None) else True
+
+
+def _release(loop: Loop, key: str | None, seen: dict[str, str], subject: str) -> bool | None:
+    row = loop.store.release(subject)
+    if row.state != "closed" and key is not None and seen.get(sensor_name("release", subject)) == key:
+        return False  # nothing came since the last look
+    if look(loop, subject).act == "wait":
+        return False
+    return None if row.state != "closed" and key is not None and _undecided(loop, key, seen, row) else True
+
+
+def _undecided(loop: Loop, key: str, seen: dict[str, str], before: ReleaseRow | None) -> bool:
+    """Whether an open release, of those opened before another, may still conclude something at this tick."""
+    keys = [row.key for row in loop.store.partitions(loop.name, until=key)]
+    last = keys[-2] if len(keys) > 1 else ""
+    for row in loop.store.releases(loop.name, states=("shadow", "approval", "probation")):
+        if before is not None and row.id == before.id:
+            break
+        if row.state == "approval":
+            verdicts = loop.store.decisions(loop.name, kinds=("verdict",))
+            if any(decision.subject == row.id and decision.key == key for decision in verdicts):
+                return True  # a person was asked at this very tick
+            continue
+        looked = seen.get(sensor_name("release", row.id), "")
+        if looked < key and (looked >= last or row.opened_at >= last):
+            return True
+    return False

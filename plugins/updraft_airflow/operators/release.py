@@ -131,20 +131,15 @@ class PromoteModel(StepOperator):
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Version, and the tick at which it was promoted."""
         from updraft.loop import tell
-        from updraft.loop.monitor import MONITOR
-        from updraft.loop.rollout import promote
+        from updraft.loop.rollout import promote, promotion_key
 
         release = context["params"]["release"]
         row = loop.store.release(release)
         if row.state == "closed" and row.outcome in ("rejected", "superseded"):
             raise AirflowSkipException(f"{release} is closed: {row.reason}")
-        key = (
-            row.opened_at
-            if row.lane == "refresh" and not loop.spec.release.refresh.shadow
-            else loop.store.seen(loop.name).get(MONITOR, row.opened_at)
-        )
+        key = promotion_key(loop, row)
         reason = row.reason or "its proof on the holdout passed the gates"
-        promote(loop, release, max(key, row.opened_at), reason)
+        promote(loop, release, key, reason)
         tell.promoted(loop, release)
         self.log.info("Version %s serves: %s", row.version, reason)
         return {"version": row.version, "version_url": tell.version_url(loop, row.version), "key": key}

@@ -1,0 +1,60 @@
+"""One running stack for all end-to-end tests, with two projects of one policy: one is left in peace, one is disturbed."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import yaml
+from tests.support.stack import running_stack
+
+from updraft.spec.load import load_project
+
+PARTITIONS = 8
+SPEC = {
+    "training": {
+        "window": 6,
+        "first_after": 3,
+        "trainers": [{"name": "xgboost", "params": {"max_depth": 2, "eta": 0.1, "rounds": 8, "checkpoint_every": 4}}],
+    },
+    "gates": {"log_loss": {"no_worse_than_champion_by": 0.05}},
+    "release": {
+        "margin": 0.05,  # wide, so that a change is decided within the few partitions of a test
+        "refresh": {"holdout": 1, "shadow": 0, "probation": 2},
+        "change": {"shadow": {"at_least": 1, "at_most": 6}, "approval": "required"},
+    },
+    "monitoring": {
+        "report_rows": 500,
+        "remedies": {
+            "recalibrate": {"every": 1},
+            "retrain": {"every": 2, "on": ["performance"], "cooldown": 1, "per_year": 12},
+        },
+    },
+}
+
+
+def project_folder(root, name, **changes):
+    """A copy of flight_delays under another name with a short policy."""
+    from tests.support.flights import PROJECTS
+
+    folder = root / name
+    shutil.copytree(PROJECTS / "flight_delays", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    spec = yaml.load((folder / "project.yaml").read_text(), yaml.BaseLoader)  # words stay words
+    spec.update(SPEC | changes)
+    spec["name"] = name
+    (folder / "project.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
+    return load_project(folder)
+
+
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory):
+    root = tmp_path_factory.mktemp("projects")
+    for name in ("calm", "shaken"):
+        project_folder(root, name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory, projects):
+    with running_stack(tmp_path_factory.mktemp("a home with spaces"), projects=projects) as running:
+        yield running

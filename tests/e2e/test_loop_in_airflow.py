@@ -1,0 +1,259 @@
+"""The loop in a real Airflow: all the way round, disturbed on the way, cleared afterwards; always the same decisions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import psutil
+import pytest
+from tests.e2e.conftest import PARTITIONS
+
+from updraft.backtest.policies import Policy
+from updraft.backtest.run import history, play_policy
+from updraft.replay.airflow import AirflowClient
+from updraft.replay.run import Change, Replay
+from updraft.settings import Settings
+from updraft.spec.load import load_project
+from updraft.store.store import Store
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+CHANGE = Change(after=5, parameters={"max_depth": 5, "rounds": 60})
+
+
+def client(stack, user="replay"):
+    return AirflowClient(stack.settings.airflow, user, stack.layout.airflow_passwords)
+
+
+def replay(stack, projects, name, done=lambda number, row: None):
+    """Replay the first partitions of a project; what was told on the way."""
+    told: list[str] = []
+    store = Store.open(stack.settings.store)
+    player = Replay(
+        load_project(projects / name),
+        store,
+        client(stack),
+        lambda key, words: told.append(words),
+        timeout=600,
+        change=CHANGE,
+    )
+    player.play(player.keys(PARTITIONS), done)
+    store.close()
+    return told
+
+
+def outcome(stack, name):
+    """Losses, and decisions without the project's name: what must be the same whatever happened on the way."""
+    store = Store.open(stack.settings.store)
+    losses = {
+        (row.key, row.as_of, row.role): (row.metrics["log_loss"], row.rows, row.version)
+        for role in ("champion", "previous", "challenger")
+        for row in store.performance(name, role=role)
+    }
+    decisions = [
+        (d.key, d.kind, d.subject.replace(name, "P"), d.body.get("version"), d.body.get("layer"))
+        for d in store.decisions(name)
+    ]
+    assert store.verify_chain(name) == len(decisions)
+    rows = [(row.key, row.state, row.rows) for row in store.partitions(name, state=None)]
+    serving = store.serving(name)
+    store.close()
+    decisions.sort(key=str)  # two at one tick may be written in either order
+    return losses, decisions, rows, serving.champion, serving.previous
+
+
+@pytest.fixture(scope="session")
+def calm(stack, projects):
+    told = replay(stack, projects, "calm")
+    return told, outcome(stack, "calm")
+
+
+def test_the_loop_goes_all_the_way_round(calm):
+    told, (losses, decisions, rows, champion, _) = calm
+    assert [state for _, state, _ in rows] == ["published"] * PARTITIONS
+    kinds = [kind for _, kind, *_ in decisions]
+    assert kinds.count("promote") >= 2
+    assert "recalibrate" in kinds
+    assert "diagnose" in kinds
+    assert len(losses) >= PARTITIONS - 3
+    assert champion is not None
+    assert any("promoted version 1" in words for words in told)
+
+
+def test_the_change_is_proved_in_shadow_approved_by_the_replay_and_promoted(calm):
+    _, (_, decisions, _, champion, _) = calm
+    verdicts = {subject: version for _, kind, subject, version, _ in decisions if kind == "verdict"}
+    approvals = {subject for _, kind, subject, *_ in decisions if kind == "approval"}
+    promoted = {subject for _, kind, subject, *_ in decisions if kind == "promote"}
+    assert verdicts, decisions
+    assert set(verdicts) == approvals
+    assert approvals <= promoted
+    assert champion in verdicts.values()
+
+
+def test_the_replays_losses_equal_the_backtests(stack, projects, calm, tmp_path):
+    """Until the change starts, which no backtest plays."""
+    project = load_project(projects / "calm")
+    own = Settings(
+        home=tmp_path, projects=projects, lake=f"file://{tmp_path / 'lake'}", store="", mlflow="", airflow=""
+    )
+    rows = history(project, own, CHANGE.after + 1, lambda _: None)
+    played = play_policy(project, own, Policy("own", project.spec), rows)
+    _, (losses, *_) = calm
+    replayed = {key: loss for (key, _, role), (loss, *_) in losses.items() if role == "champion"}
+    same = {key: loss for key, loss in zip(played.keys, played.losses, strict=True) if key in replayed}
+    assert len(same) == len(played.keys) > 0
+    early = list(same)[:-1]  # of the last one more labels are known to the longer replay
+    assert {key: replayed[key] for key in early} == {key: same[key] for key in early}
+
+
+def test_clearing_any_task_changes_nothing(stack, calm):
+    before = calm[1]
+    api = client(stack)
+    dags = [f"calm.{stage}" for stage in ("ingest", "score", "monitor", "train", "release")]
+    runs = api.call("POST", "/dags/~/dagRuns/list", {"dag_ids": dags, "page_limit": 200})["dag_runs"]
+    chosen = {}
+    for run in runs:
+        if run["state"] == "success":
+            chosen[run["dag_id"]] = run["dag_run_id"]  # the last of each
+    assert set(chosen) == set(dags)
+    for dag, run in chosen.items():
+        api.call("POST", f"/dags/{dag}/dagRuns/{run}/clear", {"dry_run": False, "only_failed": False})
+    _quiet(stack, "calm", api)
+    assert outcome(stack, "calm") == before
+
+
+def _quiet(stack, name, api, seconds=240):
+    """Wait until nothing of a project is active for two seconds."""
+    deadline, since = time.monotonic() + seconds, None
+    active = ["scheduled", "queued", "running", "restarting", "up_for_retry"]
+    dags = [f"{name}.{stage}" for stage in ("ingest", "score", "monitor", "train", "release")]
+    while True:
+        queued = [run for run in api.open_runs(dags) if run["state"] == "queued"]
+        if queued or api.tasks(dags, active):
+            since = None
+        elif since is None:
+            since = time.monotonic()
+        elif time.monotonic() - since > 2:
+            return
+        assert time.monotonic() < deadline, api.open_runs(dags)
+        time.sleep(0.3)
+
+
+def _kill_a_task(name):
+    """Kill the process of a running task of a project with signal 9; whether there was one."""
+    for process in psutil.process_iter(["cmdline"]):
+        title = " ".join(process.info["cmdline"] or [])
+        if title.startswith("airflow worker -- ") or (f"{name}." in title and "task" in title):
+            os.kill(process.pid, signal.SIGKILL)
+            return True
+    return False
+
+
+def test_killing_every_process_on_the_way_changes_no_loss_and_no_decision(stack, projects, calm):
+    faults = ["scheduler", "triggerer", "task", "mlflow", "postgres"]
+    done: list[str] = []
+
+    def disturb(number, row):
+        if number in (3, 4, 5, 6, 7):
+            fault = faults[number - 3]
+            threading.Timer(1.5, strike, (fault,)).start()  # into the middle of the next partition
+
+    def strike(fault):
+        if fault != "task":
+            stack.kill(fault)
+            done.append(fault)
+            return
+        for _ in range(200):
+            if _kill_a_task("shaken"):
+                done.append(fault)
+                return
+            time.sleep(0.05)
+
+    replay(stack, projects, "shaken", disturb)
+    stack.wait_healthy()
+    assert done == faults
+    expected, found = calm[1], outcome(stack, "shaken")
+    assert found == expected
+
+
+def test_a_broken_project_shows_its_problems_and_the_others_go_on(stack, projects, calm):
+    folder = projects / "shattered"
+    folder.mkdir()
+    (folder / "project.yaml").write_text("name: shattered\nowner: nobody\ndatta: {}\n")
+    (folder / "features.py").write_text("import airflow\n")
+    api, deadline = client(stack, "admin"), time.monotonic() + 120
+    while "shattered.broken" not in api.dags("shattered%"):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert "calm.ingest" in api.dags("calm%")
+    api.start("shattered.broken", "look")
+    while (found := api.run("shattered.broken", "look"))["state"] not in ("success", "failed"):
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    assert found["state"] == "failed"
+    [task] = api.call("GET", "/dags/shattered.broken/dagRuns/look/taskInstances")["task_instances"]
+    log = str(api.call("GET", f"/dags/shattered.broken/dagRuns/look/taskInstances/{task['task_id']}/logs/1"))
+    assert "datta" in log
+    assert "imports airflow" in log.lower()
+
+
+def test_tasks_link_to_what_they_made(stack, calm):
+    api = client(stack, "admin")
+
+    def links(dag, task):
+        runs = api.call("POST", "/dags/~/dagRuns/list", {"dag_ids": [dag], "states": ["success"], "page_limit": 100})[
+            "dag_runs"
+        ]
+        found = {}
+        for run in runs:
+            found |= {
+                name: url
+                for name, url in api.call("GET", f"/dags/{dag}/dagRuns/{run['dag_run_id']}/taskInstances/{task}/links")[
+                    "extra_links"
+                ].items()
+                if url
+            }
+        return found
+
+    assert "/docs/" in links("calm.ingest", "validate_partition")["Data docs"]
+    assert "/#/models/calm/versions/" in links("calm.score", "score_partition")["Model version"]
+    assert "/reports/" in links("calm.monitor", "write_report")["Evidently report"]
+    assert "/#/experiments/" in links("calm.train", "train_model")["MLflow run"]
+    assert "card.html" in links("calm.train", "evaluate_model")["Model card"]
+    assert "/releases/" in links("calm.release", "await_verdict")["Evidence"]
+
+
+def test_pages_of_the_lake_need_a_sign_in_and_raw_data_is_not_among_them(stack, calm):
+    import httpx
+
+    api = client(stack, "admin")
+    page = "/updraft/files/calm/docs/2013-01-07T0500/index.html"
+    assert httpx.get(stack.settings.airflow + page).status_code in (401, 403)
+    api.call("GET", "/version")
+    api.call("GET", "/dags", limit=1)  # signs in
+    headers = dict(api._http.headers)
+    assert httpx.get(stack.settings.airflow + page, headers=headers).status_code == 200
+    for path in (
+        "raw/2013-01-07T0500/flights.parquet",
+        "docs/../raw/x.html",
+        "quarantine/2013-02-18T0500/weather.parquet",
+    ):
+        assert httpx.get(f"{stack.settings.airflow}/updraft/files/calm/{path}", headers=headers).status_code == 404
+
+
+def test_every_dag_has_docs_owner_and_retries(stack, calm):
+    api = client(stack, "admin")
+    found = set(api.dags("calm.%"))
+    assert found == {f"calm.{stage}" for stage in ("ingest", "score", "monitor", "watch", "train", "release")}
+    for dag in found:
+        details = api.call("GET", f"/dags/{dag}/details")
+        assert "**Cadence:**" in details["doc_md"]
+        assert "When it fails" in details["doc_md"]
+        assert details["owners"] == ["flight-ops-ml"]
+        for task in api.call("GET", f"/dags/{dag}/tasks")["tasks"]:
+            assert task["retries"] >= 2
+            assert task["owner"] == "flight-ops-ml"
+    assert api.call("GET", "/importErrors")["import_errors"] == []
