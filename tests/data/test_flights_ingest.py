@@ -10,6 +10,7 @@ import pytest
 from updraft import files
 from updraft.data.columns import LABEL, PARTITION, ROW
 from updraft.data.ingest import extract_partition, publish_partition, read_partition, validate_partition
+from updraft.spec.features import compute, load_features
 from updraft.spec.load import load_project
 
 PROJECT = Path(__file__).resolve().parents[2] / "include" / "projects" / "flight_delays"
@@ -42,15 +43,6 @@ def test_the_week_of_the_impossible_wind_loses_that_row_and_nothing_else(setting
     assert 0.1 < labels[LABEL].mean() < 0.4
     own = labels[labels[PARTITION] == KEY]
     assert own[ROW].isin(rows[ROW]).all()
-
-
-def test_features_are_made_of_what_is_published(settings) -> None:
-    project = load_project(PROJECT)
-    extract_partition(project, settings, BEFORE)
-    validate_partition(project, settings, BEFORE)
-    rows = read_partition(publish_partition(project, settings, BEFORE).url)
-    from updraft.spec.features import compute, load_features
-
     made = compute(project, load_features(project), rows)
     assert len(made) == len(rows)
     assert made["wind_speed"].notna().mean() > 0.9

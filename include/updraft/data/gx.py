@@ -82,19 +82,34 @@ def _wrapper_class() -> Any:
     return Autocommit
 
 
+@contextmanager
+def engine(con: duckdb.DuckDBPyConnection) -> Iterator[Engine]:
+    """An engine on the views of a connection. Its own cursor is closed at the end: Great Expectations keeps a
+    reference to what it once used, and with it would keep the database in memory."""
+    made = Engine(con)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
 class Engine:
-    """Runs expectations on the views of one DuckDB connection. Closes nothing: the connection is the caller's."""
+    """Runs expectations on the views of one DuckDB connection, through a cursor of its own."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
         import sqlalchemy
         from sqlalchemy.pool import StaticPool
 
-        own = con.cursor()  # same database, closed by Great Expectations when its engine is collected
+        own = self._cursor = con.cursor()  # same database
         own.execute("SET TimeZone = 'UTC'")
         made = sqlalchemy.create_engine("duckdb://", creator=lambda: _wrapper_class()(own), poolclass=StaticPool)
         words = own.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall()
         made.dialect.identifier_preparer.reserved_words |= {word for (word,) in words}  # else PostgreSQL's are quoted
         self._engine = _engine_class()(engine=made)
+
+    def close(self) -> None:
+        """Close the cursor."""
+        self._cursor.close()
 
     def run(self, view: str, expectations: Sequence[tuple[str, dict[str, Any]]]) -> list[Outcome]:
         """Run expectations, ``(name without expect_, arguments)``, on a view; outcomes in the same order."""

@@ -137,8 +137,8 @@ class Validator:
                 self._mark(source, [], self._present(source))
             rows = {source: SourceChecks(self.views.count(f"win_{source}"), 0, {}, ()) for source in sources}
             return Checks(project, key, "empty", (), rows, dict(digests))
-        engine = gx.Engine(self._con)
-        found = self._joins(engine, {source: self._source(engine, source) for source in sources})
+        with gx.engine(self._con) as engine:
+            found = self._joins(engine, {source: self._source(engine, source) for source in sources})
         refusals = tuple(text for source, each in found.items() for text in self._refusals(source, each))
         state: State = "refused" if refusals else "passed"
         return Checks(project, key, state, refusals, found, dict(digests))
