@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import DAG, get_parsing_context
 
-from updraft.spec.load import BrokenProject, load_project_or_problems, project_names
+from updraft.spec.load import BrokenProject, load_project_or_problems, project_names, shown_name
 from updraft.spec.model import Project
 from updraft_airflow.deployment import settings
 from updraft_airflow.notifiers.failure import UpdraftNotifier
@@ -38,7 +38,7 @@ def _wanted(stage: str) -> list[str]:
     if asked is None:
         return names
     project, _, found = asked.rpartition(".")
-    return [project] if found == stage and project in names else []
+    return [name for name in names if found == stage and shown_name(name) == project]
 
 
 def stage_dag(project: Project, stage: str, doc: str, **arguments: Any) -> DAG:

@@ -76,7 +76,7 @@ def test_a_real_year_of_flights_has_no_feed_fault(profiles):
         ("distance", lambda one: one.astype(str), "type", "was a number"),
     ],
 )
-def test_a_broken_column_is_told_with_its_name(weeks, profiles, column, change, kind, words):  # noqa: PLR0917
+def test_a_broken_column_is_told_with_its_name(weeks, profiles, column, change, kind, words):
     reference = fit_reference(profiles[4:30])
     faults = feed_faults(broken(weeks, 30, column, change), reference, profiles[29])
     assert kind in kinds(faults, column)

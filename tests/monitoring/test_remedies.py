@@ -48,7 +48,9 @@ def test_a_refit_that_wins_calls_for_a_training_before_its_time():
     assert found(signs=Signs(refit=NOTHING)) is None
 
 
-@pytest.mark.parametrize("past", [replace(PAST, since_training=1), replace(PAST, trained_this_year=12), replace(PAST, open_episode=True)])
+@pytest.mark.parametrize(
+    "past", [replace(PAST, since_training=1), replace(PAST, trained_this_year=12), replace(PAST, open_episode=True)]
+)
 def test_cooldown_budget_and_an_open_episode_hold_every_training_back(past):
     assert found(past, Signs(refit=WINS, drift="far")) is None
     assert found(replace(past, since_training=min(past.since_training, 9))) is None or past.open_episode

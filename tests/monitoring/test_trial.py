@@ -7,7 +7,9 @@ from updraft.monitoring.trial import paired_trial
 
 def gains(rng: np.random.Generator, mean: float, clusters=14, rows=900) -> tuple[np.ndarray, np.ndarray]:
     shock = rng.normal(mean, 0.05, clusters)  # what the rows of a day share
-    return np.repeat(shock, rows) + rng.normal(0, 0.3, clusters * rows), np.repeat([f"d{i}" for i in range(clusters)], rows).astype(object)
+    return np.repeat(shock, rows) + rng.normal(0, 0.3, clusters * rows), np.repeat(
+        [f"d{i}" for i in range(clusters)], rows
+    ).astype(object)
 
 
 def test_equal_models_are_rarely_called_different():

@@ -225,7 +225,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("old", "new", "key", "message"), CHANGES)
-def test_one_mistake_is_one_problem(make_project, smallest, old, new, key, message):  # noqa: PLR0917
+def test_one_mistake_is_one_problem(make_project, smallest, old, new, key, message):
     assert old in smallest
     found = problems(load_project_or_problems(make_project(smallest.replace(old, new, 1))))
     if new.startswith("begin"):

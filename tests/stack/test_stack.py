@@ -86,15 +86,17 @@ def dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, dags: Path) -> Iterator[RunningStack]:
     home = tmp_path_factory.mktemp("with a space") / "ho me"
-    start_and_interrupt(home)
+    start_and_interrupt(home, dags)
     with running_stack(home, dags=dags) as running:
         yield running
 
 
-def start_and_interrupt(home: Path) -> None:
+def start_and_interrupt(home: Path, dags: Path) -> None:
     """Begin a start and kill it while it is at work: the one that every test here uses goes on from there."""
     command = [sys.executable, "-m", "updraft.stack", "up"]
-    begun = subprocess.Popen(command, env={**os.environ, "UPDRAFT_HOME": str(home)}, stdout=subprocess.DEVNULL)
+    begun = subprocess.Popen(
+        command, env={**os.environ, "UPDRAFT_HOME": str(home), "UPDRAFT_DAGS": str(dags)}, stdout=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 60
     while not (home / "logs" / "mlflow.log").exists():  # PostgreSQL answers, Airflow's tables are being made
         assert begun.poll() is None, "the start ended by itself"
@@ -127,15 +129,15 @@ def test_both_users_can_log_in_and_the_training_pool_is_there(stack: RunningStac
     assert stack.api("replay").call("GET", "/dags?limit=1")["dags"]
 
 
-def test_loading_the_airflow_settings_again_changes_nothing(stack: RunningStack) -> None:
+def test_loading_the_airflow_settings_again_changes_nothing(stack: RunningStack, dags: Path) -> None:
     before = stack.api("admin").call("GET", "/pools")["pools"]
-    control.up(stack.settings)
+    control.up(stack.settings, dags=dags)
     assert stack.api("admin").call("GET", "/pools")["pools"] == before
 
 
-def test_starting_it_again_restarts_nothing(stack: RunningStack) -> None:
+def test_starting_it_again_restarts_nothing(stack: RunningStack, dags: Path) -> None:
     before = [state.pid for state in supervision.states(stack.layout)]
-    control.up(stack.settings)
+    control.up(stack.settings, dags=dags)
     assert [state.pid for state in supervision.states(stack.layout)] == before
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "load_project_or_problems",
     "load_projects",
     "project_names",
+    "shown_name",
 ]
 
 SPEC = "project.yaml"
@@ -37,6 +38,11 @@ class BrokenProject:
     """The folder's name, the only one that can be relied on; characters that no DAG id may hold are ``_`` here."""
     folder: Path
     problems: tuple[Problem, ...]
+
+
+def shown_name(folder: str) -> str:
+    """The name of a folder as a DAG id may hold it."""
+    return re.sub(r"[^\w.-]", "_", folder)
 
 
 def load_project(folder: Path) -> Project:
@@ -56,7 +62,7 @@ def load_project_or_problems(folder: Path) -> Project | BrokenProject:
     spec, problems = _read_spec(folder)
     problems += static_problems(folder, spec)
     if spec is None or problems:
-        return BrokenProject(re.sub(r"[^\w.-]", "_", folder.name), folder, tuple(problems))
+        return BrokenProject(shown_name(folder.name), folder, tuple(problems))
     return Project(spec=spec, folder=folder)
 
 

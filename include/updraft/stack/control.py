@@ -56,7 +56,9 @@ class Status:
 def up(
     settings: Settings, *, dags: Path | None = None, say: Say = lambda text: None, seconds: float = 240.0
 ) -> dict[str, str]:
-    """Start everything that does not run yet, and wait until it is healthy. Running it again changes nothing.
+    """Start everything that does not run yet, and wait until it is healthy.
+
+    Running it again changes nothing, unless the settings are others than those it runs with: then it starts anew.
 
     :param dags: a folder of DAGs in place of the checkout's.
     :param seconds: the longest time to wait for one part.
@@ -96,22 +98,27 @@ def down(settings: Settings, *, say: Say = lambda text: None) -> None:
         say("the stack was never started here")
         return
     with _only_one(layout):
-        manager = supervision.running(layout)
-        if manager is not None:
+        if supervision.running(layout) is not None:
             say("stopping (running tasks are interrupted; they run again after the next `make up`)")
-            if supervision.answers(layout):
-                supervision.stop_programs(layout, [name for name in PROGRAMS if name != POSTGRES], seconds=30)
-            if left := end([manager], patience=60):
-                raise StackError(f"the process manager (process {left[0].pid}) does not end; see {layout.logs}")
-        data = _postgres_data(layout)
-        if strays := members(layout.id, data=data):
-            end(strays, patience=5)
-        if left := members(layout.id, data=data):
-            names = ", ".join(f"{process.pid} ({process.name()})" for process in left)
-            raise StackError(f"these processes of the stack do not end: {names}")
-        for path in (layout.supervisor_pid, layout.supervisor_socket):
-            path.unlink(missing_ok=True)
+        _stop(layout)
     say("everything is stopped")
+
+
+def _stop(layout: Layout) -> None:
+    manager = supervision.running(layout)
+    if manager is not None:
+        if supervision.answers(layout):
+            supervision.stop_programs(layout, [name for name in PROGRAMS if name != POSTGRES], seconds=30)
+        if left := end([manager], patience=60):
+            raise StackError(f"the process manager (process {left[0].pid}) does not end; see {layout.logs}")
+    data = _postgres_data(layout)
+    if strays := members(layout.id, data=data):
+        end(strays, patience=5)
+    if left := members(layout.id, data=data):
+        names = ", ".join(f"{process.pid} ({process.name()})" for process in left)
+        raise StackError(f"these processes of the stack do not end: {names}")
+    for path in (layout.supervisor_pid, layout.supervisor_socket):
+        path.unlink(missing_ok=True)
 
 
 def remove(settings: Settings, *, say: Say = lambda text: None) -> None:
@@ -152,9 +159,16 @@ def status(settings: Settings) -> list[Status]:
 
 def _start_manager(settings: Settings, layout: Layout, say: Say) -> dict[str, str]:
     """Start the process manager unless it runs, with ports, secrets, plan and ``env.json`` in place."""
-    if supervision.running(layout) is not None and supervision.answers(layout):
-        return _written_env(layout)
     placement = postgres.place(layout)
+    if supervision.running(layout) is not None:
+        taken, secrets = ports.remembered(layout.ports), load_or_make(layout.secrets)
+        shared = environment.public(settings, layout, taken, secrets)
+        if supervision.answers(layout) and plan.make(layout, placement, taken, secrets, shared) == _running_plan(
+            layout
+        ):
+            return shared
+        say("it runs with other settings than these; starting it anew")
+        _stop(layout)
     if strays := members(layout.id, data=placement.data):
         say(f"ending {len(strays)} process(es) that an earlier start left behind")
         end(strays, patience=5)
@@ -179,11 +193,11 @@ def _start_manager(settings: Settings, layout: Layout, say: Say) -> dict[str, st
     return shared
 
 
-def _written_env(layout: Layout) -> dict[str, str]:
+def _running_plan(layout: Layout) -> plan.Plan | None:
     try:
-        return {str(key): str(value) for key, value in json.loads((layout.home / ENV_FILE).read_text()).items()}
-    except (FileNotFoundError, ValueError) as error:
-        raise StackError(f"{layout.home / ENV_FILE} is missing or broken ({error}); run `make down up`") from error
+        return plan.Plan.read(layout.plan)
+    except StackError:
+        return None  # of another version
 
 
 def _await(layout: Layout, name: str, taken: dict[str, int], seconds: float) -> None:

@@ -73,7 +73,8 @@ def make(
 
     :param shared: the public environment, see :func:`updraft.stack.environment.public`.
     """
-    python = sys.executable
+    # By one name, whichever of its links was called: plans are compared.
+    python = next((str(path) for path in [Path(sys.prefix) / "bin" / "python"] if path.exists()), sys.executable)
     database, airflow_port = ports["postgres"], ports["airflow"]
     mlflow_arguments, mlflow_env = environment.of_mlflow(layout, ports, secrets)
 

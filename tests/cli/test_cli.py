@@ -1,0 +1,103 @@
+"""The command line: help with an example, JSON for scripts, exit codes that mean something."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from updraft.store.migrations import upgrade
+from updraft.store.records import EpisodeRow
+from updraft.store.store import Store
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("validate", "status", "replay", "backtest", "train run", "rollback", "doctor")
+
+
+def run(*arguments, **env):
+    known = {name: value for name, value in os.environ.items() if not name.startswith("UPDRAFT_")}
+    known |= {"PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("", "include", "plugins")), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", "updraft.cli", *arguments], env=known | env, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+@pytest.fixture
+def deployment(postgres_url, tmp_path):
+    upgrade(postgres_url)
+    return {"UPDRAFT_HOME": str(tmp_path), "UPDRAFT_STORE": postgres_url, "UPDRAFT_MLFLOW": "http://127.0.0.1:1"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command, tmp_path):
+    done = run(*command.split(), "--help", UPDRAFT_HOME=str(tmp_path))
+    assert done.returncode == 0
+    assert f"Example: updraft {command}" in " ".join(done.stdout.split())
+
+
+def test_a_sound_project_validates(tmp_path):
+    done = run("validate", "flight_delays", "--json", UPDRAFT_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["flight_delays"]["sound"] is True
+
+
+def test_a_broken_project_ends_with_2_and_every_problem(tmp_path):
+    folder = tmp_path / "projects" / "bad"
+    folder.mkdir(parents=True)
+    (folder / "project.yaml").write_text("name: bad\nowner: me\ndata: {schedule: never, start: soon}\nrelase: {}\n")
+    done = run("validate", UPDRAFT_HOME=str(tmp_path), UPDRAFT_PROJECTS=str(tmp_path / "projects"))
+    assert done.returncode == 2
+    for word in ("schedule", "start", "relase", "release", "features.py"):
+        assert word in done.stdout
+
+
+def test_an_unknown_project_ends_with_2_and_the_known_ones(tmp_path):
+    done = run("backtest", "flight_delay", UPDRAFT_HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert "flight_delays" in done.stderr
+
+
+def test_status_without_a_store_says_how_to_get_one(tmp_path):
+    done = run("status", UPDRAFT_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert "make up" in done.stderr
+
+
+def test_status_tells_an_empty_project(deployment):
+    done = run("status", "flight_delays", **deployment)
+    assert done.returncode == 0, done.stderr
+    assert "no champion yet" in done.stdout
+
+
+def test_status_ends_with_3_when_a_person_is_wanted(deployment):
+    store = Store.open(deployment["UPDRAFT_STORE"])
+    words = {"words": "the last 2 trainings did not help"}
+    store.open_episode(EpisodeRow("e", "flight_delays", "2013-04-01T0500", "performance", "person", "closed", words, "", ""))
+    store.close()
+    done = run("status", "--json", **deployment)
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["flight_delays"]["wanted"] == [words["words"]]
+
+
+def test_a_rollback_without_a_previous_champion_fails_with_words(deployment):
+    done = run("rollback", "flight_delays", "--reason", "test", **deployment)
+    assert done.returncode == 1
+    assert "no previous champion" in done.stderr
+
+
+def test_a_request_that_is_not_there_is_named(tmp_path):
+    done = run("train", "run", str(tmp_path / "none.json"), UPDRAFT_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert "none.json" in done.stderr
+
+
+def test_a_damaged_env_file_is_named(tmp_path):
+    (tmp_path / "env.json").write_text("{")
+    done = run("status", UPDRAFT_HOME=str(tmp_path))
+    assert done.returncode != 0
+    assert "env.json" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,101 @@
+"""The DAG files, parsed as Airflow parses them: exactly the DAGs that the projects call for, each documented and owned."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STAGES = ("ingest", "score", "monitor", "watch", "train", "release")
+READ = textwrap.dedent(
+    """
+    import json, runpy, sys
+    from airflow.sdk import DAG
+    found, loaded = {}, {}
+    for path in sys.argv[1:]:
+        for dag in [one for one in runpy.run_path(path).values() if isinstance(one, DAG)]:
+            found[dag.dag_id] = {
+                "doc": dag.doc_md, "tasks": {t.task_id: {"retries": t.retries, "owner": t.owner} for t in dag.tasks},
+                "catchup": dag.catchup, "max_active_runs": dag.max_active_runs, "file": path,
+            }
+    heavy = ["pandas", "numpy", "mlflow", "great_expectations", "evidently", "xgboost", "duckdb", "sklearn", "scipy", "pyarrow", "dvc"]
+    print(json.dumps({"dags": found, "heavy": [name for name in heavy if name in sys.modules]}))
+    """
+)
+
+
+def parsed(projects: Path, tmp_path: Path, asked: str = "") -> dict:
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("", "include", "plugins")),
+        "UPDRAFT_PROJECTS": str(projects),
+        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+    }
+    if asked:
+        env |= {"_AIRFLOW_PARSING_CONTEXT_DAG_ID": asked, "_AIRFLOW_PARSING_CONTEXT_TASK_ID": "any"}
+    files = sorted(str(path) for path in (ROOT / "dags").glob("*.py"))
+    assert len(files) == 7
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", READ, *files], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return parsed(ROOT / "include" / "projects", tmp_path_factory.mktemp("parse"))
+
+
+def test_the_reference_project_has_exactly_its_dags(reference):
+    assert set(reference["dags"]) == {f"flight_delays.{stage}" for stage in STAGES} | {"maintenance"}
+
+
+def test_parsing_imports_no_heavy_library(reference):
+    assert reference["heavy"] == []
+
+
+def test_every_dag_says_its_cadence_and_what_to_do_when_it_fails(reference):
+    for name, dag in reference["dags"].items():
+        assert "**Cadence:**" in dag["doc"], name
+        assert "When it fails" in dag["doc"], name
+        assert dag["catchup"] is False
+
+
+def test_every_task_has_an_owner_and_retries(reference):
+    for name, dag in reference["dags"].items():
+        assert dag["tasks"], name
+        for task in dag["tasks"].values():
+            assert task["retries"] >= 1
+            assert task["owner"] == ("updraft" if name == "maintenance" else "flight-ops-ml")
+
+
+def test_partitions_are_played_one_at_a_time(reference):
+    for stage in ("ingest", "score", "monitor", "watch", "train"):
+        assert reference["dags"][f"flight_delays.{stage}"]["max_active_runs"] == 1
+
+
+def test_a_broken_project_is_a_placeholder_and_leaves_the_others_running(tmp_path):
+    projects = tmp_path / "projects"
+    shutil.copytree(ROOT / "include" / "projects" / "flight_delays", projects / "flight_delays")
+    for name, content in (("broken_yaml", "name: [\n"), ("my model", "name: x\n")):
+        (projects / name).mkdir()
+        (projects / name / "project.yaml").write_text(content)
+    found = parsed(projects, tmp_path)["dags"]
+    assert {"broken_yaml.broken", "my_model.broken", "flight_delays.ingest"} <= set(found)
+    assert "project.yaml" in found["broken_yaml.broken"]["doc"]
+    alone = parsed(projects, tmp_path, asked="my_model.broken")["dags"]
+    assert "my_model.broken" in alone
+
+
+def test_a_task_process_builds_only_the_dag_that_it_was_asked_for(tmp_path):
+    projects = tmp_path / "projects"
+    for name in ("one", "two"):
+        shutil.copytree(ROOT / "include" / "projects" / "flight_delays", projects / name)
+        spec = projects / name / "project.yaml"
+        spec.write_text(spec.read_text().replace("name: flight_delays", f"name: {name}"))
+    assert set(parsed(projects, tmp_path, asked="two.score")["dags"]) == {"two.score", "maintenance"}
