@@ -121,6 +121,7 @@ def clean(env: Mapping[str, str]) -> Dict[str, str]:
     """The environment to install with: bytecode is written (it halves every cold start), no other venv interferes."""
     unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_SYSTEM_PYTHON")
     kept = {name: value for name, value in env.items() if name not in unwanted}
+    kept["PIP_ROOT_USER_ACTION"] = "ignore"  # it installs into a folder of ours, not into the system
     if env.get("PIP_CERT"):
         kept.setdefault("SSL_CERT_FILE", env["PIP_CERT"])
     return kept
