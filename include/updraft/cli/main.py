@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import os
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,7 +14,7 @@ from updraft.cli import backtest as backtest_command
 from updraft.cli import replay as replay_command
 from updraft.cli import status as status_command
 from updraft.cli import validate as validate_command
-from updraft.cli.edge import FAILED, UNHEALTHY, console, explained, find_project, open_store, settings, write_json
+from updraft.cli.edge import FAILED, OK, UNHEALTHY, console, explained, find_project, open_store, settings, write_json
 
 app = typer.Typer(
     name="updraft",
@@ -111,4 +113,10 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         console.print("interrupted; start it again and it goes on where it was")
-        raise SystemExit(FAILED) from None
+        code: object = FAILED
+    except SystemExit as done:
+        code = done.code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # DuckDB's binding reports its own objects as leaked when the interpreter is torn down; everything of ours is closed by now.
+    os._exit(code if isinstance(code, int) else OK if code is None else FAILED)

@@ -7,7 +7,7 @@ from typing import Any
 
 from updraft import files
 from updraft.loop.context import Loop
-from updraft.monitoring.drift import DriftReport, Threshold, assess, calibrate
+from updraft.monitoring.drift import FEWEST, DriftReport, Threshold, assess, calibrate
 from updraft.monitoring.faults import feed_faults
 from updraft.monitoring.profiles import Profile
 from updraft.monitoring.reference import Reference, fit_reference
@@ -64,7 +64,12 @@ def look_for_drift(loop: Loop, key: str) -> Drifting:
         return Drifting(None)
     reference, threshold = _reference(loop, str(serving.champion), window)
     newest = profile_of(loop, key)
-    faults = tuple(str(fault) for fault in feed_faults(newest, reference, _before(loop, key)))
+    faults = tuple(
+        fault.words
+        for fault in feed_faults(newest, reference, _before(loop, key))
+        if fault.kind != "unit"
+        or reference.partitions >= FEWEST  # few partitions do not show how far weather alone moves a column
+    )
     after = [row.key for row in loop.store.partitions(loop.name, until=key) if row.key > window[-1]]
     recent = [profile_of(loop, one) for one in after[-threshold.of :]]
     return Drifting(assess(reference, threshold, recent), faults)

@@ -116,8 +116,14 @@ class Replay:
                 raise StackError(
                     f"{self.project.name}: the loop has not settled at {key} within {self.timeout:.0f} s: {self._unsettled()}"
                 )
+            self._answer()
             self._mend(key, mended)
             time.sleep(PAUSE)
+
+    def _answer(self) -> None:
+        """Answer what waits for a person, as the replay's user; a training that is due may wait for the answer."""
+        for task in self.airflow.tasks(self.dags, ["awaiting_input"]) if self.approve else ():
+            self.airflow.answer(task, "Approve")
 
     def settled(self, key: str) -> bool:
         """Nothing queued or running, and every deferred sensor has stored that it has seen ``key``."""
@@ -129,14 +135,11 @@ class Replay:
             or self.store.episodes(name, states=("due", "started"))
         ):
             return False
-        if self.approve:
-            for task in self.airflow.tasks(self.dags, ["awaiting_input"]):
-                self.airflow.answer(task, "Approve")
         runs = self.airflow.open_runs(self.dags)
         waiting = {(task["dag_id"], task["dag_run_id"]) for task in self.airflow.tasks(self.dags, ["deferred"])}
         if any((run["dag_id"], run["dag_run_id"]) not in waiting for run in runs):
             return False
-        if self.airflow.tasks(self.dags, ACTIVE):
+        if self.airflow.tasks(self.dags, [*ACTIVE, "awaiting_input"]):
             return False
         releases = self.store.releases(name, states=("shadow", "approval", "probation"))
         if any(seen.get(sensor_name("release", row.id), "") < key for row in releases):
