@@ -22,7 +22,12 @@ def run(*arguments, **env):
     known = {name: value for name, value in os.environ.items() if not name.startswith("UPDRAFT_")}
     known |= {"PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("", "include", "plugins")), "COLUMNS": "200"}
     return subprocess.run(
-        [sys.executable, "-m", "updraft.cli", *arguments], env=known | env, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-m", "updraft.cli", *arguments],
+        env=known | env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
 
 
@@ -76,7 +81,9 @@ def test_status_tells_an_empty_project(deployment):
 def test_status_ends_with_3_when_a_person_is_wanted(deployment):
     store = Store.open(deployment["UPDRAFT_STORE"])
     words = {"words": "the last 2 trainings did not help"}
-    store.open_episode(EpisodeRow("e", "flight_delays", "2013-04-01T0500", "performance", "person", "closed", words, "", ""))
+    store.open_episode(
+        EpisodeRow("e", "flight_delays", "2013-04-01T0500", "performance", "person", "closed", words, "", "")
+    )
     store.close()
     done = run("status", "--json", **deployment)
     assert done.returncode == 3

@@ -41,7 +41,9 @@ def parsed(projects: Path, tmp_path: Path, asked: str = "") -> dict:
         env |= {"_AIRFLOW_PARSING_CONTEXT_DAG_ID": asked, "_AIRFLOW_PARSING_CONTEXT_TASK_ID": "any"}
     files = sorted(str(path) for path in (ROOT / "dags").glob("*.py"))
     assert len(files) == 7
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", READ, *files], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", READ, *files], env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -69,7 +69,9 @@ def test_it_waits_and_notes_the_tick_while_nothing_is_due(store):
 
 
 def test_it_fires_for_a_release_that_was_closed_by_somebody_else(store):
-    row = ReleaseRow("flight_delays-v1", "flight_delays", "change", "1", None, "shadow", None, None, "2013-02-25T0500", None)
+    row = ReleaseRow(
+        "flight_delays-v1", "flight_delays", "change", "1", None, "shadow", None, None, "2013-02-25T0500", None
+    )
     store.open_release(row)
     store.move_release(row.id, to="closed", key="2013-03-04T0500", outcome="rejected", reason="by hand")
     assert asyncio.run(first(trigger("release", row.id), 10)).payload["act"] == "look"

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from updraft.airflow_api import AirflowApi
 from updraft.errors import StackError
 from updraft.settings import Settings
 from updraft.stack import control, supervision
-from updraft.stack.airflow_api import AirflowApi
 from updraft.stack.layout import Layout
 
 FINAL = ("success", "failed")

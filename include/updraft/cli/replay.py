@@ -43,10 +43,7 @@ def replay(
             )
         client = AirflowClient(settings().airflow, USER, _passwords(settings()))
         started = time.monotonic()
-        try:
-            _play(found, store, client, last, demo, timeout)
-        finally:
-            client.close()
+        _play(found, store, client, last, demo, timeout)
         seconds = time.monotonic() - started
         summary = summarise(store, found, seconds)
         if demo:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from updraft.airflow_api import AirflowApi, AirflowRefused
 from updraft.errors import StackError
 
 PATIENCE = 180.0
@@ -22,57 +23,43 @@ class AirflowClient:
         :param base: address of the API server.
         :param user: name of the user; its password is in ``passwords``, a JSON object.
         """
-        import httpx
-
         self.base, self.user, self.passwords = base, user, passwords
-        self._http = httpx.Client(base_url=base, timeout=30)
+        self._api: AirflowApi | None = None
 
-    def close(self) -> None:
-        """Give the connection back."""
-        self._http.close()
+    @property
+    def headers(self) -> dict[str, str]:
+        """What signs a request of this user."""
+        return self._signed_in().headers
 
     def call(self, method: str, path: str, body: Any = None, *, accept: tuple[int, ...] = (), **query: Any) -> Any:
         """One call; the JSON that comes back, or None when the status is one of ``accept``.
 
         :raises StackError: when the server stays away or refuses.
         """
-        import httpx
-
         started = time.monotonic()
         while True:
             try:
-                answer = self._http.request(method, f"/api/v2{path}", json=body, params=query or None)
-                if answer.status_code == 401:
-                    self._sign_in()
-                    continue
-                if answer.status_code in accept:
+                return self._signed_in().call(method, path, body, **query)
+            except AirflowRefused as error:
+                if error.status in accept:
                     return None
-                if answer.status_code < 500:
-                    return self._checked(answer, method, path)
-                problem = f"status {answer.status_code}: {answer.text[:300]}"
-            except (httpx.TransportError, StackError) as error:
-                if isinstance(error, StackError) and not str(error).startswith("sign-in"):
+                if error.status == 401 and self._api is not None:
+                    self._api = None  # the session has ended: sign in again
+                    continue
+                if error.status < 500:
                     raise
-                problem = str(error) or type(error).__name__
+                problem: StackError = error
+            except StackError as error:
+                problem = error
             if time.monotonic() - started > PATIENCE:
-                raise StackError(
-                    f"{self.base} has not answered {method} {path} for {PATIENCE:.0f} s ({problem}); see `make status`"
-                )
+                raise StackError(f"{self.base} has been away for {PATIENCE:.0f} s: {problem}") from problem
             time.sleep(1.0)
 
-    def _checked(self, answer: Any, method: str, path: str) -> Any:
-        if answer.status_code >= 400:
-            raise StackError(f"{method} {path}: Airflow says {answer.status_code}: {answer.text[:1000]}")
-        return answer.json() if answer.content else {}
-
-    def _sign_in(self) -> None:
-        password = json.loads(self.passwords.read_text())[self.user]
-        answer = self._http.post("/auth/token", json={"username": self.user, "password": password})
-        if answer.status_code >= 400:
-            raise StackError(
-                f"sign-in as {self.user} failed: {answer.status_code}; the password is read from {self.passwords}"
-            )
-        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    def _signed_in(self) -> AirflowApi:
+        if self._api is None:
+            password = json.loads(self.passwords.read_text())[self.user]
+            self._api = AirflowApi.login(self.base, self.user, password)
+        return self._api
 
     # -- runs ------------------------------------------------------------------------------------------------------
 

@@ -18,8 +18,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import yaml
 
+from updraft.airflow_api import AirflowApi
 from updraft.errors import SettingsError
-from updraft.stack.airflow_api import AirflowApi
 
 _TEXT, _NUMBER, _ANY = (str,), (int,), (str, int, float, bool, list, dict)
 _CONNECTION: Mapping[str, tuple[type, ...]] = {

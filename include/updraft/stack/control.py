@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from updraft import airflow_api
 from updraft.errors import StackError
 from updraft.settings import ENV_FILE, Settings
-from updraft.stack import airflow_api, environment, plan, ports, postgres, preparation, supervision
+from updraft.stack import environment, plan, ports, postgres, preparation, supervision
 from updraft.stack.layout import (
     API_SERVER,
     DAG_PROCESSOR,

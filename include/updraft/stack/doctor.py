@@ -14,10 +14,10 @@ from pathlib import Path
 
 import psutil
 
+from updraft.airflow_api import AirflowApi
 from updraft.errors import SettingsError, StackError
 from updraft.settings import ENV_FILE, Settings
 from updraft.stack import airflow_settings, ports
-from updraft.stack.airflow_api import AirflowApi
 from updraft.stack.control import FREE_DISK, Status, status
 from updraft.stack.layout import API_SERVER, POSTGRES, Layout
 from updraft.stack.secrets import load_or_make

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
 from updraft import files
+from updraft.airflow_api import AirflowApi
 from updraft.errors import StackError
 from updraft.stack import airflow_settings, environment
-from updraft.stack.airflow_api import AirflowApi
 from updraft.stack.layout import API_SERVER, Layout
 from updraft.stack.plan import Plan
 from updraft.stack.secrets import load_or_make

@@ -15,7 +15,11 @@ __all__: list[str] = []  # nothing here replaces a setting of Airflow
 _HEAVY = (
     "numpy", "pandas", "pyarrow.parquet", "scipy.stats", "sklearn.metrics", "duckdb", "xgboost", "matplotlib.pyplot",
     "great_expectations", "mlflow", "mlflow.models", "evidently", "evidently.presets", "model_signing.signing",
-    "model_signing.verifying", "slack_sdk",
+    "model_signing.verifying", "slack_sdk", "duckdb_engine", "sqlalchemy.dialects.postgresql.psycopg2", "matplotlib.figure",
+    "great_expectations.execution_engine.sqlalchemy_execution_engine", "great_expectations.expectations.core",
+    "great_expectations.validator.validator", "dvc.repo", "dulwich.porcelain", "croniter", "fsspec",
+    "updraft.data.gx", "updraft.loop.card", "updraft.loop.ingest", "updraft.loop.register", "updraft.loop.registered",
+    "updraft.loop.report", "updraft.loop.waiting",
 )  # fmt: skip
 
 if os.environ.pop("UPDRAFT_PRELOAD", ""):

@@ -1,9 +1,10 @@
-"""The few calls of Airflow's REST API that the stack itself needs."""
+"""Airflow's REST API, as one signed-in user."""
 
 from __future__ import annotations
 
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,14 @@ def get(url: str, *, seconds: float = 10.0) -> bytes | None:
         return None
 
 
+class AirflowRefused(StackError):
+    """Airflow answered with an error; ``status`` is the HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 @dataclass(frozen=True, kw_only=True)
 class AirflowApi:
     """One user's access to one Airflow."""
@@ -39,12 +48,19 @@ class AirflowApi:
         answer = _send("POST", f"{base}/auth/token", {"username": user, "password": password}, {})
         return cls(base=base, token=str(answer["access_token"]))
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
+    @property
+    def headers(self) -> dict[str, str]:
+        """What signs a request."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """Call ``/api/v2{path}`` and return the decoded answer.
 
-        :raises StackError: when Airflow does not answer or refuses, with what it said.
+        :raises AirflowRefused: when Airflow refuses, with what it said.
+        :raises StackError: when it does not answer.
         """
-        return _send(method, f"{self.base}/api/v2{path}", body, {"Authorization": f"Bearer {self.token}"})
+        asked = f"?{urllib.parse.urlencode(query)}" if query else ""
+        return _send(method, f"{self.base}/api/v2{path}{asked}", body, self.headers)
 
 
 def _send(method: str, url: str, body: Any, headers: dict[str, str]) -> Any:
@@ -57,6 +73,6 @@ def _send(method: str, url: str, body: Any, headers: dict[str, str]) -> Any:
             return json.loads(response.read() or b"null")
     except urllib.error.HTTPError as error:
         said = error.read().decode(errors="replace")[:1000]
-        raise StackError(f"Airflow refused {method} {url} (HTTP {error.code}): {said}") from error
+        raise AirflowRefused(f"Airflow refused {method} {url} (HTTP {error.code}): {said}", error.code) from error
     except (OSError, ValueError) as error:
         raise StackError(f"Airflow did not answer {method} {url}: {error}; see `make status`") from error
