@@ -33,7 +33,7 @@ logs: bootstrap ## follow the logs; ARGS="scheduler" for one program
 	@$(PY) -m updraft.stack logs $(ARGS)
 
 doctor: bootstrap ## look for what is wrong on this machine, and say what to do
-	@$(PY) -m updraft.stack doctor $(ARGS)
+	@$(PY) -m updraft.cli doctor $(ARGS)
 
 test: bootstrap ## every test; needs nothing running
 	@$(PY) -m pytest $(ARGS)

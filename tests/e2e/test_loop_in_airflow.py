@@ -11,6 +11,7 @@ import psutil
 import pytest
 from tests.e2e.conftest import PARTITIONS
 
+from updraft.alerts.outbox import recent
 from updraft.backtest.policies import Policy
 from updraft.backtest.run import history, play_policy
 from updraft.replay.airflow import AirflowClient
@@ -255,3 +256,31 @@ def test_every_dag_has_docs_owner_and_retries(stack, calm):
             assert task["retries"] >= 2
             assert task["owner"] == "flight-ops-ml"
     assert api.call("GET", "/importErrors")["import_errors"] == []
+
+
+def test_a_tampered_model_is_refused_and_told(stack, projects, calm):
+    """The last test: it leaves a partition that was not scored."""
+    store = Store.open(stack.settings.store)
+    champion = store.serving("calm").champion
+    model = stack.settings.home / "models" / "calm" / champion / "model.ubj"
+    content = model.read_bytes()
+    model.write_bytes(content[:-10] + b"tampered!!")
+    project = load_project(projects / "calm")
+    key = Replay(project, store, client(stack), lambda *_: None).keys(PARTITIONS + 1)[-1]
+    api, deadline = client(stack), time.monotonic() + 120
+    api.start("calm.ingest", f"tampered__{key}", partition=key)
+    while not [alert for alert in recent(store.engine, "calm") if alert.alert.kind == "integrity"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    _quiet(stack, "calm", api)
+    assert store.predictions("calm", key) == {}
+    assert any(
+        "model.ubj" in alert.alert.detail for alert in recent(store.engine, "calm") if alert.alert.kind == "integrity"
+    )
+    [run] = api.call("POST", "/dags/~/dagRuns/list", {"dag_ids": ["calm.score"], "states": ["failed"]})["dag_runs"]
+    model.write_bytes(content)  # whole again: clearing the task takes it up where it stopped
+    api.clear_failed("calm.score", run["dag_run_id"])
+    while "champion" not in store.predictions("calm", key):
+        assert time.monotonic() < deadline + 120
+        time.sleep(0.5)
+    store.close()

@@ -102,7 +102,8 @@ def doctor(as_json: AsJson = False) -> None:
         write_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            console.print(str(finding), markup=False, soft_wrap=True)
+            todo = f" - {finding.todo}" if finding.todo else ""
+            console.print(f"{finding.level:<8} {finding.what:<18} {finding.message}{todo}", markup=False, soft_wrap=True)
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(UNHEALTHY)
 

@@ -1,4 +1,4 @@
-"""``python -m updraft.stack up | down | status | doctor | logs | remove``: what the Makefile calls."""
+"""``python -m updraft.stack up | down | status | logs | remove``: what the Makefile calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from updraft.errors import UpdraftError
 from updraft.settings import Settings
-from updraft.stack import control, doctor
+from updraft.stack import control
 from updraft.stack.layout import PROGRAMS, Layout
 
 
@@ -25,7 +25,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("up", help="start everything and wait until it is healthy")
     commands.add_parser("down", help="stop everything")
     commands.add_parser("remove", help="stop everything and delete what it wrote")
-    commands.add_parser("doctor", help="look for what is wrong").add_argument("--json", action="store_true")
     commands.add_parser("status", help="what runs where").add_argument("--json", action="store_true")
     logs = commands.add_parser("logs", help="follow the logs")
     logs.add_argument("program", nargs="*", choices=[*PROGRAMS, []], help="only of these programs")
@@ -37,8 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _up(settings)
         if chosen.command == "status":
             return _status(settings, as_json=chosen.json)
-        if chosen.command == "doctor":
-            return _doctor(settings, as_json=chosen.json)
         if chosen.command == "logs":
             return _logs(settings, chosen.program or list(PROGRAMS), chosen.lines)
         {"down": control.down, "remove": control.remove}[chosen.command](settings, say=_say)
@@ -70,17 +67,6 @@ def _status(settings: Settings, *, as_json: bool) -> int:
                 f"{row.program:<14} {row.state:<9} {row.pid or '-':>8}  {health:<8} {row.address} {row.detail}".rstrip()
             )
     return 0 if all(row.healthy for row in rows) else 3
-
-
-def _doctor(settings: Settings, *, as_json: bool) -> int:
-    findings = doctor.diagnose(settings)
-    if as_json:
-        _say(doctor.as_json(findings))
-    else:
-        for finding in findings:
-            todo = f"\n{'':<26} → {finding.todo}" if finding.todo else ""
-            _say(f"{finding.level:<8} {finding.what:<17} {finding.message}{todo}")
-    return 3 if any(finding.level is doctor.Level.ERROR for finding in findings) else 0
 
 
 def _logs(settings: Settings, programs: Sequence[str], lines: int) -> int:

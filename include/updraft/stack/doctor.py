@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -198,8 +197,3 @@ def unsent_alerts(settings: Settings) -> Finding:
         message = f"{failed} alert(s) were refused by Slack, {waiting} wait"
         return Finding(level=Level.WARNING, what="alerts", message=message, todo=todo)
     return Finding(level=Level.OK, what="alerts", message=f"none refused, {waiting} wait to be sent or shown")
-
-
-def as_json(findings: list[Finding]) -> str:
-    """The findings for a script."""
-    return json.dumps([asdict(finding) for finding in findings], indent=1)

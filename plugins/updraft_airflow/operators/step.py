@@ -9,7 +9,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from updraft.errors import DataError, IntegrityError, SettingsError, SpecError, TrainingError
-from updraft_airflow.deployment import open_loop
+from updraft.loop import tell
+from updraft_airflow.deployment import open_loop, settings
 from updraft_airflow.hooks.slack import deliver_alerts
 
 if TYPE_CHECKING:
@@ -45,11 +46,22 @@ class StepOperator(BaseOperator):
         """Take the step. What a person must mend fails at once; everything else is tried again."""
         try:
             loop = open_loop(self.project)
-            found = self.step(loop, context)
+            try:
+                found = self.step(loop, context)
+            except IntegrityError as error:
+                tell.tampered(loop, f"what {self.task_id} was to use", dag_url(context), str(error))
+                deliver_alerts(loop)
+                raise
         except NO_RETRY as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         deliver_alerts(loop)
         return found
+
+
+def dag_url(context: Context) -> str:
+    """The run's page, for an alert."""
+    run = context["dag_run"]
+    return f"{settings().airflow}/dags/{run.dag_id}/runs/{run.run_id}"
 
 
 def partition_key(context: Context) -> str:

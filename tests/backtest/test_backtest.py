@@ -1,0 +1,84 @@
+"""The backtest plays the loop's own steps, under the project's policy and under plain schedules."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support import flights
+
+from updraft.backtest.picture import by_partition, frontier
+from updraft.backtest.policies import PROJECT, policies
+from updraft.backtest.run import backtest
+from updraft.errors import DataError
+from updraft.loop.memory import play
+
+WEEKS = 11
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("backtest")
+
+
+@pytest.fixture(scope="module")
+def played(home):
+    only = ("never retrained", "every partition", PROJECT)
+    return {one.policy: one for one in backtest(flights.flights(), flights.settings(home), last=WEEKS, only=only)}
+
+
+def test_the_policies_that_are_compared():
+    names = [policy.name for policy in policies(flights.flights().spec)]
+    assert names == [
+        "never retrained",
+        "every partition",
+        "every 2 partitions",
+        "every 4 partitions",
+        "every 8 partitions",
+        "on a loss trigger",
+        PROJECT,
+    ]
+
+
+def test_never_trains_once_and_every_partition_each_time(played):
+    assert len(played["never retrained"].trainings) == 1
+    assert len(played["every partition"].trainings) == WEEKS - 8 + 1
+
+
+def test_all_policies_score_the_same_partitions_and_start_with_the_same_model(played):
+    keys = {one.keys for one in played.values()}
+    assert len(keys) == 1
+    assert len(next(iter(keys))) == WEEKS - 8
+    assert played["never retrained"].losses[0] == played["every partition"].losses[0]
+
+
+def test_the_projects_policy_is_the_loop_itself(played, home):
+    loop, models = flights.fresh_loop(home)
+    for row in flights.ingested(home, WEEKS):
+        play(loop, models, row)
+    expected = [row.metrics["log_loss"] for row in loop.store.performance(loop.name)]
+    assert list(played[PROJECT].losses) == expected
+
+
+def test_means_of_halves_make_the_mean(played):
+    one = played["every partition"]
+    first = len(one.losses) // 2
+    both = one.half(second=False) * first + one.half(second=True) * (len(one.losses) - first)
+    assert both / len(one.losses) == pytest.approx(one.mean)
+
+
+def test_pictures_are_pngs(played):
+    lines = {one.policy: list(zip(one.keys, one.losses, strict=True)) for one in played.values()}
+    for picture in (
+        frontier(list(played.values()), "log_loss"),
+        by_partition(lines, played[PROJECT].events, "log_loss"),
+    ):
+        assert picture.startswith(b"\x89PNG")
+
+
+def test_an_unknown_policy_is_named_with_those_there_are(home):
+    with pytest.raises(DataError, match=r"no policy \['sometimes'\].*every 8 partitions"):
+        backtest(flights.flights(), flights.settings(home), last=WEEKS, only=("sometimes",))
+
+
+def test_a_history_that_is_too_short_is_refused(home):
+    with pytest.raises(DataError, match="too short"):
+        backtest(flights.flights(), flights.settings(home), last=5)
