@@ -103,7 +103,9 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         for finding in findings:
             todo = f" - {finding.todo}" if finding.todo else ""
-            console.print(f"{finding.level:<8} {finding.what:<18} {finding.message}{todo}", markup=False, soft_wrap=True)
+            console.print(
+                f"{finding.level:<8} {finding.what:<18} {finding.message}{todo}", markup=False, soft_wrap=True
+            )
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(UNHEALTHY)
 

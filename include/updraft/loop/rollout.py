@@ -75,6 +75,11 @@ def promote(loop: Loop, release: str, key: str, reason: str, evidence: dict[str,
     return reason
 
 
+def was_promoted(loop: Loop, release: str) -> bool:
+    """Whether the release's version served at some time."""
+    return any(decision.subject == release for decision in loop.store.decisions(loop.name, kinds=("promote",)))
+
+
 def promotion_key(loop: Loop, row: ReleaseRow) -> str:
     """The tick at which a release is promoted: a refresh without a shadow at the tick of its training, everything else at the newest one."""
     if row.lane == "refresh" and not loop.spec.release.refresh.shadow:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import DBAPIError
 
 from updraft.data.partitions import partitions
 from updraft.errors import StackError
 from updraft.loop.monitor import MONITOR
 from updraft.loop.waiting import sensor_name
-from updraft.replay.airflow import AirflowClient
+from updraft.replay.airflow import PATIENCE, AirflowClient
 from updraft.spec.model import Project
 from updraft.store.records import IngestedPartition
 from updraft.store.store import Store
 
+T = TypeVar("T")
 STAGES = ("ingest", "score", "monitor", "watch", "train", "release")
 ACTIVE = ["scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule"]
 PAUSE = 0.2
@@ -61,15 +64,30 @@ class Replay:
         """
         self._await_dags()
         for number, key in enumerate(keys, start=1):
-            row = self._ingest(key)
+            row = self._patiently(self._ingest, key)
             if row.state == "published":
-                self._settle(key)
-            self._report(key)
+                self._patiently(self._settle, key)
+            self._patiently(self._report, key)
             if self.change and number == self.change.after:
-                self._start_change(key)
-                self._settle(key)
-                self._report(key)
+                self._patiently(self._start_change, key)
+                self._patiently(self._settle, key)
+                self._patiently(self._report, key)
             done(number, row)
+
+    def _patiently(self, do: Callable[[str], T], key: str) -> T:
+        """Do something that may be done again, while the store may be away: its supervisor brings it back.
+
+        :raises StackError: when it stays away.
+        """
+        away: float | None = None
+        while True:
+            try:
+                return do(key)
+            except DBAPIError as error:
+                away = away or time.monotonic()
+                if time.monotonic() - away > PATIENCE:
+                    raise StackError(f"the store has been away for {PATIENCE:.0f} s: {error.orig}") from error
+                time.sleep(1.0)
 
     def _await_dags(self) -> None:
         deadline = time.monotonic() + self.timeout

@@ -63,6 +63,7 @@ class ApproveRelease(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Ask, unless the answer is there, the policy wants none, or there is nothing to ask about."""
         from updraft.loop import tell
+        from updraft.loop.rollout import was_promoted
 
         loop = open_loop(self.project)
         release = context["params"]["release"]
@@ -79,7 +80,7 @@ class ApproveRelease(ApprovalOperator):
             if not answered.body["approved"]:
                 raise AirflowSkipException(f"rejected by {answered.body['by']}")
             return None
-        if row.state == "closed":
+        if row.state == "closed" and not was_promoted(loop, release):
             raise AirflowSkipException(f"{release} is closed: {row.reason}")
         if not wanted:
             self.log.info("The policy asks for no approval in lane %s", row.lane)
@@ -122,11 +123,11 @@ class PromoteModel(StepOperator):
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Version, and the tick at which it was promoted."""
         from updraft.loop import tell
-        from updraft.loop.rollout import promote, promotion_key
+        from updraft.loop.rollout import promote, promotion_key, was_promoted
 
         release = context["params"]["release"]
         row = loop.store.release(release)
-        if row.state == "closed" and row.outcome in ("rejected", "superseded"):
+        if row.state == "closed" and not was_promoted(loop, release):
             raise AirflowSkipException(f"{release} is closed: {row.reason}")
         key = promotion_key(loop, row)
         reason = row.reason or "its proof on the holdout passed the gates"

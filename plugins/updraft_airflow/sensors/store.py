@@ -80,7 +80,7 @@ class EvidenceSensor(_StoreSensor):
         """What was concluded. A release that ends here skips what comes after."""
         from updraft.loop import tell
         from updraft.loop.evidence import write_picture
-        from updraft.loop.rollout import conclude, look, record_verdict
+        from updraft.loop.rollout import conclude, look, record_verdict, was_promoted
 
         loop = open_loop(self.project)
         before = loop.store.release(self.subject)
@@ -97,6 +97,6 @@ class EvidenceSensor(_StoreSensor):
             record_verdict(loop, self.subject, found, key)
             tell.verdict(loop, self.subject, key, found.act, found.reason, figures)
         deliver_alerts(loop)
-        if found.act in ("reject", "gone") and before.state != "probation":
+        if found.act in ("reject", "gone") and before.state != "probation" and not was_promoted(loop, self.subject):
             raise AirflowSkipException(f"{self.subject}: {found.reason}")
         return {"act": found.act, "key": key, "reason": found.reason, "picture": picture}
