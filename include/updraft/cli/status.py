@@ -64,7 +64,9 @@ def describe(store: Store, name: str, decisions: int = 10) -> dict[str, Any]:
         ],
         "episodes": [{"id": row.id, "state": row.state, **row.diagnosis} for row in episodes],
         "decisions": [
-            {"seq": d.seq, "key": d.key, "words": words} for d in store.decisions(name) if (words := in_words(d))
+            {"seq": d.seq, "key": d.key, "words": words}
+            for d in store.decisions(name)
+            if d.kind != "recalibrate" and (words := in_words(d))  # the layer in force is told above
         ][-decisions:],
         "alerts": {
             "waiting": standing.waiting,

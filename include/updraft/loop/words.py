@@ -5,8 +5,8 @@ from __future__ import annotations
 from updraft.store.records import Decision
 
 
-def in_words(decision: Decision, *, all_of_them: bool = False) -> str | None:
-    """What was decided; None for what happens at every tick and changed nothing, unless all are wanted."""
+def in_words(decision: Decision) -> str | None:
+    """What was decided; None when it was that nothing is to be treated."""
     body = decision.body
     reason = str(body.get("reason", ""))
     match decision.kind:
@@ -31,11 +31,9 @@ def in_words(decision: Decision, *, all_of_them: bool = False) -> str | None:
             found = body.get("diagnosis")
             if found:
                 return f"episode {body['episode']}: {found['remedy']}, {found['words']}"
-            return "nothing to treat" if all_of_them else None
+            return None
         case "recalibrate":
             layer = body["layer"]
-            if not all_of_them:
-                return None
             what = f"intercept {layer['intercept']:+.3f}, slope {layer['slope']:.3f}" if layer else "no layer"
             return f"recalibrated version {body['version']}: {what} ({reason})"
     return f"{decision.kind} {decision.subject}"

@@ -63,6 +63,8 @@ class Replay:
         :raises StackError: when a run fails for good, or a partition does not settle in time.
         """
         self._await_dags()
+        earlier = self.store.decisions(self.project.name)
+        self._told = earlier[-1].seq if earlier else 0  # what was told before an interruption is not told again
         for number, key in enumerate(keys, start=1):
             row = self._patiently(self._ingest, key)
             if row.state == "published":
