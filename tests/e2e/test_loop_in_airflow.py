@@ -258,6 +258,27 @@ def test_every_dag_has_docs_owner_and_retries(stack, calm):
     assert api.call("GET", "/importErrors")["import_errors"] == []
 
 
+def test_airflows_own_backfill_loads_a_partition_which_goes_through_the_loop(stack, projects, calm):
+    store = Store.open(stack.settings.store)
+    project, api = load_project(projects / "calm"), client(stack, "admin")
+    key = Replay(project, store, api, lambda *_: None).keys(PARTITIONS + 1)[-1]
+    day = key[:10]
+    body = {
+        "dag_id": "calm.ingest",
+        "from_date": f"{day}T00:00:00Z",
+        "to_date": f"{day}T23:00:00Z",
+        "reprocess_behavior": "none",
+    }
+    api.call("POST", "/backfills", body | {"run_backwards": False, "dag_run_conf": {}, "max_active_runs": 1})
+    deadline = time.monotonic() + 180
+    while store.seen("calm").get("monitor", "") < key:
+        assert time.monotonic() < deadline, api.open_runs(["calm.ingest", "calm.score", "calm.monitor"])
+        time.sleep(0.5)
+    assert store.partition("calm", key).state == "published"
+    assert "champion" in store.predictions("calm", key)
+    store.close()
+
+
 def test_a_tampered_model_is_refused_and_told(stack, projects, calm):
     """The last test: it leaves a partition that was not scored."""
     store = Store.open(stack.settings.store)
@@ -266,7 +287,7 @@ def test_a_tampered_model_is_refused_and_told(stack, projects, calm):
     content = model.read_bytes()
     model.write_bytes(content[:-10] + b"tampered!!")
     project = load_project(projects / "calm")
-    key = Replay(project, store, client(stack), lambda *_: None).keys(PARTITIONS + 1)[-1]
+    key = Replay(project, store, client(stack), lambda *_: None).keys(PARTITIONS + 2)[-1]
     api, deadline = client(stack), time.monotonic() + 120
     api.start("calm.ingest", f"tampered__{key}", partition=key)
     while not [alert for alert in recent(store.engine, "calm") if alert.alert.kind == "integrity"]:

@@ -73,6 +73,7 @@ def backtest(
     *,
     last: int | None = None,
     only: Sequence[str] = (),
+    rows: Sequence[IngestedPartition] = (),
     say: Say = lambda _: None,
 ) -> list[Played]:
     """Play the history under every policy.
@@ -81,6 +82,7 @@ def backtest(
 
     :param last: only the first so many partitions of the history.
     :param only: names of policies; all when empty.
+    :param rows: the history as a deployment ingested it; when empty, the backtest ingests it itself.
     :raises DataError: when the history is open or too short for a first model, or a policy is unknown.
     """
     own = Settings(
@@ -95,7 +97,7 @@ def backtest(
     unknown = set(only) - {policy.name for policy in chosen}
     if unknown:
         raise DataError(f"no policy {sorted(unknown)}; there are {[policy.name for policy in chosen]}")
-    rows = history(project, own, last, say)
+    rows = list(rows)[:last] or history(project, own, last, say)
     if len(rows) <= project.spec.training.first_after:
         raise DataError(
             f"{project.name}: {len(rows)} partitions are too short a history; the first model comes after {project.spec.training.first_after}"

@@ -114,7 +114,9 @@ def _compare(found: Project, store: Store) -> list[Path]:
     from updraft.backtest.run import backtest, loss_name
 
     errors.print("comparing with never retraining and retraining at every partition (backtest)")
-    plain = backtest(found, settings(), only=("never retrained", "every partition"))
+    keys = [row.key for row in store.partitions(found.name, state=None)]
+    rows = [row for key in keys if (row := store.partition(found.name, key))]
+    plain = backtest(found, settings(), only=("never retrained", "every partition"), rows=rows)
     loss = loss_name(found)
     lines = {one.policy: list(zip(one.keys, one.losses, strict=True)) for one in plain}
     lines["Updraft"] = [(row.key, row.metrics[loss]) for row in store.performance(found.name)]
