@@ -177,6 +177,11 @@ def test_killing_every_process_on_the_way_changes_no_loss_and_no_decision(stack,
     stack.wait_healthy()
     assert done == faults
     expected, found = calm[1], outcome(stack, "shaken")
+    differing = [(key, value, expected[0].get(key)) for key, value in found[0].items() if expected[0].get(key) != value]
+    differing += [(one,) for one in found[1] if one not in expected[1]]
+    assert not differing, "\n".join(
+        map(str, [*differing, *(("calm", one) for one in expected[1] if one not in found[1])])
+    )
     assert found == expected
 
 

@@ -150,7 +150,7 @@ def test_a_registered_training_does_not_go_back_to_running(store):
     done = TrainingRow("run", P, "k1", "e1", "a" * 64, "registered", "1", {"rounds": 3})
     store.record_training(done)
     store.record_training(running)
-    assert store.training("run") == done
+    assert store.training(P, "run") == done
 
 
 def test_an_episode_is_opened_started_and_closed_once(store):
@@ -184,3 +184,9 @@ def test_many_processes_decide_at_once_and_the_chain_stays_whole(postgres_url):
     assert stores[0].verify_chain(P) == 20
     for one in stores:
         one.close()
+
+
+def test_two_projects_may_have_a_training_run_of_one_name(store):
+    for project in ("one", "two"):
+        store.record_training(TrainingRow("change__k1", project, "k1", None, None, "registered", project, {}))
+    assert [store.training(project, "change__k1").version for project in ("one", "two")] == ["one", "two"]

@@ -94,7 +94,7 @@ def episode_opened(loop: Loop, row: EpisodeRow) -> None:
 
 def trained(loop: Loop, run: str, version: str, gates: dict[str, Any]) -> None:
     """A training passed its gates, or did not."""
-    row = loop.store.training(run)
+    row = loop.store.training(loop.name, run)
     key, thread = (row.key, row.episode) if row else ("", None)
     links = {"Model version": version_url(loop, version), "Training run": dag_url(loop, "train", run)}
     if gates["passed"]:

@@ -164,7 +164,7 @@ def enter(
     The episode that asked for the training closes either way. Entering twice changes nothing.
     """
     passed = bool(gates["passed"])
-    there = loop.store.training(run)
+    there = loop.store.training(loop.name, run)
     episode = there.episode if there else None
     kept = {
         "lane": plan.lane,

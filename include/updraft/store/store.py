@@ -375,14 +375,14 @@ class Store:
         with self.engine.begin() as connection:
             connection.execute(
                 insert.values(**values).on_conflict_do_update(
-                    index_elements=["id"], set_=changed, where=t.trainings.c.state == "running"
+                    index_elements=["project", "id"], set_=changed, where=t.trainings.c.state == "running"
                 )
             )
-        return self.training(row.id) or row
+        return self.training(row.project, row.id) or row
 
-    def training(self, run: str) -> TrainingRow | None:
+    def training(self, project: str, run: str) -> TrainingRow | None:
         """One training by its run id."""
-        found = self._rows(sa.select(t.trainings).where(t.trainings.c.id == run))
+        found = self._rows(sa.select(t.trainings).where(t.trainings.c.project == project, t.trainings.c.id == run))
         return _as(TrainingRow, found[0]) if found else None
 
     def trainings(self, project: str) -> list[TrainingRow]:

@@ -121,8 +121,8 @@ episodes = Table(
 trainings = Table(
     "trainings",
     metadata,
-    Column("id", String(96), primary_key=True),  # the Airflow run id
-    Column("project", String(63), nullable=False),
+    Column("project", String(63), primary_key=True),
+    Column("id", String(250), primary_key=True),  # the Airflow run id: two projects may have the same
     Column("key", String(32), nullable=False),
     Column("episode", String(96)),
     Column("request_sha256", String(64)),

@@ -40,8 +40,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("project", "dedup"),
     )
-    op.create_index("alerts_state", "alerts", ["project", "state"], unique=False)
     op.create_index("alerts_fold", "alerts", ["project", "fold"], unique=False)
+    op.create_index("alerts_state", "alerts", ["project", "state"], unique=False)
     op.create_table(
         "decisions",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -167,8 +167,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "trainings",
-        sa.Column("id", sa.String(length=96), nullable=False),
         sa.Column("project", sa.String(length=63), nullable=False),
+        sa.Column("id", sa.String(length=250), nullable=False),
         sa.Column("key", sa.String(length=32), nullable=False),
         sa.Column("episode", sa.String(length=96), nullable=True),
         sa.Column("request_sha256", sa.String(length=64), nullable=True),
@@ -178,7 +178,7 @@ def upgrade() -> None:
         sa.Column(
             "written_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
         ),
-        sa.PrimaryKeyConstraint("id"),
+        sa.PrimaryKeyConstraint("project", "id"),
     )
     op.create_index("trainings_project", "trainings", ["project", "key"], unique=False)
     # ### end Alembic commands ###
@@ -198,7 +198,7 @@ def downgrade() -> None:
     op.drop_index("episodes_state", table_name="episodes")
     op.drop_table("episodes")
     op.drop_table("decisions")
-    op.drop_index("alerts_fold", table_name="alerts")
     op.drop_index("alerts_state", table_name="alerts")
+    op.drop_index("alerts_fold", table_name="alerts")
     op.drop_table("alerts")
     # ### end Alembic commands ###
