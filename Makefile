@@ -48,7 +48,7 @@ format: bootstrap ## let ruff format and sort
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
-bench: bootstrap ## the speeds that the README names, measured side by side
+bench: bootstrap ## the speeds that matter, measured side by side
 	@$(PY) tests/bench/run.py $(ARGS)
 
 lock: bootstrap ## write requirements.txt anew from pyproject.toml (add ARGS=--upgrade for newer versions)

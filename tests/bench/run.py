@@ -1,4 +1,4 @@
-"""`make bench`: every speed that the README names, side by side in one run. `--quick` takes smaller data and fewer repeats."""
+"""`make bench`: every speed that matters, side by side in one run. `--quick` takes smaller data and fewer repeats."""
 
 from __future__ import annotations
 

@@ -330,3 +330,28 @@ def test_a_release_whose_sensor_stopped_looking_holds_nothing_back(lake):
     loop.store.mark_seen(loop.name, f"release:{row.id}", keys[6])
     loop.store.open_episode(EpisodeRow("due", loop.name, keys[-1], "age", "retrain", "due", {}, None, None))
     assert ask(loop, "remedy") == (keys[-1], True)
+
+
+def test_labels_that_mature_after_several_partitions_delay_training_and_holdout(tmp_path):
+    from datetime import timedelta
+
+    from updraft.backtest.run import history
+    from updraft.spec.model import RefreshLane
+
+    spec = flights.flights().spec
+    label = spec.data.label.model_copy(update={"matures_after": timedelta(days=14)})
+    changed = {
+        "data": spec.data.model_copy(update={"label": label}),
+        "training": spec.training.model_copy(update={"first_after": 3, "window": 6}),
+        "release": spec.release.model_copy(update={"refresh": RefreshLane(holdout=1)}),
+    }
+    project = flights.flights().model_copy(update={"spec": spec.model_copy(update=changed)})
+    rows = history(project, flights.settings(tmp_path), 7, lambda _: None)
+    loop, models = flights.fresh_loop(tmp_path, project)
+    for row in rows:
+        play(loop, models, row)
+    keys = [row.key for row in rows]
+    first = loop.store.trainings(loop.name)[0]
+    assert first.key == keys[4]  # at the fifth tick the third partition begins to have labels
+    assert plan_training(loop, keys[4]).window == tuple(keys[:3])
+    assert plan_training(loop, keys[4]).holdout == (keys[2],)

@@ -154,6 +154,10 @@ def play_policy(project: Project, settings: Settings, policy: Policy, rows: Sequ
     for row in rows:
         play(loop, models, row)
     measured = store.performance(project.name)
+    if len(measured) < 2:
+        raise DataError(
+            f"{project.name}: {len(measured)} scored partitions have matured labels by the end of the history; it needs a longer one"
+        )
     kinds = {"promote": "promotion", "refuse": "refusal", "roll_back": "rollback"}
     played = Played(
         policy.name,

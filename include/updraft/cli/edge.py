@@ -31,10 +31,10 @@ def explained() -> Iterator[None]:
     try:
         yield
     except SpecError as error:
-        errors.print(str(error), markup=False, style="red")
+        errors.print(str(error), markup=False, style="red", soft_wrap=True)
         raise typer.Exit(BAD_INPUT) from error
     except UpdraftError as error:
-        errors.print(f"{type(error).__name__}: {error}", markup=False, style="red")
+        errors.print(f"{type(error).__name__}: {error}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(FAILED) from error
 
 

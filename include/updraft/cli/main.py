@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+import traceback
 from dataclasses import asdict
 from typing import Annotated
 
@@ -119,6 +120,9 @@ def main() -> None:
         code: object = FAILED
     except SystemExit as done:
         code = done.code
+    except Exception:  # noqa: BLE001 a bug of ours: told in full, and the guard below holds here too
+        traceback.print_exc()
+        code = FAILED
     sys.stdout.flush()
     sys.stderr.flush()
     # DuckDB's binding reports its own objects as leaked when the interpreter is torn down; everything of ours is closed by now.

@@ -43,7 +43,11 @@ def validate(
 
 
 def _headline(name: str, one: dict[str, Any]) -> str:
-    return f"{name}: sound" if one["sound"] else f"{name}: {len(one['problems'])} problems"
+    return (
+        f"{name}: sound"
+        if one["sound"]
+        else f"{name}: {len(one['problems'])} problem{'s' if len(one['problems']) != 1 else ''}"
+    )
 
 
 def _judge(found: Project | BrokenProject) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from updraft.evaluation.metrics import all_metrics, row_loss
 from updraft.loop.context import Loop, evidence_body
 from updraft.loop.drifting import Drifting, look_for_drift
 from updraft.loop.matured import matured, unseen_by
-from updraft.loop.plan import plan_training
+from updraft.loop.plan import labelled_partitions, plan_training
 from updraft.loop.trials import refit_trial
 from updraft.monitoring.calibration import refit, walk_forward
 from updraft.monitoring.corp import decompose
@@ -181,7 +181,7 @@ def past(loop: Loop, key: str) -> Past:
         else:
             break
     return Past(
-        published=len(keys),
+        published=len(labelled_partitions(loop, key)),
         since_training=sum(1 for k in keys if k > trainings[-1].key) if trainings else None,
         trained_this_year=len(recent),
         fruitless=fruitless,

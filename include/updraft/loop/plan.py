@@ -55,13 +55,12 @@ def plan_training(
         raise TrainingError(f"{loop.name}: no trainer {trainer!r}; there are {sorted(named)}")
     chosen = named[trainer] if trainer is not None else spec.training.trainers[0]
     chosen = chosen.model_copy(update={"params": {**chosen.params, **(params or {})}})
-    loop.partition(key)
-    keys = [row.key for row in loop.store.partitions(loop.name, until=key)]
+    keys = labelled_partitions(loop, key)
     window = tuple(keys[-spec.training.window :])
     holdout = window[-spec.release.refresh.holdout :]
     if len(window) - len(holdout) < 1:
         raise TrainingError(
-            f"{loop.name}: {len(window)} published partitions up to {key}; a training needs more than the holdout of {len(holdout)}"
+            f"{loop.name}: {len(window)} partitions with labels known at {key}; a training needs more than the holdout of {len(holdout)}"
         )
     asked = recipe_sha256(loop, named[chosen.name])
     if params is None or not params:
@@ -80,6 +79,12 @@ def plan_training(
     )
     plan.recipe(spec.task)  # refuses an unknown parameter before anything starts
     return plan
+
+
+def labelled_partitions(loop: Loop, key: str) -> list[str]:
+    """Published partitions of which some labels are known at the tick of ``key``: rows older than ``label.matures_after`` by then."""
+    matured = loop.partition(key).tick - loop.spec.data.label.matures_after
+    return [row.key for row in loop.store.partitions(loop.name, until=key) if loop.partition(row.key).start < matured]
 
 
 def recipe_sha256(loop: Loop, trainer: Trainer) -> str:

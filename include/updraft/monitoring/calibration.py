@@ -125,6 +125,7 @@ def walk_forward(task: Task, parts: Sequence[Matured], window: int) -> Trial | N
     """Gain of the layer over no layer on the last partitions, each predicted from those before it; None when there is no pair."""
     import numpy as np
 
+    parts = [part for part in parts if len(part.label)]
     gains, clusters = [], []
     for i in range(max(1, len(parts) - LOOK_BACK), len(parts)):
         layer = fit_layer(task, parts[max(0, i - window) : i])

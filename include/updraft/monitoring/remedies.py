@@ -18,6 +18,7 @@ class Past:
     """What has been done so far, counted in published partitions up to and with today's."""
 
     published: int
+    """Partitions with labels that are known: those that a training could learn from."""
     since_training: int | None
     """Partitions since the last training; None before the first."""
     trained_this_year: int
