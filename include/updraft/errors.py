@@ -46,5 +46,9 @@ class StoreError(UpdraftError):
     """The store refuses a write that would rewrite history."""
 
 
+class ReleaseClosed(StoreError):
+    """A release was closed before what was to be done with it."""
+
+
 class StackError(UpdraftError):
     """The embedded stack cannot start, or a part of it did not come up."""

@@ -79,8 +79,7 @@ def rollback(
         loop = Loop(found, settings(), store, RegisteredModels(project, registry, store))
         before = store.serving(project).champion
         aliases = roll_back_by_hand(loop, by=getpass.getuser(), reason=reason)
-        if before is not None:
-            tell.rolled_back(loop, release_id(loop, before), by=getpass.getuser())
+        tell.of_release(loop, release_id(loop, str(before)))
     if as_json:
         write_json({"project": project, "champion": aliases["champion"], "previous": aliases["previous"]})
     else:

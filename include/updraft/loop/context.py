@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
 from updraft.data.partitions import Partition, partition
 from updraft.errors import StoreError
+from updraft.monitoring.profiles import Profile, profile
 from updraft.settings import Settings
 from updraft.spec.features import FeatureCode, compute, features_from, load_features
 from updraft.spec.model import Project, ProjectSpec
@@ -108,6 +110,17 @@ class Loop:
         files.write_bytes(note, digest.encode())  # last: with it the file is whole
         return url, digest
 
+    def profile(self, key: str, code: FeatureCode | None = None) -> Profile:
+        """The profile of a partition's features: as ingestion stored it, or anew where another feature function is asked for.
+
+        :raises StoreError: when the partition is not published.
+        """
+        code = code or self.features
+        stored = self.published(key).profile
+        if stored is not None and stored["features_sha256"] == code.sha256:
+            return Profile.from_dict(stored)
+        return profile(self.feature_frame(key, code))
+
     def known_labels(self, key: str, as_of: str) -> pd.DataFrame:
         """ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL of a partition's rows whose labels were known at the tick of ``as_of``."""
         import pandas as pd
@@ -131,6 +144,6 @@ class Loop:
         return files.read_parquet(str(self.published(key).url), columns=[ROW, *columns])
 
 
-def evidence_body(values: dict[str, Any]) -> dict[str, Any]:
-    """Round what is written into a decision, so that the row reads well; the full figures stand in the evidence."""
-    return {name: round(value, 6) if isinstance(value, float) else value for name, value in values.items()}
+def rounded(values: dict[str, float]) -> dict[str, float]:
+    """Figures as the store keeps them: rounded, so that a row reads well, and without those that are not defined (AUC of one class)."""
+    return {name: round(value, 6) for name, value in values.items() if math.isfinite(value)}

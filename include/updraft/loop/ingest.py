@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
 from updraft.data.ingest import extract_partition, publish_partition, read_checks, validate_partition
 from updraft.errors import PartitionRefused
 from updraft.loop import tell
@@ -60,8 +59,8 @@ def publish(loop: Loop, key: str) -> IngestedPartition:
     )
     loop.store.record_partition(loop.name, row)
     if row.state == "published":
-        frame = loop.feature_frame(key).drop(columns=[ROW, EVENT_TIME, CLUSTER])
-        row = IngestedPartition(**{**row.__dict__, "profile": profile(frame).as_dict()})
+        found_profile = {"features_sha256": loop.features.sha256, **profile(loop.feature_frame(key)).as_dict()}
+        row = IngestedPartition(**{**row.__dict__, "profile": found_profile})
         loop.store.record_partition(loop.name, row)
     if row.quarantined and row.state == "published":
         tell.rows_quarantined(loop, row)

@@ -26,6 +26,25 @@ def matured(loop: Loop, prediction: PredictionRow, as_of: str) -> pd.DataFrame:
     )
 
 
+def newly_known(loop: Loop, key: str) -> dict[str, frozenset[int]]:
+    """Rows by published partition whose labels became known since the published partition before this one.
+
+    Labels also mature at ticks whose own partition was refused or empty; `monitor` does not run there, so the next published one counts them.
+    """
+    earlier = [row.key for row in loop.store.partitions(loop.name, until=key) if row.key < key]
+    since = earlier[-1] if earlier else ""
+    published = {*earlier, key}
+    found: dict[str, set[int]] = {}
+    for row in loop.store.partitions(loop.name, until=key, state=None):
+        if row.key <= since or row.labels_url is None:
+            continue
+        labels = files.read_parquet(row.labels_url, columns=[ROW, PARTITION])
+        for target, rows in labels.groupby(PARTITION)[ROW]:
+            if target in published:
+                found.setdefault(str(target), set()).update(rows.tolist())
+    return {target: frozenset(rows) for target, rows in found.items()}
+
+
 def unseen_by(loop: Loop, version: str, as_of: str) -> list[Matured]:
     """The newest partitions with known labels that a version had not learnt from: its holdout (as its proof predicted it), and what it scored.
 

@@ -96,4 +96,5 @@ def train(loop: Loop, models: KeptModels, run: str, key: str, *, episode: str | 
         fitted.model({"project": loop.name, "key": key}).save(url)
     comparison = judge_candidate(loop, plan, files.read_parquet(f"{url}/holdout.parquet"))
     version = models.add(load_model(url))
-    enter(loop, run, plan, version, comparison.as_dict(), {"holdout_predictions_url": f"{url}/holdout.parquet"})
+    kept = {"holdout_predictions_url": f"{url}/holdout.parquet", "features_sha256": loop.features.sha256}
+    enter(loop, run, plan, version, comparison.as_dict(), kept)
