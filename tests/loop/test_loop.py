@@ -251,6 +251,25 @@ def test_a_partition_that_comes_late_is_scored_by_what_served_then_and_decides_n
     assert [d.sha256 for d in loop.store.decisions(loop.name)] == before
 
 
+def test_a_promotion_run_again_ticks_later_changes_nothing(lake):
+    loop, _ = played(lake, 12)
+    before = [d.sha256 for d in loop.store.decisions(loop.name)]
+    for row in loop.store.releases(loop.name):
+        promote(loop, row.id, promotion_key(loop, row), "again")
+    assert [d.sha256 for d in loop.store.decisions(loop.name)] == before
+
+
+def test_an_older_tick_run_again_leaves_what_serves_now_alone(lake):
+    loop, _ = played(lake, 12)
+    before = [d.sha256 for d in loop.store.decisions(loop.name)]
+    measured = loop.store.performance(loop.name)
+    for row in lake[1][:12]:
+        score_partition(loop, row.key)
+        monitor_partition(loop, row.key)
+    assert [d.sha256 for d in loop.store.decisions(loop.name)] == before
+    assert loop.store.performance(loop.name) == measured
+
+
 def test_a_refresh_that_is_promoted_late_gets_its_whole_probation(lake):
     loop, models = played(lake, 9)
     _, rows = lake

@@ -73,12 +73,14 @@ def measure(loop: Loop, key: str) -> tuple[PerformanceRow, ...]:
     return tuple(found)
 
 
-def is_late(loop: Loop, key: str) -> bool:
-    """Whether a later tick has been monitored already and this one has not.
+def has_passed(loop: Loop, key: str) -> bool:
+    """Whether a later tick has been monitored already: what this one brings now (late, or cleared) decides nothing any more."""
+    return loop.store.seen(loop.name).get(MONITOR, "") > key
 
-    What is late (a partition that was refused and mended, a backfill) is scored and measured, and decides nothing: a later tick has decided.
-    """
-    if loop.store.seen(loop.name).get(MONITOR, "") <= key:
+
+def is_late(loop: Loop, key: str) -> bool:
+    """Whether a later tick has been monitored already and this one had not: a partition that was refused and mended, or a backfill."""
+    if not has_passed(loop, key):
         return False
     decided = _diagnosed(loop, key)
     return decided is None or bool(decided.body.get("late"))
@@ -90,7 +92,7 @@ def _diagnosed(loop: Loop, key: str) -> Decision | None:
 
 def gather_evidence(loop: Loop, key: str) -> dict[str, int]:
     """Add this tick's clusters to every open release: paired losses of the older and the newer model on the same rows."""
-    if is_late(loop, key):
+    if has_passed(loop, key):
         return {}
     added = {}
     fresh = newly_known(loop, key)
@@ -161,7 +163,7 @@ def _evidence(cluster: str, key: str, rows: pd.DataFrame, by: tuple[str, ...]) -
 def recalibrate(loop: Loop, key: str) -> dict[str, str]:
     """Refit the calibration layer of every version that scores, where the policy says it is due."""
     policy = loop.spec.monitoring.remedies.recalibrate
-    if policy is None or not _turn(loop, key, policy.every) or is_late(loop, key):
+    if policy is None or not _turn(loop, key, policy.every) or has_passed(loop, key):
         return {}
     serving = loop.store.serving(loop.name)
     versions = {serving.champion} | {row.version for row in loop.store.predictions(loop.name, key).values()}

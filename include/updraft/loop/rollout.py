@@ -71,7 +71,10 @@ def promote(loop: Loop, release: str, key: str, reason: str, evidence: dict[str,
     :raises ReleaseClosed: when the release was closed before it could be promoted.
     """
     row = loop.store.release(release)
-    if row.state == "closed" and not was_promoted(loop, release):
+    if was_promoted(loop, release):  # run again, perhaps ticks later: what followed from it is done
+        point_aliases(loop)
+        return reason
+    if row.state == "closed":
         raise ReleaseClosed(f"{release} is closed: {row.outcome}, {row.reason}")
     probation = (
         row.lane == "refresh"

@@ -9,6 +9,7 @@ from updraft.alerts import messages, outbox
 from updraft.alerts.alert import Alert
 from updraft.data.checks import Checks
 from updraft.loop.context import Loop
+from updraft.loop.words import gates_in_words
 from updraft.store.records import Decision, EpisodeRow, IngestedPartition, ReleaseRow
 
 
@@ -101,7 +102,7 @@ def trained(loop: Loop, run: str, version: str, gates: dict[str, Any]) -> None:
             run=run,
             key=key,
             version=version,
-            summary="; ".join(gates["reasons"]),
+            summary=gates_in_words(gates).capitalize(),
             thread=thread,
             links=links,
         )

@@ -72,6 +72,8 @@ class ApproveRelease(ApprovalOperator):
         loop = open_loop(self.project)
         release = context["params"]["release"]
         row = loop.store.release(release)
+        picture = write_picture(loop, release)
+        context["ti"].xcom_push(key=PICTURE, value=picture)
         policy = loop.spec.release
         wanted = policy.sensitive if row.lane == "refresh" else policy.change.approval == "required"
         answered = next((d for d in loop.store.decisions(loop.name, kinds=("approval",)) if d.subject == release), None)
@@ -90,9 +92,7 @@ class ApproveRelease(ApprovalOperator):
             self.log.info("The policy asks for no approval in lane %s", row.lane)
             return None
         loop.store.move_release(release, to="approval", key=row.opened_at, only=("shadow",))
-        picture = write_picture(loop, release)
         if picture is not None:
-            context["ti"].xcom_push(key=PICTURE, value=picture)
             self.body: str = f"{self.body}\n\n[Evidence]({settings().airflow}{EvidenceLink.page(loop.name, picture)})"
         tell.approval_wanted(
             loop,
