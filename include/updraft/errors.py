@@ -2,12 +2,15 @@
 
 UpdraftError
 ├── SettingsError        the environment or a settings file is wrong
+├── InputError           what was asked for on the command line is not there
 ├── SpecError            a project's folder is wrong; carries every problem found
 ├── DataError            a source or a partition is wrong
+│   ├── SourceMissing    a source has no file
 │   └── PartitionRefused more rows break the contract than the project allows
 ├── IntegrityError       something signed or hashed is not what it was
 ├── TrainingError        a training cannot start or cannot go on
 ├── StoreError           the store refuses a write that would rewrite history
+│   └── ReleaseClosed    a release was closed meanwhile
 └── StackError           the embedded stack cannot start
 """
 
@@ -22,12 +25,20 @@ class SettingsError(UpdraftError):
     """The environment or a settings file is wrong."""
 
 
+class InputError(UpdraftError):
+    """What was asked for on the command line is not there; nothing was started."""
+
+
 class SpecError(UpdraftError):
     """A project's folder is wrong; see :mod:`updraft.spec.load` for the subclass that carries the problems."""
 
 
 class DataError(UpdraftError):
     """A source or a partition is wrong."""
+
+
+class SourceMissing(DataError):
+    """A source has no file."""
 
 
 class PartitionRefused(DataError):

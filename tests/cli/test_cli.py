@@ -60,6 +60,59 @@ def test_a_broken_project_ends_with_2_and_every_problem(tmp_path):
         assert word in done.stdout
 
 
+def test_a_project_that_does_not_fit_its_sources_ends_with_2_and_every_column_that_is_not_there(tmp_path):
+    import shutil
+
+    folder = shutil.copytree(ROOT / "include" / "projects" / "flight_delays", tmp_path / "projects" / "flight_delays")
+    text = (folder / "project.yaml").read_text()
+    for right, wrong in (
+        ("key: [carrier, flight,", "key: [carier, flight,"),
+        ("by: [origin, carrier]", "by: [orign, carrier]"),
+        ("join: [tailnum]", "join: [tailnumber]"),
+    ):
+        assert right in text
+        text = text.replace(right, wrong)
+    (folder / "project.yaml").write_text(text)
+    done = run("validate", UPDRAFT_HOME=str(tmp_path), UPDRAFT_PROJECTS=str(folder.parent))
+    assert done.returncode == 2
+    for words in (
+        "data.key: ",
+        "has no column 'carier'; did you mean 'carrier'?",
+        "no published column 'orign'; did you mean 'origin'?",
+        "data.sources.planes.join",
+    ):
+        assert words in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("expr", "says"), [("arr_dely > 15", 'Referenced column "arr_dely" not found'), ("arr_delay >> > 15", "Parser")]
+)
+def test_a_label_that_cannot_be_evaluated_is_told_before_anything_runs(tmp_path, expr, says):
+    import shutil
+
+    folder = shutil.copytree(ROOT / "include" / "projects" / "flight_delays", tmp_path / "projects" / "flight_delays")
+    text = (folder / "project.yaml").read_text()
+    assert "arr_delay > 15" in text
+    (folder / "project.yaml").write_text(text.replace("arr_delay > 15", expr))
+    done = run("validate", UPDRAFT_HOME=str(tmp_path), UPDRAFT_PROJECTS=str(folder.parent))
+    assert done.returncode == 2
+    assert says in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("train", "run", "nowhere/request.json"), "there is no such file"),
+        (("backtest", "flight_delays", "--policy", "sometimes"), "no policy ['sometimes']"),
+    ],
+)
+def test_wrong_input_ends_with_2_and_starts_nothing(tmp_path, arguments, says):
+    done = run(*arguments, UPDRAFT_HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert not (tmp_path / "lake").exists()
+
+
 def test_an_unknown_project_ends_with_2_and_the_known_ones(tmp_path):
     done = run("backtest", "flight_delay", UPDRAFT_HOME=str(tmp_path))
     assert done.returncode == 2
@@ -68,7 +121,7 @@ def test_an_unknown_project_ends_with_2_and_the_known_ones(tmp_path):
 
 def test_status_without_a_store_says_how_to_get_one(tmp_path):
     done = run("status", UPDRAFT_HOME=str(tmp_path))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "make up" in done.stderr
 
 
@@ -98,7 +151,7 @@ def test_a_rollback_without_a_previous_champion_fails_with_words(deployment):
 
 def test_a_request_that_is_not_there_is_named(tmp_path):
     done = run("train", "run", str(tmp_path / "none.json"), UPDRAFT_HOME=str(tmp_path))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "none.json" in done.stderr
 
 

@@ -320,9 +320,23 @@ def test_one_file_per_partition_finds_earlier_labels_in_the_earlier_file(shop, m
     assert set(read_partition(found.labels_url)[PARTITION]) == {FIRST, SECOND}
 
 
-def test_the_cluster_is_a_day_an_hour_or_a_column(shop) -> None:
+def test_a_label_that_does_not_convert_is_told_without_its_value(shop, make_orders) -> None:
+    table = make_orders()
+    table["note"] = ["7" if n != 3 else "N14228 secret" for n in range(len(table))]
+    shop.write(orders=table)
+    shop.data["label"] = {"expr": "CAST(note AS INTEGER) > 5", "matures_after": "12h"}
+    validate(shop, FIRST)
+    with pytest.raises(DataError, match=r"data\.label\.expr 'CAST\(note AS INTEGER\) > 5'.*does not convert") as raised:
+        publish_partition(shop.project, shop.settings, FIRST)
+    assert "N14228" not in str(raised.value)
+    assert raised.value.__suppress_context__
+
+
+def test_the_cluster_is_a_unit_of_time_or_a_column(shop) -> None:
     shop.release = {"cluster": "hour"}
     assert "2024-01-02T03" in set(read_partition(ingest(shop, SECOND).url)[CLUSTER])
+    shop.release = {"cluster": "week"}
+    assert set(read_partition(ingest(shop, SECOND).url)[CLUSTER]) == {"2024-W01"}
     shop.release = {"cluster": "customer"}
     found = ingest(shop, SECOND)
     rows = read_partition(found.url)

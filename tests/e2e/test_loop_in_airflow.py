@@ -12,8 +12,9 @@ import pytest
 from tests.e2e.conftest import PARTITIONS
 
 from updraft.alerts.outbox import recent
+from updraft.backtest.history import history
 from updraft.backtest.policies import Policy
-from updraft.backtest.run import history, play_policy
+from updraft.backtest.run import play_policy
 from updraft.replay.airflow import AirflowClient
 from updraft.replay.run import Change, Replay
 from updraft.settings import Settings

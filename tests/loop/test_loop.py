@@ -593,7 +593,7 @@ def test_a_release_whose_sensor_stopped_looking_holds_nothing_back(lake):
 def test_labels_that_mature_after_several_partitions_delay_training_and_holdout(tmp_path):
     from datetime import timedelta
 
-    from updraft.backtest.run import history
+    from updraft.backtest.history import history
     from updraft.spec.model import RefreshLane
 
     spec = flights.flights().spec

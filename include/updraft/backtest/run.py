@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from updraft import files
+from updraft.backtest.history import history
 from updraft.backtest.policies import Policy, policies
-from updraft.data.partitions import partitions
-from updraft.errors import DataError, PartitionRefused
-from updraft.files import canonical_hash
+from updraft.backtest.processes import WORKERS, Say, several
+from updraft.errors import DataError, InputError
 from updraft.loop.context import Loop
-from updraft.loop.ingest import ingest
 from updraft.loop.memory import KeptModels, play
 from updraft.settings import Settings
-from updraft.spec.model import Project
+from updraft.spec.model import Project, Retrain
 from updraft.store.records import IngestedPartition
 from updraft.store.store import Store
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -78,12 +74,13 @@ def backtest(
 ) -> list[Played]:
     """Play the history under every policy.
 
-    It works in a lake of its own below ``<home>/backtest``, which keeps partitions and trainings for the next time.
+    It works in a lake of its own, ``<lake>/.backtest``, which keeps partitions and trainings for the next time.
 
     :param last: only the first so many partitions of the history.
     :param only: names of policies; all when empty.
     :param rows: the history as a deployment ingested it; when empty, the backtest ingests it itself.
-    :raises DataError: when the history is open or too short for a first model, or a policy is unknown.
+    :raises InputError: when a policy is unknown.
+    :raises DataError: when the history is open or too short for a first model.
     """
     own = Settings(
         home=settings.home,
@@ -96,55 +93,21 @@ def backtest(
     chosen = policies(project.spec)
     unknown = set(only) - {policy.name for policy in chosen}
     if unknown:
-        raise DataError(f"no policy {sorted(unknown)}; there are {[policy.name for policy in chosen]}")
+        raise InputError(f"no policy {sorted(unknown)}; there are {[policy.name for policy in chosen]}")
     rows = list(rows)[:last] or history(project, own, last, say)
     if len(rows) <= project.spec.training.first_after:
         raise DataError(
             f"{project.name}: {len(rows)} partitions are too short a history; the first model comes after {project.spec.training.first_after}"
         )
-    found = []
-    for policy in chosen:
-        if not only or policy.name in only:
-            found.append(play_policy(project, own, policy, rows))
-            say(f"{policy.name}: mean {loss_name(project)} {found[-1].mean:.4f}, {len(found[-1].trainings)} trainings")
-    return found
-
-
-def history(project: Project, settings: Settings, last: int | None, say: Say) -> list[IngestedPartition]:
-    """Ingest the history into the backtest's lake; a partition that is there already, from the same folder, is taken as it is."""
-    marks = [canonical_hash(project.spec.data.model_dump(mode="json"))]
-    marks += [
-        files.sha256(path.read_bytes())
-        for path in sorted(Path(project.folder).iterdir())
-        if path.is_file() and path.name != "project.yaml"
-    ]
-    stamp = canonical_hash(marks)
-    store = Store.in_memory()
-    loop = Loop(project, settings, store, KeptModels())
-    rows = []
-    wanted = list(partitions(project.spec))[:last]
-    for number, one in enumerate(wanted, start=1):
-        note = loop.url("ingested", f"{one.key}.json")
-        try:
-            kept = files.read_json(note)
-            row = IngestedPartition(**kept["row"]) if kept["stamp"] == stamp else None
-        except FileNotFoundError:
-            row = None
-        if row is None:
-            try:
-                row = ingest(loop, one.key)
-            except PartitionRefused as error:
-                say(str(error).splitlines()[0])
-                found = store.partition(project.name, one.key)
-                if found is None:
-                    raise
-                row = found
-            files.write_json(note, {"stamp": stamp, "row": row.__dict__})
-            if number % 13 == 0:
-                say(f"ingested {number} of {len(wanted)} partitions")
-        rows.append(row)
-    store.close()
-    return rows
+    wanted = [policy for policy in chosen if not only or policy.name in only]
+    longest = sorted(wanted, key=lambda policy: (policy.spec.monitoring.remedies.retrain or Retrain()).every or 0)
+    found: dict[str, Played] = {}
+    with several(min(len(wanted), WORKERS)) as pool:
+        begun = {pool.submit(play_policy, project, own, policy, rows): policy.name for policy in longest}
+        for one in as_completed(begun):
+            played = found[begun[one]] = one.result()
+            say(f"{played.policy}: mean {loss_name(project)} {played.mean:.4f}, {len(played.trainings)} trainings")
+    return [found[policy.name] for policy in wanted]
 
 
 def play_policy(project: Project, settings: Settings, policy: Policy, rows: Sequence[IngestedPartition]) -> Played:

@@ -16,6 +16,7 @@ from updraft.cli import replay as replay_command
 from updraft.cli import status as status_command
 from updraft.cli import validate as validate_command
 from updraft.cli.edge import FAILED, OK, UNHEALTHY, console, explained, find_project, open_store, settings, write_json
+from updraft.errors import InputError, TrainingError
 
 app = typer.Typer(
     name="updraft",
@@ -44,9 +45,14 @@ def train_run(
 
     Example: updraft train run var/lake/flight_delays/trainings/RUN/request.json
     """
+    from updraft.training.contract import TrainingRequest
     from updraft.training.run import run_training
 
     with explained():
+        try:
+            TrainingRequest.read(request)
+        except TrainingError as error:
+            raise InputError(str(error)) from error
         result = run_training(request)
     if as_json:
         write_json(result.model_dump(mode="json"))

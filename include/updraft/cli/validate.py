@@ -53,8 +53,15 @@ def _headline(name: str, one: dict[str, Any]) -> str:
 def _judge(found: Project | BrokenProject) -> dict[str, Any]:
     if isinstance(found, BrokenProject):
         return {"sound": False, "problems": [str(problem) for problem in found.problems], "notes": []}
-    problems = _deeper(found)
-    return {"sound": not problems, "problems": problems, "notes": _power(found) if not problems else []}
+    from updraft.data.inspection import inspect_sources
+
+    sources = inspect_sources(found)
+    problems = [*_deeper(found), *sources.problems]
+    return {
+        "sound": not problems,
+        "problems": problems,
+        "notes": [*sources.notes, *(_power(found) if not problems else [])],
+    }
 
 
 def _deeper(found: Project) -> list[str]:
@@ -90,7 +97,8 @@ def _power(found: Project) -> list[str]:
     sd, carried = spread(gains)
     span = partition(found.spec, keys[-1])
     days = (span.tick - span.start).days or 1
-    clusters = found.spec.release.change.shadow.at_most * (days if found.spec.release.cluster == "day" else 1)
+    a_day = {"hour": 24.0, "day": 1.0, "week": 1 / 7}.get(found.spec.release.cluster)
+    clusters = round(found.spec.release.change.shadow.at_most * (max(days * a_day, 1) if a_day else 1))
     gain = detectable_gain(sd, carried, clusters, found.spec.release.confidence)
     at_most = found.spec.release.change.shadow.at_most
     return [

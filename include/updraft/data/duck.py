@@ -3,10 +3,13 @@
 # ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from updraft.errors import DataError
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,6 +31,40 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
         yield made
     finally:
         made.close()
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn DuckDB's errors into ours without its words, which quote the data and would carry private values into logs and alerts.
+
+    :param what: what was done, and with which file and columns.
+    :raises DataError: with the kind of failure, and its line in the file where DuckDB tells it.
+    """
+    import duckdb
+
+    try:
+        yield
+    except _about_names() as error:
+        raise DataError(f"{what}: {str(error).strip().splitlines()[0]}") from None
+    except duckdb.Error as error:
+        line = re.search(r"\bline:? *(\d+)", str(error), re.IGNORECASE)
+        where = f" at line {line[1]}" if line else ""
+        raise DataError(f"{what}: {_KINDS.get(type(error).__name__, type(error).__name__)}{where}") from None
+
+
+_KINDS = {
+    "ConversionException": "a value does not convert to the type that is wanted",
+    "InvalidInputException": "the content does not read as its format says",
+    "OutOfRangeException": "a number is out of range",
+    "OutOfMemoryException": "not enough memory",
+}
+
+
+def _about_names() -> tuple[type[Exception], ...]:
+    """Errors that speak of SQL and names of columns, never of values."""
+    import duckdb
+
+    return (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 
 
 def name(text: str) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from updraft.errors import DataError
 from updraft.spec.model import ProjectSpec
 
+CLOCKS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "week": "%G-W%V"}
+"""Units of time that `release.cluster` may name, with their format: ISO 8601's for a week. Everything else is a column."""
 KEY_FORMAT = "%Y-%m-%dT%H%M"
 """Key of the partition that the tick closes: to the minute, sortable, safe in a file name and a URL."""
 
@@ -27,15 +30,23 @@ def partition(spec: ProjectSpec, key: str) -> Partition:
 
     :raises DataError: when the key is malformed or no tick of the project's schedule.
     """
+    try:
+        return _partition(spec.data.schedule, key)
+    except DataError as error:
+        raise DataError(f"{spec.name}: {error}") from None
+
+
+@lru_cache(maxsize=4096)  # asked for again and again, and cron arithmetic is slow
+def _partition(schedule: str, key: str) -> Partition:
     from croniter import croniter
 
     try:
         tick = datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
     except ValueError:
-        raise DataError(f"{spec.name}: partition key {key!r} does not read as a tick such as 2013-01-07T0500") from None
-    if not croniter.match(spec.data.schedule, tick):
-        raise DataError(f"{spec.name}: {key} is no tick of data.schedule {spec.data.schedule!r}")
-    return Partition(key, croniter(spec.data.schedule, tick).get_prev(datetime), tick)
+        raise DataError(f"partition key {key!r} does not read as a tick such as 2013-01-07T0500") from None
+    if not croniter.match(schedule, tick):
+        raise DataError(f"{key} is no tick of data.schedule {schedule!r}")
+    return Partition(key, croniter(schedule, tick).get_prev(datetime), tick)
 
 
 def partitions(spec: ProjectSpec, until: datetime | None = None) -> Iterator[Partition]:

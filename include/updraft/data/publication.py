@@ -12,9 +12,9 @@ from updraft import files
 from updraft.data.catalogue import TYPES
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
 from updraft.data.contract import Contract
-from updraft.data.duck import arrow, columns_of, literal, name, names
+from updraft.data.duck import arrow, columns_of, explained, literal, name, names
 from updraft.data.extraction import label_columns
-from updraft.data.partitions import partition
+from updraft.data.partitions import CLOCKS, partition
 from updraft.data.privacy import Pseudonymiser
 from updraft.data.views import INTERNAL, Views, private_columns, pseudonymised
 from updraft.errors import DataError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _CASTS = {"integer": "BIGINT", "number": "DOUBLE", "text": "VARCHAR", "time": "TIMESTAMPTZ", "boolean": "BOOLEAN"}
-_CLOCKS = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H"}
 
 
 @dataclass(frozen=True)
@@ -59,14 +58,16 @@ class Publisher:
         """
         con, source = self.views.con, self.views.row_source
         private = self._joined()
-        con.execute(f"CREATE TEMP TABLE hidden AS {pseudonymised(con, 'joined', private, self.pseudonyms)}")
+        where = f"{self.views.project.name}: partition {self.views.key}"
+        with explained(f"{where}: joined rows with the types that the contract states"):
+            con.execute(f"CREATE TEMP TABLE hidden AS {pseudonymised(con, 'joined', private, self.pseudonyms)}")
         outcomes = set(self.views.project.spec.data.outcomes)
         outcomes |= set(label_columns(self.views.project, self.views.columns(source)))
         kept = [column for column in columns_of(con, "hidden") if column not in outcomes and column not in INTERNAL]
         table = arrow(con, f"SELECT {self._identity()}, {names(kept)} FROM hidden ORDER BY {EVENT_TIME}, {ROW}")
         if len(table[ROW].unique()) != len(table):
             raise DataError(
-                f"{self.views.project.name}: partition {self.views.key}: two rows have the same key "
+                f"{where}: two rows have the same key "
                 f"({', '.join(self.views.project.spec.data.key)}); data.key must name a row"
             )
         return table
@@ -78,11 +79,14 @@ class Publisher:
         own = partition(spec, self.views.key)
         after = spec.data.label.matures_after
         time = name(str(spec.data.sources[source].event_time))
-        con.execute(
-            f"CREATE TEMP TABLE matured AS SELECT *, CAST(({spec.data.label.expr}) AS DOUBLE) AS _label "
-            f"FROM {name(f'src_{source}')} WHERE {time} >= {literal(own.start - after)} "
-            f"AND {time} < {literal(own.tick - after)} AND _n NOT IN (SELECT _n FROM {name(f'bad_{source}')})"
-        )
+        with explained(
+            f"{spec.name}: partition {self.views.key}: data.label.expr {spec.data.label.expr!r} of {source}"
+        ):
+            con.execute(
+                f"CREATE TEMP TABLE matured AS SELECT *, CAST(({spec.data.label.expr}) AS DOUBLE) AS _label "
+                f"FROM {name(f'src_{source}')} WHERE {time} >= {literal(own.start - after)} "
+                f"AND {time} < {literal(own.tick - after)} AND _n NOT IN (SELECT _n FROM {name(f'bad_{source}')})"
+            )
         hidden = {column: column for column in private_columns(self.views.project, source, self.views.columns(source))}
         con.execute(f"CREATE TEMP TABLE matured_hidden AS {pseudonymised(con, 'matured', hidden, self.pseudonyms)}")
         label = "COALESCE(_label, 0)" if spec.data.label.missing == "zero" else "_label"
@@ -103,7 +107,7 @@ class Publisher:
         spec = self.views.project.spec
         parts = ", ".join(f"CAST({name(column)} AS VARCHAR)" for column in spec.data.key)
         time = name(str(spec.data.sources[self.views.row_source].event_time))
-        clock = _CLOCKS.get(spec.release.cluster)
+        clock = CLOCKS.get(spec.release.cluster)
         cluster = f"strftime({time}, {literal(clock)})" if clock else f"CAST({name(spec.release.cluster)} AS VARCHAR)"
         return f"md5_number_lower(concat_ws(chr(31), {parts})) AS {ROW}, {time} AS {EVENT_TIME}, {cluster} AS {CLUSTER}"
 

@@ -12,12 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from updraft import files
-from updraft.data.duck import columns_of, connection, literal, name, parquet
-from updraft.errors import DataError
+from updraft.data.duck import columns_of, connection, explained, literal, name, parquet
+from updraft.errors import DataError, SourceMissing
 from updraft.spec.model import Project, Source
+
+if TYPE_CHECKING:
+    import duckdb
 
 NULLS = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")
 """Texts that stand for a missing value in a CSV file."""
@@ -56,12 +59,13 @@ def resolve(url: str, *, source: str, key: str) -> str:
 def locate(url: str, *, source: str) -> Location:
     """Find a file and its fingerprint: size and time of change, or what its store tells instead of them.
 
-    :raises DataError: when there is no such file or it cannot be reached.
+    :raises SourceMissing: when there is no such file.
+    :raises DataError: when it cannot be reached.
     """
     if files.is_local(url):
         path = files.local_path(url)
         if not path.is_file():
-            raise DataError(f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml")
+            raise SourceMissing(f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml")
         state = path.stat()
         return Location(url, files.canonical_hash([url, state.st_mtime_ns, state.st_size]))
     import fsspec
@@ -73,7 +77,9 @@ def locate(url: str, *, source: str) -> Location:
         if not known:  # nothing tells two contents apart but the content
             known = {"sha256": files.sha256(files.read_bytes(url))}
     except FileNotFoundError:
-        raise DataError(f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml") from None
+        raise SourceMissing(
+            f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml"
+        ) from None
     except (OSError, ImportError, ValueError) as error:
         raise DataError(f"source {source}: {url} cannot be reached: {type(error).__name__}: {error}") from error
     return Location(url, files.canonical_hash([url, info.get("size"), known]))
@@ -97,30 +103,50 @@ def table(project: Project, lake: str, source: str, key: str) -> Iterator[Path]:
 
 
 def _convert(url: str, spec: Source, source: str, target: str) -> None:
-    import duckdb
-
     with _downloaded(url, source) as path, tempfile.TemporaryDirectory() as folder, connection() as con:
         aside = Path(folder) / "converted.parquet"
         reader = _reader(path, url, source)
-        try:
+        with explained(f"source {source}: {url} does not read as {_format(path)}"):
             columns = columns_of(con, reader)
-            order, replace = "", ""
-            if spec.event_time is not None:
-                need_columns((spec.event_time,), columns, source=source, url=url, what="event_time")
-                time = name(spec.event_time)
-                replace = f"REPLACE (CAST({time} AS TIMESTAMPTZ) AS {time})"
-                order = f"ORDER BY {time}, COLUMNS(*)"
+        order, replace = "", ""
+        if spec.event_time is not None:
+            need_columns((spec.event_time,), columns, source=source, url=url, what="event_time")
+            _need_times(con, reader, spec.event_time, f"source {source}: {url}")
+            time = name(spec.event_time)
+            replace = f"REPLACE (CAST({time} AS TIMESTAMPTZ) AS {time})"
+            order = f"ORDER BY {time}, COLUMNS(*)"
+        with explained(f"source {source}: {url} does not read as {_format(path)}"):
             con.execute(
                 f"COPY (SELECT * {replace} FROM {reader} {order}) TO {literal(str(aside))} "
                 f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
             )
-        except duckdb.ConversionException as error:
-            raise DataError(
-                f"source {source}: {url}: event_time {spec.event_time!r} is no time: {_first_line(error)}"
-            ) from error
-        except duckdb.Error as error:
-            raise DataError(f"source {source}: {url} does not read as {_format(path)}: {_first_line(error)}") from error
         files.write_bytes(target, aside.read_bytes())
+
+
+def _need_times(con: duckdb.DuckDBPyConnection, reader: str, column: str, where: str) -> None:
+    """Refuse a file of which a row's event time is no time; names the row, not what stands there."""
+    time = name(column)
+    with explained(f"{where}: event_time {column!r} is no time"):
+        [(rows, row)] = con.execute(
+            f"SELECT count(*), min(_row) FROM (SELECT {time}, row_number() OVER () AS _row FROM {reader}) "
+            f"WHERE {time} IS NOT NULL AND TRY_CAST({time} AS TIMESTAMPTZ) IS NULL"
+        ).fetchall()
+    if rows:
+        raise DataError(f"{where}: event_time {column!r} is no time in {rows} rows; the first is row {row}")
+
+
+def header(con: duckdb.DuckDBPyConnection, spec: Source, source: str, key: str) -> dict[str, str]:
+    """Names and DuckDB types of a source's columns, from its file alone: nothing is kept.
+
+    :raises SourceMissing: when there is no file for the key.
+    :raises DataError: when it cannot be reached or does not read.
+    """
+    found = locate(resolve(spec.url, source=source, key=key), source=source)
+    with (
+        _downloaded(found.url, source) as path,
+        explained(f"source {source}: {found.url} does not read as {_format(path)}"),
+    ):
+        return columns_of(con, _reader(path, found.url, source))
 
 
 def need_columns(needed: tuple[str, ...], columns: Mapping[str, str], *, source: str, url: str, what: str) -> None:
@@ -136,10 +162,6 @@ def need_columns(needed: tuple[str, ...], columns: Mapping[str, str], *, source:
         )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
 def _format(path: Path) -> str:
     return "Parquet" if path.suffix in (".parquet", ".pq") else "CSV"
 
@@ -149,7 +171,7 @@ def _reader(path: Path, url: str, source: str) -> str:
         return parquet(str(path))
     if path.suffix in (".csv", ".gz", ".tsv", ".txt"):
         nulls = "[" + ", ".join(literal(text) for text in NULLS) + "]"
-        return f"read_csv({literal(str(path))}, nullstr = {nulls}, sample_size = -1, header = TRUE)"
+        return f"read_csv({literal(str(path))}, nullstr = {nulls}, sample_size = -1, header = TRUE, skip = 0)"
     raise DataError(f"source {source}: {url}: unknown format {path.suffix!r}; use .csv, .csv.zip, .csv.gz or .parquet")
 
 

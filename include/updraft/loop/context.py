@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from updraft import files
@@ -15,7 +15,7 @@ from updraft.monitoring.profiles import Profile, profile
 from updraft.settings import Settings
 from updraft.spec.features import FeatureCode, compute, features_from, load_features
 from updraft.spec.model import Project, ProjectSpec
-from updraft.store.records import IngestedPartition
+from updraft.store.records import PartitionRow
 from updraft.store.store import Store
 from updraft.training.model import Model
 
@@ -70,12 +70,12 @@ class Loop:
         """Start and tick of a partition."""
         return partition(self.spec, key)
 
-    def published(self, key: str) -> IngestedPartition:
+    def published(self, key: str) -> PartitionRow:
         """A published partition.
 
         :raises StoreError: when it was not published; names what became of it.
         """
-        row = self.store.partition(self.name, key)
+        row = self.store.partition_row(self.name, key)
         if row is None or row.state != "published" or row.url is None:
             state = row.state if row else "not ingested yet"
             raise StoreError(f"{self.name}: partition {key} is {state}; see {self.name}.ingest of that partition")
@@ -95,15 +95,24 @@ class Loop:
     def feature_file(self, key: str, code: FeatureCode | None = None) -> tuple[str, str]:
         """URL and hash of the features of a partition; computed when not there yet."""
         row = self.published(key)
+        return self.make_features(key, str(row.url), str(row.sha256), code)
+
+    def make_features(
+        self, key: str, rows_url: str, rows_sha256: str, code: FeatureCode | None = None
+    ) -> tuple[str, str]:
+        """URL and hash of the features of a partition's rows; computed when not there yet.
+
+        :raises DataError: when the feature function raises or gives no sound frame.
+        """
         code = code or self.features
-        name = f"{key}-{(row.sha256 or '')[:8]}"
+        name = f"{key}-{rows_sha256[:8]}"
         url = self.url("features", code.sha256[:12], f"{name}.parquet")
         note = f"{url}.sha256"
         try:
             return url, files.read_bytes(note).decode()
         except FileNotFoundError:
             pass
-        rows = files.read_parquet(str(row.url))
+        rows = files.read_parquet(rows_url)
         keys = rows[[ROW, EVENT_TIME, CLUSTER]]
         frame = compute(self.project, code, rows.drop(columns=[ROW, EVENT_TIME, CLUSTER]))
         digest = files.write_parquet(url, keys.join(frame))
@@ -116,32 +125,48 @@ class Loop:
         :raises StoreError: when the partition is not published.
         """
         code = code or self.features
-        stored = self.published(key).profile
+        self.published(key)
+        row = self.store.partition(self.name, key)
+        stored = row.profile if row else None
         if stored is not None and stored["features_sha256"] == code.sha256:
             return Profile.from_dict(stored)
         return profile(self.feature_frame(key, code))
 
     def known_labels(self, key: str, as_of: str) -> pd.DataFrame:
         """ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL of a partition's rows whose labels were known at the tick of ``as_of``."""
-        import pandas as pd
+        return labels_of(key, self.label_urls(key, as_of))
 
-        frames = []
+    def label_urls(self, key: str, as_of: str) -> tuple[str, ...]:
+        """The label files, in the order of their ticks, that hold what was known of a partition at the tick of ``as_of``."""
+        found = []
         whole = self.partition(key).tick + self.spec.data.label.matures_after
         for row in self.store.partitions(self.name, until=as_of, state=None):
             if row.key < key or row.labels_url is None:
                 continue
-            frame = files.read_parquet(row.labels_url)
-            frames.append(frame[frame[PARTITION] == key])
+            found.append(row.labels_url)
             if self.partition(row.key).tick >= whole:
                 break
-        columns = [ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL]
-        if not frames:
-            return pd.DataFrame({name: [] for name in columns})
-        return pd.concat(frames, ignore_index=True).drop_duplicates(ROW, keep="last")
+        return tuple(found)
 
     def lookup(self, key: str, columns: tuple[str, ...]) -> pd.DataFrame:
         """ROW and some columns of a published partition, such as those that slices are made by."""
         return files.read_parquet(str(self.published(key).url), columns=[ROW, *columns])
+
+
+@lru_cache(maxsize=128)
+def label_file(url: str) -> pd.DataFrame:
+    """A file of labels. Its name comes from its content, so it may be kept; nobody changes the frame."""
+    return files.read_parquet(url)
+
+
+def labels_of(key: str, urls: tuple[str, ...]) -> pd.DataFrame:
+    """The labels of one partition's rows in some files; the last one of a row counts."""
+    import pandas as pd
+
+    frames = [frame[frame[PARTITION] == key] for frame in map(label_file, urls)]
+    if not frames:
+        return pd.DataFrame({name: [] for name in (ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL)})
+    return pd.concat(frames, ignore_index=True).drop_duplicates(ROW, keep="last")
 
 
 def rounded(values: dict[str, float]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from updraft import files
 from updraft.data.ingest import extract_partition, publish_partition, read_checks, validate_partition
 from updraft.errors import PartitionRefused
 from updraft.loop import tell
@@ -46,6 +47,10 @@ def publish(loop: Loop, key: str) -> IngestedPartition:
     Of a refused or empty partition only the labels that matured at its tick are published.
     """
     found = publish_partition(loop.project, loop.settings, key)
+    summary = None
+    if found.state == "published":  # features first: a function that raises must leave nothing published
+        frame = files.read_parquet(loop.make_features(key, str(found.url), str(found.sha256))[0])
+        summary = {"features_sha256": loop.features.sha256, **profile(frame).as_dict()}
     row = IngestedPartition(
         found.key,
         found.state,
@@ -55,13 +60,9 @@ def publish(loop: Loop, key: str) -> IngestedPartition:
         found.quarantined,
         found.labels_url,
         dict(found.checks),
-        None,
+        summary,
     )
     loop.store.record_partition(loop.name, row)
-    if row.state == "published":
-        found_profile = {"features_sha256": loop.features.sha256, **profile(loop.feature_frame(key)).as_dict()}
-        row = IngestedPartition(**{**row.__dict__, "profile": found_profile})
-        loop.store.record_partition(loop.name, row)
     if row.quarantined and row.state == "published":
         tell.rows_quarantined(loop, row)
     return row

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, PARTITION, ROW
-from updraft.loop.context import Loop
+from updraft.loop.context import Loop, label_file, labels_of
 from updraft.monitoring.calibration import LOOK_BACK, Matured
 
 if TYPE_CHECKING:
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
 
 def matured(loop: Loop, prediction: PredictionRow, as_of: str) -> pd.DataFrame:
     """ROW, CLUSTER, LABEL, MARGIN, SCORE of the rows whose labels were known at the tick of ``as_of``, in the order of ROW."""
-    labels = loop.known_labels(prediction.key, as_of)
-    scored = files.read_parquet(prediction.url)
+    return _joined(prediction.key, prediction.url, loop.label_urls(prediction.key, as_of))
+
+
+@lru_cache(maxsize=64)  # the same partition is looked at tick after tick; every file's name comes from its content
+def _joined(key: str, predictions_url: str, label_urls: tuple[str, ...]) -> pd.DataFrame:
+    scored = files.read_parquet(predictions_url)
     return (
-        labels[[ROW, CLUSTER, LABEL]]
+        labels_of(key, label_urls)[[ROW, CLUSTER, LABEL]]
         .merge(scored, on=ROW, how="inner", validate="1:1")
         .sort_values(ROW, ignore_index=True)
     )
@@ -38,8 +43,7 @@ def newly_known(loop: Loop, key: str) -> dict[str, frozenset[int]]:
     for row in loop.store.partitions(loop.name, until=key, state=None):
         if row.key <= since or row.labels_url is None:
             continue
-        labels = files.read_parquet(row.labels_url, columns=[ROW, PARTITION])
-        for target, rows in labels.groupby(PARTITION)[ROW]:
+        for target, rows in label_file(row.labels_url).groupby(PARTITION)[ROW]:
             if target in published:
                 found.setdefault(str(target), set()).update(rows.tolist())
     return {target: frozenset(rows) for target, rows in found.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from updraft import files
-from updraft.files import canonical_hash
 from updraft.loop.context import Loop
 from updraft.loop.judge import judge_candidate
 from updraft.loop.monitor import monitor_partition
@@ -13,10 +12,11 @@ from updraft.loop.plan import plan_training
 from updraft.loop.rollout import conclude, look, promote, promotion_key
 from updraft.loop.score import score_partition
 from updraft.loop.train import enter
-from updraft.loop.trials import label_files, training_data
+from updraft.loop.trials import PROOF, fit_url, training_data
 from updraft.loop.waiting import due_episode
 from updraft.store.records import IngestedPartition, TrainingRow
 from updraft.training.fit import train_in_memory
+from updraft.training.lock import exclusive
 from updraft.training.model import Model, load_model
 
 
@@ -83,18 +83,13 @@ def train(loop: Loop, models: KeptModels, run: str, key: str, *, episode: str | 
     loop.store.record_training(TrainingRow(run, loop.name, key, episode, None, "running", None, {}))
     if episode:
         loop.store.start_episode(episode)
-    known = {
-        "window": [(one, loop.feature_file(one)[1]) for one in plan.window],
-        "labels": sorted(sha for _, sha in label_files(loop, plan).values()),
-        "recipe": plan.recipe_sha256,
-        "holdout": plan.holdout,
-    }
-    url = loop.url("trainings", canonical_hash(known)[:24])
-    if not files.exists(f"{url}/meta.json"):
-        fitted = train_in_memory(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout)
-        files.write_parquet(f"{url}/holdout.parquet", fitted.holdout)
-        fitted.model({"project": loop.name, "key": key}).save(url)
-    comparison = judge_candidate(loop, plan, files.read_parquet(f"{url}/holdout.parquet"))
-    version = models.add(load_model(url))
-    kept = {"holdout_predictions_url": f"{url}/holdout.parquet", "features_sha256": loop.features.sha256}
+    url = fit_url(loop, plan)
+    with exclusive(url):  # policies that are played side by side share equal trainings
+        if not files.exists(f"{url}/model/meta.json"):
+            fitted = train_in_memory(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout)
+            files.write_parquet(f"{url}/{PROOF}", fitted.holdout)
+            fitted.model({"project": loop.name, "key": key}).save(f"{url}/model")
+    comparison = judge_candidate(loop, plan, files.read_parquet(f"{url}/{PROOF}"))
+    version = models.add(load_model(f"{url}/model"))
+    kept = {"holdout_predictions_url": f"{url}/{PROOF}", "features_sha256": loop.features.sha256}
     enter(loop, run, plan, version, comparison.as_dict(), kept)

@@ -63,8 +63,8 @@ def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
         predictions = frame[[ROW]].assign(
             **{MARGIN: margin, SCORE: link(loop.spec.task, Layer.of(layer).apply(margin))}
         )
-        url = loop.url("predictions", key, f"{role}-v{version}.parquet")
-        sha256 = files.write_parquet(url, predictions)
+        stem = loop.url("predictions", key, f"{role}-v{version}")
+        url, sha256 = files.write_parquet_named_by_content(stem, predictions)
         row = PredictionRow(key, role, version, layer, url, sha256, len(predictions))
         found.append(loop.store.record_predictions(loop.name, row))
     return found

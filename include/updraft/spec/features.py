@@ -277,13 +277,18 @@ def _outcomes_read(tree: ast.Module, outcomes: frozenset[str]) -> list[tuple[int
         if any(not isinstance(node.ctx, ast.Load) for node in uses):
             continue
         reads = [node for node in ast.walk(function) if isinstance(node, ast.Subscript)]
-        written = {_constant(node) for node in reads if not isinstance(node.ctx, ast.Load)}
+        written = {column for node in reads if not isinstance(node.ctx, ast.Load) for column in _constants(node)}
         for node in reads:
-            column = _constant(node)
-            if isinstance(node.value, ast.Name) and node.value.id == rows and column in outcomes - written:
-                found.append((node.lineno, f"`{column}` is an outcome: it is not known at prediction time"))
+            if isinstance(node.value, ast.Name) and node.value.id == rows:
+                found += [
+                    (node.lineno, f"`{column}` is an outcome: it is not known at prediction time")
+                    for column in _constants(node)
+                    if column in outcomes - written
+                ]
     return found
 
 
-def _constant(node: ast.Subscript) -> Any:
-    return node.slice.value if isinstance(node.slice, ast.Constant) else None
+def _constants(node: ast.Subscript) -> list[Any]:
+    """The columns that a subscript names: ``rows["a"]``, or ``rows[["a", "b"]]``."""
+    listed = node.slice.elts if isinstance(node.slice, ast.List | ast.Tuple) else [node.slice]
+    return [one.value for one in listed if isinstance(one, ast.Constant)]

@@ -29,6 +29,7 @@ from updraft.store.records import (
 )
 
 GENESIS = "0" * 64
+_PARTITION_ROW = [t.partitions.c[name] for name in PartitionRow.__dataclass_fields__]
 
 
 class Store:
@@ -95,12 +96,18 @@ class Store:
         found = self._rows(sa.select(t.partitions).where(t.partitions.c.project == project, t.partitions.c.key == key))
         return _as(IngestedPartition, found[0]) if found else None
 
+    def partition_row(self, project: str, key: str) -> PartitionRow | None:
+        """One partition without what was found in it, which is large."""
+        found = self._rows(
+            sa.select(*_PARTITION_ROW).where(t.partitions.c.project == project, t.partitions.c.key == key)
+        )
+        return _as(PartitionRow, found[0]) if found else None
+
     def partitions(
         self, project: str, *, until: str | None = None, state: str | None = "published"
     ) -> list[PartitionRow]:
         """Partitions in order of their keys, up to and with ``until``."""
-        columns = [t.partitions.c[name] for name in PartitionRow.__dataclass_fields__]
-        query = sa.select(*columns).where(t.partitions.c.project == project).order_by(t.partitions.c.key)
+        query = sa.select(*_PARTITION_ROW).where(t.partitions.c.project == project).order_by(t.partitions.c.key)
         if state is not None:
             query = query.where(t.partitions.c.state == state)
         if until is not None:
