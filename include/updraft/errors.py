@@ -4,7 +4,8 @@ UpdraftError
 ├── SettingsError        the environment or a settings file is wrong
 ├── SpecError            a project's folder is wrong; carries every problem found
 ├── DataError            a source or a partition is wrong
-│   └── PartitionRefused more rows break the contract than the project allows
+│   ├── PartitionRefused more rows break the contract than the project allows
+│   └── SourceMissing    a source's file is not there
 ├── IntegrityError       something signed or hashed is not what it was
 ├── TrainingError        a training cannot start or cannot go on
 ├── StoreError           the store refuses a write that would rewrite history
@@ -32,6 +33,14 @@ class DataError(UpdraftError):
 
 class PartitionRefused(DataError):
     """More rows break the contract than the project allows; nothing of the partition was published."""
+
+
+class SourceMissing(DataError):
+    """A source's file is not there (yet)."""
+
+    def __init__(self, message: str, source: str = "") -> None:
+        super().__init__(message)
+        self.source = source
 
 
 class IntegrityError(UpdraftError):

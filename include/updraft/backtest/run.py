@@ -10,7 +10,7 @@ from typing import Any
 from updraft import files
 from updraft.backtest.policies import Policy, policies
 from updraft.data.partitions import partitions
-from updraft.errors import DataError, PartitionRefused
+from updraft.errors import DataError, PartitionRefused, SourceMissing
 from updraft.files import canonical_hash
 from updraft.loop.context import Loop
 from updraft.loop.ingest import ingest
@@ -78,7 +78,7 @@ def backtest(
 ) -> list[Played]:
     """Play the history under every policy.
 
-    It works in a lake of its own below ``<home>/backtest``, which keeps partitions and trainings for the next time.
+    It works in a lake of its own, ``<lake>/.backtest``, which keeps partitions and trainings for the next time.
 
     :param last: only the first so many partitions of the history.
     :param only: names of policies; all when empty.
@@ -111,40 +111,65 @@ def backtest(
 
 
 def history(project: Project, settings: Settings, last: int | None, say: Say) -> list[IngestedPartition]:
-    """Ingest the history into the backtest's lake; a partition that is there already, from the same folder, is taken as it is."""
-    marks = [canonical_hash(project.spec.data.model_dump(mode="json"))]
-    marks += [
-        files.sha256(path.read_bytes())
-        for path in sorted(Path(project.folder).iterdir())
-        if path.is_file() and path.name != "project.yaml"
-    ]
-    stamp = canonical_hash(marks)
+    """Ingest the history into the backtest's lake; a partition that is there already, from the same folder, is taken as it is.
+
+    A partition whose own file (``{key}`` in a source's URL) is not there is left out, and said so.
+    """
+    stamp = _stamp(project)
     store = Store.in_memory()
     loop = Loop(project, settings, store, KeptModels())
-    rows = []
+    rows, skipped = [], []
     wanted = list(partitions(project.spec))[:last]
     for number, one in enumerate(wanted, start=1):
         note = loop.url("ingested", f"{one.key}.json")
-        try:
-            kept = files.read_json(note)
-            row = IngestedPartition(**kept["row"]) if kept["stamp"] == stamp else None
-        except FileNotFoundError:
-            row = None
+        row = _kept(note, stamp)
         if row is None:
             try:
-                row = ingest(loop, one.key)
-            except PartitionRefused as error:
-                say(str(error).splitlines()[0])
-                found = store.partition(project.name, one.key)
-                if found is None:
+                row = _ingested(loop, one.key, say)
+            except SourceMissing as error:
+                if "{key}" not in project.spec.data.sources[error.source].url:
                     raise
-                row = found
+                skipped.append((one.key, error))
+                continue
             files.write_json(note, {"stamp": stamp, "row": row.__dict__})
             if number % 13 == 0:
                 say(f"ingested {number} of {len(wanted)} partitions")
         rows.append(row)
     store.close()
+    if skipped:
+        key, why = skipped[0]
+        say(f"left out {len(skipped)} of {len(wanted)} partitions without a file, the first is {key}: {why}")
     return rows
+
+
+def _stamp(project: Project) -> str:
+    """What ingestion depends on, but the sources themselves."""
+    marks = [canonical_hash(project.spec.data.model_dump(mode="json")), project.spec.release.cluster]
+    marks += [
+        files.sha256(path.read_bytes())
+        for path in sorted(Path(project.folder).iterdir())
+        if path.is_file() and path.name != "project.yaml"
+    ]
+    return canonical_hash(marks)
+
+
+def _kept(note: str, stamp: str) -> IngestedPartition | None:
+    try:
+        kept = files.read_json(note)
+    except FileNotFoundError:
+        return None
+    return IngestedPartition(**kept["row"]) if kept["stamp"] == stamp else None
+
+
+def _ingested(loop: Loop, key: str, say: Say) -> IngestedPartition:
+    try:
+        return ingest(loop, key)
+    except PartitionRefused as error:
+        say(str(error).splitlines()[0])
+        found = loop.store.partition(loop.name, key)
+        if found is None:
+            raise
+        return found
 
 
 def play_policy(project: Project, settings: Settings, policy: Policy, rows: Sequence[IngestedPartition]) -> Played:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data import sources
-from updraft.data.duck import columns_of, connection, first, literal, name, parquet
+from updraft.data.duck import attempt, columns_of, connection, first, kind_of, literal, name, parquet, without_values
 from updraft.data.partitions import KEY_FORMAT, Partition, partition
 from updraft.errors import DataError
 from updraft.settings import Settings
@@ -23,8 +23,8 @@ from updraft.spec.model import Project
 if TYPE_CHECKING:
     import duckdb
 
-CLOCKS = ("day", "hour")
-"""Values of ``release.cluster`` that are no column."""
+CLOCKS = {"day": "%Y-%m-%d", "week": "%G-W%V", "hour": "%Y-%m-%dT%H"}
+"""Values of ``release.cluster`` that are no column, and how they write a time (UTC): a week is ISO 8601's, from Monday."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def label_columns(project: Project, columns: Mapping[str, str]) -> tuple[str, ..
     return tuple(column for column in columns if column.lower() in words | quoted)
 
 
+@without_values
 def extract_partition(project: Project, settings: Settings, key: str) -> Extracted:
     """Copy what the partition needs from its sources into ``<lake>/<project>/raw/<key>/<source>.parquet``.
 
@@ -92,6 +93,7 @@ def extract_partition(project: Project, settings: Settings, key: str) -> Extract
     """
     covered = slices(project, key)
     _check_roles(project)
+    sources.close_raw_zone(lake(project, settings))
     found: dict[str, ExtractedSource] = {}
     columns: dict[str, Mapping[str, str]] = {}
     with connection() as con, tempfile.TemporaryDirectory() as folder:
@@ -164,8 +166,6 @@ def _needed(
     con: duckdb.DuckDBPyConnection, project: Project, source: str, path: Path, columns: Mapping[str, str]
 ) -> tuple[str, ...]:
     """The columns that the spec asks of a source; refuses a source that lacks one."""
-    import duckdb
-
     data = project.spec.data
     spec = data.sources[source]
 
@@ -184,13 +184,13 @@ def _needed(
         found += need(joined.join, f"data.sources.{other}.join")
     if project.spec.release.cluster not in CLOCKS:
         found += need((project.spec.release.cluster,), "release.cluster")
-    try:
-        con.execute(f"SELECT ({data.label.expr}) FROM {parquet(str(path))} LIMIT 0")
-    except duckdb.Error as error:
-        raise DataError(
+    attempt(
+        lambda: con.execute(f"SELECT ({data.label.expr}) FROM {parquet(str(path))} LIMIT 0"),
+        lambda error: DataError(
             f"source {source}: {spec.url}: data.label.expr {data.label.expr!r} cannot be evaluated: "
-            f"{str(error).strip().splitlines()[0]}; its columns are {', '.join(columns)}"
-        ) from error
+            f"{kind_of(error)}; its columns are {', '.join(columns)}"
+        ),
+    )
     found += label_columns(project, columns)
     return (*found, *(column for column in data.outcomes if column in columns))
 

@@ -4,44 +4,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data.catalogue import TYPES
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
 from updraft.data.contract import Contract
-from updraft.data.duck import arrow, columns_of, literal, name, names
-from updraft.data.extraction import label_columns
+from updraft.data.duck import arrow, attempt, columns_of, first_failing, kind_of, literal, name, names
+from updraft.data.extraction import CLOCKS, label_columns
 from updraft.data.partitions import partition
 from updraft.data.privacy import Pseudonymiser
 from updraft.data.views import INTERNAL, Views, private_columns, pseudonymised
 from updraft.errors import DataError
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
 _CASTS = {"integer": "BIGINT", "number": "DOUBLE", "text": "VARCHAR", "time": "TIMESTAMPTZ", "boolean": "BOOLEAN"}
-_CLOCKS = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H"}
-
-
-@dataclass(frozen=True)
-class Published:
-    """What a partition left for others to read."""
-
-    key: str
-    state: Literal["published", "refused", "empty"]
-    url: str | None
-    sha256: str | None
-    rows: int
-    quarantined: int
-    labels_url: str | None
-    labels_sha256: str | None
-    labels: int
-    """Rows of the labels' file; without one there is no file."""
-    checks: Mapping[str, Any]
-    """The checks as a JSON value (:class:`updraft.data.checks.Checks`)."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +59,14 @@ class Publisher:
         own = partition(spec, self.views.key)
         after = spec.data.label.matures_after
         time = name(str(spec.data.sources[source].event_time))
-        con.execute(
-            f"CREATE TEMP TABLE matured AS SELECT *, CAST(({spec.data.label.expr}) AS DOUBLE) AS _label "
-            f"FROM {name(f'src_{source}')} WHERE {time} >= {literal(own.start - after)} "
-            f"AND {time} < {literal(own.tick - after)} AND _n NOT IN (SELECT _n FROM {name(f'bad_{source}')})"
+        number = f"CAST(({spec.data.label.expr}) AS DOUBLE)"
+        due = (
+            f"(SELECT * FROM {name(f'src_{source}')} WHERE {time} >= {literal(own.start - after)} "
+            f"AND {time} < {literal(own.tick - after)} AND _n NOT IN (SELECT _n FROM {name(f'bad_{source}')}))"
+        )
+        attempt(
+            lambda: con.execute(f"CREATE TEMP TABLE matured AS SELECT *, {number} AS _label FROM {due}"),
+            lambda error: self._no_label(due, number, error),
         )
         hidden = {column: column for column in private_columns(self.views.project, source, self.views.columns(source))}
         con.execute(f"CREATE TEMP TABLE matured_hidden AS {pseudonymised(con, 'matured', hidden, self.pseudonyms)}")
@@ -94,6 +79,17 @@ class Publisher:
         )
         return made.select([ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL])
 
+    def _no_label(self, due: str, number: str, error: duckdb.Error) -> DataError:
+        """What is wrong with the label, with the first row that it fails on (of the raw file, counted from 1)."""
+        project, source = self.views.project, self.views.row_source
+        row = first_failing(self.views.con, due, number, "_n")
+        where = f" in row {row + 1} of raw/{self.views.key}/{source}.parquet" if row is not None else ""
+        return DataError(
+            f"{project.name}: partition {self.views.key}: source {source}: data.label.expr "
+            f"{project.spec.data.label.expr!r} gives no number{where}: {kind_of(error)} (the value is not told here, as "
+            "it may be private); mend the source, or write the expression so that it gives null there, with TRY_CAST"
+        )
+
     def _identity(self) -> str:
         """SQL for ROW, EVENT_TIME and CLUSTER, over columns that are pseudonymised already.
 
@@ -103,7 +99,7 @@ class Publisher:
         spec = self.views.project.spec
         parts = ", ".join(f"CAST({name(column)} AS VARCHAR)" for column in spec.data.key)
         time = name(str(spec.data.sources[self.views.row_source].event_time))
-        clock = _CLOCKS.get(spec.release.cluster)
+        clock = CLOCKS.get(spec.release.cluster)
         cluster = f"strftime({time}, {literal(clock)})" if clock else f"CAST({name(spec.release.cluster)} AS VARCHAR)"
         return f"md5_number_lower(concat_ws(chr(31), {parts})) AS {ROW}, {time} AS {EVENT_TIME}, {cluster} AS {CLUSTER}"
 

@@ -12,12 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from updraft import files
-from updraft.data.duck import columns_of, connection, literal, name, parquet
-from updraft.errors import DataError
+from updraft.data.duck import attempt, columns_of, connection, first_failing, kind_of, literal, name, parquet
+from updraft.errors import DataError, SettingsError, SourceMissing
 from updraft.spec.model import Project, Source
+
+if TYPE_CHECKING:
+    import duckdb
 
 NULLS = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")
 """Texts that stand for a missing value in a CSV file."""
@@ -56,12 +59,15 @@ def resolve(url: str, *, source: str, key: str) -> str:
 def locate(url: str, *, source: str) -> Location:
     """Find a file and its fingerprint: size and time of change, or what its store tells instead of them.
 
-    :raises DataError: when there is no such file or it cannot be reached.
+    :raises SourceMissing: when there is no such file.
+    :raises DataError: when it cannot be reached.
     """
     if files.is_local(url):
         path = files.local_path(url)
         if not path.is_file():
-            raise DataError(f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml")
+            raise SourceMissing(
+                f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml", source
+            )
         state = path.stat()
         return Location(url, files.canonical_hash([url, state.st_mtime_ns, state.st_size]))
     import fsspec
@@ -73,10 +79,31 @@ def locate(url: str, *, source: str) -> Location:
         if not known:  # nothing tells two contents apart but the content
             known = {"sha256": files.sha256(files.read_bytes(url))}
     except FileNotFoundError:
-        raise DataError(f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml") from None
+        raise SourceMissing(
+            f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml", source
+        ) from None
     except (OSError, ImportError, ValueError) as error:
         raise DataError(f"source {source}: {url} cannot be reached: {type(error).__name__}: {error}") from error
     return Location(url, files.canonical_hash([url, info.get("size"), known]))
+
+
+def close_raw_zone(lake: str) -> None:
+    """Make ``<lake>/raw``, and let its owner alone into it: it holds private values in clear. A bucket has its own policy.
+
+    :raises SettingsError: when it is open to others and belongs to somebody else.
+    """
+    folder = f"{lake}/raw"
+    if not files.is_local(folder):
+        return
+    path = files.local_path(folder)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o700)
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: the raw zone cannot be closed to others: {error.strerror}; its owner can, with chmod 700"
+        ) from error
 
 
 @contextmanager
@@ -97,30 +124,45 @@ def table(project: Project, lake: str, source: str, key: str) -> Iterator[Path]:
 
 
 def _convert(url: str, spec: Source, source: str, target: str) -> None:
-    import duckdb
-
     with _downloaded(url, source) as path, tempfile.TemporaryDirectory() as folder, connection() as con:
         aside = Path(folder) / "converted.parquet"
         reader = _reader(path, url, source)
-        try:
-            columns = columns_of(con, reader)
-            order, replace = "", ""
-            if spec.event_time is not None:
-                need_columns((spec.event_time,), columns, source=source, url=url, what="event_time")
-                time = name(spec.event_time)
-                replace = f"REPLACE (CAST({time} AS TIMESTAMPTZ) AS {time})"
-                order = f"ORDER BY {time}, COLUMNS(*)"
-            con.execute(
-                f"COPY (SELECT * {replace} FROM {reader} {order}) TO {literal(str(aside))} "
-                f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
-            )
-        except duckdb.ConversionException as error:
-            raise DataError(
-                f"source {source}: {url}: event_time {spec.event_time!r} is no time: {_first_line(error)}"
-            ) from error
-        except duckdb.Error as error:
-            raise DataError(f"source {source}: {url} does not read as {_format(path)}: {_first_line(error)}") from error
+
+        def unreadable(error: duckdb.Error) -> DataError:
+            return DataError(f"source {source}: {url} does not read as {_format(path)}: {kind_of(error)}")
+
+        columns = attempt(lambda: columns_of(con, reader), unreadable)
+        order, replace = "", ""
+        if spec.event_time is not None:
+            need_columns((spec.event_time,), columns, source=source, url=url, what="event_time")
+            time = name(spec.event_time)
+            replace = f"REPLACE (CAST({time} AS TIMESTAMPTZ) AS {time})"
+            order = f"ORDER BY {time}, COLUMNS(*)"
+        copy = (
+            f"COPY (SELECT * {replace} FROM {reader} {order}) TO {literal(str(aside))} "
+            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
+        )
+        attempt(lambda: con.execute(copy), lambda error: _no_time(con, reader, spec, url, source) or unreadable(error))
         files.write_bytes(target, aside.read_bytes())
+
+
+def _no_time(con: duckdb.DuckDBPyConnection, reader: str, spec: Source, url: str, source: str) -> DataError | None:
+    """What is wrong with the event time, with its first row; None when it is something else that failed."""
+    import duckdb
+
+    if spec.event_time is None:
+        return None
+    rows = f"(SELECT {name(spec.event_time)} AS t, row_number() OVER () AS n FROM {reader})"
+    try:
+        row = first_failing(con, rows, "CAST(t AS TIMESTAMPTZ)", "n")
+    except duckdb.Error:  # not even its rows can be counted
+        return None
+    if row is None:
+        return None
+    return DataError(
+        f"source {source}: {url}: event_time {spec.event_time!r} is no time in row {row}; "
+        "write it as 2013-01-31T05:00:00Z (the value is not told here, as it may be private)"
+    )
 
 
 def need_columns(needed: tuple[str, ...], columns: Mapping[str, str], *, source: str, url: str, what: str) -> None:
@@ -134,10 +176,6 @@ def need_columns(needed: tuple[str, ...], columns: Mapping[str, str], *, source:
             f"source {source}: {url} has no column {', '.join(map(repr, missing))} ({what}); "
             f"its columns are {', '.join(columns)}"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 def _format(path: Path) -> str:

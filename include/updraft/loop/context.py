@@ -92,9 +92,12 @@ class Loop:
 
     def feature_file(self, key: str, code: FeatureCode | None = None) -> tuple[str, str]:
         """URL and hash of the features of a partition; computed when not there yet."""
-        row = self.published(key)
+        return self.features_file(self.published(key), code)
+
+    def features_file(self, row: IngestedPartition, code: FeatureCode | None = None) -> tuple[str, str]:
+        """The same of a partition that the store need not know yet."""
         code = code or self.features
-        name = f"{key}-{(row.sha256 or '')[:8]}"
+        name = f"{row.key}-{(row.sha256 or '')[:8]}"
         url = self.url("features", code.sha256[:12], f"{name}.parquet")
         note = f"{url}.sha256"
         try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
 from updraft.data.ingest import extract_partition, publish_partition, read_checks, validate_partition
 from updraft.errors import PartitionRefused
@@ -44,25 +45,17 @@ def validate(loop: Loop, key: str) -> Validated:
 def publish(loop: Loop, key: str) -> IngestedPartition:
     """Publish a validated partition and record it, with the profile of its features.
 
+    The row is written last and once: where the feature function fails, what was published before stays.
     Of a refused or empty partition only the labels that matured at its tick are published.
+
+    :raises DataError: when the feature function fails on it.
     """
-    found = publish_partition(loop.project, loop.settings, key)
-    row = IngestedPartition(
-        found.key,
-        found.state,
-        found.url,
-        found.sha256,
-        found.rows,
-        found.quarantined,
-        found.labels_url,
-        dict(found.checks),
-        None,
-    )
-    loop.store.record_partition(loop.name, row)
+    row = publish_partition(loop.project, loop.settings, key)
     if row.state == "published":
-        frame = loop.feature_frame(key).drop(columns=[ROW, EVENT_TIME, CLUSTER])
-        row = IngestedPartition(**{**row.__dict__, "profile": profile(frame).as_dict()})
-        loop.store.record_partition(loop.name, row)
+        url, _ = loop.features_file(row)
+        frame = files.read_parquet(url).drop(columns=[ROW, EVENT_TIME, CLUSTER])
+        row = replace(row, profile=profile(frame).as_dict())
+    loop.store.record_partition(loop.name, row)
     if row.quarantined and row.state == "published":
         tell.rows_quarantined(loop, row)
     return row
