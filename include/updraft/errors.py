@@ -5,8 +5,8 @@ UpdraftError
 ├── InputError           what was asked for on the command line is not there
 ├── SpecError            a project's folder is wrong; carries every problem found
 ├── DataError            a source or a partition is wrong
-│   ├── SourceMissing    a source has no file
-│   └── PartitionRefused more rows break the contract than the project allows
+│   ├── PartitionRefused more rows break the contract than the project allows
+│   └── SourceMissing    a source's file is not there
 ├── IntegrityError       something signed or hashed is not what it was
 ├── TrainingError        a training cannot start or cannot go on
 ├── StoreError           the store refuses a write that would rewrite history
@@ -37,12 +37,16 @@ class DataError(UpdraftError):
     """A source or a partition is wrong."""
 
 
-class SourceMissing(DataError):
-    """A source has no file."""
-
-
 class PartitionRefused(DataError):
     """More rows break the contract than the project allows; nothing of the partition was published."""
+
+
+class SourceMissing(DataError):
+    """A source's file is not there (yet)."""
+
+    def __init__(self, message: str, source: str = "") -> None:
+        super().__init__(message)
+        self.source = source
 
 
 class IntegrityError(UpdraftError):

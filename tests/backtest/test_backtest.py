@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.support import flights
 
-from updraft.backtest.history import history
 from updraft.backtest.picture import by_partition, frontier
 from updraft.backtest.policies import PROJECT, policies
 from updraft.backtest.run import backtest
-from updraft.data.partitions import partitions
 from updraft.errors import DataError, InputError
 from updraft.loop.memory import play
 
@@ -74,64 +72,6 @@ def test_pictures_are_pngs(played):
         by_partition(lines, played[PROJECT].events, "log_loss"),
     ):
         assert picture.startswith(b"\x89PNG")
-
-
-def test_a_partition_without_a_file_is_left_out_and_told(tmp_path):
-    import shutil
-
-    import pandas as pd
-
-    project = flights.flights()
-    folder = shutil.copytree(project.folder, tmp_path / "projects" / "flight_delays")
-    source = project.spec.data.sources["flights"]
-    whole = pd.read_csv(next(iter(_package(source.url))), nrows=20_000)
-    keys = [one.key for one in partitions(project.spec)][:3]
-    edges = ["2013-01-01T00:00:00Z", *(f"{key[:10]}T05:00:00Z" for key in keys)]
-    for number, key in enumerate(keys):
-        part = whole[(whole["time_hour"] >= edges[number]) & (whole["time_hour"] < edges[number + 1])]
-        if number != 1:
-            part.to_csv(tmp_path / f"{key}.csv", index=False)
-    changed = source.model_copy(update={"url": f"{tmp_path}/{{key}}.csv"})
-    data = project.spec.data.model_copy(update={"sources": {**project.spec.data.sources, "flights": changed}})
-    spec = project.spec.model_copy(update={"data": data})
-    told: list[str] = []
-    rows = history(
-        project.model_copy(update={"spec": spec, "folder": folder}), flights.settings(tmp_path), 3, told.append
-    )
-    assert [row.key for row in rows] == [keys[0], keys[2]]
-    assert any("1 of 3 partitions are left out" in line and keys[1] in line for line in told)
-
-
-def _package(url):
-    from updraft.data.sources import resolve
-
-    yield resolve(url, source="flights", key="")
-
-
-def test_features_that_raise_leave_no_published_partition(tmp_path):
-    import shutil
-
-    from updraft.loop.context import Loop
-    from updraft.loop.ingest import ingest
-    from updraft.loop.memory import KeptModels
-    from updraft.spec.load import load_project
-    from updraft.store.store import Store
-
-    folder = shutil.copytree(flights.flights().folder, tmp_path / "projects" / "flight_delays")
-    sound = (folder / "features.py").read_text()
-    (folder / "features.py").write_text(sound.replace("return ", "raise ValueError('half written')\n    return ", 1))
-    store = Store.in_memory()
-
-    def loop():
-        return Loop(load_project(folder), flights.settings(tmp_path), store, KeptModels())
-
-    key = next(iter(partitions(flights.flights().spec))).key
-    with pytest.raises(DataError, match="half written"):
-        ingest(loop(), key)
-    assert store.partition("flight_delays", key) is None
-    (folder / "features.py").write_text(sound)
-    assert ingest(loop(), key).state == "published"
-    assert store.partition("flight_delays", key).profile is not None
 
 
 def test_an_unknown_policy_is_named_with_those_there_are(home):

@@ -85,6 +85,8 @@ def _try(project: Project, settings: Settings, key: str, mark: str) -> tuple[Ing
         try:
             row = ingest(Loop(project, settings, store, KeptModels()), key)
         except SourceMissing as error:
+            if "{key}" not in project.spec.data.sources[error.source].url:
+                raise  # the one file of all partitions
             return None, str(error)
         except PartitionRefused as error:
             words = str(error).splitlines()[0]

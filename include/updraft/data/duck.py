@@ -1,13 +1,19 @@
-"""DuckDB connections as this room uses them: in memory, in UTC, with names and values quoted."""
+"""DuckDB connections as this room uses them: in memory, in UTC, with names and values quoted.
+
+DuckDB's messages quote the values of cells. They never leave this room: an error tells the kind of failure in words of
+ours, and is raised outside of the ``except`` that caught DuckDB's, so that not even its context holds it.
+"""
 
 # ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from updraft.errors import DataError
 
@@ -15,56 +21,106 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from updraft.settings import Settings
+    from updraft.spec.model import Project
+
+T = TypeVar("T")
+
 THREADS = 2
 """Threads of one task: many tasks share a machine."""
 
 
 @contextmanager
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    """An in-memory database whose session is in UTC, so that times without a zone are read as UTC."""
-    import duckdb
+    """An in-memory database whose session is in UTC, so that times without a zone are read as UTC.
 
-    made = duckdb.connect(":memory:", config={"threads": THREADS})
-    try:
-        made.execute("SET TimeZone = 'UTC'")
-        made.execute("SET enable_progress_bar = false")
-        yield made
-    finally:
-        made.close()
-
-
-@contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Turn DuckDB's errors into ours without its words, which quote the data and would carry private values into logs and alerts.
-
-    :param what: what was done, and with which file and columns.
-    :raises DataError: with the kind of failure, and its line in the file where DuckDB tells it.
+    What does not fit into memory goes to a folder that its owner alone can read, and that goes with the connection.
     """
     import duckdb
 
-    try:
-        yield
-    except _about_names() as error:
-        raise DataError(f"{what}: {str(error).strip().splitlines()[0]}") from None
-    except duckdb.Error as error:
-        line = re.search(r"\bline:? *(\d+)", str(error), re.IGNORECASE)
-        where = f" at line {line[1]}" if line else ""
-        raise DataError(f"{what}: {_KINDS.get(type(error).__name__, type(error).__name__)}{where}") from None
+    with tempfile.TemporaryDirectory() as folder:
+        made = duckdb.connect(":memory:", config={"threads": THREADS, "temp_directory": folder})
+        try:
+            made.execute("SET TimeZone = 'UTC'")
+            made.execute("SET enable_progress_bar = false")
+            yield made
+        finally:
+            made.close()
 
 
 _KINDS = {
-    "ConversionException": "a value does not convert to the type that is wanted",
-    "InvalidInputException": "the content does not read as its format says",
+    "ConversionException": "a value does not convert to the type that is asked of it",
+    "InvalidInputException": "a value or a line is not of the form that is asked of it",
     "OutOfRangeException": "a number is out of range",
-    "OutOfMemoryException": "not enough memory",
+    "InvalidTypeException": "a type does not fit",
+    "TypeMismatchException": "a type does not fit",
+    "OutOfMemoryException": "it does not fit into memory",
+    "IOException": "the file cannot be read",
+    "BinderException": "the type of the column does not fit",
 }
+_NAMES_ONLY = ("BinderException", "CatalogException", "ParserException", "SyntaxException")
+"""Raised before a row is read: their first line names columns and functions, and holds no value."""
 
 
-def _about_names() -> tuple[type[Exception], ...]:
-    """Errors that speak of SQL and names of columns, never of values."""
+def kind_of(error: duckdb.Error) -> str:
+    """What failed, without a value of any cell; with the line of a CSV file where DuckDB tells one."""
+    kind = type(error).__name__
+    if kind in _NAMES_ONLY:
+        return str(error).strip().splitlines()[0]
+    line = re.match(r"Invalid Input Error: CSV Error on Line: (\d+)$", str(error).splitlines()[0])
+    return in_words(kind) + (f" (line {line[1]} of the file)" if line else "")
+
+
+def in_words(kind: str) -> str:
+    """A class of DuckDB's errors, by its name, for people."""
+    return _KINDS.get(kind, f"DuckDB raised {kind}")
+
+
+def attempt(action: Callable[[], T], explain: Callable[[duckdb.Error], DataError]) -> T:
+    """Run a query; where DuckDB fails, raise what ``explain`` makes of it, without DuckDB's error in its chain."""
     import duckdb
 
-    return (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
+    try:
+        return action()
+    except duckdb.Error as error:
+        failed = explain(error)
+    raise failed
+
+
+def without_values(step: Callable[[Project, Settings, str], T]) -> Callable[[Project, Settings, str], T]:
+    """Make a step of ingestion tell every failure of DuckDB that it does not explain itself by its kind alone."""
+
+    @functools.wraps(step)
+    def run(project: Project, settings: Settings, key: str) -> T:
+        return attempt(
+            lambda: step(project, settings, key),
+            lambda error: DataError(f"{project.name}: partition {key}: {step.__name__} failed: {kind_of(error)}"),
+        )
+
+    return run
+
+
+def first_failing(con: duckdb.DuckDBPyConnection, relation: str, expression: str, number: str) -> int | None:
+    """The smallest ``number`` (a column of whole numbers) of a row on which an expression fails; None when it fails on none.
+
+    By bisection, as nothing but the evaluation tells a row that fails from one that gives null.
+    """
+    import duckdb
+
+    def fails(last: int) -> bool:
+        try:
+            con.execute(f"SELECT max(hash({expression})) FROM {relation} WHERE {number} <= {last}").fetchall()
+        except duckdb.Error:
+            return True
+        return False
+
+    low, high = first(con, f"SELECT COALESCE(min({number}), 0), COALESCE(max({number}), -1) FROM {relation}")
+    if high < low or not fails(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fails(middle) else (middle + 1, high)
+    return int(low)
 
 
 def name(text: str) -> str:

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data import sources
-from updraft.data.duck import columns_of, connection, explained, first, literal, name, parquet
-from updraft.data.partitions import CLOCKS, KEY_FORMAT, Partition, partition
+from updraft.data.duck import attempt, columns_of, connection, first, kind_of, literal, name, parquet, without_values
+from updraft.data.partitions import KEY_FORMAT, Partition, partition
 from updraft.errors import DataError
 from updraft.settings import Settings
 from updraft.spec.model import Project
 
 if TYPE_CHECKING:
     import duckdb
+
+CLOCKS = {"day": "%Y-%m-%d", "week": "%G-W%V", "hour": "%Y-%m-%dT%H"}
+"""Values of ``release.cluster`` that are no column, and how they write a time (UTC): a week is ISO 8601's, from Monday."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def label_columns(project: Project, columns: Mapping[str, str]) -> tuple[str, ..
     return tuple(column for column in columns if column.lower() in words | quoted)
 
 
+@without_values
 def extract_partition(project: Project, settings: Settings, key: str) -> Extracted:
     """Copy what the partition needs from its sources into ``<lake>/<project>/raw/<key>/<source>.parquet``.
 
@@ -89,6 +93,7 @@ def extract_partition(project: Project, settings: Settings, key: str) -> Extract
     """
     covered = slices(project, key)
     check_roles(project)
+    sources.close_raw_zone(lake(project, settings))
     found: dict[str, ExtractedSource] = {}
     columns: dict[str, Mapping[str, str]] = {}
     with connection() as con, tempfile.TemporaryDirectory() as folder:
@@ -180,9 +185,13 @@ def check_label(con: duckdb.DuckDBPyConnection, project: Project, table: str, co
     """
     data = project.spec.data
     source = next(iter(data.sources))
-    what = f"source {source}: {data.sources[source].url}: data.label.expr {data.label.expr!r} on {', '.join(columns)}"
-    with explained(what):
-        con.execute(f"SELECT CAST(({data.label.expr}) AS DOUBLE) FROM {table} LIMIT 0")
+    attempt(
+        lambda: con.execute(f"SELECT CAST(({data.label.expr}) AS DOUBLE) FROM {table} LIMIT 0"),
+        lambda error: DataError(
+            f"source {source}: {data.sources[source].url}: data.label.expr {data.label.expr!r} cannot be evaluated: "
+            f"{kind_of(error)}; its columns are {', '.join(columns)}"
+        ),
+    )
 
 
 def _needed(

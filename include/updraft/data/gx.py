@@ -11,11 +11,14 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
+
+from updraft.data.duck import in_words
 
 if TYPE_CHECKING:
     import duckdb
@@ -149,10 +152,16 @@ def _outcome(result: Any) -> Outcome:
 
 
 def _error(info: dict[str, Any]) -> str | None:
-    """Exception information is one exception, or one for each metric that failed."""
+    """Exception information is one exception, or one for each metric that failed.
+
+    Of its text the kind alone: it quotes values, and of other columns too, as metrics share a query.
+    """
     each = [info] if "raised_exception" in info else [one for one in info.values() if isinstance(one, dict)]
     messages = [str(one.get("exception_message")) for one in each if one.get("raised_exception")]
-    return messages[0].strip().splitlines()[0] if messages else None
+    if not messages:
+        return None
+    duck = re.search(r"\(\w*duckdb\.(?:\w+\.)*(\w+)\)", messages[0])
+    return in_words(duck[1]) if duck else "Great Expectations cannot compute it on this column"
 
 
 def _plain(value: Any) -> Any:

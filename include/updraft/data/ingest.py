@@ -16,15 +16,16 @@ from updraft import files
 from updraft.data import docs
 from updraft.data.checks import Checks
 from updraft.data.contract import load_contract
-from updraft.data.duck import arrow, connection, parquet
+from updraft.data.duck import arrow, connection, parquet, without_values
 from updraft.data.extraction import Extracted, ExtractedSource, extract_partition, lake, raw_url, slices
 from updraft.data.privacy import KEY_FILE, Pseudonymiser, load_key
-from updraft.data.publication import Published, Publisher, parquet_bytes, quarantine, write_table
+from updraft.data.publication import Publisher, parquet_bytes, quarantine, write_table
 from updraft.data.validation import Validator
 from updraft.data.views import Views
 from updraft.errors import DataError, PartitionRefused
 from updraft.settings import Settings
 from updraft.spec.model import Project
+from updraft.store.records import IngestedPartition
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,6 @@ __all__ = [
     "Checks",
     "Extracted",
     "ExtractedSource",
-    "Published",
     "extract_partition",
     "publish_partition",
     "read_checks",
@@ -47,6 +47,7 @@ def pseudonymiser(project: Project, settings: Settings) -> Pseudonymiser:
     return Pseudonymiser(load_key(settings.keys / KEY_FILE), project.name)
 
 
+@without_values
 def validate_partition(project: Project, settings: Settings, key: str) -> Checks:
     """Hold the extracted sources against the contract; quarantine rows in breach, write data docs and ``checks.json``.
 
@@ -84,8 +85,9 @@ def validate_partition(project: Project, settings: Settings, key: str) -> Checks
     return checks
 
 
-def publish_partition(project: Project, settings: Settings, key: str) -> Published:
-    """Join, pseudonymise and publish the good rows, and the labels that matured in (previous tick, tick].
+@without_values
+def publish_partition(project: Project, settings: Settings, key: str) -> IngestedPartition:
+    """Join, pseudonymise and publish the good rows, and the labels that matured in (previous tick, tick]; without a profile.
 
     A partition that was refused or is empty publishes no rows; earlier rows' labels still mature at its tick.
 
@@ -94,7 +96,7 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Publish
     checks = read_checks(project, settings, key)
     base = lake(project, settings)
     pseudonyms = pseudonymiser(project, settings)
-    url, digest, rows, labels_url, labels_digest = None, None, 0, None, None
+    url, digest, rows, labels_url = None, None, 0, None
     with connection() as con, ExitStack() as stack:
         raw, digests = _raw(stack, project, settings, key)
         if digests != dict(checks.raw):
@@ -111,8 +113,8 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Publish
             url, digest = write_table(f"{base}/partitions", key, table)
         labels = publisher.labels()
         if len(labels):
-            labels_url, labels_digest = write_table(f"{base}/labels", key, labels)
-    return Published(
+            labels_url, _ = write_table(f"{base}/labels", key, labels)
+    return IngestedPartition(
         key=key,
         state="published" if checks.state == "passed" else checks.state,
         url=url,
@@ -120,9 +122,8 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Publish
         rows=rows,
         quarantined=checks.quarantined,
         labels_url=labels_url,
-        labels_sha256=labels_digest,
-        labels=len(labels),
         checks=checks.to_dict(),
+        profile=None,
     )
 
 

@@ -10,8 +10,6 @@ from functools import lru_cache
 from updraft.errors import DataError
 from updraft.spec.model import ProjectSpec
 
-CLOCKS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "week": "%G-W%V"}
-"""Units of time that `release.cluster` may name, with their format: ISO 8601's for a week. Everything else is a column."""
 KEY_FORMAT = "%Y-%m-%dT%H%M"
 """Key of the partition that the tick closes: to the minute, sortable, safe in a file name and a URL."""
 

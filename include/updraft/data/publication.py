@@ -4,43 +4,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data.catalogue import TYPES
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
 from updraft.data.contract import Contract
-from updraft.data.duck import arrow, columns_of, explained, literal, name, names
-from updraft.data.extraction import label_columns
-from updraft.data.partitions import CLOCKS, partition
+from updraft.data.duck import arrow, attempt, columns_of, first_failing, kind_of, literal, name, names
+from updraft.data.extraction import CLOCKS, label_columns
+from updraft.data.partitions import partition
 from updraft.data.privacy import Pseudonymiser
 from updraft.data.views import INTERNAL, Views, private_columns, pseudonymised
 from updraft.errors import DataError
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
 _CASTS = {"integer": "BIGINT", "number": "DOUBLE", "text": "VARCHAR", "time": "TIMESTAMPTZ", "boolean": "BOOLEAN"}
-
-
-@dataclass(frozen=True)
-class Published:
-    """What a partition left for others to read."""
-
-    key: str
-    state: Literal["published", "refused", "empty"]
-    url: str | None
-    sha256: str | None
-    rows: int
-    quarantined: int
-    labels_url: str | None
-    labels_sha256: str | None
-    labels: int
-    """Rows of the labels' file; without one there is no file."""
-    checks: Mapping[str, Any]
-    """The checks as a JSON value (:class:`updraft.data.checks.Checks`)."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +40,14 @@ class Publisher:
         """
         con, source = self.views.con, self.views.row_source
         private = self._joined()
-        where = f"{self.views.project.name}: partition {self.views.key}"
-        with explained(f"{where}: joined rows with the types that the contract states"):
-            con.execute(f"CREATE TEMP TABLE hidden AS {pseudonymised(con, 'joined', private, self.pseudonyms)}")
+        con.execute(f"CREATE TEMP TABLE hidden AS {pseudonymised(con, 'joined', private, self.pseudonyms)}")
         outcomes = set(self.views.project.spec.data.outcomes)
         outcomes |= set(label_columns(self.views.project, self.views.columns(source)))
         kept = [column for column in columns_of(con, "hidden") if column not in outcomes and column not in INTERNAL]
         table = arrow(con, f"SELECT {self._identity()}, {names(kept)} FROM hidden ORDER BY {EVENT_TIME}, {ROW}")
         if len(table[ROW].unique()) != len(table):
             raise DataError(
-                f"{where}: two rows have the same key "
+                f"{self.views.project.name}: partition {self.views.key}: two rows have the same key "
                 f"({', '.join(self.views.project.spec.data.key)}); data.key must name a row"
             )
         return table
@@ -79,14 +59,15 @@ class Publisher:
         own = partition(spec, self.views.key)
         after = spec.data.label.matures_after
         time = name(str(spec.data.sources[source].event_time))
-        with explained(
-            f"{spec.name}: partition {self.views.key}: data.label.expr {spec.data.label.expr!r} of {source}"
-        ):
-            con.execute(
-                f"CREATE TEMP TABLE matured AS SELECT *, CAST(({spec.data.label.expr}) AS DOUBLE) AS _label "
-                f"FROM {name(f'src_{source}')} WHERE {time} >= {literal(own.start - after)} "
-                f"AND {time} < {literal(own.tick - after)} AND _n NOT IN (SELECT _n FROM {name(f'bad_{source}')})"
-            )
+        number = f"CAST(({spec.data.label.expr}) AS DOUBLE)"
+        due = (
+            f"(SELECT * FROM {name(f'src_{source}')} WHERE {time} >= {literal(own.start - after)} "
+            f"AND {time} < {literal(own.tick - after)} AND _n NOT IN (SELECT _n FROM {name(f'bad_{source}')}))"
+        )
+        attempt(
+            lambda: con.execute(f"CREATE TEMP TABLE matured AS SELECT *, {number} AS _label FROM {due}"),
+            lambda error: self._no_label(due, number, error),
+        )
         hidden = {column: column for column in private_columns(self.views.project, source, self.views.columns(source))}
         con.execute(f"CREATE TEMP TABLE matured_hidden AS {pseudonymised(con, 'matured', hidden, self.pseudonyms)}")
         label = "COALESCE(_label, 0)" if spec.data.label.missing == "zero" else "_label"
@@ -97,6 +78,17 @@ class Publisher:
             f"WHERE {LABEL} IS NOT NULL ORDER BY {EVENT_TIME}, {ROW}",
         )
         return made.select([ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL])
+
+    def _no_label(self, due: str, number: str, error: duckdb.Error) -> DataError:
+        """What is wrong with the label, with the first row that it fails on (of the raw file, counted from 1)."""
+        project, source = self.views.project, self.views.row_source
+        row = first_failing(self.views.con, due, number, "_n")
+        where = f" in row {row + 1} of raw/{self.views.key}/{source}.parquet" if row is not None else ""
+        return DataError(
+            f"{project.name}: partition {self.views.key}: source {source}: data.label.expr "
+            f"{project.spec.data.label.expr!r} gives no number{where}: {kind_of(error)} (the value is not told here, as "
+            "it may be private); mend the source, or write the expression so that it gives null there, with TRY_CAST"
+        )
 
     def _identity(self) -> str:
         """SQL for ROW, EVENT_TIME and CLUSTER, over columns that are pseudonymised already.

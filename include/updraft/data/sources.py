@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from updraft import files
-from updraft.data.duck import columns_of, connection, explained, literal, name, parquet
-from updraft.errors import DataError, SourceMissing
+from updraft.data.duck import attempt, columns_of, connection, first_failing, kind_of, literal, name, parquet
+from updraft.errors import DataError, SettingsError, SourceMissing
 from updraft.spec.model import Project, Source
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def locate(url: str, *, source: str) -> Location:
     if files.is_local(url):
         path = files.local_path(url)
         if not path.is_file():
-            raise SourceMissing(f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml")
+            raise SourceMissing(
+                f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml", source
+            )
         state = path.stat()
         return Location(url, files.canonical_hash([url, state.st_mtime_ns, state.st_size]))
     import fsspec
@@ -78,11 +80,30 @@ def locate(url: str, *, source: str) -> Location:
             known = {"sha256": files.sha256(files.read_bytes(url))}
     except FileNotFoundError:
         raise SourceMissing(
-            f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml"
+            f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml", source
         ) from None
     except (OSError, ImportError, ValueError) as error:
         raise DataError(f"source {source}: {url} cannot be reached: {type(error).__name__}: {error}") from error
     return Location(url, files.canonical_hash([url, info.get("size"), known]))
+
+
+def close_raw_zone(lake: str) -> None:
+    """Make ``<lake>/raw``, and let its owner alone into it: it holds private values in clear. A bucket has its own policy.
+
+    :raises SettingsError: when it is open to others and belongs to somebody else.
+    """
+    folder = f"{lake}/raw"
+    if not files.is_local(folder):
+        return
+    path = files.local_path(folder)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o700)
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: the raw zone cannot be closed to others: {error.strerror}; its owner can, with chmod 700"
+        ) from error
 
 
 @contextmanager
@@ -106,33 +127,42 @@ def _convert(url: str, spec: Source, source: str, target: str) -> None:
     with _downloaded(url, source) as path, tempfile.TemporaryDirectory() as folder, connection() as con:
         aside = Path(folder) / "converted.parquet"
         reader = _reader(path, url, source)
-        with explained(f"source {source}: {url} does not read as {_format(path)}"):
-            columns = columns_of(con, reader)
+
+        def unreadable(error: duckdb.Error) -> DataError:
+            return DataError(f"source {source}: {url} does not read as {_format(path)}: {kind_of(error)}")
+
+        columns = attempt(lambda: columns_of(con, reader), unreadable)
         order, replace = "", ""
         if spec.event_time is not None:
             need_columns((spec.event_time,), columns, source=source, url=url, what="event_time")
-            _need_times(con, reader, spec.event_time, f"source {source}: {url}")
             time = name(spec.event_time)
             replace = f"REPLACE (CAST({time} AS TIMESTAMPTZ) AS {time})"
             order = f"ORDER BY {time}, COLUMNS(*)"
-        with explained(f"source {source}: {url} does not read as {_format(path)}"):
-            con.execute(
-                f"COPY (SELECT * {replace} FROM {reader} {order}) TO {literal(str(aside))} "
-                f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
-            )
+        copy = (
+            f"COPY (SELECT * {replace} FROM {reader} {order}) TO {literal(str(aside))} "
+            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
+        )
+        attempt(lambda: con.execute(copy), lambda error: _no_time(con, reader, spec, url, source) or unreadable(error))
         files.write_bytes(target, aside.read_bytes())
 
 
-def _need_times(con: duckdb.DuckDBPyConnection, reader: str, column: str, where: str) -> None:
-    """Refuse a file of which a row's event time is no time; names the row, not what stands there."""
-    time = name(column)
-    with explained(f"{where}: event_time {column!r} is no time"):
-        [(rows, row)] = con.execute(
-            f"SELECT count(*), min(_row) FROM (SELECT {time}, row_number() OVER () AS _row FROM {reader}) "
-            f"WHERE {time} IS NOT NULL AND TRY_CAST({time} AS TIMESTAMPTZ) IS NULL"
-        ).fetchall()
-    if rows:
-        raise DataError(f"{where}: event_time {column!r} is no time in {rows} rows; the first is row {row}")
+def _no_time(con: duckdb.DuckDBPyConnection, reader: str, spec: Source, url: str, source: str) -> DataError | None:
+    """What is wrong with the event time, with its first row; None when it is something else that failed."""
+    import duckdb
+
+    if spec.event_time is None:
+        return None
+    rows = f"(SELECT {name(spec.event_time)} AS t, row_number() OVER () AS n FROM {reader})"
+    try:
+        row = first_failing(con, rows, "CAST(t AS TIMESTAMPTZ)", "n")
+    except duckdb.Error:  # not even its rows can be counted
+        return None
+    if row is None:
+        return None
+    return DataError(
+        f"source {source}: {url}: event_time {spec.event_time!r} is no time in row {row}; "
+        "write it as 2013-01-31T05:00:00Z (the value is not told here, as it may be private)"
+    )
 
 
 def header(con: duckdb.DuckDBPyConnection, spec: Source, source: str, key: str) -> dict[str, str]:
@@ -142,11 +172,11 @@ def header(con: duckdb.DuckDBPyConnection, spec: Source, source: str, key: str) 
     :raises DataError: when it cannot be reached or does not read.
     """
     found = locate(resolve(spec.url, source=source, key=key), source=source)
-    with (
-        _downloaded(found.url, source) as path,
-        explained(f"source {source}: {found.url} does not read as {_format(path)}"),
-    ):
-        return columns_of(con, _reader(path, found.url, source))
+    with _downloaded(found.url, source) as path:
+        return attempt(
+            lambda: columns_of(con, _reader(path, found.url, source)),
+            lambda error: DataError(f"source {source}: {found.url} does not read as {_format(path)}: {kind_of(error)}"),
+        )
 
 
 def need_columns(needed: tuple[str, ...], columns: Mapping[str, str], *, source: str, url: str, what: str) -> None:

@@ -15,7 +15,7 @@ from updraft.data import gx
 from updraft.data.catalogue import ROWS, TYPES
 from updraft.data.checks import Check, Checks, SourceChecks, State
 from updraft.data.contract import Contract, Expectation, SourceContract
-from updraft.data.duck import first, literal, name, names
+from updraft.data.duck import first, kind_of, literal, name, names
 from updraft.data.privacy import Pseudonymiser
 from updraft.data.views import INTERNAL, Views, private_columns
 from updraft.spec.model import Project
@@ -34,6 +34,8 @@ _TELLS_NOTHING = (
     "column_proportion_of_non_null_values_to_be_between",
 )
 """Expectations whose observed value tells nothing of a private column's values."""
+_STATES_VALUES = {"value_set", "regex", "min_value", "max_value", "value"}
+"""Arguments that hold, or tell much of, values of the column."""
 
 
 @dataclass(frozen=True)
@@ -175,19 +177,28 @@ class Validator:
         earlier = [each for each in present if each.kind == "row"] if self._has_earlier(source) else []
         try:
             self.views.mark(source, self._breaches(source, failed, earlier))
-            return []
         except duckdb.Error:
-            errors = []
-            for each in {id(each): each for each in (*failed, *earlier)}.values():
-                try:
-                    parts = [[each] if any(each is one for one in part) else [] for part in (failed, earlier)]
-                    first(self._con, f"SELECT count(*) FROM ({self._breaches(source, *parts)})")
-                except duckdb.Error as problem:
-                    errors.append((each, self._error_text(source, each.columns, str(problem))))
-            unusable = {id(each) for each, _ in errors}
-            kept = [[each for each in part if id(each) not in unusable] for part in (failed, earlier)]
-            self.views.mark(source, self._breaches(source, *kept))
-            return errors
+            errors = self._unusable(source, failed, earlier)
+        else:
+            return []
+        unusable = {id(each) for each, _ in errors}
+        kept = [[each for each in part if id(each) not in unusable] for part in (failed, earlier)]
+        self.views.mark(source, self._breaches(source, *kept))
+        return errors
+
+    def _unusable(
+        self, source: str, failed: Sequence[Expectation], earlier: Sequence[Expectation]
+    ) -> list[tuple[Expectation, str]]:
+        import duckdb
+
+        errors = []
+        for each in {id(each): each for each in (*failed, *earlier)}.values():
+            try:
+                parts = [[each] if any(each is one for one in part) else [] for part in (failed, earlier)]
+                first(self._con, f"SELECT count(*) FROM ({self._breaches(source, *parts)})")
+            except duckdb.Error as problem:
+                errors.append((each, f"it cannot be evaluated: {kind_of(problem)}"))
+        return errors
 
     def _has_earlier(self, source: str) -> bool:
         return source == self.views.row_source and len(self.views.slices) > 1
@@ -215,11 +226,6 @@ class Validator:
             f"FROM {relation} AS s WHERE {' OR '.join(cases)}"
         )
 
-    def _error_text(self, source: str, columns: Sequence[str], message: str) -> str:
-        if private_columns(self._project, source, columns):
-            return "it cannot be evaluated on what this private column holds"
-        return f"it cannot be evaluated: {message.strip().splitlines()[0]}"
-
     def _text(self, source: str, expectation: Expectation) -> str:
         """The expectation for people, without the values that a contract states for a private column."""
         if private_columns(self._project, source, expectation.columns):
@@ -227,7 +233,7 @@ class Validator:
         return expectation.text
 
     def _reason(self, source: str, expectation: Expectation) -> str:
-        if private_columns(self._project, source, expectation.columns) and "value_set" in expectation.args:
+        if private_columns(self._project, source, expectation.columns) and _STATES_VALUES & set(expectation.args):
             return f"{', '.join(expectation.columns)} breaks {expectation.name}"
         return expectation.reason
 
@@ -266,7 +272,7 @@ class Validator:
         columns = expectation.columns if expectation is not None else ()
         error = next((text for each, text in errors if each is expectation), None)
         if outcome.error is not None:
-            error = self._error_text(source, columns, outcome.error)
+            error = f"it cannot be evaluated: {outcome.error}"
         if error is not None:  # whether rows are in breach cannot be told, so the partition is refused
             return Check(judged.text, "table", False, error)
         observed = outcome.observed

@@ -27,9 +27,20 @@ INTERNAL = ("_n", "_slice")
 
 
 def private_columns(project: Project, source: str, columns: Iterable[str]) -> tuple[str, ...]:
-    """The private ones among a source's columns: named as they are, or as ``<source>_<column>`` after the join."""
+    """The private ones among a source's columns: named as they are, or as ``<source>_<column>`` after the join.
+
+    A column that joins has its values in the row source too: private in one of them, it is private in both.
+    """
+    sources = project.spec.data.sources
+    joined = {(other, column) for other, each in sources.items() for column in each.join}
+
+    def names(column: str) -> set[str]:
+        on = {f"{other}_{column}" for other in sources if (other, column) in joined}
+        own = source == next(iter(sources)) or (source, column) in joined
+        return {column, f"{source}_{column}"} | (on if own else set())
+
     private = set(project.spec.data.private)
-    return tuple(column for column in columns if column in private or f"{source}_{column}" in private)
+    return tuple(column for column in columns if names(column) & private)
 
 
 @dataclass(frozen=True)

@@ -94,25 +94,19 @@ class Loop:
 
     def feature_file(self, key: str, code: FeatureCode | None = None) -> tuple[str, str]:
         """URL and hash of the features of a partition; computed when not there yet."""
-        row = self.published(key)
-        return self.make_features(key, str(row.url), str(row.sha256), code)
+        return self.features_file(self.published(key), code)
 
-    def make_features(
-        self, key: str, rows_url: str, rows_sha256: str, code: FeatureCode | None = None
-    ) -> tuple[str, str]:
-        """URL and hash of the features of a partition's rows; computed when not there yet.
-
-        :raises DataError: when the feature function raises or gives no sound frame.
-        """
+    def features_file(self, row: PartitionRow, code: FeatureCode | None = None) -> tuple[str, str]:
+        """The same of a partition that the store need not know yet."""
         code = code or self.features
-        name = f"{key}-{rows_sha256[:8]}"
+        name = f"{row.key}-{(row.sha256 or '')[:8]}"
         url = self.url("features", code.sha256[:12], f"{name}.parquet")
         note = f"{url}.sha256"
         try:
             return url, files.read_bytes(note).decode()
         except FileNotFoundError:
             pass
-        rows = files.read_parquet(rows_url)
+        rows = files.read_parquet(str(row.url))
         keys = rows[[ROW, EVENT_TIME, CLUSTER]]
         frame = compute(self.project, code, rows.drop(columns=[ROW, EVENT_TIME, CLUSTER]))
         digest = files.write_parquet(url, keys.join(frame))

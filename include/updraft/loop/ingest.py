@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from updraft import files
 from updraft.data.ingest import extract_partition, publish_partition, read_checks, validate_partition
@@ -44,24 +44,16 @@ def validate(loop: Loop, key: str) -> Validated:
 def publish(loop: Loop, key: str) -> IngestedPartition:
     """Publish a validated partition and record it, with the profile of its features.
 
+    The row is written last and once: where the feature function fails, what was published before stays.
     Of a refused or empty partition only the labels that matured at its tick are published.
+
+    :raises DataError: when the feature function fails on it.
     """
-    found = publish_partition(loop.project, loop.settings, key)
-    summary = None
-    if found.state == "published":  # features first: a function that raises must leave nothing published
-        frame = files.read_parquet(loop.make_features(key, str(found.url), str(found.sha256))[0])
-        summary = {"features_sha256": loop.features.sha256, **profile(frame).as_dict()}
-    row = IngestedPartition(
-        found.key,
-        found.state,
-        found.url,
-        found.sha256,
-        found.rows,
-        found.quarantined,
-        found.labels_url,
-        dict(found.checks),
-        summary,
-    )
+    row = publish_partition(loop.project, loop.settings, key)
+    if row.state == "published":
+        url, _ = loop.features_file(row)
+        summary = {"features_sha256": loop.features.sha256, **profile(files.read_parquet(url)).as_dict()}
+        row = replace(row, profile=summary)
     loop.store.record_partition(loop.name, row)
     if row.quarantined and row.state == "published":
         tell.rows_quarantined(loop, row)

@@ -177,7 +177,9 @@ class Release(Part):
     )
     margin: float = Field(default=0.0, ge=0, description="the loss a new model may cost at most; 0 asks for a gain")
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    cluster: str = Field(default="day", description="unit of evidence: `day`, `week`, `hour`, or a column")
+    cluster: str = Field(
+        default="day", description="unit of evidence: `day`, `week` (ISO 8601, from Monday, UTC), `hour`, or a column"
+    )
     refresh: RefreshLane = RefreshLane()
     change: ChangeLane = ChangeLane()
     sensitive: bool = False
