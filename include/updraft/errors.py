@@ -7,6 +7,7 @@ UpdraftError
 │   └── PartitionRefused more rows break the contract than the project allows
 ├── IntegrityError       something signed or hashed is not what it was
 ├── TrainingError        a training cannot start or cannot go on
+│   └── TrainingInterrupted  it was asked to end, and goes on when it is run again
 ├── StoreError           the store refuses a write that would rewrite history
 └── StackError           the embedded stack cannot start
 """
@@ -40,6 +41,10 @@ class IntegrityError(UpdraftError):
 
 class TrainingError(UpdraftError):
     """A training cannot start, or cannot go on."""
+
+
+class TrainingInterrupted(TrainingError):
+    """A training was asked to end (SIGTERM) and wrote its checkpoint; the same request goes on from there."""
 
 
 class StoreError(UpdraftError):

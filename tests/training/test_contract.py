@@ -53,7 +53,7 @@ def test_a_request_reads_back_equal(tmp_path):
         ({"holdout": REQUEST["window"]}, "leaves nothing of the window"),
         ({"window": list(reversed(REQUEST["window"]))}, "keys must be in order"),
         ({"snapshot_sha256": "short"}, "snapshot_sha256"),
-        ({"trainer": "torch"}, "trainer"),
+        ({"trainer": "forest"}, "trainer"),
         ({"colour": "red"}, "colour: Extra inputs"),
     ],
 )

@@ -19,7 +19,8 @@ from updraft.cli.edge import FAILED, OK, UNHEALTHY, console, explained, find_pro
 
 app = typer.Typer(
     name="updraft",
-    help="Keeps machine-learning models fresh. Exit codes: 0 done, 1 failed, 2 wrong input, 3 something needs attention.",
+    help="Keeps machine-learning models fresh. Exit codes: 0 done, 1 failed, 2 wrong input, 3 something needs attention, "
+    "75 a training was asked to end and goes on when it is run again.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -44,8 +45,12 @@ def train_run(
 
     Example: updraft train run var/lake/flight_delays/trainings/RUN/request.json
     """
+    import logging
+
     from updraft.training.run import run_training
 
+    # Standard error: --json keeps standard output for itself. The log of a pod is made of these lines.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     with explained():
         result = run_training(request)
     if as_json:

@@ -10,13 +10,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, SCORE
 from updraft.errors import TrainingError
 from updraft.training.encoding import Encoder
+from updraft.training.importance import Importance, importance_of
+from updraft.training.learning import Checkpoint, Progress, Rows, mean_loss
 from updraft.training.model import Model, link
-from updraft.training.xgb import Checkpoint, Matrix, Progress, Recipe, boost
+from updraft.training.recipe import Recipe
+from updraft.training.trainers import BY_NAME
+from updraft.training.watch import Watch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,10 +37,10 @@ EVERY = 7
 class FittedModel:
     """What a training finds."""
 
-    task: Literal["binary", "regression"]
+    recipe: Recipe
     encoder: Encoder
-    booster: bytes
-    """The release model as UBJSON."""
+    weights: bytes
+    """The release model as the trainer's file."""
     rounds: int
     curve: tuple[float, ...]
     """Validation loss of the proof model after each round."""
@@ -44,34 +48,36 @@ class FittedModel:
     holdout: pd.DataFrame
     """PARTITION, ROW, EVENT_TIME, CLUSTER, LABEL, MARGIN, SCORE by the proof model; empty without a holdout."""
     rows: int
-    threads: int
+    importance: Importance
 
     def model(self, meta: dict[str, object] | None = None, features_source: bytes | None = None) -> Model:
         """The release model as what scores rows."""
-        return Model(
-            task=self.task,
-            encoder=self.encoder,
-            booster=self.booster,
-            meta=meta or {},
-            features_source=features_source,
-            threads=self.threads,
-        )
+        return _model(self.recipe, self.encoder, self.weights, meta, features_source)
 
 
 @dataclass(frozen=True, eq=False)
 class Proof:
     """What the proof phase finds."""
 
-    encoder: Encoder
+    model: Model
     found: Progress
     predictions: pd.DataFrame
     """PARTITION, ROW, EVENT_TIME, CLUSTER, LABEL, MARGIN, SCORE of the holdout; empty without one."""
+    unseen: TrainingData
+    """Rows that the proof model did not learn from: the holdout, or without one those that validated."""
 
 
-def prove(recipe: Recipe, data: TrainingData, holdout: Sequence[str], checkpoint: Checkpoint | None = None) -> Proof:
+def prove(
+    recipe: Recipe,
+    data: TrainingData,
+    holdout: Sequence[str],
+    checkpoint: Checkpoint | None = None,
+    watch: Watch | None = None,
+) -> Proof:
     """The first phase alone: learn without the holdout, stop early, predict the holdout.
 
     :raises TrainingError: when there is too little to learn from.
+    :raises TrainingInterrupted: when the process was asked to end.
     """
     held = data.within(holdout)
     learnt = ~held
@@ -79,45 +85,79 @@ def prove(recipe: Recipe, data: TrainingData, holdout: Sequence[str], checkpoint
     encoder = Encoder.fit(data.features[learnt] if held.any() else data.features)
     seen = encoder.encode(data.features)
 
-    def matrix(rows: NDArray[np.bool_]) -> Matrix:
-        return Matrix(seen[rows], encoder.feature_types, data.label[rows])
+    def rows(mask: NDArray[np.bool_]) -> Rows:
+        return Rows(seen[mask], data.label[mask])
 
-    booster, found = boost(
+    found = BY_NAME[recipe.trainer].learn(
         recipe,
+        encoder,
         "proof",
-        matrix(learnt & ~validating),
-        rounds=recipe.own("rounds"),
-        validation=matrix(validating),
+        rows(learnt & ~validating),
+        rounds=recipe.rounds,
+        validation=rows(validating),
         checkpoint=checkpoint,
+        watch=watch or Watch(),
     )
-    model = Model(recipe.task, encoder, booster, {})
-    return Proof(encoder, found, _predictions(recipe, data.take(held), model, found.best_rounds))
+    model = _model(recipe, encoder, found.weights)
+    predictions = _predictions(data.take(held), model)
+    return Proof(model, found.progress, predictions, data.take(held if held.any() else validating))
 
 
 def train_in_memory(
-    recipe: Recipe, data: TrainingData, holdout: Sequence[str] = (), checkpoint: Checkpoint | None = None
+    recipe: Recipe,
+    data: TrainingData,
+    holdout: Sequence[str] = (),
+    checkpoint: Checkpoint | None = None,
+    watch: Watch | None = None,
 ) -> FittedModel:
     """Prove the recipe on the holdout partitions, then learn from every row.
 
     :param data: the labelled rows of the window, holdout included.
     :param holdout: the last partitions of the window; when empty, the rounds are found within the whole window.
     :raises TrainingError: when there is too little to learn from.
+    :raises TrainingInterrupted: when the process was asked to end.
     """
-    proved = prove(recipe, data, holdout, checkpoint)
-    encoder = Encoder.fit(data.features) if len(holdout) else proved.encoder
-    whole = Matrix(encoder.encode(data.features), encoder.feature_types, data.label)
-    booster, _ = boost(recipe, "release", whole, rounds=proved.found.best_rounds, checkpoint=checkpoint)
+    proved = prove(recipe, data, holdout, checkpoint, watch)
+    encoder = Encoder.fit(data.features) if len(holdout) else proved.model.encoder
+    release = BY_NAME[recipe.trainer].learn(
+        recipe,
+        encoder,
+        "release",
+        Rows(encoder.encode(data.features), data.label),
+        rounds=proved.found.best_rounds,
+        validation=None,
+        checkpoint=checkpoint,
+        watch=watch or Watch(),
+    )
     found, predictions = proved.found, proved.predictions
     return FittedModel(
-        task=recipe.task,
+        recipe=recipe,
         encoder=encoder,
-        booster=booster,
+        weights=release.weights,
         rounds=found.best_rounds,
         curve=found.curve,
         metrics=_metrics(recipe, found, predictions, data),
         holdout=predictions,
         rows=len(data.label),
+        importance=importance_of(_model(recipe, encoder, release.weights), proved.model, proved.unseen),
+    )
+
+
+def _model(
+    recipe: Recipe,
+    encoder: Encoder,
+    weights: bytes,
+    meta: dict[str, object] | None = None,
+    features_source: bytes | None = None,
+) -> Model:
+    return Model(
+        task=recipe.task,
+        encoder=encoder,
+        weights=weights,
+        meta=meta or {},
+        features_source=features_source,
         threads=recipe.threads,
+        trainer=recipe.trainer,
     )
 
 
@@ -145,24 +185,16 @@ def validation_rows(clusters: NDArray[np.object_], among: NDArray[np.bool_]) -> 
     return found
 
 
-def _predictions(recipe: Recipe, rows: TrainingData, proof: Model, rounds: int) -> pd.DataFrame:
-    margin = proof.margin(rows.features, rounds)
-    return rows.keys.assign(**{LABEL: rows.label, MARGIN: margin, SCORE: link(recipe.task, margin)})
+def _predictions(rows: TrainingData, proof: Model) -> pd.DataFrame:
+    margin = proof.margin(rows.features)
+    return rows.keys.assign(**{LABEL: rows.label, MARGIN: margin, SCORE: link(proof.task, margin)})
 
 
 def _metrics(recipe: Recipe, found: Progress, holdout: pd.DataFrame, data: TrainingData) -> dict[str, float]:
-    import numpy as np
-
-    name = "log_loss" if recipe.task == "binary" else "rmse"
     metrics = {"rows": float(len(data.label)), "label_mean": float(data.label.mean())}
     if found.best is not None:
-        metrics[f"validation_{name}"] = found.best
+        metrics[f"validation_{recipe.loss}"] = found.best
     if len(holdout):
-        label, margin = holdout[LABEL].to_numpy(), holdout[MARGIN].to_numpy()
-        loss = (  # of a margin m: log(1 + e^m) - y m, which never takes the logarithm of a rounded zero
-            float(np.mean(np.logaddexp(0, margin) - label * margin))
-            if recipe.task == "binary"
-            else float(np.sqrt(np.mean((label - margin) ** 2)))
-        )
-        metrics |= {f"holdout_{name}": loss, "holdout_rows": float(len(holdout))}
+        loss = mean_loss(recipe.task, holdout[LABEL].to_numpy(), holdout[MARGIN].to_numpy())
+        metrics |= {f"holdout_{recipe.loss}": loss, "holdout_rows": float(len(holdout))}
     return metrics
