@@ -56,6 +56,7 @@ XGBOOST: Mapping[str, Param] = {
     "rounds": Param(200, whole=True, low=1),
     "early_stopping": Param(20, whole=True, low=1),
     "checkpoint_every": Param(100, whole=True, low=1),
+    "external_memory": Param(False, flag=True),
     "eta": Param(above=0, high=1),
     "learning_rate": Param(above=0, high=1),
     "gamma": _AT_LEAST_0,

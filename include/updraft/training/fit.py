@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, SCORE
 from updraft.errors import TrainingError
 from updraft.training.encoding import Encoder
-from updraft.training.importance import Importance, importance_of
+from updraft.training.importance import Importance, gain_importance, permutation_importance
 from updraft.training.learning import Checkpoint, Progress, Rows, mean_loss
 from updraft.training.model import Model, link
 from updraft.training.recipe import Recipe
@@ -52,7 +52,7 @@ class FittedModel:
 
     def model(self, meta: dict[str, object] | None = None, features_source: bytes | None = None) -> Model:
         """The release model as what scores rows."""
-        return _model(self.recipe, self.encoder, self.weights, meta, features_source)
+        return model_of(self.recipe, self.encoder, self.weights, meta, features_source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +98,8 @@ def prove(
         checkpoint=checkpoint,
         watch=watch or Watch(),
     )
-    model = _model(recipe, encoder, found.weights)
-    predictions = _predictions(data.take(held), model)
+    model = model_of(recipe, encoder, found.weights)
+    predictions = predictions_of(data.take(held), model)
     return Proof(model, found.progress, predictions, data.take(held if held.any() else validating))
 
 
@@ -129,27 +129,44 @@ def train_in_memory(
         checkpoint=checkpoint,
         watch=watch or Watch(),
     )
-    found, predictions = proved.found, proved.predictions
+    model = model_of(recipe, encoder, release.weights)
+    importance = gain_importance(model) or permutation_importance(proved.model, proved.unseen)
+    return fitted_model(recipe, model, proved.found, proved.predictions, data.label, importance)
+
+
+def fitted_model(
+    recipe: Recipe,
+    release: Model,
+    found: Progress,
+    predictions: pd.DataFrame,
+    label: NDArray[np.float64],
+    importance: Importance,
+) -> FittedModel:
+    """What both phases found, put together.
+
+    :param label: of every row that the release model learnt from.
+    """
     return FittedModel(
         recipe=recipe,
-        encoder=encoder,
+        encoder=release.encoder,
         weights=release.weights,
         rounds=found.best_rounds,
         curve=found.curve,
-        metrics=_metrics(recipe, found, predictions, data),
+        metrics=_metrics(recipe, found, predictions, label),
         holdout=predictions,
-        rows=len(data.label),
-        importance=importance_of(_model(recipe, encoder, release.weights), proved.model, proved.unseen),
+        rows=len(label),
+        importance=importance,
     )
 
 
-def _model(
+def model_of(
     recipe: Recipe,
     encoder: Encoder,
     weights: bytes,
     meta: dict[str, object] | None = None,
     features_source: bytes | None = None,
 ) -> Model:
+    """Weights as what scores rows."""
     return Model(
         task=recipe.task,
         encoder=encoder,
@@ -170,28 +187,35 @@ def validation_rows(clusters: NDArray[np.object_], among: NDArray[np.bool_]) -> 
     import pandas as pd
 
     codes, names = pd.factorize(pd.Series(clusters).astype(str))
-    present = np.unique(codes[among])
-    if len(present) < 2:
-        raise TrainingError(
-            f"the rows to learn from are of {len(present)} cluster(s); two are the least: see release.cluster"
-        )
-    hashes = np.array([zlib.crc32(str(name).encode()) for name in names], np.uint32)
-    chosen = hashes % EVERY == 0
-    share = chosen[present].sum()
-    if share == 0 or share == len(present):  # few clusters: take the one with the smallest hash
-        chosen = np.zeros(len(names), np.bool_)
-        chosen[present[np.argmin(hashes[present])]] = True
-    found: NDArray[np.bool_] = chosen[codes]
+    validating = validation_clusters([str(names[code]) for code in np.unique(codes[among])])
+    found: NDArray[np.bool_] = np.array([str(name) in validating for name in names], np.bool_)[codes]
     return found
 
 
-def _predictions(rows: TrainingData, proof: Model) -> pd.DataFrame:
+def validation_clusters(names: Sequence[str]) -> frozenset[str]:
+    """The clusters that validate, among those to learn from.
+
+    :raises TrainingError: when there are fewer than two.
+    """
+    if len(names) < 2:
+        raise TrainingError(
+            f"the rows to learn from are of {len(names)} cluster(s); two are the least: see release.cluster"
+        )
+    hashes = {name: zlib.crc32(name.encode()) for name in names}
+    chosen = frozenset(name for name, hashed in hashes.items() if hashed % EVERY == 0)
+    if not chosen or len(chosen) == len(names):  # few clusters: take the one with the smallest hash
+        return frozenset([min(names, key=lambda name: hashes[name])])
+    return chosen
+
+
+def predictions_of(rows: TrainingData, proof: Model) -> pd.DataFrame:
+    """Keys, label, margin and score by the proof model."""
     margin = proof.margin(rows.features)
     return rows.keys.assign(**{LABEL: rows.label, MARGIN: margin, SCORE: link(proof.task, margin)})
 
 
-def _metrics(recipe: Recipe, found: Progress, holdout: pd.DataFrame, data: TrainingData) -> dict[str, float]:
-    metrics = {"rows": float(len(data.label)), "label_mean": float(data.label.mean())}
+def _metrics(recipe: Recipe, found: Progress, holdout: pd.DataFrame, label: NDArray[np.float64]) -> dict[str, float]:
+    metrics = {"rows": float(len(label)), "label_mean": float(label.mean())}
     if found.best is not None:
         metrics[f"validation_{recipe.loss}"] = found.best
     if len(holdout):

@@ -31,19 +31,28 @@ class Importance:
     """What they are shares of: :data:`GAIN` or :data:`PERMUTATION`."""
 
 
-def importance_of(release: Model, proof: Model, unseen: TrainingData) -> Importance:
-    """Of the release model when it tells what its columns gained, else by permutation on rows the proof model has not seen.
+def gain_importance(model: Model) -> Importance | None:
+    """What the columns gained in training; None when the model does not tell."""
+    gains = model.scorer.gain()
+    return None if gains is None else shares_of(model, gains, GAIN)
+
+
+def permutation_importance(proof: Model, unseen: TrainingData) -> Importance:
+    """What the features are worth to the proof model on rows that it has not seen.
 
     Permutation (Breiman 2001, "Random Forests", section 10): how much the mean loss grows when the values of one feature
     are shuffled between the rows; the mean of three shuffles, nothing below zero. Features that say the same share what
     they are worth, and either may show as nothing, as the other one stands in for it.
     """
-    names = release.encoder.names
-    gains, meaning = release.scorer.gain(), GAIN
-    if gains is None:
-        gains, meaning = _permuted(proof, unseen), PERMUTATION
+    return shares_of(proof, _permuted(proof, unseen), PERMUTATION)
+
+
+def shares_of(model: Model, gains: NDArray[np.float64], meaning: str) -> Importance:
+    """What each column is worth, as shares of the whole."""
     whole = sum(map(float, gains)) or 1.0
-    return Importance({name: float(gain) / whole for name, gain in zip(names, gains, strict=True)}, meaning)
+    return Importance(
+        {name: float(gain) / whole for name, gain in zip(model.encoder.names, gains, strict=True)}, meaning
+    )
 
 
 def _permuted(proof: Model, unseen: TrainingData) -> NDArray[np.float64]:

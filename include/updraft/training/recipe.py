@@ -47,6 +47,11 @@ class Recipe:
         return int(self.own("rounds"))
 
     @property
+    def external_memory(self) -> bool:
+        """Whether the rows stay on disk while they are learnt from; only XGBoost can."""
+        return self.trainer == "xgboost" and bool(self.own("external_memory"))
+
+    @property
     def loss(self) -> str:
         """The loss that early stopping looks at."""
         return "log_loss" if self.task == "binary" else "rmse"

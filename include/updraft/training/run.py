@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from updraft import files
 from updraft.data.snapshots import load_snapshot
@@ -17,6 +19,7 @@ from updraft.training.checkpoint import FolderCheckpoint
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.data import load_training_data
 from updraft.training.device import choose_device
+from updraft.training.external import train_from_disk
 from updraft.training.fit import FittedModel, train_in_memory
 from updraft.training.learning import Progress
 from updraft.training.lock import exclusive
@@ -91,7 +94,26 @@ def _earlier(asked: TrainingRequest) -> TrainingResult | None:
 def _fit(request: TrainingRequest, checkpoint: FolderCheckpoint, watch: Watch) -> FittedModel:
     recipe = Recipe(request.task, request.params, request.seed, request.threads, request.trainer, _device(request))
     manifest = load_snapshot(request.snapshot_url, request.snapshot_sha256)
+    if recipe.external_memory:
+        with _scratch(request.output_url) as folder:
+            return train_from_disk(recipe, manifest, request.window, request.holdout, folder, checkpoint, watch)
     return train_in_memory(recipe, load_training_data(manifest, request.window), request.holdout, checkpoint, watch)
+
+
+@contextmanager
+def _scratch(output_url: str) -> Iterator[Path]:
+    """An empty local folder: beside the output, where the next try finds what a killed one left, or a temporary one."""
+    if not files.is_local(output_url):
+        with tempfile.TemporaryDirectory(prefix="updraft-") as temporary:
+            yield Path(temporary)
+        return
+    folder = files.local_path(output_url) / "scratch"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _device(request: TrainingRequest) -> Device:

@@ -8,6 +8,7 @@ when that fits into the grace time, and leaves it otherwise.
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -21,11 +22,14 @@ from updraft.training.library import load_xgboost
 from updraft.training.watch import GRACE, Watch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
     from updraft.training.encoding import Encoder
     from updraft.training.recipe import Recipe
+    from updraft.training.spill import SpilledRows
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +56,40 @@ class XgboostTrainer:
         watch: Watch,
     ) -> Learnt:
         """Train up to a number of rounds, in blocks."""
-        state, progress = (checkpoint.load(phase) if checkpoint else None) or (b"", Progress())
-        if not progress.done:
-            start = base(recipe.task, rows.label)
+
+        def matrices() -> tuple[Any, Any]:
             matrix = _quantile(recipe, encoder, rows)
-            watched = _quantile(recipe, encoder, validation, matrix) if validation is not None else None
-            phase_ = _Phase(recipe, phase, matrix, watched, start, rounds, len(rows.label), watch)
-            state, progress = phase_.run(state, progress, checkpoint)
-        return Learnt(_cut(state, progress, recipe.threads), progress)
+            return matrix, _quantile(recipe, encoder, validation, matrix) if validation is not None else None
+
+        return _learn(recipe, phase, rows.label, matrices, rounds, checkpoint, watch)
+
+    def learn_from_disk(
+        self,
+        recipe: Recipe,
+        encoder: Encoder,
+        phase: str,
+        rows: SpilledRows,
+        folder: Path,
+        *,
+        rounds: int,
+        validation: SpilledRows | None,
+        checkpoint: Checkpoint | None,
+        watch: Watch,
+    ) -> Learnt:
+        """The same with the quantised rows on disk, read page by page in each round.
+
+        :param folder: for the pages; they are a quarter of the rows' float32 size.
+        """
+
+        def matrices() -> tuple[Any, Any]:
+            matrix = _on_disk(recipe, encoder, rows, folder / f"{phase}-rows")
+            if validation is None:
+                return matrix, None
+            return matrix, _on_disk(recipe, encoder, validation, folder / f"{phase}-validation", matrix)
+
+        learnt = _learn(recipe, phase, rows.label, matrices, rounds, checkpoint, watch)
+        gc.collect()  # XGBoost's matrix and its iterator hold each other: its pages would stay while the next phase runs
+        return learnt
 
     def scorer(self, weights: bytes, encoder: Encoder, threads: int) -> XgboostScorer:
         """A booster from UBJSON."""
@@ -88,6 +118,24 @@ class XgboostScorer:
 
         gains = self.booster.get_score(importance_type="total_gain")
         return np.array([gains.get(f"f{i}", gains.get(name, 0.0)) for i, name in enumerate(self.names)], np.float64)
+
+
+def _learn(
+    recipe: Recipe,
+    phase: str,
+    label: NDArray[np.float64],
+    matrices: Callable[[], tuple[Any, Any]],
+    rounds: int,
+    checkpoint: Checkpoint | None,
+    watch: Watch,
+) -> Learnt:
+    state, progress = (checkpoint.load(phase) if checkpoint else None) or (b"", Progress())
+    if not progress.done:
+        start = base(recipe.task, label)
+        matrix, watched = matrices()
+        blocks = _Phase(recipe, phase, matrix, watched, start, rounds, matrix.num_row(), watch)
+        state, progress = blocks.run(state, progress, checkpoint)
+    return Learnt(_cut(state, progress, recipe.threads), progress)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +224,35 @@ def _quantile(recipe: Recipe, encoder: Encoder, rows: Rows, reference: Any = Non
         max_bin=int(recipe.params.get("max_bin", 256)),
         ref=reference,
         nthread=recipe.threads,
+    )
+
+
+def _on_disk(recipe: Recipe, encoder: Encoder, rows: SpilledRows, cache: Path, reference: Any = None) -> Any:
+    """The same with its pages in files that begin with ``cache``."""
+
+    class Batches(load_xgboost().DataIter):  # type: ignore[misc]
+        """Hands batches to XGBoost, which goes through them several times."""
+
+        def __init__(self) -> None:
+            super().__init__(cache_prefix=str(cache), release_data=True)
+            self._batches = rows.batches()
+
+        def reset(self) -> None:
+            self._batches = rows.batches()
+
+        def next(self, input_data: Callable[..., None]) -> bool:
+            batch = next(self._batches, None)
+            if batch is None:
+                return False
+            input_data(data=batch.values, label=batch.label, feature_types=encoder.feature_types)
+            return True
+
+    return load_xgboost().ExtMemQuantileDMatrix(
+        Batches(),
+        max_bin=int(recipe.params.get("max_bin", 256)),
+        ref=reference,
+        nthread=recipe.threads,
+        enable_categorical=True,
     )
 
 
