@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.support.checkpoints import DyingCheckpoint, Killed
 
 from updraft import files
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, PARTITION, ROW, SCORE
 from updraft.errors import DataError, IntegrityError, TrainingError
 from updraft.training.data import TrainingData
 from updraft.training.fit import train_in_memory, validation_rows
-from updraft.training.learning import Progress
 from updraft.training.model import link, load_model
 from updraft.training.recipe import Recipe
 
@@ -34,35 +34,12 @@ def fitted(data, holdout):
     return train_in_memory(RECIPE, data, holdout)
 
 
-class Killed(Exception):
-    pass
-
-
-class KeptInMemory:
-    """A checkpoint that can die after a number of blocks, as a killed process would."""
-
-    def __init__(self):
-        self.blocks: dict[str, tuple[bytes, Progress]] = {}
-        self.left = None
-
-    def load(self, phase):
-        return self.blocks.get(phase)
-
-    def save(self, phase, state, progress):
-        self.blocks[phase] = (state, progress)
-        if self.left is not None:
-            self.left -= 1
-            if self.left == 0:
-                raise Killed
-
-
 def test_a_training_interrupted_after_any_block_ends_with_the_same_bytes(data, holdout, fitted):
-    whole = KeptInMemory()
+    whole = DyingCheckpoint()
     train_in_memory(RECIPE, data, holdout, whole)
     interruptions = 0
     for blocks in range(1, 20):
-        checkpoint = KeptInMemory()
-        checkpoint.left = blocks
+        checkpoint = DyingCheckpoint(blocks)
         try:
             train_in_memory(RECIPE, data, holdout, checkpoint)
         except Killed:
@@ -70,7 +47,7 @@ def test_a_training_interrupted_after_any_block_ends_with_the_same_bytes(data, h
         checkpoint.left = None
         resumed = train_in_memory(RECIPE, data, holdout, checkpoint)
         assert resumed.weights == fitted.weights
-        assert checkpoint.blocks == whole.blocks
+        assert checkpoint.states == whole.states
         assert resumed.curve == fitted.curve
         np.testing.assert_array_equal(resumed.holdout[MARGIN], fitted.holdout[MARGIN])
         if interruptions < blocks:

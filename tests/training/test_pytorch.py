@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from tests.support.checkpoints import DyingCheckpoint
 
 from updraft.data.columns import MARGIN, SCORE
 from updraft.errors import IntegrityError, TrainingError, TrainingInterrupted
@@ -43,19 +44,8 @@ def fitted(data, holdout):
     return train_in_memory(RECIPE, data, holdout)
 
 
-class KeptInMemory:
-    def __init__(self):
-        self.states = {}
-
-    def load(self, phase):
-        return self.states.get(phase)
-
-    def save(self, phase, state, progress):
-        self.states[phase] = (state, progress)
-
-
 def test_a_training_interrupted_after_every_single_step_ends_with_the_same_bytes(data, holdout, fitted):
-    watch, checkpoint, steps = Watch(), KeptInMemory(), set()
+    watch, checkpoint, steps = Watch(), DyingCheckpoint(), set()
     watch.ask_to_leave()
     while True:
         try:
@@ -75,7 +65,7 @@ def test_a_training_interrupted_after_every_single_step_ends_with_the_same_bytes
 
 
 def test_when_checkpoints_are_written_changes_nothing(data, holdout, fitted):
-    checkpoint = KeptInMemory()
+    checkpoint = DyingCheckpoint()
     assert train_in_memory(RECIPE, data, holdout, checkpoint).weights == fitted.weights
     assert checkpoint.states["release"][0] == fitted.weights  # of a phase that is done, the model alone is kept
 

@@ -7,6 +7,7 @@ written as a float32 matrix. What a training then needs at once is one batch of 
 
 from __future__ import annotations
 
+import ctypes
 import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,24 +36,38 @@ class SpilledPartition:
     """One partition on disk."""
 
     key: str
-    values: Path
-    """``.npy``: float32 rows × columns, encoded by ``encoder``."""
+    folder: Path
+    """``values.npy``: float32 rows × columns, encoded by ``encoder``; ``label.npy``: float64; ``cluster.npy``: int32,
+    position in ``clusters``. They are mapped, so that a memory limit can reclaim their pages."""
     encoder: Encoder
-    label: NDArray[np.float64]
-    cluster: NDArray[np.int32]
-    """Position in ``clusters`` by row."""
     clusters: tuple[str, ...]
+
+    @property
+    def label(self) -> NDArray[np.float64]:
+        """Label by row."""
+        import numpy as np
+
+        found: NDArray[np.float64] = np.load(self.folder / "label.npy", mmap_mode="r")
+        return found
+
+    @property
+    def cluster(self) -> NDArray[np.int32]:
+        """Position in ``clusters`` by row."""
+        import numpy as np
+
+        found: NDArray[np.int32] = np.load(self.folder / "cluster.npy", mmap_mode="r")
+        return found
 
     def batches(self, encoder: Encoder, rows: NDArray[np.bool_]) -> Iterator[Rows]:
         """The rows of a mask as another encoder encodes them, some at a time."""
         import numpy as np
 
-        values = np.load(self.values, mmap_mode="r")
-        chosen = np.flatnonzero(rows)
+        values = np.load(self.folder / "values.npy", mmap_mode="r")
+        chosen, label = np.flatnonzero(rows), self.label
         size = max(1, BATCH_BYTES // (4 * max(1, values.shape[1])))
         for first in range(0, len(chosen), size):
             some = chosen[first : first + size]
-            yield Rows(self.encoder.recoded(values[some], encoder), self.label[some])
+            yield Rows(self.encoder.recoded(values[some], encoder), label[some])
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +150,7 @@ def _label_files(manifest: SnapshotManifest, window: Sequence[str]) -> dict[str,
     """By partition, the label files that speak of it, in the order in which they became known."""
     found: dict[str, list[str]] = {key: [] for key in window}
     for name in sorted(name for name in manifest.files if name.startswith("labels/")):
-        spoken_of = _read(manifest, name, [PARTITION])[PARTITION].astype(str).unique()
+        spoken_of = read_snapshot_file(manifest, name, [PARTITION])[PARTITION].astype(str).unique()
         for key in set(map(str, spoken_of)) & found.keys():
             found[key].append(name)
     return found
@@ -145,12 +160,12 @@ def _joined(manifest: SnapshotManifest, key: str, label_files: Sequence[str]) ->
     """One partition in memory; None when no label of it is known."""
     labels: list[pd.DataFrame] = []
     for name in label_files:
-        frame = _read(manifest, name, [ROW, PARTITION, LABEL])
+        frame = read_snapshot_file(manifest, name, [ROW, PARTITION, LABEL])
         labels.append(frame[frame[PARTITION].astype(str) == key])
     if not sum(map(len, labels)):
         return None
     names = {name.removesuffix(".parquet"): name for name in manifest.files}
-    features = _read(manifest, names[f"features/{key}"])
+    features = read_snapshot_file(manifest, names[f"features/{key}"])
     return TrainingData.joined(key, features, labels)
 
 
@@ -163,18 +178,24 @@ def _spill(manifest: SnapshotManifest, key: str, label_files: Sequence[str], fol
         return None
     encoder = Encoder.fit(data.features)
     codes, names = pd.factorize(data.keys[CLUSTER].astype(str))
-    path = folder / f"{key}.npy"
-    np.save(path, encoder.encode(data.features))
-    return SpilledPartition(key, path, encoder, data.label, codes.astype(np.int32), tuple(map(str, names)))
+    here = folder / key
+    here.mkdir()
+    np.save(here / "values.npy", encoder.encode(data.features))
+    np.save(here / "label.npy", data.label)
+    np.save(here / "cluster.npy", codes.astype(np.int32))
+    del data
+    _give_back()
+    return SpilledPartition(key, here, encoder, tuple(map(str, names)))
 
 
-def _read(manifest: SnapshotManifest, name: str, columns: list[str] | None = None) -> pd.DataFrame:
-    """A file of the snapshot; Arrow keeps what it took for reading, unless it is told that the memory is scarce."""
+def _give_back() -> None:
+    """Arrow and the C library keep freed memory for later; a window of partitions would leave a good part of each."""
     import pyarrow as pa
 
-    frame = read_snapshot_file(manifest, name, columns)
     pa.default_memory_pool().release_unused()
-    return frame
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own
+    if trim is not None:
+        trim(0)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ class XgboostTrainer:
             matrix = _quantile(recipe, encoder, rows)
             return matrix, _quantile(recipe, encoder, validation, matrix) if validation is not None else None
 
-        return _learn(recipe, phase, rows.label, matrices, rounds, checkpoint, watch)
+        return _learn(recipe, phase, base(recipe.task, rows.label), matrices, rounds, checkpoint, watch)
 
     def learn_from_disk(
         self,
@@ -87,7 +87,7 @@ class XgboostTrainer:
                 return matrix, None
             return matrix, _on_disk(recipe, encoder, validation, folder / f"{phase}-validation", matrix)
 
-        learnt = _learn(recipe, phase, rows.label, matrices, rounds, checkpoint, watch)
+        learnt = _learn(recipe, phase, base(recipe.task, rows.label), matrices, rounds, checkpoint, watch)
         gc.collect()  # XGBoost's matrix and its iterator hold each other: its pages would stay while the next phase runs
         return learnt
 
@@ -123,7 +123,7 @@ class XgboostScorer:
 def _learn(
     recipe: Recipe,
     phase: str,
-    label: NDArray[np.float64],
+    base_score: float,
     matrices: Callable[[], tuple[Any, Any]],
     rounds: int,
     checkpoint: Checkpoint | None,
@@ -131,9 +131,8 @@ def _learn(
 ) -> Learnt:
     state, progress = (checkpoint.load(phase) if checkpoint else None) or (b"", Progress())
     if not progress.done:
-        start = base(recipe.task, label)
         matrix, watched = matrices()
-        blocks = _Phase(recipe, phase, matrix, watched, start, rounds, matrix.num_row(), watch)
+        blocks = _Phase(recipe, phase, matrix, watched, base_score, rounds, matrix.num_row(), watch)
         state, progress = blocks.run(state, progress, checkpoint)
     return Learnt(_cut(state, progress, recipe.threads), progress)
 
