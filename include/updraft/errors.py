@@ -9,6 +9,7 @@ UpdraftError
 │   └── SourceMissing    a source's file is not there
 ├── IntegrityError       something signed or hashed is not what it was
 ├── TrainingError        a training cannot start or cannot go on
+│   └── TrainingInterrupted  it was asked to end, and goes on when it is run again
 ├── StoreError           the store refuses a write that would rewrite history
 │   └── ReleaseClosed    a release was closed meanwhile
 └── StackError           the embedded stack cannot start
@@ -55,6 +56,10 @@ class IntegrityError(UpdraftError):
 
 class TrainingError(UpdraftError):
     """A training cannot start, or cannot go on."""
+
+
+class TrainingInterrupted(TrainingError):
+    """A training was asked to end (SIGTERM) and wrote its checkpoint; the same request goes on from there."""
 
 
 class StoreError(UpdraftError):

@@ -529,7 +529,7 @@ def test_a_model_is_scored_with_the_features_it_was_trained_with(lake, tmp_path)
     key = loop.store.partitions(loop.name)[-1].key
     model = models.load(loop.store.serving(loop.name).champion)
     source = (loop.project.folder / "features.py").read_bytes()
-    kept = Model(model.task, model.encoder, model.booster, model.meta, source, model.threads)
+    kept = Model(model.task, model.encoder, model.weights, model.meta, source, model.threads)
     folder = shutil.copytree(loop.project.folder, tmp_path / "flight_delays")
     changed = source.decode().replace('"distance": rows["distance"],', '"miles": rows["distance"],')
     (folder / "features.py").write_text(changed)

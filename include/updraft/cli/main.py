@@ -20,7 +20,8 @@ from updraft.errors import InputError, TrainingError
 
 app = typer.Typer(
     name="updraft",
-    help="Keeps machine-learning models fresh. Exit codes: 0 done, 1 failed, 2 wrong input, 3 something needs attention.",
+    help="Keeps machine-learning models fresh. Exit codes: 0 done, 1 failed, 2 wrong input, 3 something needs attention, "
+    "75 a training was asked to end and goes on when it is run again.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -45,9 +46,13 @@ def train_run(
 
     Example: updraft train run var/lake/flight_delays/trainings/RUN/request.json
     """
+    import logging
+
     from updraft.training.contract import TrainingRequest
     from updraft.training.run import run_training
 
+    # Standard error: --json keeps standard output for itself. The log of a pod is made of these lines.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     with explained():
         try:
             TrainingRequest.read(request)

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from updraft import files
 from updraft.errors import TrainingError
+from updraft.training.device import Wanted
+from updraft.training.importance import GAIN
+from updraft.training.recipe import Device, TrainerName
 
 SHA256 = r"^[0-9a-f]{64}$"
 _WHERE_NOT_WHAT = frozenset(
@@ -33,12 +36,11 @@ class TrainingRequest(Contract):
     project: str = Field(min_length=1)
     key: str = Field(description="partition at whose tick the training happens")
     task: Literal["binary", "regression"] = "binary"
-    trainer: Literal["xgboost"] = "xgboost"
-    params: dict[str, Scalar] = Field(
-        default_factory=dict, description="the trainer's own, and rounds, early_stopping, checkpoint_every"
-    )
+    trainer: TrainerName = "xgboost"
+    params: dict[str, Scalar] = Field(default_factory=dict, description="the trainer's own")
     seed: int = Field(1, ge=0)
     threads: int = Field(2, ge=1, description="part of the recipe: the order of sums depends on it")
+    device: Wanted = Field(default="auto", description="auto takes a GPU when one is there")
     window: tuple[str, ...] = Field(min_length=1, description="partition keys in order, holdout included")
     holdout: tuple[str, ...] = Field((), description="the last keys of the window, which prove the recipe walk-forward")
     snapshot_url: str
@@ -65,7 +67,12 @@ class TrainingRequest(Contract):
     @property
     def request_sha256(self) -> str:
         """Canonical hash of what determines the model: of two requests with one hash, one needs training."""
-        return files.canonical_hash(self.model_dump(mode="json", exclude=set(_WHERE_NOT_WHAT)))
+        where = _WHERE_NOT_WHAT if self.device == "cuda" else _WHERE_NOT_WHAT | {"device"}
+        return files.canonical_hash(self.model_dump(mode="json", exclude=set(where)))
+
+    def on(self, device: Device) -> TrainingRequest:
+        """The request with its device settled. A model of a GPU has another hash than one of the CPU: sums differ."""
+        return self.model_copy(update={"device": device})
 
     def write(self, url: str) -> str:
         """Write the request as JSON and return the URL."""
@@ -90,14 +97,16 @@ class TrainingResult(Contract):
     snapshot_sha256: str
     features_sha256: str
     model_url: str = Field(
-        description="folder: model.ubj, encoder.json, meta.json, and features.py when it travels along"
+        description="folder: model.ubj or model.safetensors, encoder.json, meta.json, and features.py when it travels along"
     )
     model_sha256: str = Field(description="of the content of that folder, the same for the same request")
     mlflow_run_id: str | None = None
     rounds: int = Field(description="of the released model")
     metrics: dict[str, float] = Field(description="loss on the validation clusters and on the holdout")
     curve: dict[str, list[float]] = Field(description="validation loss after each round of the proof")
-    importance: dict[str, float] = Field(description="total gain by feature, summing to 1")
+    importance: dict[str, float] = Field(description="share by feature; see importance_is")
+    importance_is: str = Field(default=GAIN, description="what importance is a share of")
+    device: Device = "cpu"
     rows: int
     holdout_rows: int
     holdout_predictions_url: str | None = Field(description="Parquet; null without a holdout")
