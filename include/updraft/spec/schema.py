@@ -1,4 +1,4 @@
-"""The JSON Schema of ``project.yaml``, for editors: ``python -m updraft.spec.schema`` writes it anew.
+"""The JSON Schemas of ``project.yaml`` and ``deployment.yaml``, for editors: ``python -m updraft.spec.schema`` writes them anew.
 
 It says what a single key may hold. What keys ask of each other, :func:`updraft.spec.load.load_project` says.
 """
@@ -13,10 +13,13 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from updraft import files
-from updraft.spec.model import DURATION, ProjectSpec
+from updraft.spec.compute import Deployment
+from updraft.spec.model import ProjectSpec
+from updraft.spec.part import DURATION
 from updraft.spec.trainers import XGBOOST, Param
 
 FILE = Path(__file__).with_name("project.schema.json")
+DEPLOYMENT_FILE = Path(__file__).with_name("deployment.schema.json")
 _ISO: TypeAdapter[timedelta] = TypeAdapter(timedelta)
 
 
@@ -39,14 +42,21 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def write(path: Path = FILE) -> None:
-    """Write the schema, equal bytes for an equal model."""
-    files.write_bytes(str(path), text().encode())
+def deployment_schema() -> dict[str, Any]:
+    """The schema (draft 2020-12) of ``deployment.yaml``."""
+    schema = Deployment.model_json_schema(mode="validation")
+    _tidy(schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Updraft deployment", **schema}
 
 
-def text() -> str:
-    """The schema as it stands in its file."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+def write(path: Path = FILE, schema: dict[str, Any] | None = None) -> None:
+    """Write a schema (that of projects unless another is given), equal bytes for an equal model."""
+    files.write_bytes(str(path), text(schema).encode())
+
+
+def text(schema: dict[str, Any] | None = None) -> str:
+    """A schema as it stands in its file."""
+    return json.dumps(schema or json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _param(param: Param) -> dict[str, Any]:
@@ -85,3 +95,4 @@ def _duration(value: timedelta) -> str:
 
 if __name__ == "__main__":
     write()
+    write(DEPLOYMENT_FILE, deployment_schema())
