@@ -7,6 +7,7 @@ UpdraftError
 │   └── PartitionRefused more rows break the contract than the project allows
 ├── IntegrityError       something signed or hashed is not what it was
 ├── TrainingError        a training cannot start or cannot go on
+├── TrainingInterrupted  a training was asked to stop, and goes on from its checkpoint when it is started again
 ├── StoreError           the store refuses a write that would rewrite history
 └── StackError           the embedded stack cannot start
 """
@@ -40,6 +41,10 @@ class IntegrityError(UpdraftError):
 
 class TrainingError(UpdraftError):
     """A training cannot start, or cannot go on."""
+
+
+class TrainingInterrupted(UpdraftError):
+    """A training was asked to stop; its checkpoint is kept, and the same command goes on from there."""
 
 
 class StoreError(UpdraftError):

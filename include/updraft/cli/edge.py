@@ -12,14 +12,14 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from updraft.errors import SpecError, UpdraftError
+from updraft.errors import SpecError, TrainingInterrupted, UpdraftError
 from updraft.settings import Settings
 from updraft.spec.load import load_project, project_names
 from updraft.spec.model import Project
 from updraft.store.store import Store
 
-OK, FAILED, BAD_INPUT, UNHEALTHY = 0, 1, 2, 3
-"""Exit codes: done; it failed; the input is wrong (nothing was started); something needs attention."""
+OK, FAILED, BAD_INPUT, UNHEALTHY, TERMINATED = 0, 1, 2, 3, 143
+"""Exit codes: done; it failed; the input is wrong (nothing was started); something needs attention; ended by SIGTERM."""
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -33,6 +33,9 @@ def explained() -> Iterator[None]:
     except SpecError as error:
         errors.print(str(error), markup=False, style="red", soft_wrap=True)
         raise typer.Exit(BAD_INPUT) from error
+    except TrainingInterrupted as error:
+        errors.print(str(error), markup=False, soft_wrap=True)
+        raise typer.Exit(TERMINATED) from error
     except UpdraftError as error:
         errors.print(f"{type(error).__name__}: {error}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(FAILED) from error

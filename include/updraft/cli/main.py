@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 from dataclasses import asdict
 from typing import Annotated
@@ -42,12 +45,18 @@ def train_run(
 ) -> None:
     """Train what a request file asks for; resumes after a kill, and takes the result of an equal request that is done.
 
+    SIGTERM ends it at its next checkpoint, with 143.
+
     Example: updraft train run var/lake/flight_delays/trainings/RUN/request.json
     """
     from updraft.training.run import run_training
 
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("updraft").setLevel(logging.INFO)
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())  # a pod's end is announced: use the time for a checkpoint
     with explained():
-        result = run_training(request)
+        result = run_training(request, asked.is_set)
     if as_json:
         write_json(result.model_dump(mode="json"))
         return

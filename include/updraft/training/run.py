@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 
 from updraft import files
 from updraft.data.snapshots import load_snapshot
-from updraft.errors import IntegrityError, TrainingError
+from updraft.errors import IntegrityError, TrainingError, TrainingInterrupted
 from updraft.training.checkpoint import FolderCheckpoint
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.data import load_training_data
@@ -20,6 +19,7 @@ from updraft.training.fit import FittedModel, train_in_memory
 from updraft.training.lock import exclusive
 from updraft.training.model import Model, load_model
 from updraft.training.tracking import TrackedRun
+from updraft.training.usage import Usage, watched
 from updraft.training.xgb import Progress, Recipe
 
 log = logging.getLogger(__name__)
@@ -27,13 +27,15 @@ log = logging.getLogger(__name__)
 RESULT = "result.json"
 
 
-def run_training(request_url: str) -> TrainingResult:
+def run_training(request_url: str, stop: Callable[[], bool] = lambda: False) -> TrainingResult:
     """Train what a request asks for, or take what an earlier run of it left: the result, or the rounds of a killed one.
 
     Below ``output_url`` it writes ``model/``, ``holdout.parquet`` and, last, ``result.json``. Two processes with the
     same request do the work once: the second waits, and takes the result.
 
     :param request_url: path or URL of the JSON of a :class:`TrainingRequest`.
+    :param stop: asked after each checkpoint; true ends the training there.
+    :raises TrainingInterrupted: when it was asked to stop.
     :raises TrainingError: when the request is wrong, or MLflow does not answer.
     :raises DataError: when the snapshot lacks data.
     :raises IntegrityError: when data, feature source or an earlier result is not what its hash says.
@@ -43,12 +45,12 @@ def run_training(request_url: str) -> TrainingResult:
     with exclusive(request.output_url):
         done = _earlier(request)
         if done is not None:
-            _checkpoint(request, None).discard()
+            _checkpoint(request, None, stop).discard()
             return done
-        with _tracked(request) as run:
-            checkpoint = _checkpoint(request, run)
+        with watched(request.output_url) as watch, _tracked(request) as run:
+            checkpoint = _checkpoint(request, run, stop)
             fitted = _fit(request, checkpoint)
-            model, result = _write(request, fitted, time.monotonic() - started)
+            model, result = _write(request, fitted, time.monotonic() - started, watch.sample())
             if run is not None:
                 run.curve(_curve_name(request), fitted.curve)
                 run.finish(request, result.metrics, {"updraft.model_sha256": model.sha256})
@@ -56,6 +58,18 @@ def run_training(request_url: str) -> TrainingResult:
         result.write(f"{request.output_url}/{RESULT}")
         checkpoint.discard()
         return result
+
+
+def collect_training(request_url: str, tracking_uri: str | None) -> TrainingResult | None:
+    """What a training left that ran elsewhere, verified; recorded in MLflow here when it could not do so there.
+
+    :param tracking_uri: MLflow as this process reaches it.
+    :return: None when there is no result yet.
+    :raises TrainingError: when the result is of another request, or cut short.
+    :raises IntegrityError: when the model is not what the result says.
+    """
+    request = TrainingRequest.read(request_url).model_copy(update={"tracking_uri": tracking_uri})
+    return _earlier(request)
 
 
 def _earlier(request: TrainingRequest) -> TrainingResult | None:
@@ -86,7 +100,7 @@ def _fit(request: TrainingRequest, checkpoint: FolderCheckpoint) -> FittedModel:
     return train_in_memory(recipe, load_training_data(manifest, request.window), request.holdout, checkpoint)
 
 
-def _write(request: TrainingRequest, fitted: FittedModel, seconds: float) -> tuple[Model, TrainingResult]:
+def _write(request: TrainingRequest, fitted: FittedModel, seconds: float, usage: Usage) -> tuple[Model, TrainingResult]:
     model = fitted.model(_meta(request, fitted), _features_source(request))
     model_url = f"{request.output_url}/model"
     model.save(model_url)
@@ -110,7 +124,10 @@ def _write(request: TrainingRequest, fitted: FittedModel, seconds: float) -> tup
         holdout_rows=len(fitted.holdout),
         holdout_predictions_url=holdout_url,
         seconds=round(seconds, 3),
-        peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        peak_memory_mb=usage.peak_memory_mb,
+        cpu_seconds=usage.cpu_seconds,
+        gpu_percent=usage.gpu_percent,
+        gpu_memory_mb=usage.gpu_memory_mb,
         environment=_environment(),
     )
 
@@ -134,8 +151,9 @@ def _meta(request: TrainingRequest, fitted: FittedModel) -> dict[str, object]:
 
 
 def _environment() -> dict[str, str]:
+    """Versions that a model may depend on. Of Python the minor one: patches change no sum, and a pod's base image has its own."""
     found = {name: version(name) for name in ("xgboost", "numpy", "pandas", "pyarrow")}
-    return {"python": ".".join(map(str, sys.version_info[:3])), **found}
+    return {"python": ".".join(map(str, sys.version_info[:2])), **found}
 
 
 def _features_source(request: TrainingRequest) -> bytes | None:
@@ -150,13 +168,17 @@ def _features_source(request: TrainingRequest) -> bytes | None:
     return source
 
 
-def _checkpoint(request: TrainingRequest, run: TrackedRun | None) -> FolderCheckpoint:
+def _checkpoint(request: TrainingRequest, run: TrackedRun | None, stop: Callable[[], bool]) -> FolderCheckpoint:
     binding = {"request": request.request_sha256, "xgboost": version("xgboost")}
     name = _curve_name(request)
 
     def saved(phase: str, progress: Progress) -> None:
         if run is not None and phase == "proof":
             run.curve(name, progress.curve)
+        if stop() and not progress.done:
+            raise TrainingInterrupted(
+                f"stopped as asked after {progress.rounds} rounds ({phase}); the same command goes on from there"
+            )
 
     return FolderCheckpoint(f"{request.output_url}/checkpoint", binding, saved)
 
