@@ -38,6 +38,9 @@ doctor: bootstrap ## look for what is wrong on this machine, and say what to do
 test: bootstrap ## every test; needs nothing running
 	@$(PY) -m pytest $(ARGS)
 
+test-k8s: bootstrap ## the tests that need a real cluster: ../shared/k8s starts one, with ../shared/s3 beside it
+	@$(PY) -m pytest -m k8s --k8s $(ARGS)
+
 lint: bootstrap ## ruff, mypy, import-linter
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any, cast
 
 from updraft import files
-from updraft.alerts import messages, outbox
+from updraft.alerts import messages, outbox, pod_messages
 from updraft.alerts.alert import Alert
 from updraft.data.checks import Checks
 from updraft.loop.context import Loop
@@ -203,3 +203,13 @@ def rolled_back(loop: Loop, release: str, by: str | None = None) -> None:
 def tampered(loop: Loop, what: str, where: str, error: str) -> None:
     """Something signed is not what it was."""
     _record(loop, messages.tampered(loop.name, what=what, where=where, error=error))
+
+
+def no_node(loop: Loop, run: str, link: str, waits: str, does: str, limit: str) -> None:
+    """A training's pod found no node within its limit."""
+    _record(loop, pod_messages.no_node(loop.name, run=run, waits=waits, does=does, limit=limit, link=link))
+
+
+def more_memory(loop: Loop, run: str, link: str, words: str) -> None:
+    """A training was killed for memory and gets more."""
+    _record(loop, pod_messages.more_memory(loop.name, run=run, words=words, link=link))

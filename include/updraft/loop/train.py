@@ -23,7 +23,12 @@ from updraft.training.run import collect_training
 
 def folder(loop: Loop, run: str) -> str:
     """URL of the files of one training run."""
-    return loop.url("trainings", re.sub(r"[^\w.-]", "_", run))
+    return loop.url("trainings", run_folder(run))
+
+
+def run_folder(run: str) -> str:
+    """A run's id as the name of a folder."""
+    return re.sub(r"[^\w.-]", "_", run)
 
 
 def prepare(

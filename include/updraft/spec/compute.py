@@ -104,6 +104,10 @@ class Kubernetes(Part):
     )
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
     image_pull_secrets: tuple[Label, ...] = ()
+    nodes: Literal["fixed", "autoscaled"] = Field(
+        default="fixed",
+        description="fixed: what no node can take is refused at once; autoscaled: the cluster adds nodes",
+    )
     mlflow: str | None = Field(
         default=None, description="MLflow's URL as pods reach it; without it the run is recorded after the training"
     )

@@ -53,6 +53,13 @@ def mebibytes(count: int) -> str:
     return f"{whole // 1024}Gi" if whole % 1024 == 0 else f"{whole}Mi"
 
 
+def shown_duration(value: timedelta) -> str:
+    """A duration as a person writes it, in the largest unit that comes out even."""
+    minutes = int(value.total_seconds() // 60)
+    size, unit = next((size, unit) for size, unit in ((1440, "d"), (60, "h"), (1, "m")) if minutes % size == 0)
+    return f"{minutes // size}{unit}"
+
+
 def _cpu(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = f"{value:g}"

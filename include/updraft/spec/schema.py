@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from updraft import files
 from updraft.spec.compute import Deployment
 from updraft.spec.model import ProjectSpec
-from updraft.spec.part import DURATION
+from updraft.spec.part import DURATION, shown_duration
 from updraft.spec.trainers import XGBOOST, Param
 
 FILE = Path(__file__).with_name("project.schema.json")
@@ -79,18 +79,12 @@ def _tidy(schema: Any) -> None:
         if isinstance(default, dict):
             del schema["default"]
         elif isinstance(default, str) and schema.get("pattern") == DURATION:
-            schema["default"] = _duration(_ISO.validate_python(default))
+            schema["default"] = shown_duration(_ISO.validate_python(default))
         for value in schema.values():
             _tidy(value)
     elif isinstance(schema, list):
         for value in schema:
             _tidy(value)
-
-
-def _duration(value: timedelta) -> str:
-    minutes = int(value.total_seconds() // 60)
-    size, unit = next((size, unit) for size, unit in ((1440, "d"), (60, "h"), (1, "m")) if minutes % size == 0)
-    return f"{minutes // size}{unit}"
 
 
 if __name__ == "__main__":
