@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/include:$(CURDIR)/plugins
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap torch demo up down status logs doctor test lint format bench lock clean
+.PHONY: help bootstrap torch demo up down status logs doctor test test-k8s lint format bench lock trainer-image k8s-demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ doctor: bootstrap ## look for what is wrong on this machine, and say what to do
 test: bootstrap ## every test; needs nothing running
 	@$(PY) -m pytest $(ARGS)
 
+test-k8s: bootstrap ## the tests that need a real cluster: ../shared/k8s starts one, with ../shared/s3 beside it
+	@$(PY) -m pytest -m k8s --k8s $(ARGS)
+
 lint: bootstrap ## ruff, mypy, import-linter
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -56,8 +59,14 @@ bench: bootstrap ## the speeds that matter, measured side by side
 
 lock: bootstrap ## write requirements.txt anew from pyproject.toml (add ARGS=--upgrade for newer versions)
 	@uv=.venv-uv/bin/uv; [ -x $$uv ] || uv=uv; \
-	$$uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --quiet \
-	  --output-file requirements.txt $(ARGS)
+	compile() { $$uv pip compile --universal --python-version 3.11 --no-header --quiet "$$@"; }; \
+	compile pyproject.toml --extra dev --output-file requirements.txt $(ARGS) && cd docker/trainer && uv=../../$$uv && \
+	set -- requirements.in --constraint ../../requirements.txt --generate-hashes --no-annotate && \
+	compile "$$@" --output-file requirements-gpu.txt && \
+	compile "$$@" --no-emit-package nvidia-nccl-cu12 --output-file requirements-cpu.txt
+
+trainer-image: ## build the image that trainings run in, for pods; ARGS="gpu localhost/updraft-trainer:gpu"
+	@PYTHON=$(PYTHON) docker/trainer/build $(ARGS)
 
 clean: ## stop everything and delete what it wrote (var/) and the environments (.venv)
 	@[ ! -x $(PY) ] || $(PY) -m updraft.stack remove

@@ -6,8 +6,9 @@ Freezes the data, trains, holds the proof against what serves, and registers the
 **Cadence:** started by `watch` (the run id is the episode's), or by hand with the form: another trainer or other parameters make it a `change`,
 which is proved in shadow before it serves.
 
-**What you see:** `train_model` links to the MLflow run, `evaluate_model` to the model card, `register_model` to the version. When the gates
-refuse the model, `register_model` is skipped and says why; the version stays in MLflow.
+**What you see:** `train_model` runs in a process of this machine or in a pod (`training.compute.backend`), and links to the MLflow run and the
+pod, `evaluate_model` to the model card, `register_model` to the version. When the gates refuse the model, `register_model` is skipped and says
+why; the version stays in MLflow.
 
 **When it fails:** clear the failed task. A training that was killed goes on from its checkpoint; the request is fixed by `snapshot_data`, so a
 cleared run trains on what the first one saw. An unknown parameter is named.
@@ -15,7 +16,7 @@ cleared run trains on what the first one saw. An unknown parameter is named.
 
 from airflow.sdk import Param
 
-from updraft_airflow.operators.train import EvaluateModel, RegisterModel, SnapshotData, TrainModel
+from updraft_airflow.operators.train import EvaluateModel, RegisterModel, SnapshotData, train_model
 from updraft_airflow.operators.trigger import TriggerOnce
 from updraft_airflow.wiring import projects, stage_dag
 
@@ -37,7 +38,7 @@ for project in projects("train"):
     }
     with stage_dag(project, "train", __doc__, schedule=None, params=form, max_active_runs=1) as dag:
         snapshot = SnapshotData(task_id="snapshot_data", project=project.name)
-        train = TrainModel(task_id="train_model", project=project.name, pool="training")
+        train = train_model(project)
         evaluate = EvaluateModel(task_id="evaluate_model", project=project.name)
         register = RegisterModel(task_id="register_model", project=project.name)
         start = TriggerOnce(

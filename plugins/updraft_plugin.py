@@ -18,6 +18,7 @@ class UpdraftPlugin(AirflowPlugin):
         links.CardLink(),
         links.DataDocsLink(),
         links.EvidenceLink(),
+        links.PodLink(),
         links.ReportLink(),
         links.RunLink(),
         links.VersionLink(),

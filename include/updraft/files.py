@@ -8,9 +8,11 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from updraft.errors import SettingsError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,10 +40,12 @@ def write_bytes(url: str, content: bytes) -> None:
             os.fsync(file.fileno())
         aside.replace(path)
         return
-    import fsspec
-
-    with fsspec.open(url, "wb") as file:  # an object store shows an object only when it is whole
-        file.write(content)
+    with _explained(url, "writing"):
+        there, where = filesystem(url)
+        try:
+            there.pipe_file(where, content)  # an object store shows an object only when it is whole
+        except FileNotFoundError as error:
+            raise SettingsError(f"{url}: there is no such bucket ({error}); make it, or set UPDRAFT_LAKE") from error
 
 
 def read_bytes(url: str) -> bytes:
@@ -51,20 +55,54 @@ def read_bytes(url: str) -> bytes:
     """
     if is_local(url):
         return local_path(url).read_bytes()
-    import fsspec
-
-    with fsspec.open(url, "rb") as file:
-        return bytes(file.read())
+    with _explained(url, "reading"):
+        there, path = filesystem(url)
+        return bytes(there.cat_file(path))
 
 
 def exists(url: str) -> bool:
     """Whether an object is there."""
     if is_local(url):
         return local_path(url).exists()
+    with _explained(url, "looking for it"):
+        there, path = filesystem(url)
+        return bool(there.exists(path))
+
+
+def remove(url: str) -> None:
+    """Remove an object, or everything below a URL; what is not there is removed already."""
+    with _explained(url, "removing"):
+        there, path = filesystem(url)
+        with suppress(FileNotFoundError):
+            there.rm(path, recursive=True)
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """fsspec's file system of a URL, and the path in it. It keeps no listings: other processes write there too."""
     import fsspec
 
-    filesystem, path = fsspec.core.url_to_fs(url)
-    return bool(filesystem.exists(path))
+    options = {} if is_local(url) or "::" in url else {"use_listings_cache": False}
+    there, path = fsspec.core.url_to_fs(url, **options)
+    return there, str(path)
+
+
+@contextmanager
+def _explained(url: str, doing: str) -> Iterator[None]:
+    """An object store's refusals as errors that name the URL; a store that is away as ``ConnectionError``, worth a retry."""
+    try:
+        yield
+    except PermissionError as error:
+        raise SettingsError(
+            f"{url}: {doing} was refused ({error}); the credentials need GetObject, PutObject, DeleteObject and ListBucket there"
+        ) from error
+    except Exception as error:
+        if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+            raise SettingsError(
+                f"{url}: {doing} needs credentials ({error}); set AWS_ACCESS_KEY_ID and the like"
+            ) from error
+        if type(error).__module__.split(".")[0] in ("botocore", "aiobotocore", "aiohttp"):
+            raise ConnectionError(f"{url}: {doing} failed: {error}") from error
+        raise
 
 
 def write_json(url: str, value: Any) -> None:

@@ -22,6 +22,8 @@ class Settings:
     """Folder of everything that a deployment writes on this machine."""
     projects: Path
     """Folder of the project folders."""
+    deployment: Path = _ROOT / "include" / "deployment.yaml"
+    """File of what holds for every project, such as the cluster that trainings go to."""
     lake: str
     """URL below which partitions, predictions, models and reports stand."""
     store: str = field(repr=False)
@@ -51,6 +53,7 @@ class Settings:
         settings = cls(
             home=home,
             projects=Path(env.get("UPDRAFT_PROJECTS") or _ROOT / "include" / "projects").absolute(),
+            deployment=Path(env.get("UPDRAFT_DEPLOYMENT") or _ROOT / "include" / "deployment.yaml").absolute(),
             lake=(env.get("UPDRAFT_LAKE") or f"file://{home / 'lake'}").rstrip("/"),  # fsspec does not decode %20
             store=env.get("UPDRAFT_STORE") or "",
             mlflow=env.get("UPDRAFT_MLFLOW") or "",

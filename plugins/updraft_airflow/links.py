@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
 
@@ -114,3 +115,18 @@ class CardLink(_Link):
     def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the card."""
         return str(found["card"]) if found.get("card") else None
+
+
+class PodLink(_Link):
+    """The pods of a training: node, image, what each got, how each ended, and the result."""
+
+    name = "Pod"
+
+    @staticmethod
+    def page(project: str, run: str) -> str:
+        """Page of a run's pods."""
+        return f"/updraft/pods/{project}/{quote(run, safe='')}"
+
+    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+        """Page of the run's pods, from the moment that the first one is made."""
+        return self.page(_project(operator), ti_key.run_id)

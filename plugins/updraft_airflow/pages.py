@@ -7,6 +7,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import Response
 
 from updraft import files
+from updraft.spec.deployment import load_deployment
 from updraft.spec.load import project_names
 from updraft_airflow.deployment import settings
 
@@ -34,3 +35,14 @@ def show(project: str, part: str, path: str, user: GetUserDep) -> Response:
     except FileNotFoundError as error:
         raise HTTPException(404, f"no page {project}/{part}/{path} yet") from error
     return Response(content, media_type=MEDIA.get(suffix))
+
+
+@app.get("/pods/{project}/{run:path}")
+def pods(project: str, run: str, user: GetUserDep) -> Response:
+    """The pods of one training: what each got, on which node, how it ended; and the result."""
+    from updraft.loop.pods import pods_page
+
+    if project not in project_names(settings().projects):
+        raise HTTPException(404, f"no project {project}")
+    pod_url = load_deployment(settings().deployment).kubernetes.pod_url
+    return Response(pods_page(settings(), project, run, pod_url), media_type=MEDIA[".html"])

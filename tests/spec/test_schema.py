@@ -24,10 +24,18 @@ def errors(path: Path) -> list[str]:
 
 def test_the_file_is_in_step_with_the_model():
     assert schema.FILE.read_text() == schema.text(), "run: python -m updraft.spec.schema"
+    deployment = schema.text(schema.deployment_schema())
+    assert schema.DEPLOYMENT_FILE.read_text() == deployment, "run: python -m updraft.spec.schema"
 
 
 def test_the_schema_is_a_schema():
     jsonschema.Draft202012Validator.check_schema(schema.json_schema())
+    jsonschema.Draft202012Validator.check_schema(schema.deployment_schema())
+
+
+def test_the_deployment_file_fits_its_schema():
+    data = read_document(ROOT / "include" / "deployment.yaml").data
+    assert not list(jsonschema.Draft202012Validator(schema.deployment_schema()).iter_errors(data))
 
 
 def test_writing_it_twice_gives_the_same_bytes(tmp_path):
@@ -48,6 +56,7 @@ def test_the_reference_project_fits():
         "release: {change: {approval: none, approval_timeout: 2w}}",
         "training: {trainers: [{name: xgboost, params: {eta: 0.1, rounds: 50, grow_policy: lossguide}}]}",
         "training: {trainers: [{name: xgboost, params: {external_memory: true}}, {name: torch, params: {width: 64}}]}",
+        "training: {compute: {backend: kubernetes, cpu: 1.5, memory: 4Gi, gpu: 1, timeout: 6h, tolerations: [{key: spot}]}}",
     ],
 )
 def test_short_forms_are_accepted_by_both(make_project, smallest, more):

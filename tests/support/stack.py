@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,13 +91,17 @@ class RunningStack:
 
 
 @contextmanager
-def running_stack(home: Path, *, dags: Path | None = None, projects: Path | None = None) -> Iterator[RunningStack]:
+def running_stack(
+    home: Path, *, dags: Path | None = None, projects: Path | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[RunningStack]:
     """Bring the whole stack up below ``home`` (about 25 s), and remove it without a trace.
 
     :param dags: a folder of DAGs in place of the checkout's.
     :param projects: a folder of projects in place of the checkout's.
+    :param env: more of the deployment's settings, such as UPDRAFT_LAKE.
     """
     given = {"UPDRAFT_HOME": str(home)} | ({"UPDRAFT_PROJECTS": str(projects)} if projects else {})
+    given |= env or {}
     try:
         env = control.up(Settings.from_env(given), dags=dags, say=print)
         yield RunningStack(settings=Settings.from_env(given), env=env)

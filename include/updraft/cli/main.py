@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import sys
 import traceback
@@ -44,10 +45,10 @@ def train_run(
 ) -> None:
     """Train what a request file asks for; resumes after a kill, and takes the result of an equal request that is done.
 
+    SIGTERM ends it at its next checkpoint, with 75.
+
     Example: updraft train run var/lake/flight_delays/trainings/RUN/request.json
     """
-    import logging
-
     from updraft.training.contract import TrainingRequest
     from updraft.training.run import run_training
 

@@ -14,7 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from updraft.data.catalogue import ROWS, TABLE, TYPES, Kind, columns_of
 from updraft.errors import SpecError
-from updraft.spec.model import Duration, Project
+from updraft.spec.model import Project
+from updraft.spec.part import Duration
 
 _DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
 _KEYS = ("columns", "rows", "table", "fresh_within", "joined_at_least")

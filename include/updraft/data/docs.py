@@ -82,11 +82,9 @@ def write(project: Project, base: str, checks: Checks) -> str:
 
 def _write_index(project: Project, base: str, key: str, summary: dict[str, Any]) -> None:
     """Bring the index up to date: what it lacks (a parallel run may have written over it) is read from the pages."""
-    import fsspec
-
     index_url = f"{base}/docs/index.json"
     index: dict[str, Any] = files.read_json(index_url) if files.exists(index_url) else {}
-    filesystem, path = fsspec.core.url_to_fs(f"{base}/docs")
+    filesystem, path = files.filesystem(f"{base}/docs")
     there = {
         str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]
         for entry in filesystem.ls(path, detail=True)

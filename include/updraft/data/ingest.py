@@ -73,7 +73,7 @@ def validate_partition(project: Project, settings: Settings, key: str) -> Checks
             if checks.sources[source].quarantined:
                 files.write_bytes(url, parquet_bytes(quarantine(views, source, pseudonyms)))
             else:
-                _remove(url)  # of an earlier run, before the source or the contract was mended
+                files.remove(url)  # of an earlier run, before the source or the contract was mended
     docs.write(project, base, checks)
     files.write_json(raw_url(project, settings, key, "checks.json"), checks.to_dict())
     if checks.state == "refused":
@@ -159,14 +159,3 @@ def _raw(stack: ExitStack, project: Project, settings: Settings, key: str) -> tu
         paths[source] = stack.enter_context(files.fetched(url))
         digests[source] = files.sha256(paths[source].read_bytes())
     return paths, digests
-
-
-def _remove(url: str) -> None:
-    if files.is_local(url):
-        files.local_path(url).unlink(missing_ok=True)
-        return
-    if files.exists(url):
-        import fsspec
-
-        filesystem, path = fsspec.core.url_to_fs(url)
-        filesystem.rm(path)

@@ -70,10 +70,8 @@ def locate(url: str, *, source: str) -> Location:
             )
         state = path.stat()
         return Location(url, files.canonical_hash([url, state.st_mtime_ns, state.st_size]))
-    import fsspec
-
     try:
-        filesystem, path_there = fsspec.core.url_to_fs(url)
+        filesystem, path_there = files.filesystem(url)
         info: Mapping[str, Any] = filesystem.info(path_there)
         known = {each: info[each] for each in ("ETag", "etag", "LastModified", "mtime", "md5Hash") if info.get(each)}
         if not known:  # nothing tells two contents apart but the content

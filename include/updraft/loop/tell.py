@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from updraft.alerts import messages, outbox
+from updraft.alerts import messages, outbox, pod_messages
 from updraft.alerts.alert import Alert
 from updraft.data.checks import Checks
 from updraft.loop.context import Loop
@@ -204,3 +204,13 @@ def _rolled_back(loop: Loop, decision: Decision) -> None:
 def tampered(loop: Loop, what: str, where: str, error: str) -> None:
     """Something signed is not what it was."""
     _record(loop, messages.tampered(loop.name, what=what, where=where, error=error))
+
+
+def no_node(loop: Loop, run: str, link: str, waits: str, does: str, limit: str) -> None:
+    """A training's pod found no node within its limit."""
+    _record(loop, pod_messages.no_node(loop.name, run=run, waits=waits, does=does, limit=limit, link=link))
+
+
+def more_memory(loop: Loop, run: str, link: str, words: str) -> None:
+    """A training was killed for memory and gets more."""
+    _record(loop, pod_messages.more_memory(loop.name, run=run, words=words, link=link))

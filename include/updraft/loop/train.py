@@ -14,14 +14,21 @@ from updraft.loop.judge import Comparison, judge_candidate
 from updraft.loop.plan import Plan, Scalar, plan_training
 from updraft.loop.rollout import open_release, point_aliases, release_id
 from updraft.loop.trials import label_files
+from updraft.spec.deployment import load_deployment
 from updraft.spec.model import Trainer
 from updraft.store.records import TrainingRow
 from updraft.training.contract import TrainingRequest, TrainingResult
+from updraft.training.run import collect_training
 
 
 def folder(loop: Loop, run: str) -> str:
     """URL of the files of one training run."""
-    return loop.url("trainings", re.sub(r"[^\w.-]", "_", run))
+    return loop.url("trainings", run_folder(run))
+
+
+def run_folder(run: str) -> str:
+    """A run's id as the name of a folder."""
+    return re.sub(r"[^\w.-]", "_", run)
 
 
 def prepare(
@@ -85,6 +92,8 @@ def _request(loop: Loop, plan: Plan, run: str) -> TrainingRequest:
         "recipe_sha256": plan.recipe_sha256,
     }
     snapshot = take_snapshot(loop.project, loop.settings, name=plan.key, files=parts, record=record)
+    code = f"{folder(loop, run)}/features.py"  # of the lake: the training may run where the project's folder is not
+    files.write_bytes(code, loop.features.path.read_bytes())
     return TrainingRequest(
         project=loop.name,
         key=plan.key,
@@ -98,14 +107,30 @@ def _request(loop: Loop, plan: Plan, run: str) -> TrainingRequest:
         snapshot_url=snapshot.url,
         snapshot_sha256=snapshot.sha256,
         features_sha256=loop.features.sha256,
-        features_path=str(loop.features.path),
+        features_path=code,
         code_commit=commit,
         output_url=folder(loop, run),
-        tracking_uri=loop.settings.mlflow or None,
+        tracking_uri=_tracking_uri(loop),
         experiment=loop.name,
         run_name=run,
         tags={"updraft.lane": plan.lane, "updraft.run": run},
     )
+
+
+def _tracking_uri(loop: Loop) -> str | None:
+    """MLflow as the training reaches it; None for a pod that does not, whose run is recorded after it."""
+    if loop.spec.training.compute.backend == "local":
+        return loop.settings.mlflow or None
+    return load_deployment(loop.settings.deployment).kubernetes.mlflow
+
+
+def collect(loop: Loop, run: str) -> TrainingResult | None:
+    """What a run's training left, checked against its request and its hashes, and recorded in MLflow; None while there is nothing.
+
+    :raises TrainingError: when the result is of another request, or cut short.
+    :raises IntegrityError: when the model is not what the result says.
+    """
+    return collect_training(f"{folder(loop, run)}/request.json", loop.settings.mlflow or None)
 
 
 def code_commit(loop: Loop) -> str | None:

@@ -17,7 +17,7 @@ METRICS = {"binary": ("log_loss", "brier", "auc"), "regression": ("rmse", "mae")
 LOSSES = {"binary": ("log_loss", "brier"), "regression": ("squared_error",)}
 
 
-def cross_check(document: Document, validated: Validated, folder: str) -> tuple[Problem, ...]:
+def cross_check(document: Document, validated: Validated[ProjectSpec], folder: str) -> tuple[Problem, ...]:
     """Every problem between the parts of what is sound; ``folder`` is the name that the spec must bear."""
     if validated.spec is None:
         return ()

@@ -99,7 +99,7 @@ def _read_spec(folder: Path) -> tuple[ProjectSpec | None, list[Problem]]:
         return None, [Problem(shown_path(file), "", None, f"cannot be read: {error.strerror}")]
     if document.node is None:
         return None, list(document.problems)
-    validated = validate(document)
+    validated = validate(document, ProjectSpec)
     found = [*document.problems, *validated.problems, *cross_check(document, validated, folder.name)]
     found.sort(key=lambda problem: (problem.line or 0, problem.key))
     return validated.spec, found

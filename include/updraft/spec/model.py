@@ -7,18 +7,10 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-DURATION = r"^\d+\s*[mhdw]$"
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def _duration(value: object) -> object:
-    if isinstance(value, str) and (found := re.fullmatch(r"(\d+)\s*([mhdw])", value.strip())):
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
-    if isinstance(value, timedelta):
-        return value
-    raise ValueError("write a duration as a whole number and a unit: 30m, 6h, 1d or 2w")
+from updraft.spec.compute import Compute
+from updraft.spec.part import Duration, Part
 
 
 def _day(value: object) -> object:
@@ -34,24 +26,11 @@ def _day(value: object) -> object:
 
 
 Day = Annotated[date, BeforeValidator(_day, json_schema_input_type=date)]
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern=DURATION)]),
-    PlainSerializer(lambda value: f"{int(value.total_seconds() // 60)}m", return_type=str),
-]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Column = Annotated[str, Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Task = Literal["binary", "multiclass", "regression"]
 Metric = Literal["log_loss", "brier", "auc", "rmse", "mae"]
-
-
-class Part(BaseModel):
-    """Base of every part of the spec: frozen, and a key that is not known is an error."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, protected_namespaces=(), allow_inf_nan=False
-    )
 
 
 class Source(Part):
@@ -98,13 +77,6 @@ class Data(Part):
 class Trainer(Part):
     name: Literal["xgboost", "torch"]
     params: dict[str, bool | int | float | str] = Field(default_factory=dict)
-
-
-class Compute(Part):
-    backend: Literal["local"] = "local"
-    threads: int = Field(
-        default=2, ge=1, description="threads of one training; part of the recipe, as sums depend on it"
-    )
 
 
 class Training(Part):

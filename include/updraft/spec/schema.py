@@ -1,4 +1,4 @@
-"""The JSON Schema of ``project.yaml``, for editors: ``python -m updraft.spec.schema`` writes it anew.
+"""The JSON Schemas of ``project.yaml`` and ``deployment.yaml``, for editors: ``python -m updraft.spec.schema`` writes them anew.
 
 It says what a single key may hold. What keys ask of each other, :func:`updraft.spec.load.load_project` says.
 """
@@ -14,10 +14,13 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from updraft import files
-from updraft.spec.model import DURATION, ProjectSpec
+from updraft.spec.compute import Deployment
+from updraft.spec.model import ProjectSpec
+from updraft.spec.part import DURATION, shown_duration
 from updraft.spec.trainers import TRAINERS, Param
 
 FILE = Path(__file__).with_name("project.schema.json")
+DEPLOYMENT_FILE = Path(__file__).with_name("deployment.schema.json")
 _ISO: TypeAdapter[timedelta] = TypeAdapter(timedelta)
 
 
@@ -37,14 +40,21 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def write(path: Path = FILE) -> None:
-    """Write the schema, equal bytes for an equal model."""
-    files.write_bytes(str(path), text().encode())
+def deployment_schema() -> dict[str, Any]:
+    """The schema (draft 2020-12) of ``deployment.yaml``."""
+    schema = Deployment.model_json_schema(mode="validation")
+    _tidy(schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Updraft deployment", **schema}
 
 
-def text() -> str:
-    """The schema as it stands in its file."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+def write(path: Path = FILE, schema: dict[str, Any] | None = None) -> None:
+    """Write a schema (that of projects unless another is given), equal bytes for an equal model."""
+    files.write_bytes(str(path), text(schema).encode())
+
+
+def text(schema: dict[str, Any] | None = None) -> str:
+    """A schema as it stands in its file."""
+    return json.dumps(schema or json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _params(params: Mapping[str, Param]) -> dict[str, Any]:
@@ -76,7 +86,7 @@ def _tidy(schema: Any) -> None:
         if isinstance(default, dict):
             del schema["default"]
         elif isinstance(default, str) and schema.get("pattern") == DURATION:
-            schema["default"] = _duration(_ISO.validate_python(default))
+            schema["default"] = shown_duration(_ISO.validate_python(default))
         for value in schema.values():
             _tidy(value)
     elif isinstance(schema, list):
@@ -84,11 +94,6 @@ def _tidy(schema: Any) -> None:
             _tidy(value)
 
 
-def _duration(value: timedelta) -> str:
-    minutes = int(value.total_seconds() // 60)
-    size, unit = next((size, unit) for size, unit in ((1440, "d"), (60, "h"), (1, "m")) if minutes % size == 0)
-    return f"{minutes // size}{unit}"
-
-
 if __name__ == "__main__":
     write()
+    write(DEPLOYMENT_FILE, deployment_schema())

@@ -10,15 +10,15 @@ from __future__ import annotations
 import re
 import types
 from dataclasses import dataclass
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from updraft.spec.document import Document, Path_
-from updraft.spec.model import ProjectSpec
 from updraft.spec.problems import Problem, did_you_mean
 
+Spec = TypeVar("Spec", bound=BaseModel)
 _SOURCE = {"type": "file", "url": "file:///none", "event_time": "unnamed"}
 _DATA = {
     "schedule": "0 0 * * *",
@@ -41,18 +41,18 @@ _STAND_IN: dict[Path_, Any] = {
 
 
 @dataclass(frozen=True)
-class Validated:
+class Validated(Generic[Spec]):
     """The spec, or as much of it as is sound, and what is wrong with the rest."""
 
-    spec: ProjectSpec | None
+    spec: Spec | None
     """None when nothing could be made of it."""
     problems: tuple[Problem, ...]
     broken: frozenset[Path_]
     """The keys that the spec does not tell the truth about."""
 
 
-def validate(document: Document) -> Validated:
-    """Validate a document against :class:`ProjectSpec`."""
+def validate(document: Document, kind_of: type[Spec]) -> Validated[Spec]:
+    """Validate a document against a model, such as :class:`updraft.spec.model.ProjectSpec`."""
     if not isinstance(document.data, dict):
         found = document.problem((), f"must be keys and values such as `name: my_model`, not {kind(document.data)}")
         return Validated(None, (found,), frozenset({()}))
@@ -61,7 +61,7 @@ def validate(document: Document) -> Validated:
     broken: set[Path_] = set()
     while True:
         try:
-            spec = ProjectSpec.model_validate(data, strict=True)
+            spec = kind_of.model_validate(data, strict=True)
             return Validated(spec, tuple(problems), frozenset(broken))
         except ValidationError as error:
             by_path: dict[Path_, list[ErrorDetails]] = {}
@@ -71,7 +71,7 @@ def validate(document: Document) -> Validated:
         repaired = data
         for path, details in by_path.items():
             if not any(each[: len(path)] == path for each in broken):  # else our own doing
-                problems.append(_problem(document, path, details))
+                problems.append(_problem(kind_of, document, path, details))
         for path, details in by_path.items():
             repaired = _repaired(repaired, path, details[0]["type"] == "missing", broken)
         if repaired is None or repaired == data:
@@ -150,15 +150,15 @@ def _with(data: Any, path: Path_, value: Any) -> Any:
     return {**data, head: _with(data.get(head), rest, value)}
 
 
-def _problem(document: Document, path: Path_, details: list[ErrorDetails]) -> Problem:
+def _problem(root: type[BaseModel], document: Document, path: Path_, details: list[ErrorDetails]) -> Problem:
     value = at(_tuples(document.data), path)
     detail = _nearest(details, value)
     if detail["type"] == "missing":
         missing = tuple(detail["loc"])
-        what = _description(path)
+        what = _description(root, path)
         return document.problem(path, "is missing" + (f": {what}" if what and missing else ""))
     if detail["type"] in ("extra_forbidden", "invalid_key"):
-        known = tuple(_fields(path[:-1]))
+        known = tuple(_fields(root, path[:-1]))
         return document.problem(path, "unknown key" + did_you_mean(path[-1], known), value, known)
     if value is None:
         return document.problem(path, "is empty; write a value or remove the key", None, _words(detail))
@@ -228,22 +228,22 @@ def kind(value: object) -> str:
     return "nothing" if value is None else names.get(type(value), f"a {type(value).__name__}")
 
 
-def _fields(path: Path_) -> list[str]:
+def _fields(root: type[BaseModel], path: Path_) -> list[str]:
     """The keys that may stand below a path."""
-    part = _annotation(path)
+    part = _annotation(root, path)
     return list(part.model_fields) if isinstance(part, type) and issubclass(part, BaseModel) else []
 
 
-def _description(path: Path_) -> str:
-    part = _annotation(path[:-1])
+def _description(root: type[BaseModel], path: Path_) -> str:
+    part = _annotation(root, path[:-1])
     if isinstance(part, type) and issubclass(part, BaseModel) and path[-1] in part.model_fields:
         return part.model_fields[str(path[-1])].description or ""
     return ""
 
 
-def _annotation(path: Path_) -> Any:
+def _annotation(root: type[BaseModel], path: Path_) -> Any:
     """The type of what stands at a path; None when the spec has no such place."""
-    found: Any = ProjectSpec
+    found: Any = root
     for part in path:
         if isinstance(found, type) and issubclass(found, BaseModel):
             field = found.model_fields.get(str(part))

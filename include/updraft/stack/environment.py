@@ -57,6 +57,7 @@ def public(settings: Settings, layout: Layout, ports: Mapping[str, int], secrets
     return {
         "UPDRAFT_HOME": str(settings.home),
         "UPDRAFT_PROJECTS": str(settings.projects),
+        "UPDRAFT_DEPLOYMENT": str(settings.deployment),
         "UPDRAFT_LAKE": settings.lake,
         "UPDRAFT_STORE": postgres.url("updraft", ports["postgres"], secrets.database),
         "UPDRAFT_MLFLOW": mlflow,

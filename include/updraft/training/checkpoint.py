@@ -61,11 +61,7 @@ class FolderCheckpoint:
 
     def discard(self) -> None:
         """Remove the states: the result is there."""
-        import fsspec
-
-        filesystem, path = fsspec.core.url_to_fs(self.url)
-        if filesystem.exists(path):
-            filesystem.rm(path, recursive=True)
+        files.remove(self.url)
 
     def _state(self, phase: str) -> dict[str, Any] | None:
         try:

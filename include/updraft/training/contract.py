@@ -112,6 +112,9 @@ class TrainingResult(Contract):
     holdout_predictions_url: str | None = Field(description="Parquet; null without a holdout")
     seconds: float
     peak_memory_mb: float
+    cpu_seconds: float | None = Field(None, description="of the process that ended the training")
+    gpu_percent: float | None = Field(None, description="mean use; null without a GPU")
+    gpu_memory_mb: float | None = None
     environment: dict[str, str]
 
     def write(self, url: str) -> None:

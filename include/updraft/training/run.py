@@ -27,7 +27,8 @@ from updraft.training.model import Model, load_model
 from updraft.training.recipe import Device, Recipe, TrainerName
 from updraft.training.tracking import TrackedRun
 from updraft.training.trainers import BY_NAME
-from updraft.training.watch import Watch, peak_memory_mb, watching
+from updraft.training.usage import Usage, watched
+from updraft.training.watch import Watch, watching
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +56,10 @@ def run_training(request_url: str) -> TrainingResult:
             return done
         request = asked.on(choose_device(asked.device))
         gpu = request.device == "cuda"
-        with _tracked(request) as run, watching(gpu) as watch:
+        with watched(request.output_url) as usage, _tracked(request) as run, watching(gpu) as watch:
             checkpoint = _checkpoint(request, run)
             fitted = _fit(request, checkpoint, watch)
-            model, result = _write(request, fitted, time.monotonic() - started)
+            model, result = _write(request, fitted, time.monotonic() - started, usage.sample())
             if run is not None:
                 run.curve(_curve_name(request), fitted.curve)
                 run.finish(request, result.metrics, {"updraft.model_sha256": model.sha256})
@@ -66,6 +67,18 @@ def run_training(request_url: str) -> TrainingResult:
         result.write(f"{request.output_url}/{RESULT}")
         checkpoint.discard()
         return result
+
+
+def collect_training(request_url: str, tracking_uri: str | None) -> TrainingResult | None:
+    """What a training left that ran elsewhere, verified; recorded in MLflow here when it could not do so there.
+
+    :param tracking_uri: MLflow as this process reaches it.
+    :return: None when there is no result yet.
+    :raises TrainingError: when the result is of another request, or cut short.
+    :raises IntegrityError: when the model is not what the result says.
+    """
+    request = TrainingRequest.read(request_url).model_copy(update={"tracking_uri": tracking_uri})
+    return _earlier(request)
 
 
 def _earlier(asked: TrainingRequest) -> TrainingResult | None:
@@ -120,7 +133,7 @@ def _device(request: TrainingRequest) -> Device:
     return "cuda" if request.device == "cuda" else "cpu"
 
 
-def _write(request: TrainingRequest, fitted: FittedModel, seconds: float) -> tuple[Model, TrainingResult]:
+def _write(request: TrainingRequest, fitted: FittedModel, seconds: float, usage: Usage) -> tuple[Model, TrainingResult]:
     model = fitted.model(_meta(request, fitted), _features_source(request))
     model_url = f"{request.output_url}/model"
     model.save(model_url)
@@ -146,7 +159,10 @@ def _write(request: TrainingRequest, fitted: FittedModel, seconds: float) -> tup
         holdout_rows=len(fitted.holdout),
         holdout_predictions_url=holdout_url,
         seconds=round(seconds, 3),
-        peak_memory_mb=peak_memory_mb(),
+        peak_memory_mb=usage.peak_memory_mb,
+        cpu_seconds=usage.cpu_seconds,
+        gpu_percent=usage.gpu_percent,
+        gpu_memory_mb=usage.gpu_memory_mb,
         environment=_environment(request.trainer),
     )
 
@@ -170,8 +186,9 @@ def _meta(request: TrainingRequest, fitted: FittedModel) -> dict[str, object]:
 
 
 def _environment(trainer: TrainerName) -> dict[str, str]:
+    """Versions that a model may depend on. Of Python the minor one: patches change no sum, and a pod's base image has its own."""
     found = {name: version(name) for name in (*BY_NAME[trainer].libraries, "numpy", "pandas", "pyarrow")}
-    return {"python": ".".join(map(str, sys.version_info[:3])), **found}
+    return {"python": ".".join(map(str, sys.version_info[:2])), **found}
 
 
 def _features_source(request: TrainingRequest) -> bytes | None:

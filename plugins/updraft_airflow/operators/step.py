@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -20,6 +21,32 @@ if TYPE_CHECKING:
 
 NO_RETRY = (DataError, IntegrityError, SettingsError, SpecError, TrainingError)
 """Errors that a person must mend: trying again would only delay the alert."""
+
+
+@contextmanager
+def fails_at_once() -> Iterator[None]:
+    """End a task for good on what a person must mend; everything else is tried again.
+
+    :raises AirflowFailException: with the error's own words.
+    """
+    try:
+        yield
+    except NO_RETRY as error:
+        raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def tells_tampering(loop: Loop, task: str, context: Context) -> Iterator[None]:
+    """Tell on-call when something is not what was signed or hashed.
+
+    :raises IntegrityError: on, after it was told.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        tell.tampered(loop, f"what {task} was to use", dag_url(context), str(error))
+        deliver_alerts(loop)
+        raise
 
 
 class StepOperator(BaseOperator):
@@ -44,16 +71,10 @@ class StepOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Take the step. What a person must mend fails at once; everything else is tried again."""
-        try:
+        with fails_at_once():
             loop = open_loop(self.project)
-            try:
+            with tells_tampering(loop, self.task_id, context):
                 found = self.step(loop, context)
-            except IntegrityError as error:
-                tell.tampered(loop, f"what {self.task_id} was to use", dag_url(context), str(error))
-                deliver_alerts(loop)
-                raise
-        except NO_RETRY as error:
-            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         deliver_alerts(loop)
         return found
 

@@ -10,9 +10,20 @@ from updraft_airflow.links import CardLink, RunLink, VersionLink
 from updraft_airflow.operators.step import StepOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
 
     from updraft.loop.context import Loop
+    from updraft.spec.model import Project
+    from updraft.training.contract import TrainingResult
+
+
+def train_model(project: Project) -> BaseOperator:
+    """The task `train_model` where the project's policy puts it: a process of this machine, or a pod."""
+    if project.spec.training.compute.backend == "local":
+        return TrainModel(task_id="train_model", project=project.name, pool="training")
+    from updraft_airflow.operators.pod import TrainInPod  # Airflow's Kubernetes provider takes a second to import
+
+    return TrainInPod(task_id="train_model", project=project.name, retries=TrainInPod.RETRIES)
 
 
 def run_id(context: Context) -> str:
@@ -64,17 +75,20 @@ class TrainModel(StepOperator):
         """References and the figures that people look at first."""
         from updraft.loop.train import folder
         from updraft.training.run import run_training
-        from updraft_airflow.deployment import registry
 
-        found = run_training(f"{folder(loop, run_id(context))}/request.json")
-        self.log.info(
-            "%d rounds on %s rows in %.1f s: %s", found.rounds, f"{found.rows:,}", found.seconds, found.metrics
-        )
-        return {
-            "mlflow_url": registry().run_url(found.mlflow_run_id) if found.mlflow_run_id else None,
-            "rounds": found.rounds,
-            "metrics": found.metrics,
-        }
+        return references(self.log, run_training(f"{folder(loop, run_id(context))}/request.json"))
+
+
+def references(log: Any, found: TrainingResult) -> dict[str, Any]:
+    """What `train_model` hands over, wherever it ran: references, and the figures that people look at first."""
+    from updraft_airflow.deployment import registry
+
+    log.info("%d rounds on %s rows in %.1f s: %s", found.rounds, f"{found.rows:,}", found.seconds, found.metrics)
+    return {
+        "mlflow_url": registry().run_url(found.mlflow_run_id) if found.mlflow_run_id else None,
+        "rounds": found.rounds,
+        "metrics": found.metrics,
+    }
 
 
 class EvaluateModel(StepOperator):

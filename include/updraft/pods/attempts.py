@@ -1,0 +1,97 @@
+"""The pods of one training run, kept beside its request: what each got, how it ended, and so what the next one gets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from updraft import files
+from updraft.spec.compute import Compute, PodCompute, PodDefaults, pod_compute
+from updraft.spec.part import mebibytes, memory_bytes, shown_duration
+
+ATTEMPTS = "pods.json"
+
+Ending = Literal[
+    "running", "done", "memory", "no_gpu", "image", "timeout", "interrupted", "lost", "training", "refused", "unknown"
+]
+"""``memory``: killed for it; ``no_gpu``: no node within the limit; ``interrupted``: stopped with notice; ``lost``: gone without;
+``training``: the training itself failed; ``refused``: the cluster did not take the pod."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One pod."""
+
+    pod: str
+    namespace: str
+    image: str
+    gpu: int
+    cpu: str
+    memory: str
+    wanted_gpu: int
+    """What the project's policy asked for at the time; with another wish, what was learnt here counts no more."""
+    wanted_memory: str
+    why: str = ""
+    """Why it got something else than was asked for."""
+    ending: Ending = "running"
+    words: str = ""
+    """How it ended, for a person."""
+    node: str | None = None
+    image_id: str | None = None
+    """Digest of the image as the node knows it."""
+    peak_memory_mb: float | None = None
+    """As the training last told."""
+
+
+def read_attempts(folder: str) -> tuple[Attempt, ...]:
+    """The pods of a run so far, in order."""
+    try:
+        return tuple(Attempt(**each) for each in files.read_json(f"{folder}/{ATTEMPTS}"))
+    except FileNotFoundError:
+        return ()
+
+
+def note_attempt(folder: str, attempt: Attempt) -> None:
+    """Keep a pod, in place of what was known of it."""
+    known = read_attempts(folder)
+    there = any(each.pod == attempt.pod for each in known)
+    kept = [attempt if each.pod == attempt.pod else each for each in known] + ([] if there else [attempt])
+    files.write_json(f"{folder}/{ATTEMPTS}", [asdict(each) for each in kept])
+
+
+def ended(attempt: Attempt, ending: Ending, words: str, **found: object) -> Attempt:
+    """The attempt with its end."""
+    return replace(attempt, ending=ending, words=words, **{k: v for k, v in found.items() if v is not None})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class NextTry:
+    """What the next pod gets, and why when that is not what was asked for."""
+
+    compute: PodCompute
+    why: str = ""
+
+
+def next_try(own: Compute, defaults: PodDefaults, attempts: tuple[Attempt, ...]) -> NextTry:
+    """Learn from the pods before: after one that was killed for memory, twice as much (up to the cap); after one that found no GPU, none.
+
+    What was learnt under another wish (the project asked for other memory or GPUs by then) is left aside.
+    """
+    asked = pod_compute(own, defaults)
+    alike = [each for each in attempts if (each.wanted_gpu, each.wanted_memory) == (asked.gpu, asked.memory)]
+    compute, why = asked, []
+    if asked.on_no_gpu == "cpu" and any(each.ending == "no_gpu" for each in alike):
+        compute = pod_compute(own, defaults, gpu=0)
+        why.append(f"on CPU: no node had {asked.gpu} GPU within {shown_duration(asked.wait_at_most)}")
+    short = [memory_bytes(each.memory) for each in alike if each.ending == "memory"]
+    if short:
+        wanted = mebibytes(min(memory_bytes(compute.memory_cap), 2 * max(short)))
+        why.append(f"{wanted} of memory: {mebibytes(max(short))} were too little")
+        compute = compute.model_copy(update={"memory": wanted})
+    return NextTry(compute, "; ".join(why))
+
+
+def worth_another(attempt: Attempt, compute: PodCompute) -> bool:
+    """Whether a pod that was killed for memory is followed by one with more: once, and only below the cap."""
+    raised = memory_bytes(attempt.memory) > memory_bytes(attempt.wanted_memory)
+    return not raised and memory_bytes(attempt.memory) < memory_bytes(compute.memory_cap)

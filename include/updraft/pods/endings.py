@@ -1,0 +1,109 @@
+"""How a pod ended, told from what the cluster says of it. Pods and events come as plain dictionaries (Kubernetes API, core/v1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from updraft.pods.attempts import Ending
+
+CONTAINER = "base"
+"""Name of the container that trains, as Airflow's operator calls it."""
+_PULL = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+_START = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+_OURS = re.compile(r"^(\w*(?:Error|Refused|Problems)): (.*)", re.MULTILINE | re.DOTALL)
+_KILLED = 137
+_NOTICED = (75, 143)
+"""Asked to end by SIGTERM: at a checkpoint, or before the training could hear it."""
+
+
+@dataclass(frozen=True)
+class End:
+    """What happened, in words for a person, and whether trying again can mend it."""
+
+    ending: Ending
+    words: str
+    again: bool
+
+
+def end_of(pod: Mapping[str, Any] | None, events: Sequence[Mapping[str, Any]] = (), *, memory: str = "") -> End:
+    """Tell an end from the pod's last known state.
+
+    :param pod: None when it is not there any more.
+    :param events: of the pod, oldest first.
+    :param memory: its limit, for the message.
+    """
+    if pod is None:
+        return End("lost", "the pod was deleted while it ran; the next one goes on from the last checkpoint", True)
+    status, name = pod.get("status") or {}, pod["metadata"]["name"]
+    state = _container(status)
+    waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
+    if waiting.get("reason") in _PULL or waiting.get("reason") in _START:
+        return _not_started(waiting, events, pod)
+    if terminated.get("reason") == "OOMKilled" or (terminated.get("exitCode") == _KILLED and _oom(events)):
+        return End("memory", f"killed for memory: the limit is {memory or 'that of the node'}", True)
+    if status.get("reason") == "DeadlineExceeded":
+        limit = (pod.get("spec") or {}).get("activeDeadlineSeconds")
+        words = f"ran longer than training.compute.timeout ({limit} s); raise it and clear the task: it goes on from its checkpoint"
+        return End("timeout", words, False)
+    if status.get("reason") in ("Evicted", "Preempting", "NodeShutdown", "Terminated", "NodeAffinity"):
+        words = f"{status['reason']}: {status.get('message') or 'by the node'}; the next pod goes on from the last checkpoint"
+        return End("interrupted", words, True)
+    if terminated.get("exitCode") in _NOTICED:
+        words = "stopped with notice (a drain, a pre-emption or a deletion); the next pod goes on from its checkpoint"
+        return End("interrupted", words, True)
+    if terminated:
+        return _failed(terminated)
+    if pod["metadata"].get("deletionTimestamp"):
+        node = (pod.get("spec") or {}).get("nodeName")
+        return End("lost", f"node {node} does not answer any more; the next pod goes on from the last checkpoint", True)
+    return End(
+        "unknown", f"pod {name} is {status.get('phase')}: {status.get('message') or 'no reason was given'}", True
+    )
+
+
+def _not_started(waiting: Mapping[str, Any], events: Sequence[Mapping[str, Any]], pod: Mapping[str, Any]) -> End:
+    image = next((c["image"] for c in pod["spec"]["containers"] if c["name"] == CONTAINER), "?")
+    said = waiting.get("message") or next((e["message"] for e in reversed(events) if e.get("type") == "Warning"), "")
+    if waiting["reason"] in _PULL:
+        todo = "build and push it (make trainer-image), or mend training.compute.image"
+        return End("image", f"image {image} cannot be had ({waiting['reason']}: {said}); {todo}", False)
+    return End("refused", f"the pod could not start ({waiting['reason']}: {said})", False)
+
+
+def _failed(terminated: Mapping[str, Any]) -> End:
+    said = str(terminated.get("message") or "").strip()
+    found = _OURS.search(said)
+    if found:
+        words = " ".join(f"{found[1]}: {found[2]}".split())
+        return End("training", words, False)
+    code = terminated.get("exitCode")
+    last = said.splitlines()[-1] if said else "no word"
+    return End("unknown", f"ended with exit code {code} ({terminated.get('reason')}): {last}", True)
+
+
+def _container(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    for each in status.get("containerStatuses") or []:
+        if each["name"] == CONTAINER:
+            return dict(each.get("state") or {})
+    return {}
+
+
+def _oom(events: Sequence[Mapping[str, Any]]) -> bool:
+    return any("OOM" in str(event.get("reason")) or "oom" in str(event.get("message")) for event in events)
+
+
+def waits_for(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str | None:
+    """What an unscheduled pod waits for, in the scheduler's words; None when it has a node."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    for each in conditions:
+        if each.get("type") == "PodScheduled" and each.get("status") != "True":
+            return str(each.get("message") or each.get("reason") or "a node")
+    if (pod.get("spec") or {}).get("nodeName"):
+        return None
+    gates = (pod.get("spec") or {}).get("schedulingGates")
+    if gates:
+        return f"the queue to admit it ({', '.join(str(gate['name']) for gate in gates)})"
+    return next((str(e["message"]) for e in reversed(events) if e.get("reason") == "FailedScheduling"), "a node")

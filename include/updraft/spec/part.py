@@ -1,0 +1,88 @@
+"""What every part of a spec is made of: a frozen base that knows its keys, and values that people write as text."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+DURATION = r"^\d+\s*[mhdw]$"
+CPU = r"^\d+(\.\d{1,3})?$|^\d+m$"
+MEMORY = r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BYTES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_LEAST_MEMORY = 16 * 2**20
+"""A pod with less cannot even start a shell: what was meant is another unit (``4`` for ``4Gi``)."""
+
+
+class Part(BaseModel):
+    """Base of every part of the spec: frozen, and a key that is not known is an error."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, protected_namespaces=(), allow_inf_nan=False
+    )
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d+)\s*([mhdw])", value.strip())):
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("write a duration as a whole number and a unit: 30m, 6h, 1d or 2w")
+
+
+def cpu_cores(text: str) -> float:
+    """Cores of a quantity such as ``500m`` or ``1.5`` (Kubernetes, "Resource units")."""
+    return int(text[:-1]) / 1000 if text.endswith("m") else float(text)
+
+
+def memory_bytes(text: str) -> int:
+    """Bytes of a quantity such as ``4Gi`` or ``500M`` (Kubernetes, "Resource units")."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]i|[kMGT])?", text)
+    if found is None:
+        raise ValueError(f"{text!r} is no amount of memory")
+    return int(float(found[1]) * _BYTES[found[2] or ""])
+
+
+def mebibytes(count: int) -> str:
+    """Bytes as a quantity in whole Mi, rounded up; ``Gi`` where it comes out even."""
+    whole = -(-count // 2**20)
+    return f"{whole // 1024}Gi" if whole % 1024 == 0 else f"{whole}Mi"
+
+
+def shown_duration(value: timedelta) -> str:
+    """A duration as a person writes it, in the largest unit that comes out even."""
+    minutes = int(value.total_seconds() // 60)
+    size, unit = next((size, unit) for size, unit in ((1440, "d"), (60, "h"), (1, "m")) if minutes % size == 0)
+    return f"{minutes // size}{unit}"
+
+
+def _cpu(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = f"{value:g}"
+    if not isinstance(value, str) or not re.fullmatch(CPU, value) or cpu_cores(value) <= 0:
+        raise ValueError("write cores as 2, 1.5 or 500m")
+    return value
+
+
+def _memory(value: object) -> object:
+    if not isinstance(value, str) or not re.fullmatch(MEMORY, value):
+        raise ValueError("write memory as a number and a unit: 512Mi, 4Gi or 1.5Gi")
+    if memory_bytes(value) < _LEAST_MEMORY:
+        raise ValueError("is less than any training can start with; mind the unit: Mi and Gi are 2^20 and 2^30 bytes")
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern=DURATION)]),
+    PlainSerializer(lambda value: f"{int(value.total_seconds() // 60)}m", return_type=str),
+]
+Cpu = Annotated[
+    str,
+    BeforeValidator(_cpu, json_schema_input_type=Annotated[float, Field(gt=0)] | Annotated[str, Field(pattern=CPU)]),
+]
+Memory = Annotated[str, BeforeValidator(_memory, json_schema_input_type=Annotated[str, Field(pattern=MEMORY)])]

@@ -1,0 +1,125 @@
+"""What a training uses while it runs: kept beside its result, so that it outlives a process that is killed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from updraft import files
+from updraft.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+USAGE = "usage.json"
+_SAMPLE_SECONDS = 0.5
+_GROWTH = 1.1
+"""A peak that is higher by this factor is kept at once: the next sample may not come."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Peaks and sums of one process so far. Memory in MiB, processor time in seconds, GPU use in per cent."""
+
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    cpu_seconds: float = 0.0
+    gpu_percent: float | None = None
+    """Mean over the samples; null without a GPU."""
+    gpu_memory_mb: float | None = None
+    """Highest sample."""
+
+    def words(self, limit_mb: float | None) -> str:
+        """One line for the log."""
+        of = f" of {limit_mb:,.0f}" if limit_mb else ""
+        cores = self.cpu_seconds / self.seconds if self.seconds else 0.0
+        gpu = "" if self.gpu_percent is None else f", GPU {self.gpu_percent:.0f} %, {self.gpu_memory_mb:,.0f} MiB of it"
+        return f"peak memory {self.peak_memory_mb:,.0f}{of} MiB, {cores:.1f} cores{gpu}"
+
+
+@dataclass
+class UsageWatch:
+    """Samples this process in a thread of its own."""
+
+    url: str
+    limit_mb: float | None
+    started: float = field(default_factory=time.monotonic)
+    usage: Usage = field(default_factory=Usage)
+    _gpu: list[tuple[float, float]] = field(default_factory=list)
+    _kept: float = 0.0
+
+    def sample(self) -> Usage:
+        """Look once."""
+        own = resource.getrusage(resource.RUSAGE_SELF)
+        self._gpu += _gpus()
+        self.usage = Usage(
+            seconds=round(time.monotonic() - self.started, 3),
+            peak_memory_mb=round(own.ru_maxrss / 1024, 1),
+            cpu_seconds=round(own.ru_utime + own.ru_stime, 3),
+            gpu_percent=round(sum(use for use, _ in self._gpu) / len(self._gpu), 1) if self._gpu else None,
+            gpu_memory_mb=max(memory for _, memory in self._gpu) if self._gpu else None,
+        )
+        return self.usage
+
+    def run(self, ended: threading.Event) -> None:
+        """Sample until the end, and keep a peak that grew."""
+        while not ended.wait(_SAMPLE_SECONDS):
+            usage = self.sample()
+            if usage.peak_memory_mb > self._kept * _GROWTH:
+                self._keep()
+
+    def _keep(self) -> None:
+        try:
+            files.write_json(self.url, asdict(self.usage))
+            self._kept = self.usage.peak_memory_mb
+        except (OSError, SettingsError) as error:  # the training's own writes tell it; this is a note beside them
+            log.warning("%s could not be kept: %s", self.url, error)
+
+
+@contextmanager
+def watched(output_url: str, env: Mapping[str, str] = os.environ) -> Iterator[UsageWatch]:
+    """Watch this process until the block ends.
+
+    :param env: ``UPDRAFT_MEMORY_LIMIT`` is the limit in bytes, where a pod knows it.
+    """
+    limit = env.get("UPDRAFT_MEMORY_LIMIT")
+    watch = UsageWatch(f"{output_url}/{USAGE}", int(limit) / 2**20 if limit else None)
+    ended = threading.Event()
+    thread = threading.Thread(target=watch.run, args=(ended,), name="usage", daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        ended.set()
+        thread.join()
+
+
+def last_usage(output_url: str) -> Usage | None:
+    """What a training that did not end well had used when it last told; None when it did not."""
+    try:
+        return Usage(**files.read_json(f"{output_url}/{USAGE}"))
+    except FileNotFoundError:
+        return None
+
+
+def _gpus() -> list[tuple[float, float]]:
+    """(use in per cent, memory in MiB) of the GPUs that this process may use; none where there is no driver."""
+    program = shutil.which("nvidia-smi") if Path("/dev/nvidiactl").exists() else None
+    if program is None:
+        return []
+    asked = [program, "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=10)
+    found = []
+    for line in done.stdout.splitlines() if done.returncode == 0 else []:
+        use, _, memory = line.partition(",")
+        if use.strip().isdigit() and memory.strip().isdigit():
+            found.append((float(use), float(memory)))
+    return found

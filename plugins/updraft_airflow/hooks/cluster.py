@@ -1,0 +1,118 @@
+"""What the tasks ask of a cluster beyond what Airflow's operator asks; the cluster's refusals in words that can be acted on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from updraft.errors import SettingsError, TrainingError
+
+if TYPE_CHECKING:
+    from kubernetes.client import CoreV1Api
+
+_FORBIDDEN = re.compile(r'cannot (\w+) resource "([\w/]+)"')
+_GONE = 404
+
+
+class Cluster:
+    """One cluster, and one namespace of it."""
+
+    def __init__(self, api: CoreV1Api, namespace: str) -> None:
+        self._api = api
+        self.namespace = namespace
+
+    def pod(self, name: str) -> dict[str, Any] | None:
+        """A pod; None when there is none."""
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            return self._plain(self._api.read_namespaced_pod(name, self.namespace))
+        except ApiException as error:
+            if error.status != _GONE:
+                raise
+            return None
+
+    def pods(self, selector: str) -> list[dict[str, Any]]:
+        """The pods with some labels."""
+        found = self._api.list_namespaced_pod(self.namespace, label_selector=selector).items
+        return [self._plain(each) for each in found]
+
+    def events(self, pod: str) -> list[dict[str, Any]]:
+        """The events of a pod, oldest first."""
+        found = self._api.list_namespaced_event(self.namespace, field_selector=f"involvedObject.name={pod}").items
+        plain = [self._plain(each) for each in found]
+        return sorted(
+            plain, key=lambda event: str(event.get("lastTimestamp") or event["metadata"]["creationTimestamp"])
+        )
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """The nodes of the cluster."""
+        return [self._plain(each) for each in self._api.list_node().items]
+
+    def remove(self, pod: str, *, at_once: bool = False) -> None:
+        """Delete a pod; ``at_once`` does not wait for a node that does not answer."""
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            self._api.delete_namespaced_pod(pod, self.namespace, **({"grace_period_seconds": 0} if at_once else {}))
+        except ApiException as error:
+            if error.status != _GONE:
+                raise
+
+    def _plain(self, thing: Any) -> dict[str, Any]:
+        return dict(self._api.api_client.sanitize_for_serialization(thing))
+
+
+@contextmanager
+def cluster_errors(connection: str, namespace: str) -> Iterator[None]:
+    """Turn what a person must mend into our errors; what passes by itself goes on as it is, to be tried again.
+
+    :raises SettingsError: no kubeconfig, no such context, a missing right (names the rule), a missing namespace.
+    :raises TrainingError: when the cluster refuses the pod as it stands.
+    """
+    from airflow.sdk.exceptions import AirflowNotFoundException
+    from kubernetes.client.exceptions import ApiException
+    from kubernetes.config.config_exception import ConfigException
+
+    try:
+        yield
+    except (ConfigException, AirflowNotFoundException) as error:
+        raise SettingsError(
+            f"Airflow's connection {connection!r} leads to no cluster: {error}; give it a kubeconfig "
+            "(extra kube_config_path), or in_cluster where Airflow runs in the cluster"
+        ) from error
+    except ApiException as error:
+        said = _message(error)
+        found = _FORBIDDEN.search(said)
+        if found and error.status == 403:
+            scope = (
+                "ClusterRole updraft-nodes"
+                if found[2] == "nodes"
+                else f"Role updraft-launcher in namespace {namespace}"
+            )
+            rule = f'{{apiGroups: [""], resources: [{found[2]}], verbs: [{found[1]}]}}'
+            raise SettingsError(
+                f"the cluster refuses: {said}. Missing rule: {rule}; it belongs to {scope}: kubectl apply -f docker/kubernetes/rbac.yaml"
+            ) from error
+        if error.status == 401:
+            raise SettingsError(
+                f"the cluster does not know the credentials of connection {connection!r}: {said}"
+            ) from error
+        if error.status == _GONE and "namespaces" in said:
+            raise SettingsError(
+                f"{said}; make it (kubectl apply -f docker/kubernetes/rbac.yaml), or set kubernetes.namespace"
+            ) from error
+        if error.status in (400, 403, 422):
+            raise TrainingError(
+                f"the cluster refuses the training's pod: {said}; see training.compute and deployment.yaml"
+            ) from error
+        raise
+
+
+def _message(error: Any) -> str:
+    with suppress(ValueError, TypeError, AttributeError):
+        return str(json.loads(error.body)["message"])
+    return str(error.reason)

@@ -1,0 +1,270 @@
+"""`train_model` in a pod: the same request, the same result, no worker held while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.common.compat.sdk import AirflowException
+from airflow.sdk.exceptions import AirflowFailException
+
+from updraft.loop import tell
+from updraft.loop.train import collect, folder
+from updraft.pods.attempts import Attempt, NextTry, ended, next_try, note_attempt, read_attempts, worth_another
+from updraft.pods.endings import CONTAINER, End, end_of, waits_for
+from updraft.pods.nodes import check_possible
+from updraft.spec.compute import PodCompute, pod_compute
+from updraft.spec.deployment import load_deployment
+from updraft.spec.part import shown_duration
+from updraft.training.usage import last_usage
+from updraft_airflow.deployment import open_loop
+from updraft_airflow.hooks.cluster import Cluster, cluster_errors
+from updraft_airflow.hooks.slack import deliver_alerts
+from updraft_airflow.links import PodLink, RunLink
+from updraft_airflow.operators.step import dag_url, fails_at_once, tells_tampering
+from updraft_airflow.operators.train import references, run_id
+from updraft_airflow.pods import GRACE_SECONDS, RUN, run_label, training_pod
+from updraft_airflow.triggers.pod import TrainingPodTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from updraft.loop.context import Loop
+    from updraft.spec.compute import Kubernetes
+
+START_SECONDS = 1800
+"""From a node to a running container: a GPU image is large."""
+
+
+class TrainInPod(KubernetesPodOperator):
+    """Runs the request in a pod and takes its result. A pod that was lost is followed by one that goes on from its checkpoint.
+
+    :param project: the project's name.
+    """
+
+    template_fields: Sequence[str] = ()
+    operator_extra_links = (PodLink(), RunLink())
+    ui_color = "#e8f4ea"
+    RETRIES: ClassVar[int] = 6
+    """Nodes come and go: a training that makes progress may lose several pods."""
+
+    def __init__(self, *, project: str, **kwargs: Any) -> None:
+        super().__init__(
+            **kwargs,
+            deferrable=True,
+            durable=True,
+            do_xcom_push=False,  # the result travels through the lake; no side-car
+            get_logs=True,
+            logging_interval=5,
+            poll_interval=1,
+            log_pod_spec_on_failure=False,
+            on_finish_action="delete_pod",
+            on_kill_action="delete_pod",
+            base_container_name=CONTAINER,
+            startup_timeout_seconds=START_SECONDS,
+            startup_check_interval_seconds=1,
+            termination_grace_period=GRACE_SECONDS,
+        )
+        self.project = project
+
+    def execute(self, context: Context) -> Any:
+        """Start the pod (or find the one that runs), and wait for it without a worker."""
+        with fails_at_once(), self._opened(context) as loop:
+            if self._collected(loop, context):
+                self._remove_pods(loop, run_id(context))
+                return
+            self._prepare(loop, context)
+            super().execute(context)
+
+    def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
+        """The pod has ended, or waits for a node for too long."""
+        with fails_at_once(), self._opened(context) as loop:
+            self._configure(loop)
+            pod, events = self._cluster.pod(event["name"]), self._cluster.events(event["name"])
+            waits = waits_for(pod, events) if pod and event["status"] == "timeout" else None
+            if pod and waits:
+                return self._no_node(loop, context, pod, waits)
+            self._take(loop, context, event, pod, events)
+            return None
+
+    def defer(self, *, trigger: Any, **arguments: Any) -> None:
+        """Wait with our trigger in place of the one that the base makes."""
+        super().defer(trigger=TrainingPodTrigger(**trigger.serialize()[1]), **arguments)
+
+    def build_pod_request_obj(self, context: Context | None = None, *, dry_run: bool = False) -> Any:
+        """The pod of :mod:`updraft_airflow.pods`, with the labels by which Airflow finds it again."""
+        pod = super().build_pod_request_obj(context, dry_run=dry_run)
+        pod.spec.tolerations = self.full_pod_spec.spec.tolerations  # the base puts its own, empty list in their place
+        pod.metadata.annotations = self.full_pod_spec.metadata.annotations
+        return pod
+
+    def _configure(self, loop: Loop) -> Kubernetes:
+        kubernetes = load_deployment(loop.settings.deployment).kubernetes
+        self.kubernetes_conn_id, self.namespace = kubernetes.connection, kubernetes.namespace
+        self.schedule_timeout_seconds = int(self._asked(loop, kubernetes).wait_at_most.total_seconds())
+        return kubernetes
+
+    def _asked(self, loop: Loop, kubernetes: Kubernetes) -> PodCompute:
+        return pod_compute(loop.spec.training.compute, kubernetes.defaults)
+
+    @property
+    def _cluster(self) -> Cluster:
+        return Cluster(self.client, str(self.namespace))
+
+    @contextmanager
+    def _opened(self, context: Context) -> Iterator[Loop]:
+        loop = open_loop(self.project)
+        kubernetes = load_deployment(loop.settings.deployment).kubernetes
+        told = tells_tampering(loop, self.task_id, context)
+        with cluster_errors(kubernetes.connection, kubernetes.namespace), told:
+            yield loop
+
+    def _next(self, loop: Loop, kubernetes: Kubernetes, run: str) -> NextTry:
+        return next_try(loop.spec.training.compute, kubernetes.defaults, read_attempts(folder(loop, run)))
+
+    def _prepare(self, loop: Loop, context: Context) -> None:
+        """Decide what the pod gets; say at once when no node can give it."""
+        from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+
+        kubernetes, run = self._configure(loop), run_id(context)
+        following = self._next(loop, kubernetes, run)
+        if kubernetes.nodes == "fixed":
+            check_possible(following.compute, self._cluster.nodes())
+        if following.why:
+            self.log.info("This pod gets %s", following.why)
+        manifest = training_pod(loop, run, f"{folder(loop, run)}/request.json", following.compute, kubernetes)
+        self.full_pod_spec = PodGenerator.deserialize_model_dict(manifest)
+        context["ti"].xcom_push(key=PodLink().xcom_key, value=PodLink.page(loop.name, run))
+
+    def get_or_create_pod(self, pod_request_obj: Any, context: Context) -> Any:
+        """The base's pod, noted in the lake: which it is, and what it got."""
+        pod = super().get_or_create_pod(pod_request_obj, context)
+        loop, run = open_loop(self.project), run_id(context)
+        known = {each.pod for each in read_attempts(folder(loop, run))}
+        if pod.metadata.name not in known:
+            kubernetes = load_deployment(loop.settings.deployment).kubernetes
+            asked, following = self._asked(loop, kubernetes), self._next(loop, kubernetes, run)
+            got = following.compute
+            self.log.info(
+                "Pod %s/%s: image %s, %d GPU, %s cores, %s of memory",
+                pod.metadata.namespace, pod.metadata.name, got.image, got.gpu, got.cpu, got.memory,
+            )  # fmt: skip
+            attempt = Attempt(
+                pod=pod.metadata.name,
+                namespace=str(self.namespace),
+                image=got.image,
+                gpu=got.gpu,
+                cpu=got.cpu,
+                memory=got.memory,
+                wanted_gpu=asked.gpu,
+                wanted_memory=asked.memory,
+                why=following.why,
+            )
+            note_attempt(folder(loop, run), attempt)
+        return pod
+
+    def _collected(self, loop: Loop, context: Context) -> bool:
+        """Take a result that is there, verified; whether there is one."""
+        found = collect(loop, run_id(context))
+        if found is None:
+            return False
+        context["ti"].xcom_push(key="return_value", value=references(self.log, found))
+        return True
+
+    def _take(
+        self, loop: Loop, context: Context, event: dict[str, Any], pod: Mapping[str, Any] | None, events: list[Any]
+    ) -> None:
+        """Let the base end the pod's story (logs, deletion), then take the result, or tell the cause and fail."""
+        try:
+            super().trigger_reentry(context, event)
+        except AirflowException as error:
+            failure: AirflowException | None = error
+        else:
+            failure = None
+        run = run_id(context)
+        if self._collected(loop, context):  # a pod that was stopped after its last write has done its work
+            self._close(loop, run, event["name"], End("done", "", again=False), pod)
+            return
+        end = end_of(pod, events, memory=self._memory_of(loop, run, event["name"]))
+        if failure is None:
+            end = End(
+                "unknown",
+                "the pod ended well and left no result; is the Secret's object store the one of UPDRAFT_LAKE?",
+                again=True,
+            )
+        if end.ending == "lost" and pod is not None:
+            self._cluster.remove(event["name"], at_once=True)
+        self._fail(loop, context, self._close(loop, run, event["name"], end, pod), end)
+
+    def _memory_of(self, loop: Loop, run: str, pod: str) -> str:
+        return next((each.memory for each in read_attempts(folder(loop, run)) if each.pod == pod), "")
+
+    def _close(self, loop: Loop, run: str, name: str, end: End, pod: Mapping[str, Any] | None) -> Attempt | None:
+        """Note how a pod ended."""
+        attempt = next((each for each in read_attempts(folder(loop, run)) if each.pod == name), None)
+        if attempt is None:
+            return None
+        usage = last_usage(folder(loop, run))
+        statuses = ((pod or {}).get("status") or {}).get("containerStatuses") or [{}]
+        found = {
+            "node": ((pod or {}).get("spec") or {}).get("nodeName"),
+            "image_id": statuses[0].get("imageID"),
+            "peak_memory_mb": usage.peak_memory_mb if usage else None,
+        }
+        closed = ended(attempt, end.ending, end.words, **found)
+        note_attempt(folder(loop, run), closed)
+        return closed
+
+    def _fail(self, loop: Loop, context: Context, attempt: Attempt | None, end: End) -> None:
+        """Fail the try; at once, with no other to follow, where none can help."""
+        words, again = end.words, end.again
+        if end.ending == "memory" and attempt is not None:
+            if attempt.peak_memory_mb:
+                words += f", the last reported peak {attempt.peak_memory_mb:,.0f} MiB"
+            compute = self._asked(loop, load_deployment(loop.settings.deployment).kubernetes)
+            again = worth_another(attempt, compute)
+            if again:
+                tell.more_memory(loop, run_id(context), dag_url(context), words)
+            else:
+                words += "; raise training.compute.memory (and memory_cap), or make the window smaller"
+        deliver_alerts(loop)
+        if again:
+            raise AirflowException(f"{end.ending}: {words}")
+        raise AirflowFailException(f"{end.ending}: {words}")
+
+    def _no_node(self, loop: Loop, context: Context, pod: Mapping[str, Any], waits: str) -> Any:
+        """No node within the limit: wait on, fall back to CPU, or fail; on-call hears of it once."""
+        name, run = str(pod["metadata"]["name"]), run_id(context)
+        asked = self._asked(loop, load_deployment(loop.settings.deployment).kubernetes)
+        seen = next((each for each in read_attempts(folder(loop, run)) if each.pod == name), None)
+        falls_back = asked.on_no_gpu == "cpu" and seen is not None and seen.gpu > 0
+        does = (
+            "waits on"
+            if asked.on_no_gpu != "fail" and not falls_back
+            else "trains on CPU"
+            if falls_back
+            else "gives up"
+        )
+        limit = shown_duration(asked.wait_at_most)
+        self.log.warning("No node within %s: %s; it %s", limit, waits, does)
+        tell.no_node(loop, run, dag_url(context), waits, does, limit)
+        deliver_alerts(loop)
+        self.pod = self.hook.get_pod(name, self.namespace)
+        if does == "waits on":
+            return self.invoke_defer_method(context=context)
+        self.patch_already_checked(self.pod)
+        self._cluster.remove(name)
+        self._close(loop, run, name, End("no_gpu", f"no node within {limit}: {waits}", again=falls_back), pod)
+        if not falls_back:
+            raise AirflowFailException(f"no node within {limit}: {waits}")
+        self.pod = self.pod_request_obj = None
+        return self.execute(context)
+
+    def _remove_pods(self, loop: Loop, run: str) -> None:
+        """Remove what an earlier try of this run left."""
+        self._configure(loop)
+        for pod in self._cluster.pods(f"{RUN}={run_label(run)}"):
+            self._cluster.remove(pod["metadata"]["name"])
+            self.log.info("Removed pod %s: the result is there", pod["metadata"]["name"])

@@ -1,0 +1,71 @@
+"""What the next pod of a training gets, learnt from the ones before."""
+
+from __future__ import annotations
+
+import pytest
+
+from updraft.pods.attempts import Attempt, ended, next_try, note_attempt, read_attempts, worth_another
+from updraft.spec.compute import Compute, PodDefaults, pod_compute
+
+OWN = Compute(backend="kubernetes", gpu=1, memory="1Gi", memory_cap="3Gi", on_no_gpu="cpu")
+DEFAULTS = PodDefaults()
+
+
+def attempt(**changes) -> Attempt:
+    values = {"pod": "p1", "namespace": "updraft", "image": "i", "gpu": 1, "cpu": "2", "memory": "1Gi"}
+    return Attempt(**{**values, "wanted_gpu": 1, "wanted_memory": "1Gi", **changes})
+
+
+def test_the_first_pod_gets_what_was_asked_for():
+    found = next_try(OWN, DEFAULTS, ())
+    assert (found.compute.memory, found.compute.gpu, found.why) == ("1Gi", 1, "")
+
+
+def test_after_one_that_was_killed_for_memory_the_next_gets_twice_as_much():
+    found = next_try(OWN, DEFAULTS, (ended(attempt(), "memory", "killed"),))
+    assert found.compute.memory == "2Gi"
+    assert "1Gi were too little" in found.why
+
+
+def test_the_cap_holds():
+    found = next_try(OWN, DEFAULTS, (ended(attempt(memory="2Gi"), "memory", "killed"),))
+    assert found.compute.memory == "3Gi"
+
+
+def test_memory_learnt_under_another_wish_counts_no_more():
+    raised = OWN.model_copy(update={"memory": "1536Mi"})
+    assert next_try(raised, DEFAULTS, (ended(attempt(), "memory", "killed"),)).compute.memory == "1536Mi"
+
+
+def test_memory_is_raised_once_and_only_below_the_cap():
+    asked = pod_compute(OWN, DEFAULTS)
+    assert worth_another(attempt(), asked)
+    assert not worth_another(attempt(memory="2Gi"), asked)
+    assert not worth_another(attempt(memory="3Gi", wanted_memory="3Gi"), asked)
+
+
+def test_after_one_that_found_no_gpu_the_next_trains_on_cpu_where_the_policy_says_so():
+    found = next_try(OWN, DEFAULTS, (ended(attempt(), "no_gpu", "none"),))
+    assert found.compute.gpu == 0
+    assert "on CPU: no node had 1 GPU within 30m" in found.why
+
+
+@pytest.mark.parametrize("policy", ["wait", "fail"])
+def test_where_it_does_not_say_so_a_gpu_is_asked_for_again(policy):
+    own = OWN.model_copy(update={"on_no_gpu": policy})
+    assert next_try(own, DEFAULTS, (ended(attempt(), "no_gpu", "none"),)).compute.gpu == 1
+
+
+def test_a_pod_that_was_lost_is_followed_by_one_like_it():
+    assert next_try(OWN, DEFAULTS, (ended(attempt(), "lost", "gone"),)) == next_try(OWN, DEFAULTS, ())
+
+
+def test_a_pod_is_kept_once_with_its_last_state(tmp_path):
+    folder = str(tmp_path)
+    assert read_attempts(folder) == ()
+    note_attempt(folder, attempt())
+    note_attempt(folder, attempt(pod="p2"))
+    note_attempt(folder, ended(attempt(), "memory", "killed", node="gpu", peak_memory_mb=900.0, image_id=None))
+    first, second = read_attempts(folder)
+    assert (first.ending, first.node, first.peak_memory_mb, first.image_id) == ("memory", "gpu", 900.0, None)
+    assert second.ending == "running"

@@ -1,0 +1,101 @@
+"""How a pod ended, told from what the cluster says of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from updraft.pods.endings import end_of, waits_for
+
+
+def pod(
+    state=None, *, phase="Failed", reason=None, message=None, deleted=None, conditions=None, node="gpu", gates=None
+):
+    status = {"phase": phase, "reason": reason, "message": message, "conditions": conditions or []}
+    if state is not None:
+        status["containerStatuses"] = [{"name": "sidecar", "state": {}}, {"name": "base", "state": state}]
+    spec = {"nodeName": node, "containers": [{"name": "base", "image": "trainer:1"}], "schedulingGates": gates}
+    return {
+        "metadata": {"name": "p", "deletionTimestamp": deleted},
+        "spec": spec | {"activeDeadlineSeconds": 60},
+        "status": status,
+    }
+
+
+def terminated(code, reason="Error", message=""):
+    return {"terminated": {"exitCode": code, "reason": reason, "message": message}}
+
+
+def test_a_kill_for_memory_names_the_limit():
+    end = end_of(pod(terminated(137, "OOMKilled")), memory="512Mi")
+    assert (end.ending, end.again) == ("memory", True)
+    assert "512Mi" in end.words
+
+
+def test_an_image_that_cannot_be_had_is_named_and_not_tried_again():
+    end = end_of(pod({"waiting": {"reason": "ErrImagePull", "message": "not found"}}, phase="Pending"))
+    assert (end.ending, end.again) == ("image", False)
+    assert "trainer:1" in end.words
+    assert "not found" in end.words
+
+
+def test_the_trainings_own_error_is_told_in_its_own_words_and_not_tried_again():
+    log = "07:00:01 proof: 40 rounds\nDataError: s3://lake/x is not there;\nrestore it\n"
+    end = end_of(pod(terminated(1, message=log)))
+    assert (end.ending, end.words, end.again) == ("training", "DataError: s3://lake/x is not there; restore it", False)
+
+
+def test_an_end_without_a_word_is_tried_again():
+    end = end_of(pod(terminated(139, message="Segmentation fault")))
+    assert (end.ending, end.again) == ("unknown", True)
+    assert "139" in end.words
+    assert "Segmentation fault" in end.words
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        pod(terminated(143)),
+        pod(terminated(137), reason="Evicted", message="The node was low on resource: memory"),
+        pod(reason="NodeShutdown"),
+    ],
+)
+def test_a_pod_that_was_stopped_with_notice_is_tried_again(ended):
+    end = end_of(ended)
+    assert (end.ending, end.again) == ("interrupted", True)
+
+
+def test_a_pod_that_is_gone_is_tried_again():
+    assert (end_of(None).ending, end_of(None).again) == ("lost", True)
+
+
+def test_a_pod_whose_node_does_not_answer_is_lost():
+    end = end_of(pod({"running": {}}, phase="Running", deleted="2026-01-01T00:00:00Z"))
+    assert (end.ending, end.again) == ("lost", True)
+    assert "gpu" in end.words
+
+
+def test_a_training_beyond_its_timeout_is_not_tried_again():
+    end = end_of(pod(terminated(143), reason="DeadlineExceeded"))
+    assert (end.ending, end.again) == ("timeout", False)
+    assert "60 s" in end.words
+
+
+def test_what_an_unscheduled_pod_waits_for_is_told_in_the_schedulers_words():
+    said = "0/2 nodes are available: 1 Insufficient nvidia.com/gpu."
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said}
+    assert waits_for(pod(phase="Pending", node=None, conditions=[condition]), []) == said
+
+
+def test_without_a_condition_the_last_event_tells_it():
+    events = [{"reason": "FailedScheduling", "message": "old"}, {"reason": "FailedScheduling", "message": "new"}]
+    assert waits_for(pod(phase="Pending", node=None), events) == "new"
+
+
+def test_a_pod_that_a_queue_holds_waits_for_the_queue():
+    gated = pod(phase="Pending", node=None, gates=[{"name": "kueue.x-k8s.io/admission"}])
+    assert "kueue.x-k8s.io/admission" in waits_for(gated, [])
+
+
+def test_a_pod_with_a_node_waits_for_none():
+    scheduled = {"type": "PodScheduled", "status": "True"}
+    assert waits_for(pod(phase="Pending", conditions=[scheduled]), []) is None

@@ -1,0 +1,158 @@
+"""A real Kubernetes and a real object store for tests marked ``k8s``: those of ../shared, or none, and then they say so."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared"
+HOST = "10.89.0.1"
+"""The machine as pods reach it."""
+IMAGE = "localhost/updraft-trainer"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--k8s", action="store_true", help="run the tests that need a real cluster (make test-k8s)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (SHARED / "k8s" / "up").exists():
+        why = None if config.getoption("--k8s") else "needs a cluster: make test-k8s"
+    else:
+        why = f"needs a cluster, and {SHARED / 'k8s'} is not there to start one"
+    for item in items:
+        if why and item.get_closest_marker("k8s"):
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """An S3 endpoint with a bucket for this test run."""
+
+    env: dict[str, str]
+    bucket: str
+
+    @property
+    def lake(self) -> str:
+        return f"s3://{self.bucket}/lake"
+
+
+@dataclass(frozen=True)
+class RunningCluster:
+    """The cluster, with the namespace, the rights and the Secret that docs/kubernetes.md asks for."""
+
+    admin: Path
+    """Kubeconfig that may do everything: of the tests."""
+    launcher: Path
+    """Kubeconfig of the service account `updraft-launcher`, which has the rights of docker/kubernetes/rbac.yaml and no others: of Airflow."""
+    image: str
+    namespace: str = "updraft"
+
+    def kubectl(self, *arguments: str, text: str | None = None) -> str:
+        """A client's output."""
+        home = self.admin.parent
+        done = subprocess.run(
+            [home / "bin" / "kubectl", "--kubeconfig", self.admin, *arguments],
+            input=text, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def pods(self, selector: str = "app.kubernetes.io/managed-by=updraft") -> list[dict[str, Any]]:
+        """The pods of the namespace with some labels."""
+        found = json.loads(self.kubectl("-n", self.namespace, "get", "pods", "-l", selector, "-o", "json"))
+        return list(found["items"])
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """The object store of ../shared/s3, reached by pods too."""
+    up = SHARED / "s3" / "up"
+    if not up.exists():
+        pytest.skip(f"needs an object store, and {up.parent} is not there to start one")
+    address = HOST if (SHARED / "k8s" / "up").exists() and _has(HOST) else "127.0.0.1"
+    said = subprocess.run([up, "17070", address], capture_output=True, text=True, check=True, timeout=60).stdout
+    env = dict(each.split("=", 1) for each in shlex.split(said) if "=" in each)
+    before = {name: os.environ.get(name) for name in env}
+    os.environ.update(env)
+    import s3fs
+
+    bucket = f"updraft-{uuid.uuid4().hex[:12]}"
+    store = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
+    store.mkdir(bucket)
+    try:
+        yield ObjectStore(env, bucket)
+    finally:
+        store.rm(bucket, recursive=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunningCluster:
+    """A Kubernetes with the trainer's image on its nodes. It stays up: the next run finds it."""
+    done = subprocess.run([SHARED / "k8s" / "up"], capture_output=True, text=True, check=False, timeout=400)
+    assert done.returncode == 0, done.stderr
+    admin = Path(done.stdout.split()[-1])
+    store = request.getfixturevalue("object_store")
+    found = RunningCluster(admin, tmp_path_factory.mktemp("launcher") / "kubeconfig", _image_on_the_nodes())
+    found.kubectl("apply", "-f", str(ROOT / "docker" / "kubernetes" / "rbac.yaml"))
+    found.kubectl("apply", "-f", "-", text=_secret(store.env))
+    token = found.kubectl("-n", found.namespace, "create", "token", "updraft-launcher", "--duration", "8h").strip()
+    config = yaml.safe_load(admin.read_text())
+    config["users"] = [{"name": "admin", "user": {"token": token}}]
+    found.launcher.write_text(yaml.safe_dump(config))
+    return found
+
+
+def _secret(env: dict[str, str]) -> str:
+    values = {name: base64.b64encode(value.encode()).decode() for name, value in env.items()}
+    metadata = {"name": "updraft-trainer", "namespace": "updraft"}
+    return json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": values})
+
+
+def _image_on_the_nodes() -> str:
+    """Build the trainer from this checkout, unless it was built from the same files before."""
+    parts = [*sorted((ROOT / "docker" / "trainer").glob("*")), *sorted((ROOT / "include" / "updraft").rglob("*"))]
+    digest = hashlib.sha256()
+    for path in parts:
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+    image = f"{IMAGE}:{digest.hexdigest()[:16]}"
+    subprocess.run([SHARED / "k8s" / "base-image"], capture_output=True, check=True, timeout=600)
+    listed = ["ctr", "-a", "/run/k8s-gpu/containerd.sock", "-n", "k8s.io", "images", "list", "-q"]
+    if image in subprocess.run(listed, capture_output=True, text=True, check=True, timeout=60).stdout.split():
+        return image
+    env = {**os.environ, "BASE": "localhost/python:3.11-slim", "BUILDER": "buildah"}
+    for command in ([ROOT / "docker" / "trainer" / "build", "cpu", image], [SHARED / "k8s" / "load-image", image]):
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=900)
+        assert done.returncode == 0, done.stderr[-3000:]
+    return image
+
+
+def _has(address: str) -> bool:
+    """Whether this machine answers at an address (the cluster's bridge is up)."""
+    import socket
+
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
