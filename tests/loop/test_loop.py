@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tests.support import flights
 
-from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, ROW
+from updraft import files
+from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, ROW, SCORE
 from updraft.errors import StoreError, TrainingError
 from updraft.loop.drifting import seasonal_keys
 from updraft.loop.memory import play, train
@@ -613,3 +614,26 @@ def test_labels_that_mature_after_several_partitions_delay_training_and_holdout(
     assert first.key == keys[4]  # at the fifth tick the third partition begins to have labels
     assert plan_training(loop, keys[4]).window == tuple(keys[:3])
     assert plan_training(loop, keys[4]).holdout == (keys[2],)
+
+
+def test_a_project_with_the_torch_trainer_goes_the_same_way(lake):
+    pytest.importorskip("torch", reason="PyTorch is not installed: `make torch`")
+    from updraft.spec.model import Trainer
+
+    spec = flights.flights().spec
+    trainer = Trainer(name="torch", params={"rounds": 2, "width": 32})
+    training = spec.training.model_copy(update={"trainers": (trainer,), "first_after": 4, "window": 6})
+    spec = spec.model_copy(update={"training": training})
+    loop, models = played(lake, 5, flights.flights().model_copy(update={"spec": spec}))
+    [trained] = loop.store.trainings(loop.name)
+    assert trained.result["trainer"]["name"] == models.load(trained.version).trainer == "torch"
+    key = loop.store.partitions(loop.name)[-1].key
+    if loop.store.serving(loop.name).champion is None:  # two rounds need not beat the base rate
+        release = enter(loop, "by-hand", plan_training(loop, key), trained.version, {"passed": True, "reasons": []}, {})
+        promote(loop, release, key, "approved")
+    _, rows = lake
+    play(loop, models, rows[5])
+    row = loop.store.predictions(loop.name, rows[5].key)["champion"]
+    score = files.read_parquet(row.url)[SCORE]
+    assert row.version == trained.version
+    assert 0 < score.min() < score.max() < 1

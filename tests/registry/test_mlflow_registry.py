@@ -163,6 +163,19 @@ def test_a_fetched_model_scores_as_the_trained_one(case, version):
     assert model.features_source == SOURCE
 
 
+def test_a_torch_model_is_signed_fetched_and_refused_when_changed_like_any_other(case):
+    pytest.importorskip("torch", reason="PyTorch is not installed: `make torch`")
+    result = again(case, trainer="torch", params={"rounds": 2})
+    version = case.registry.register(case.project, result)
+    frame = features_and_labels()[0][KEYS[-1]]
+    model = case.registry.fetch_verified(case.project, version)
+    np.testing.assert_array_equal(model.margin(frame), load_model(result.model_url).margin(frame))
+    file = case.registry.home / "models" / case.project / version / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    with pytest.raises(IntegrityError):
+        case.registry.fetch_verified(case.project, version)
+
+
 def test_a_fetched_version_needs_no_mlflow_when_its_content_is_known(case, version):
     case.registry.fetch_verified(case.project, version)
     alone = ModelRegistry("http://127.0.0.1:9", case.registry.home)
