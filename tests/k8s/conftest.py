@@ -26,7 +26,7 @@ def pod_projects(tmp_path_factory):
 def pod_stack(tmp_path_factory, cluster, object_store, pod_projects):
     home = tmp_path_factory.mktemp("home")
     deployment = home / "deployment.yaml"
-    defaults = {"image": cluster.image, "memory_cap": "2Gi"}
+    defaults = {"image": cluster.image, "memory": "768Mi", "memory_cap": "2Gi"}
     deployment.write_text(yaml.safe_dump({"kubernetes": {"defaults": defaults}}))
     connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(cluster.launcher)}}
     os.environ["AIRFLOW_CONN_KUBERNETES"] = json.dumps(connection)

@@ -107,9 +107,7 @@ def object_store() -> Iterator[ObjectStore]:
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunningCluster:
     """A Kubernetes with the trainer's image on its nodes. It stays up: the next run finds it."""
-    done = subprocess.run([SHARED / "k8s" / "up"], capture_output=True, text=True, check=False, timeout=400)
-    assert done.returncode == 0, done.stderr
-    admin = Path(done.stdout.split()[-1])
+    admin = start_cluster()
     store = request.getfixturevalue("object_store")
     found = RunningCluster(admin, tmp_path_factory.mktemp("launcher") / "kubeconfig", _image_on_the_nodes())
     found.kubectl("apply", "-f", str(ROOT / "docker" / "kubernetes" / "rbac.yaml"))
@@ -119,6 +117,17 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     config["users"] = [{"name": "admin", "user": {"token": token}}]
     found.launcher.write_text(yaml.safe_dump(config))
     return found
+
+
+def start_cluster() -> Path:
+    """Start the cluster, or mend what died of it; the administrator's kubeconfig."""
+    for _ in range(
+        5
+    ):  # on a busy machine its own check of the network now and then fails, and succeeds when asked again
+        done = subprocess.run([SHARED / "k8s" / "up"], capture_output=True, text=True, check=False, timeout=400)
+        if done.returncode == 0:
+            return Path(done.stdout.split()[-1])
+    raise RuntimeError(f"the cluster does not start: {done.stderr}")
 
 
 def _secret(env: dict[str, str]) -> str:
