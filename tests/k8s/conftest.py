@@ -8,10 +8,16 @@ import os
 import pytest
 import yaml
 from tests.e2e.conftest import SPEC, project_folder
+from tests.e2e.test_loop_in_airflow import client
 from tests.support.stack import running_stack
+
+from updraft.replay.run import Replay
+from updraft.spec.load import load_project
+from updraft.store.store import Store
 
 COMPUTE = {"backend": "kubernetes", "threads": 1, "cpu": "500m", "memory": "768Mi", "gpu": 1}
 PROJECTS = {"podded": COMPUTE}
+PARTITIONS = 4
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +42,21 @@ def pod_stack(tmp_path_factory, cluster, object_store, pod_projects):
             yield running
     finally:
         os.environ.pop("AIRFLOW_CONN_KUBERNETES")
+
+
+@pytest.fixture(scope="session")
+def trained(pod_stack, pod_projects):
+    """The first partitions replayed, up to the first champion; the folder of its training."""
+    store = Store.open(pod_stack.settings.store)
+    told: list[str] = []
+    player = Replay(
+        load_project(pod_projects / "podded"),
+        store,
+        client(pod_stack),
+        lambda _, words: told.append(words),
+        timeout=600,
+    )
+    player.play(player.keys(PARTITIONS), lambda *_: None)
+    [training, *_] = store.trainings("podded")
+    store.close()
+    return f"{pod_stack.settings.lake}/podded/trainings/{training.id}", training, told

@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.e2e.test_loop_in_airflow import client
 
 from updraft import files
 from updraft.pods.attempts import read_attempts
-from updraft.replay.run import Replay
-from updraft.spec.load import load_project
-from updraft.store.store import Store
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.run import run_training
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800)]
-PARTITIONS = 4
-
-
-@pytest.fixture(scope="session")
-def trained(pod_stack, pod_projects):
-    """The first partitions replayed, up to the first champion; the folder of its training."""
-    store = Store.open(pod_stack.settings.store)
-    told: list[str] = []
-    player = Replay(
-        load_project(pod_projects / "podded"),
-        store,
-        client(pod_stack),
-        lambda _, words: told.append(words),
-        timeout=600,
-    )
-    player.play(player.keys(PARTITIONS), lambda *_: None)
-    [training, *_] = store.trainings("podded")
-    store.close()
-    return f"{pod_stack.settings.lake}/podded/trainings/{training.id}", training, told
 
 
 def test_a_project_trains_in_a_gpu_pod_and_its_model_serves(trained, pod_stack):

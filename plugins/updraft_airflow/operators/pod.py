@@ -93,6 +93,10 @@ class TrainInPod(KubernetesPodOperator):
         """Wait with our trigger in place of the one that the base makes."""
         super().defer(trigger=TrainingPodTrigger(**trigger.serialize()[1]), **arguments)
 
+    def convert_config_file_to_dict(self) -> None:
+        """Nothing: the connection says which cluster, whatever KUBECONFIG the worker happens to have."""
+        self._config_dict = None
+
     def build_pod_request_obj(self, context: Context | None = None, *, dry_run: bool = False) -> Any:
         """The pod of :mod:`updraft_airflow.pods`, with the labels by which Airflow finds it again."""
         pod = super().build_pod_request_obj(context, dry_run=dry_run)
