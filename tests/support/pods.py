@@ -18,6 +18,7 @@ from updraft.alerts.outbox import recent
 from updraft.loop.train import run_folder
 from updraft.pods.attempts import Attempt, read_attempts
 from updraft.replay.airflow import AirflowClient
+from updraft.spec.document import read_document
 from updraft.store.store import Store
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.run import run_training
@@ -57,7 +58,7 @@ class PodTrainings:
         """Let the project ask for something else for a while."""
         path = self.projects / self.project / "project.yaml"
         before = path.read_text()
-        spec = yaml.safe_load(before)
+        spec = read_document(path).data
         spec["training"]["compute"] |= compute
         path.write_text(yaml.safe_dump(spec, sort_keys=False))
         try:
@@ -116,7 +117,9 @@ class PodTrainings:
         store = Store.open(self.stack.settings.store)
         try:
             return [
-                one.alert for one in recent(store.engine, self.project, 200) if run in one.alert.text + one.alert.dedup
+                one.alert
+                for one in recent(store.engine, self.project, limit=200)
+                if run in one.alert.text + one.alert.dedup
             ]
         finally:
             store.close()
