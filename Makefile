@@ -20,6 +20,9 @@ bootstrap: ## build .venv from requirements.txt (every other target does it when
 demo: up ## start everything and replay a year of flights through the real DAGs (10 minutes)
 	@$(PY) -m updraft.cli replay $(PROJECT) --demo $(ARGS)
 
+k8s-demo: bootstrap ## the reference project trained in pods of the cluster of your kubeconfig (docs/kubernetes.md)
+	@PYTHON=$(PYTHON) docker/kubernetes/demo $(ARGS)
+
 up: bootstrap ## start PostgreSQL, MLflow and Airflow on this machine
 	@$(PY) -m updraft.stack up
 
