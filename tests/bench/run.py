@@ -16,6 +16,7 @@ BENCHES = {  # script -> arguments of the full and of the quick run
     "bench_mlflow.py": ([], []),
     "bench_parse.py": (["--projects", "200"], ["--projects", "40"]),
     "bench_tasks.py": ([], []),
+    "bench_pods.py": ([], []),
 }
 
 

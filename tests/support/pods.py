@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tests.support.cluster import RunningCluster
-from tests.support.stack import RunningStack
+from tests.support.cluster import ObjectStore, RunningCluster
+from tests.support.stack import RunningStack, running_stack
 
 from updraft import files
 from updraft.alerts.outbox import recent
@@ -34,6 +36,24 @@ def eventually(what: str, found: Callable[[], Any], seconds: float = 180.0) -> A
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.5)
     return answer
+
+
+@contextmanager
+def running_pod_stack(
+    home: Path, cluster: RunningCluster, store: ObjectStore, projects: Path
+) -> Iterator[RunningStack]:
+    """A stack over a lake in the object store whose connection `kubernetes` has the least rights."""
+    deployment = home / "deployment.yaml"
+    defaults = {"image": cluster.image, "memory": "768Mi", "memory_cap": "2Gi"}
+    deployment.write_text(yaml.safe_dump({"kubernetes": {"defaults": defaults}}))
+    connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(cluster.launcher)}}
+    os.environ["AIRFLOW_CONN_KUBERNETES"] = json.dumps(connection)
+    env = {"UPDRAFT_LAKE": store.lake, "UPDRAFT_DEPLOYMENT": str(deployment)}
+    try:
+        with running_stack(home, projects=projects, env=env) as running:
+            yield running
+    finally:
+        os.environ.pop("AIRFLOW_CONN_KUBERNETES")
 
 
 @dataclass(frozen=True)
