@@ -27,7 +27,7 @@ READ = textwrap.dedent(
                 "kinds": {t.task_id: type(t).__name__ for t in dag.tasks},
             }
     heavy = ["pandas", "numpy", "mlflow", "great_expectations", "evidently", "xgboost", "duckdb", "sklearn", "scipy", "pyarrow", "dvc",
-             "kubernetes", "airflow.providers.cncf.kubernetes"]
+             "kubernetes", "airflow.providers.cncf.kubernetes.operators.pod"]
     print(json.dumps({"dags": found, "heavy": [name for name in heavy if name in sys.modules]}))
     """
 )

@@ -26,7 +26,7 @@ def podded(trained, pod_stack, cluster, pod_projects):
 
 def test_a_deleted_pod_is_followed_by_one_that_goes_on_and_ends_with_the_same_bytes(podded, tmp_path):
     podded.start("deleted", **SLOW)
-    pod = podded.checkpointed("deleted", 200)
+    pod = podded.checkpointed("deleted", 100)
     podded.cluster.kubectl("-n", "updraft", "delete", "pod", pod, "--wait=false")
     eventually("a second pod", lambda: len(podded.attempts("deleted")) == 2)
     assert podded.end("deleted") == "success"
@@ -138,7 +138,7 @@ def test_without_a_gpu_in_time_the_training_fails_where_the_policy_says_so(podde
 
 def test_a_drained_node_gives_its_training_the_time_for_a_checkpoint(podded, tmp_path):
     podded.start("drained", **SLOW)
-    podded.checkpointed("drained", 200)
+    podded.checkpointed("drained", 100)
     try:
         podded.cluster.kubectl(
             "drain", "gpu", "--force", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s"
@@ -152,7 +152,7 @@ def test_a_drained_node_gives_its_training_the_time_for_a_checkpoint(podded, tmp
 
 def test_a_cleared_task_takes_its_pod_along_and_the_next_goes_on(podded):
     podded.start("cleared", **SLOW)
-    first = podded.checkpointed("cleared", 100)
+    first = podded.checkpointed("cleared", 50)
     body = {"dry_run": False, "dag_run_id": "cleared", "task_ids": ["train_model"], "only_failed": False}
     podded.api.call("POST", f"/dags/{podded.dag}/clearTaskInstances", body)
     eventually("another pod", lambda: podded.attempts("cleared")[-1].pod != first)
@@ -162,14 +162,14 @@ def test_a_cleared_task_takes_its_pod_along_and_the_next_goes_on(podded):
 
 def test_a_deleted_run_takes_its_pod_along(podded):
     podded.start("removed", **SLOW)
-    podded.checkpointed("removed", 100)
+    podded.checkpointed("removed", 50)
     podded.api.call("DELETE", f"/dags/{podded.dag}/dagRuns/removed")
     podded.no_pod_is_left()
 
 
 def test_a_killed_triggerer_loses_no_training(podded):
     podded.start("untriggered", **SLOW)
-    podded.checkpointed("untriggered", 100)
+    podded.checkpointed("untriggered", 50)
     podded.stack.kill("triggerer")
     assert podded.end("untriggered") == "success"
     assert len(podded.attempts("untriggered")) == 1
@@ -177,7 +177,7 @@ def test_a_killed_triggerer_loses_no_training(podded):
 
 def test_an_api_server_that_is_away_for_a_while_loses_no_training(podded):
     podded.start("unreachable", **SLOW)
-    podded.checkpointed("unreachable", 100)
+    podded.checkpointed("unreachable", 50)
     pid = podded.cluster.admin.parent / "run" / "apiserver.pid"
     os.kill(int(pid.read_text()), signal.SIGKILL)
     time.sleep(40)
@@ -188,7 +188,7 @@ def test_an_api_server_that_is_away_for_a_while_loses_no_training(podded):
 
 def test_a_lost_node_loses_no_training(podded, tmp_path):
     podded.start("stranded", **SLOW)
-    podded.checkpointed("stranded", 200)
+    podded.checkpointed("stranded", 100)
     pid = podded.cluster.admin.parent / "run" / "kubelet-gpu.pid"
     os.kill(int(pid.read_text()), signal.SIGKILL)
     try:

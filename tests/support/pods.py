@@ -25,7 +25,7 @@ from updraft.store.store import Store
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.run import run_training
 
-SLOW = {"max_depth": 6, "eta": 0.01, "rounds": 6000, "checkpoint_every": 100, "early_stopping": 6000, "subsample": 0.7}
+SLOW = {"max_depth": 6, "eta": 0.01, "rounds": 1200, "checkpoint_every": 50, "early_stopping": 1200, "subsample": 0.7}
 """Minutes of training, with a checkpoint every few seconds."""
 
 
