@@ -66,6 +66,18 @@ def test_an_image_that_is_not_there_fails_at_once_and_is_named(podded):
     assert podded.task("imageless")["try_number"] == 1
 
 
+def test_a_missing_secret_fails_at_once_and_is_named(podded):
+    secret = podded.cluster.kubectl("-n", "updraft", "get", "secret", "updraft-trainer", "-o", "json")
+    podded.cluster.kubectl("-n", "updraft", "delete", "secret", "updraft-trainer")
+    try:
+        podded.start("secretless", **QUICK)
+        assert podded.end("secretless", 90) == "failed"
+    finally:
+        podded.cluster.kubectl("apply", "-f", "-", text=secret)
+    assert 'secret \\"updraft-trainer\\" not found' in podded.log("secretless")
+    assert podded.task("secretless")["try_number"] == 1
+
+
 def test_more_gpus_than_any_node_has_is_said_at_once(podded):
     with podded.wishes(gpu=3):
         podded.start("greedy", **QUICK)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from updraft.loop.context import Loop
     from updraft.spec.compute import Kubernetes
 
+NEVER_ENDS = ("image", "refused", "lost")
+"""Endings that leave the pod as it is, for ever."""
 START_SECONDS = 1800
 """From a node to a running container: a GPU image is large."""
 
@@ -181,6 +183,9 @@ class TrainInPod(KubernetesPodOperator):
         self, loop: Loop, context: Context, event: dict[str, Any], pod: Mapping[str, Any] | None, events: list[Any]
     ) -> None:
         """Let the base end the pod's story (logs, deletion), then take the result, or tell the cause and fail."""
+        end = end_of(pod, events, memory=self._memory_of(loop, run_id(context), event["name"]))
+        if pod is not None and end.ending in NEVER_ENDS:
+            event = {**event, "status": "timeout", "message": end.words}  # else the base waits for the pod's end
         try:
             super().trigger_reentry(context, event)
         except AirflowException as error:
@@ -191,7 +196,6 @@ class TrainInPod(KubernetesPodOperator):
         if self._collected(loop, context):  # a pod that was stopped after its last write has done its work
             self._close(loop, run, event["name"], End("done", "", again=False), pod)
             return
-        end = end_of(pod, events, memory=self._memory_of(loop, run, event["name"]))
         if failure is None:
             end = End(
                 "unknown",
