@@ -32,7 +32,7 @@ def pods_of(connection: str) -> None:
 def test_a_kubeconfig_that_is_not_there_is_told_with_its_connection(monkeypatch, tmp_path):
     connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(tmp_path / "none")}}
     monkeypatch.setenv("AIRFLOW_CONN_MY_CLUSTER", json.dumps(connection))
-    with pytest.raises(SettingsError, match="connection 'my_cluster' leads to no cluster: .*kube_config_path"):
+    with pytest.raises(SettingsError, match=r"connection 'my_cluster' leads to no cluster: .*kube_config_path"):
         pods_of("my_cluster")
 
 
