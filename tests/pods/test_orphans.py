@@ -35,4 +35,4 @@ def test_a_pod_of_a_task_under_way_is_left_alone(state):
 
 
 def test_a_new_pod_is_left_alone():
-    assert orphans([pod(timedelta(minutes=1))], lambda project, run: None, NOW) == []
+    assert orphans([pod(timedelta(seconds=30))], lambda project, run: None, NOW) == []

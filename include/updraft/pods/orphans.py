@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-YOUNG = timedelta(minutes=10)
+YOUNG = timedelta(minutes=1)
 """A pod this new may belong to a task that has not told its state yet."""
 _UNDER_WAY = frozenset(
     {"scheduled", "queued", "running", "restarting", "deferred", "up_for_retry", "up_for_reschedule"}

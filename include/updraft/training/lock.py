@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def exclusive(url: str, lease_seconds: float = 60.0, settle_seconds: float = 0.5) -> Iterator[None]:
+def exclusive(url: str, lease_seconds: float = 30.0, settle_seconds: float = 0.5) -> Iterator[None]:
     """Wait until no other process works in the folder, and keep others out.
 
     A local lock goes with its process, however that ends. Object stores have no lock: there, a lease file is written,
