@@ -48,13 +48,13 @@ def test_a_training_killed_for_memory_is_tried_once_more_with_more(podded):
 
 
 def test_a_training_killed_for_memory_at_the_cap_fails_at_once_and_names_the_limit_and_the_peak(podded):
-    with podded.wishes(memory="192Mi", memory_cap="192Mi"):
+    with podded.wishes(memory="128Mi", memory_cap="128Mi"):
         podded.start("capped", **QUICK)
         assert podded.end("capped") == "failed"
     [only] = podded.attempts("capped")
     assert only.ending == "memory"
     assert podded.task("capped")["try_number"] == 1
-    assert "the limit is 192Mi" in podded.log("capped")
+    assert "the limit is 128Mi" in podded.log("capped")
     assert "raise training.compute.memory" in podded.log("capped")
 
 
