@@ -129,8 +129,9 @@ class PodTrainings:
         return run_training(str(folder / "request.json"))
 
     def log(self, run: str, attempt: int = 1) -> str:
-        """What the task's log says to a person."""
-        return str(self.api.call("GET", f"/dags/{self.dag}/dagRuns/{run}/taskInstances/train_model/logs/{attempt}"))
+        """What the task's log says to a person; empty while there is none."""
+        where = f"/dags/{self.dag}/dagRuns/{run}/taskInstances/train_model/logs/{attempt}"
+        return str(self.api.call("GET", where, accept=(404,)) or "")
 
     def alerts(self, run: str) -> list[Any]:
         """What on-call was told of a run."""
