@@ -172,11 +172,14 @@ def test_a_cleared_task_takes_its_pod_along_and_the_next_goes_on(podded):
     assert podded.end("cleared") == "success"
 
 
-def test_a_deleted_run_takes_its_pod_along(podded):
+def test_a_run_that_is_ended_by_hand_and_deleted_takes_its_pod_along(podded):
     podded.start("removed", **SLOW)
     podded.checkpointed("removed", 50)
-    podded.api.call("DELETE", f"/dags/{podded.dag}/dagRuns/removed")
+    run = f"/dags/{podded.dag}/dagRuns/removed"
+    podded.api.call("PATCH", run, {"state": "failed"})  # Airflow deletes no run that is under way
     podded.no_pod_is_left()
+    podded.api.call("DELETE", run)
+    assert [each.ending for each in podded.attempts("removed")] == ["running"]  # nobody was left to note its end
 
 
 def test_a_killed_triggerer_loses_no_training(podded):

@@ -135,6 +135,9 @@ class TrainInPod(KubernetesPodOperator):
         from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 
         kubernetes, run = self._configure(loop), run_id(context)
+        for pod in self._cluster.pods(f"{RUN}={run_label(run)}"):
+            if pod["metadata"].get("deletionTimestamp"):  # of a cleared task, say: not to be waited for
+                self._cluster.mark(pod["metadata"]["name"], self.POD_CHECKED_KEY)
         following = self._next(loop, kubernetes, run)
         if kubernetes.nodes == "fixed":
             check_possible(following.compute, self._cluster.nodes())
