@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
 .PHONY: help bootstrap torch demo up down status logs doctor test test-k8s lint format bench lock trainer-image k8s-demo clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 bootstrap: ## build .venv from requirements.txt (every other target does it when needed)
 	@PYTHONPATH= $(PYTHON) include/updraft/stack/bootstrap.py
@@ -22,6 +22,9 @@ torch: ## add PyTorch to .venv, for projects with the torch trainer (PIP_FIND_LI
 
 demo: up ## start everything and replay a year of flights through the real DAGs (10 minutes)
 	@$(PY) -m updraft.cli replay $(PROJECT) --demo $(ARGS)
+
+k8s-demo: bootstrap ## the reference project trained in pods of the cluster of your kubeconfig (docs/kubernetes.md)
+	@PYTHON=$(PYTHON) docker/kubernetes/demo $(ARGS)
 
 up: bootstrap ## start PostgreSQL, MLflow and Airflow on this machine
 	@$(PY) -m updraft.stack up

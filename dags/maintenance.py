@@ -2,7 +2,7 @@
 # maintenance
 
 Daily upkeep of all projects: MLflow's aliases follow the store, the chains of decisions are verified, alerts that Slack did not take are sent, and
-leftovers of killed tasks are removed.
+leftovers of killed tasks are removed, pods of trainings that are over included.
 
 **Cadence:** daily at 03:17 UTC.
 
@@ -15,7 +15,13 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG
 
 from updraft_airflow.notifiers.failure import UpdraftNotifier
-from updraft_airflow.operators.maintenance import ReconcileAliases, RemoveLeftovers, SendAlerts, VerifyDecisions
+from updraft_airflow.operators.maintenance import (
+    ReconcileAliases,
+    RemoveLeftovers,
+    RemovePods,
+    SendAlerts,
+    VerifyDecisions,
+)
 
 with DAG(
     dag_id="maintenance",
@@ -37,3 +43,4 @@ with DAG(
     VerifyDecisions(task_id="verify_decisions")
     SendAlerts(task_id="send_alerts")
     RemoveLeftovers(task_id="remove_leftovers")
+    RemovePods(task_id="remove_pods")

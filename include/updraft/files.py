@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 import uuid
@@ -81,6 +82,8 @@ def filesystem(url: str) -> tuple[Any, str]:
     """fsspec's file system of a URL, and the path in it. It keeps no listings: other processes write there too."""
     import fsspec
 
+    for name in ("botocore", "aiobotocore"):  # they tell of each client where its credentials came from
+        logging.getLogger(name).setLevel(logging.WARNING)
     options = {} if is_local(url) or "::" in url else {"use_listings_cache": False}
     there, path = fsspec.core.url_to_fs(url, **options)
     return there, str(path)

@@ -7,13 +7,14 @@ from typing import Any
 
 from updraft.loop.context import Loop
 from updraft.pods.endings import CONTAINER
+from updraft.settings import Settings
 from updraft.spec.compute import GPU, Kubernetes, PodCompute
 
 USER = 10001
 """As in docker/trainer/Dockerfile."""
 GRACE_SECONDS = 60
 """Between SIGTERM and SIGKILL: the time that a block of rounds and its checkpoint have."""
-PROJECT, RUN, OWNED = "updraft.dev/project", "updraft.dev/run", {"app.kubernetes.io/managed-by": "updraft"}
+PROJECT, RUN = "updraft.dev/project", "updraft.dev/run"
 _QUEUE = "kueue.x-k8s.io/queue-name"
 _AWAY = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
@@ -23,12 +24,23 @@ def run_label(run: str) -> str:
     return hashlib.sha256(run.encode()).hexdigest()[:16]
 
 
+def owned(settings: Settings) -> dict[str, str]:
+    """Labels of the pods of one deployment: of two that share a namespace, neither removes the other's."""
+    deployment = hashlib.sha256(settings.lake.encode()).hexdigest()[:16]
+    return {"app.kubernetes.io/managed-by": "updraft", "updraft.dev/deployment": deployment}
+
+
 def training_pod(loop: Loop, run: str, request_url: str, compute: PodCompute, cluster: Kubernetes) -> dict[str, Any]:
     """The manifest (core/v1 Pod). It names no credential: those come from the Secret, which only the node reads."""
     resources: dict[str, Any] = {"cpu": compute.cpu, "memory": compute.memory}
     if compute.gpu:
         resources[GPU] = str(compute.gpu)
-    labels = {**OWNED, "app.kubernetes.io/name": "updraft-trainer", PROJECT: loop.name, RUN: run_label(run)}
+    labels = {
+        **owned(loop.settings),
+        "app.kubernetes.io/name": "updraft-trainer",
+        PROJECT: loop.name,
+        RUN: run_label(run),
+    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",

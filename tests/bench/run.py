@@ -18,6 +18,7 @@ BENCHES = {  # script -> arguments of the full and of the quick run
     "bench_parse.py": (["--projects", "200"], ["--projects", "40"]),
     "bench_tasks.py": ([], []),
     "bench_orchestration.py": (["--partitions", "16"], ["--partitions", "10"]),
+    "bench_pods.py": ([], []),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from updraft.store.migrations import upgrade
-from updraft.store.records import EpisodeRow
+from updraft.store.records import EpisodeRow, TrainingRow
 from updraft.store.store import Store
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("validate", "status", "replay", "backtest", "train run", "rollback", "doctor")
+COMMANDS = ("validate", "status", "replay", "backtest", "rightsize", "train run", "rollback", "doctor")
 
 
 def run(*arguments, **env):
@@ -161,3 +162,30 @@ def test_a_damaged_env_file_is_named(tmp_path):
     assert done.returncode != 0
     assert "env.json" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_rightsize_proposes_from_what_trainings_used(deployment):
+    store = Store.open(deployment["UPDRAFT_STORE"])
+    used = {"peak_memory_mb": 800.0, "seconds": 3600.0, "cpu_seconds": 3600.0}
+    row = TrainingRow("run-1", "flight_delays", "2013-03-04T0500", None, "a" * 64, "registered", "1", used)
+    store.record_training(row)
+    store.close()
+    done = run("rightsize", "flight_delays", "--json", **deployment)
+    assert done.returncode == 0, done.stderr
+    found = {each["key"]: each for each in json.loads(done.stdout)["proposals"]}
+    assert (found["memory"]["now"], found["memory"]["then"]) == ("4Gi", "1Gi")
+    assert found["memory"]["saving"] == "saves 3.00 GiB hours"
+    assert "training.compute.memory: 4Gi -> 1Gi" in run("rightsize", "flight_delays", **deployment).stdout
+
+
+def test_a_broken_deployment_is_told_for_a_project_that_trains_in_pods(tmp_path):
+    projects = tmp_path / "projects"
+    shutil.copytree(ROOT / "include" / "projects" / "flight_delays", projects / "flight_delays")
+    spec = projects / "flight_delays" / "project.yaml"
+    (tmp_path / "deployment.yaml").write_text("kubernetes: {namespac: a}\n")
+    env = {"UPDRAFT_PROJECTS": str(projects), "UPDRAFT_DEPLOYMENT": str(tmp_path / "deployment.yaml")}
+    assert run("validate", UPDRAFT_HOME=str(tmp_path), **env).returncode == 0
+    spec.write_text(spec.read_text().replace("compute: {backend: local}", "compute: {backend: kubernetes}"))
+    done = run("validate", UPDRAFT_HOME=str(tmp_path), **env)
+    assert done.returncode == 2
+    assert "did you mean `namespace`" in done.stdout

@@ -24,8 +24,10 @@ READ = textwrap.dedent(
             found[dag.dag_id] = {
                 "doc": dag.doc_md, "tasks": {t.task_id: {"retries": t.retries, "owner": t.owner} for t in dag.tasks},
                 "catchup": dag.catchup, "max_active_runs": dag.max_active_runs, "file": path,
+                "kinds": {t.task_id: type(t).__name__ for t in dag.tasks},
             }
-    heavy = ["pandas", "numpy", "mlflow", "great_expectations", "evidently", "xgboost", "duckdb", "sklearn", "scipy", "pyarrow", "dvc"]
+    heavy = ["pandas", "numpy", "mlflow", "great_expectations", "evidently", "xgboost", "duckdb", "sklearn", "scipy", "pyarrow", "dvc",
+             "kubernetes", "airflow.providers.cncf.kubernetes.operators.pod"]
     print(json.dumps({"dags": found, "heavy": [name for name in heavy if name in sys.modules]}))
     """
 )
@@ -101,3 +103,14 @@ def test_a_task_process_builds_only_the_dag_that_it_was_asked_for(tmp_path):
         spec = projects / name / "project.yaml"
         spec.write_text(spec.read_text().replace("name: flight_delays", f"name: {name}"))
     assert set(parsed(projects, tmp_path, asked="two.score")["dags"]) == {"two.score", "maintenance"}
+
+
+def test_one_word_moves_the_training_into_a_pod_and_changes_no_other_task(reference, tmp_path):
+    projects = tmp_path / "projects"
+    shutil.copytree(ROOT / "include" / "projects" / "flight_delays", projects / "flight_delays")
+    spec = projects / "flight_delays" / "project.yaml"
+    spec.write_text(spec.read_text().replace("compute: {backend: local}", "compute: {backend: kubernetes}"))
+    dag, before = parsed(projects, tmp_path)["dags"]["flight_delays.train"], reference["dags"]["flight_delays.train"]
+    assert before["kinds"]["train_model"] == "TrainModel"
+    assert dag["kinds"] == before["kinds"] | {"train_model": "TrainInPod"}
+    assert dag["tasks"]["train_model"]["retries"] > before["tasks"]["train_model"]["retries"]

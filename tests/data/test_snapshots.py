@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -181,3 +183,22 @@ def test_nothing_is_written_outside_the_deployment(shop, parts, tmp_path, monkey
     Path(tmp_path / "home of a user").mkdir()
     take(shop, parts)
     assert list(Path(tmp_path / "home of a user").iterdir()) == []
+
+
+def test_a_snapshot_of_a_lake_in_an_object_store_is_versioned_there_and_restored_from_there(shop, object_store) -> None:
+    lake = f"{object_store.lake}/snapshots"
+    settings = replace(shop.settings, lake=lake)
+    url = f"{lake}/shop/features/day.parquet"
+    parts = {"features/day.parquet": (url, files.write_parquet(url, pd.DataFrame({"x": range(3)})))}
+    taken = take_snapshot(shop.project, settings, name="first", files=parts, record={})
+    assert taken.url.startswith("s3://")
+    repository = settings.home / "datasets" / "shop"
+    [path] = repository.glob("data/**/*.parquet")
+    content = path.read_bytes()
+    for folder in (repository / "data", repository / ".dvc" / "cache"):
+        shutil.rmtree(folder)
+    dvc = [sys.executable, "-m", "dvc", "pull", "--quiet"]
+    done = subprocess.run(dvc, cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert path.read_bytes() == content
+    assert len(read_snapshot_file(load_snapshot(taken.url, taken.sha256), "features/day.parquet")) == 3

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-
 import pytest
-import yaml
 from tests.e2e.conftest import SPEC, project_folder
-from tests.support.stack import running_stack
+from tests.e2e.test_loop_in_airflow import client
+from tests.support.pods import running_pod_stack
+
+from updraft.replay.run import Replay
+from updraft.spec.load import load_project
+from updraft.store.store import Store
 
 COMPUTE = {"backend": "kubernetes", "threads": 1, "cpu": "500m", "memory": "768Mi", "gpu": 1}
 PROJECTS = {"podded": COMPUTE}
+PARTITIONS = 4
 
 
 @pytest.fixture(scope="session")
@@ -24,15 +26,23 @@ def pod_projects(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def pod_stack(tmp_path_factory, cluster, object_store, pod_projects):
-    home = tmp_path_factory.mktemp("home")
-    deployment = home / "deployment.yaml"
-    defaults = {"image": cluster.image, "memory_cap": "2Gi"}
-    deployment.write_text(yaml.safe_dump({"kubernetes": {"defaults": defaults}}))
-    connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(cluster.launcher)}}
-    os.environ["AIRFLOW_CONN_KUBERNETES"] = json.dumps(connection)
-    env = {"UPDRAFT_LAKE": object_store.lake, "UPDRAFT_DEPLOYMENT": str(deployment)}
-    try:
-        with running_stack(home, projects=pod_projects, env=env) as running:
-            yield running
-    finally:
-        os.environ.pop("AIRFLOW_CONN_KUBERNETES")
+    with running_pod_stack(tmp_path_factory.mktemp("home"), cluster, object_store, pod_projects) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def trained(pod_stack, pod_projects):
+    """The first partitions replayed, up to the first champion; the folder of its training."""
+    store = Store.open(pod_stack.settings.store)
+    told: list[str] = []
+    player = Replay(
+        load_project(pod_projects / "podded"),
+        store,
+        client(pod_stack),
+        lambda _, words: told.append(words),
+        timeout=600,
+    )
+    player.play(player.keys(PARTITIONS), lambda *_: None)
+    [training, *_] = store.trainings("podded")
+    store.close()
+    return f"{pod_stack.settings.lake}/podded/trainings/{training.id}", training, told

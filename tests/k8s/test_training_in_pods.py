@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import time
+
 import pytest
 from tests.e2e.test_loop_in_airflow import client
+from tests.support.pods import eventually
 
 from updraft import files
 from updraft.pods.attempts import read_attempts
-from updraft.replay.run import Replay
-from updraft.spec.load import load_project
-from updraft.store.store import Store
+from updraft.pods.orphans import YOUNG
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.run import run_training
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800)]
-PARTITIONS = 4
-
-
-@pytest.fixture(scope="session")
-def trained(pod_stack, pod_projects):
-    """The first partitions replayed, up to the first champion; the folder of its training."""
-    store = Store.open(pod_stack.settings.store)
-    told: list[str] = []
-    player = Replay(
-        load_project(pod_projects / "podded"),
-        store,
-        client(pod_stack),
-        lambda _, words: told.append(words),
-        timeout=600,
-    )
-    player.play(player.keys(PARTITIONS), lambda *_: None)
-    [training, *_] = store.trainings("podded")
-    store.close()
-    return f"{pod_stack.settings.lake}/podded/trainings/{training.id}", training, told
 
 
 def test_a_project_trains_in_a_gpu_pod_and_its_model_serves(trained, pod_stack):
@@ -56,3 +39,63 @@ def test_the_result_equals_that_of_a_local_training_bit_for_bit(trained, tmp_pat
 
 def test_no_pod_is_left_behind(trained, cluster):
     assert cluster.pods() == []
+
+
+def test_the_task_links_to_its_pods_and_its_mlflow_run(trained, pod_stack):
+    import httpx
+
+    _, training, _ = trained
+    api = client(pod_stack, "admin")
+    where = f"/dags/podded.train/dagRuns/{training.id}/taskInstances/train_model"
+    links = api.call("GET", f"{where}/links")["extra_links"]
+    assert "/#/experiments/" in links["MLflow run"]
+    assert links["Pod"] == f"/updraft/pods/podded/{training.id}"
+    assert httpx.get(pod_stack.settings.airflow + links["Pod"]).status_code in (401, 403)
+    page = httpx.get(pod_stack.settings.airflow + links["Pod"], headers=api.headers)
+    assert page.status_code == 200
+    [attempt] = read_attempts(trained[0])
+    for word in (attempt.pod, "gpu", "1 GPU, 500m cores, 768Mi", "done", training.result["model_sha256"]):
+        assert word in page.text
+
+
+def test_the_log_told_the_training_while_it_ran(trained, pod_stack):
+    _, training, _ = trained
+    where = f"/dags/podded.train/dagRuns/{training.id}/taskInstances/train_model"
+    log = str(client(pod_stack, "admin").call("GET", f"{where}/logs/1"))
+    assert "proof: 8 rounds, best 0." in log
+
+
+def test_the_version_knows_its_image_and_the_store_its_pods(trained, pod_stack):
+    from mlflow import MlflowClient
+
+    _, training, _ = trained
+    [attempt] = training.result["pods"]
+    assert (attempt["ending"], attempt["node"]) == ("done", "gpu")
+    version = MlflowClient(pod_stack.settings.mlflow).get_model_version("podded", training.version)
+    assert version.tags["updraft.image"] == attempt["image_id"]
+
+
+def test_maintenance_removes_pods_of_runs_that_are_gone_and_leaves_others(trained, pod_stack, cluster):
+    from updraft_airflow.pods import owned
+
+    def orphan(name: str, labels: dict[str, str]) -> None:
+        metadata = {"name": name, "namespace": "updraft", "labels": labels | {"updraft.dev/project": "podded"}}
+        metadata["annotations"] = {"updraft.dev/run": "nobody-knows-it"}
+        container = {"name": "c", "image": "localhost/pause:1"}
+        spec = {"containers": [container], "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False}
+        cluster.kubectl(
+            "apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+        )
+
+    mine = owned(pod_stack.settings)
+    orphan("orphan", mine)
+    orphan("of-another-deployment", mine | {"updraft.dev/deployment": "other"})
+    try:
+        time.sleep(YOUNG.total_seconds() + 5)
+        run = pod_stack.start_dag("maintenance")
+        assert pod_stack.wait_run("maintenance", run)["state"] == "success"
+        eventually(
+            "it is gone", lambda: {pod["metadata"]["name"] for pod in cluster.pods()} == {"of-another-deployment"}
+        )
+    finally:
+        cluster.kubectl("-n", "updraft", "delete", "pod", "orphan", "of-another-deployment", "--ignore-not-found")

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,16 @@ class RunningCluster:
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[ObjectStore]:
     """The object store of ../shared/s3, reached by pods too."""
+    if not (SHARED / "s3" / "up").exists():
+        pytest.skip(f"needs an object store, and {SHARED / 's3'} is not there to start one")
+    with running_object_store() as store:
+        yield store
+
+
+@contextmanager
+def running_object_store() -> Iterator[ObjectStore]:
+    """Start the object store (or find it running), with a bucket for this process alone."""
     up = SHARED / "s3" / "up"
-    if not up.exists():
-        pytest.skip(f"needs an object store, and {up.parent} is not there to start one")
     address = HOST if (SHARED / "k8s" / "up").exists() and _has(HOST) else "127.0.0.1"
     said = subprocess.run([up, "17070", address], capture_output=True, text=True, check=True, timeout=60).stdout
     env = dict(each.split("=", 1) for each in shlex.split(said) if "=" in each)
@@ -107,11 +115,15 @@ def object_store() -> Iterator[ObjectStore]:
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunningCluster:
     """A Kubernetes with the trainer's image on its nodes. It stays up: the next run finds it."""
-    done = subprocess.run([SHARED / "k8s" / "up"], capture_output=True, text=True, check=False, timeout=400)
-    assert done.returncode == 0, done.stderr
-    admin = Path(done.stdout.split()[-1])
+    start_cluster()  # first: the store listens on its bridge
     store = request.getfixturevalue("object_store")
-    found = RunningCluster(admin, tmp_path_factory.mktemp("launcher") / "kubeconfig", _image_on_the_nodes())
+    return prepared_cluster(store, tmp_path_factory.mktemp("launcher") / "kubeconfig")
+
+
+def prepared_cluster(store: ObjectStore, launcher: Path) -> RunningCluster:
+    """The cluster with the image, the rights, the Secret, and a kubeconfig of Airflow's account at ``launcher``."""
+    admin = start_cluster()
+    found = RunningCluster(admin, launcher, _image_on_the_nodes())
     found.kubectl("apply", "-f", str(ROOT / "docker" / "kubernetes" / "rbac.yaml"))
     found.kubectl("apply", "-f", "-", text=_secret(store.env))
     token = found.kubectl("-n", found.namespace, "create", "token", "updraft-launcher", "--duration", "8h").strip()
@@ -119,6 +131,17 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     config["users"] = [{"name": "admin", "user": {"token": token}}]
     found.launcher.write_text(yaml.safe_dump(config))
     return found
+
+
+def start_cluster() -> Path:
+    """Start the cluster, or mend what died of it; the administrator's kubeconfig."""
+    for _ in range(
+        5
+    ):  # on a busy machine its own check of the network now and then fails, and succeeds when asked again
+        done = subprocess.run([SHARED / "k8s" / "up"], capture_output=True, text=True, check=False, timeout=400)
+        if done.returncode == 0:
+            return Path(done.stdout.split()[-1])
+    raise RuntimeError(f"the cluster does not start: {done.stderr}")
 
 
 def _secret(env: dict[str, str]) -> str:

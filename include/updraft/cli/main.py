@@ -1,4 +1,4 @@
-"""``updraft validate | status | replay | backtest | train run | rollback | doctor``."""
+"""``updraft validate | status | replay | backtest | rightsize | train run | rollback | doctor``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 
 from updraft.cli import backtest as backtest_command
 from updraft.cli import replay as replay_command
+from updraft.cli import rightsize as rightsize_command
 from updraft.cli import status as status_command
 from updraft.cli import validate as validate_command
 from updraft.cli.edge import FAILED, OK, UNHEALTHY, console, explained, find_project, open_store, settings, write_json
@@ -35,6 +36,7 @@ app.command("validate")(validate_command.validate)
 app.command("status")(status_command.status)
 app.command("replay")(replay_command.replay)
 app.command("backtest")(backtest_command.backtest)
+app.command("rightsize")(rightsize_command.rightsize_command)
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 

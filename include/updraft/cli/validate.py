@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -65,14 +67,18 @@ def _judge(found: Project | BrokenProject) -> dict[str, Any]:
 
 
 def _deeper(found: Project) -> list[str]:
-    """What only loading shows: the feature function and the data contract."""
+    """What only loading shows: the feature function, the data contract, and for trainings in pods the deployment."""
     from updraft.data.contract import load_contract
+    from updraft.spec.deployment import load_deployment
     from updraft.spec.features import load_features
 
+    checks: list[Callable[[], object]] = [partial(load_features, found), partial(load_contract, found)]
+    if found.spec.training.compute.backend == "kubernetes":
+        checks.append(partial(load_deployment, settings().deployment))
     problems = []
-    for check in (load_features, load_contract):
+    for check in checks:
         try:
-            check(found)
+            check()
         except SpecError as error:
             problems += str(error).splitlines()
     return problems

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from updraft.loop.context import Loop
-from updraft.loop.train import enter, evaluation_of, plan_of, result_of
+from updraft.loop.train import enter, evaluation_of, folder, plan_of, result_of
+from updraft.pods.attempts import read_attempts
 from updraft.registry.mlflow_registry import ModelRegistry
 
 
 def register(loop: Loop, run: str, registry: ModelRegistry) -> tuple[str, str | None]:
     """Register a run's model once; (version, release), the release is None when the gates refused it."""
     result, gates, plan = result_of(loop, run), evaluation_of(loop, run), plan_of(loop, run)
-    version = registry.register(loop.name, result, {"updraft.lane": plan.lane, "updraft.run": run})
+    attempts = read_attempts(folder(loop, run))
+    tags = {"updraft.lane": plan.lane, "updraft.run": run}
+    if attempts and attempts[-1].image_id:
+        tags["updraft.image"] = attempts[-1].image_id  # of the pod that trained it
+    version = registry.register(loop.name, result, tags)
     if not gates["passed"]:
         registry.refuse(loop.name, version, "; ".join(gates["reasons"]))
     kept = {
@@ -22,6 +29,9 @@ def register(loop: Loop, run: str, registry: ModelRegistry) -> tuple[str, str | 
         "metrics": result.metrics,
         "seconds": result.seconds,
         "peak_memory_mb": result.peak_memory_mb,
+        "cpu_seconds": result.cpu_seconds,
+        "gpu_percent": result.gpu_percent,
+        "pods": [asdict(each) for each in attempts],
         "snapshot_sha256": result.snapshot_sha256,
         "features_sha256": result.features_sha256,
     }

@@ -12,7 +12,8 @@ from updraft.pods.attempts import Ending
 CONTAINER = "base"
 """Name of the container that trains, as Airflow's operator calls it."""
 _PULL = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
-_START = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+NOT_MADE = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+"""Why a container is not made, for as long as nobody mends it."""
 _OURS = re.compile(r"^(\w*(?:Error|Refused|Problems)): (.*)", re.MULTILINE | re.DOTALL)
 _KILLED = 137
 _NOTICED = (75, 143)
@@ -40,7 +41,7 @@ def end_of(pod: Mapping[str, Any] | None, events: Sequence[Mapping[str, Any]] = 
     status, name = pod.get("status") or {}, pod["metadata"]["name"]
     state = _container(status)
     waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
-    if waiting.get("reason") in _PULL or waiting.get("reason") in _START:
+    if waiting.get("reason") in _PULL or waiting.get("reason") in NOT_MADE:
         return _not_started(waiting, events, pod)
     if terminated.get("reason") == "OOMKilled" or (terminated.get("exitCode") == _KILLED and _oom(events)):
         return End("memory", f"killed for memory: the limit is {memory or 'that of the node'}", True)
@@ -70,7 +71,11 @@ def _not_started(waiting: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
     if waiting["reason"] in _PULL:
         todo = "build and push it (make trainer-image), or mend training.compute.image"
         return End("image", f"image {image} cannot be had ({waiting['reason']}: {said}); {todo}", False)
-    return End("refused", f"the pod could not start ({waiting['reason']}: {said})", False)
+    return End(
+        "refused",
+        f"the pod could not start ({waiting['reason']}: {said}); docs/kubernetes.md says what it needs",
+        False,
+    )
 
 
 def _failed(terminated: Mapping[str, Any]) -> End:

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def exclusive(url: str, lease_seconds: float = 60.0, settle_seconds: float = 0.5) -> Iterator[None]:
+def exclusive(url: str, lease_seconds: float = 30.0, settle_seconds: float = 0.5) -> Iterator[None]:
     """Wait until no other process works in the folder, and keep others out.
 
     A local lock goes with its process, however that ends. Object stores have no lock: there, a lease file is written,
@@ -50,7 +50,11 @@ def _locked(url: str) -> Iterator[None]:
 @contextmanager
 def _leased(url: str, lease_seconds: float, settle_seconds: float) -> Iterator[None]:
     me = f"{os.uname().nodename}:{os.getpid()}:{uuid.uuid4().hex}"
-    while not _take(url, me, lease_seconds, settle_seconds):
+    told = None
+    while (holder := _take(url, me, lease_seconds, settle_seconds)) is not None:
+        if holder != told:
+            log.info("%s: %s trains here; waiting for its result", url, holder)
+        told = holder
         time.sleep(settle_seconds)
     ended = threading.Event()
     renewing = threading.Thread(target=_renew, args=(url, me, lease_seconds, ended), daemon=True)
@@ -63,14 +67,15 @@ def _leased(url: str, lease_seconds: float, settle_seconds: float) -> Iterator[N
         _write(url, me, 0.0)
 
 
-def _take(url: str, me: str, lease_seconds: float, settle_seconds: float) -> bool:
+def _take(url: str, me: str, lease_seconds: float, settle_seconds: float) -> str | None:
+    """Take the lease if it is free; who has it when it is not, and None when it is ours."""
     holder, until = _read(url)
     if holder != me and until > time.time():
-        log.info("%s: %s trains here; waiting for its result", url, holder)
-        return False
+        return holder
     _write(url, me, time.time() + lease_seconds)
     time.sleep(settle_seconds)
-    return _read(url)[0] == me
+    found = _read(url)[0]
+    return None if found == me else found or "another process"
 
 
 def _renew(url: str, me: str, lease_seconds: float, ended: threading.Event) -> None:

@@ -62,6 +62,16 @@ class Cluster:
             if error.status != _GONE:
                 raise
 
+    def mark(self, pod: str, label: str) -> None:
+        """Set a label of a pod to ``True``; a pod that is gone needs none."""
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            self._api.patch_namespaced_pod(pod, self.namespace, {"metadata": {"labels": {label: "True"}}})
+        except ApiException as error:
+            if error.status != _GONE:
+                raise
+
     def _plain(self, thing: Any) -> dict[str, Any]:
         return dict(self._api.api_client.sanitize_for_serialization(thing))
 

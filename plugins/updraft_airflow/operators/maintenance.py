@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -10,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from updraft_airflow.deployment import open_loop, settings
 from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.notifiers.failure import in_words
+from updraft_airflow.operators.step import fails_at_once
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -80,3 +82,44 @@ class RemoveLeftovers(ForEachProject):
         from updraft.loop.upkeep import remove_leftovers
 
         return remove_leftovers(loop)
+
+
+class RemovePods(BaseOperator):
+    """Removes pods of trainings that are not under way any more, such as of runs that were deleted while Airflow was down."""
+
+    def execute(self, context: Context) -> dict[str, str]:
+        """Pods removed, each with its reason; none, without asking any cluster, where no project trains in pods."""
+        from updraft.spec.load import load_projects
+        from updraft.spec.model import Project
+
+        projects = [one for one in load_projects(settings().projects).values() if isinstance(one, Project)]
+        if not any(one.spec.training.compute.backend == "kubernetes" for one in projects):
+            return {}
+        with fails_at_once():
+            return self._remove()
+
+    def _remove(self) -> dict[str, str]:
+        from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+        from updraft.pods.orphans import orphans
+        from updraft.spec.deployment import load_deployment
+        from updraft_airflow.hooks.cluster import Cluster, cluster_errors
+        from updraft_airflow.pods import owned
+
+        kubernetes = load_deployment(settings().deployment).kubernetes
+        with cluster_errors(kubernetes.connection, kubernetes.namespace):
+            cluster = Cluster(KubernetesHook(conn_id=kubernetes.connection).core_v1_client, kubernetes.namespace)
+            mine = cluster.pods(",".join(f"{name}={value}" for name, value in owned(settings()).items()))
+            found = orphans(mine, _state_of_training, datetime.now(UTC))
+            for pod, why in found:
+                self.log.info("Removing pod %s: %s", pod, why)
+                cluster.remove(pod)
+        return dict(found)
+
+
+def _state_of_training(project: str, run: str) -> str | None:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    asked = {"dag_id": f"{project}.train", "task_ids": ["train_model"], "run_ids": [run]}
+    state = RuntimeTaskInstance.get_task_states(**asked).get(run, {}).get("train_model")
+    return None if state is None else str(state)

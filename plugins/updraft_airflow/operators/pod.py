@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from updraft.loop.context import Loop
     from updraft.spec.compute import Kubernetes
 
+NEVER_ENDS = ("image", "refused", "lost")
+"""Endings that leave the pod as it is, for ever."""
 START_SECONDS = 1800
 """From a node to a running container: a GPU image is large."""
 
@@ -93,6 +95,10 @@ class TrainInPod(KubernetesPodOperator):
         """Wait with our trigger in place of the one that the base makes."""
         super().defer(trigger=TrainingPodTrigger(**trigger.serialize()[1]), **arguments)
 
+    def convert_config_file_to_dict(self) -> None:
+        """Nothing: the connection says which cluster, whatever KUBECONFIG the worker happens to have."""
+        self._config_dict = None
+
     def build_pod_request_obj(self, context: Context | None = None, *, dry_run: bool = False) -> Any:
         """The pod of :mod:`updraft_airflow.pods`, with the labels by which Airflow finds it again."""
         pod = super().build_pod_request_obj(context, dry_run=dry_run)
@@ -129,6 +135,9 @@ class TrainInPod(KubernetesPodOperator):
         from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 
         kubernetes, run = self._configure(loop), run_id(context)
+        for pod in self._cluster.pods(f"{RUN}={run_label(run)}"):
+            if pod["metadata"].get("deletionTimestamp"):  # of a cleared task, say: not to be waited for
+                self._cluster.mark(pod["metadata"]["name"], self.POD_CHECKED_KEY)
         following = self._next(loop, kubernetes, run)
         if kubernetes.nodes == "fixed":
             check_possible(following.compute, self._cluster.nodes())
@@ -177,6 +186,9 @@ class TrainInPod(KubernetesPodOperator):
         self, loop: Loop, context: Context, event: dict[str, Any], pod: Mapping[str, Any] | None, events: list[Any]
     ) -> None:
         """Let the base end the pod's story (logs, deletion), then take the result, or tell the cause and fail."""
+        end = end_of(pod, events, memory=self._memory_of(loop, run_id(context), event["name"]))
+        if pod is not None and end.ending in NEVER_ENDS:
+            event = {**event, "status": "timeout", "message": end.words}  # else the base waits for the pod's end
         try:
             super().trigger_reentry(context, event)
         except AirflowException as error:
@@ -187,7 +199,6 @@ class TrainInPod(KubernetesPodOperator):
         if self._collected(loop, context):  # a pod that was stopped after its last write has done its work
             self._close(loop, run, event["name"], End("done", "", again=False), pod)
             return
-        end = end_of(pod, events, memory=self._memory_of(loop, run, event["name"]))
         if failure is None:
             end = End(
                 "unknown",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.triggers.pod import ContainerState, KubernetesPodTrigger
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodLaunchTimeoutException
+
+from updraft.pods.endings import NOT_MADE
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client.models import V1Pod
@@ -29,3 +33,23 @@ class TrainingPodTrigger(KubernetesPodTrigger):
         if due is not None and datetime.now(UTC) > due + _AFTER_GRACE:
             return ContainerState.FAILED
         return super().define_pod_container_state(pod)
+
+    async def _wait_for_pod_start_within_deadline(self) -> ContainerState:
+        """As the base, but a container that cannot be made (its Secret is missing, say) ends the wait at once."""
+        started = asyncio.ensure_future(super()._wait_for_pod_start_within_deadline())
+        try:
+            while not started.done():
+                await asyncio.wait({started}, timeout=self.startup_check_interval)
+                if not started.done() and (why := _cannot_start(await self._get_pod())):
+                    raise PodLaunchTimeoutException(why)
+            return started.result()
+        finally:
+            started.cancel()
+
+
+def _cannot_start(pod: V1Pod) -> str | None:
+    for each in (pod.status.container_statuses if pod.status else None) or []:
+        waiting = each.state.waiting if each.state else None
+        if waiting is not None and waiting.reason in NOT_MADE:
+            return f"{waiting.reason}: {waiting.message}"
+    return None

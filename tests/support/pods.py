@@ -1,0 +1,150 @@
+"""Trainings in pods of a running stack: start one with other wishes, wait, look at what it left."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tests.support.cluster import ObjectStore, RunningCluster
+from tests.support.stack import RunningStack, running_stack
+
+from updraft import files
+from updraft.alerts.outbox import recent
+from updraft.loop.train import run_folder
+from updraft.pods.attempts import Attempt, read_attempts
+from updraft.replay.airflow import AirflowClient
+from updraft.spec.document import read_document
+from updraft.store.store import Store
+from updraft.training.contract import TrainingRequest, TrainingResult
+from updraft.training.run import run_training
+
+SLOW = {"max_depth": 6, "eta": 0.01, "rounds": 1200, "checkpoint_every": 50, "early_stopping": 1200, "subsample": 0.7}
+"""Minutes of training, with a checkpoint every few seconds."""
+
+
+def eventually(what: str, found: Callable[[], Any], seconds: float = 180.0) -> Any:
+    """What a question is answered with as soon as the answer is a true one."""
+    deadline = time.monotonic() + seconds
+    while not (answer := found()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.5)
+    return answer
+
+
+@contextmanager
+def running_pod_stack(
+    home: Path, cluster: RunningCluster, store: ObjectStore, projects: Path
+) -> Iterator[RunningStack]:
+    """A stack over a lake in the object store whose connection `kubernetes` has the least rights."""
+    deployment = home / "deployment.yaml"
+    defaults = {"image": cluster.image, "memory": "768Mi", "memory_cap": "2Gi"}
+    deployment.write_text(yaml.safe_dump({"kubernetes": {"defaults": defaults}}))
+    connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(cluster.launcher)}}
+    os.environ["AIRFLOW_CONN_KUBERNETES"] = json.dumps(connection)
+    env = {"UPDRAFT_LAKE": store.lake, "UPDRAFT_DEPLOYMENT": str(deployment)}
+    try:
+        with running_stack(home, projects=projects, env=env) as running:
+            yield running
+    finally:
+        os.environ.pop("AIRFLOW_CONN_KUBERNETES")
+
+
+@dataclass(frozen=True)
+class PodTrainings:
+    """The trainings of one project."""
+
+    stack: RunningStack
+    cluster: RunningCluster
+    projects: Path
+    project: str
+
+    @property
+    def api(self) -> AirflowClient:
+        return AirflowClient(self.stack.settings.airflow, "admin", self.stack.layout.airflow_passwords)
+
+    @property
+    def dag(self) -> str:
+        return f"{self.project}.train"
+
+    @contextmanager
+    def wishes(self, **compute: Any) -> Iterator[None]:
+        """Let the project ask for something else for a while."""
+        path = self.projects / self.project / "project.yaml"
+        before = path.read_text()
+        spec = read_document(path).data
+        spec["training"]["compute"] |= compute
+        path.write_text(yaml.safe_dump(spec, sort_keys=False))
+        try:
+            yield
+        finally:
+            path.write_text(before)
+
+    def start(self, run: str, **parameters: Any) -> None:
+        """Start a training by hand, as the form does."""
+        self.api.start(self.dag, run, form={"parameters": parameters})
+
+    def task(self, run: str) -> dict[str, Any]:
+        """The task that trains."""
+        return self.stack.tasks(self.dag, run)["train_model"]
+
+    def end(self, run: str, seconds: float = 300.0) -> str:
+        """Wait until the task that trains has ended; its state."""
+        eventually(f"{run} ends", lambda: self.task(run)["state"] in ("success", "failed", "upstream_failed"), seconds)
+        return str(self.task(run)["state"])
+
+    def folder(self, run: str) -> str:
+        return f"{self.stack.settings.lake}/{self.project}/trainings/{run_folder(run)}"
+
+    def attempts(self, run: str) -> tuple[Attempt, ...]:
+        """The pods of a run."""
+        return read_attempts(self.folder(run))
+
+    def checkpointed(self, run: str, rounds: int = 1) -> str:
+        """Wait until a pod has kept so many rounds; the pod's name."""
+
+        def kept() -> bool:
+            try:
+                state = files.read_json(f"{self.folder(run)}/checkpoint/proof.json")
+            except FileNotFoundError:
+                return False
+            return bool(state["progress"]["rounds"] >= rounds)
+
+        eventually(f"{run} keeps {rounds} rounds", kept)
+        return self.attempts(run)[-1].pod
+
+    def result(self, run: str) -> TrainingResult:
+        return TrainingResult.read(f"{self.folder(run)}/result.json")
+
+    def uninterrupted(self, run: str, folder: Path) -> TrainingResult:
+        """The same request trained in this process, from start to end."""
+        request = TrainingRequest.read(f"{self.folder(run)}/request.json")
+        request.model_copy(update={"output_url": str(folder / "out")}).write(str(folder / "request.json"))
+        return run_training(str(folder / "request.json"))
+
+    def log(self, run: str, attempt: int = 1) -> str:
+        """What the task's log says to a person; empty while there is none."""
+        where = f"/dags/{self.dag}/dagRuns/{run}/taskInstances/train_model/logs/{attempt}"
+        return str(self.api.call("GET", where, accept=(404,)) or "")
+
+    def alerts(self, run: str) -> list[Any]:
+        """What on-call was told of a run."""
+        store = Store.open(self.stack.settings.store)
+        try:
+            return [
+                one.alert
+                for one in recent(store.engine, self.project, limit=200)
+                if run in one.alert.text + one.alert.dedup
+            ]
+        finally:
+            store.close()
+
+    def no_pod_is_left(self) -> None:
+        """Nothing of the project runs or waits in the cluster."""
+        eventually("no pod is left", lambda: self.cluster.pods() == [], 120)
