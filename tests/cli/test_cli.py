@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,9 +67,26 @@ def test_an_unknown_project_ends_with_2_and_the_known_ones(tmp_path):
     assert "flight_delays" in done.stderr
 
 
+def test_an_unknown_policy_ends_with_2_and_the_known_ones(tmp_path):
+    done = run("backtest", "flight_delays", "--policy", "sometimes", UPDRAFT_HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert "every 8 partitions" in done.stderr
+
+
+def test_settings_that_are_wrong_end_with_2(tmp_path):
+    done = run("validate", UPDRAFT_HOME=str(tmp_path), UPDRAFT_POLL_SECONDS="soon")
+    assert done.returncode == 2
+    assert "UPDRAFT_POLL_SECONDS='soon'" in done.stderr
+
+
+def test_the_exit_codes_stand_in_the_help():
+    done = run("--help")
+    assert "2 wrong input" in done.stdout
+
+
 def test_status_without_a_store_says_how_to_get_one(tmp_path):
     done = run("status", UPDRAFT_HOME=str(tmp_path))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "make up" in done.stderr
 
 
@@ -98,13 +116,31 @@ def test_a_rollback_without_a_previous_champion_fails_with_words(deployment):
 
 def test_a_request_that_is_not_there_is_named(tmp_path):
     done = run("train", "run", str(tmp_path / "none.json"), UPDRAFT_HOME=str(tmp_path))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "none.json" in done.stderr
 
 
 def test_a_damaged_env_file_is_named(tmp_path):
     (tmp_path / "env.json").write_text("{")
     done = run("status", UPDRAFT_HOME=str(tmp_path))
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert "env.json" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_validate_tells_what_is_wrong_in_the_file_and_with_the_sources_at_once(tmp_path):
+    folder = tmp_path / "projects" / "flight_delays"
+    shutil.copytree(ROOT / "include" / "projects" / "flight_delays", folder)
+    text = (folder / "project.yaml").read_text()
+    for old, new in (
+        ("arr_delay > 15", "arr_dely > 15"),
+        ("by: [origin,", "by: [orign,"),
+        ("margin: 0 ", "margin: x "),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "project.yaml").write_text(text)
+    done = run("validate", UPDRAFT_HOME=str(tmp_path), UPDRAFT_PROJECTS=str(tmp_path / "projects"))
+    assert done.returncode == 2
+    for word in ("did you mean `arr_delay`?", "did you mean `origin`?", "release.margin"):
+        assert word in done.stdout

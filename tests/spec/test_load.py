@@ -220,6 +220,7 @@ CHANGES = [
     ("key: [customer, at]", "key: [customer, 3]", "data.key[1]", "must be text"),
     ("key: [customer, at]", "key: [customer]\n  private: [at]", "data.sources.visits.event_time", "is in data.private"),
     ('"#crm"', '"crm team"', "alerts.slack.channel", "must be a channel such as #ml-alerts"),
+    ('"#crm"}', '"#crm", mention: "@ada"}', "alerts.slack.mention", "must be the id of a Slack member (U012AB3CD)"),
     ('"#crm"}', '"#crm", on: [failures]}', "alerts.slack.on[0]", "did you mean `failure`?"),
 ]
 

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from updraft.errors import SpecError, UpdraftError
+from updraft.errors import SpecError, UpdraftError, WrongInput
 from updraft.settings import Settings
 from updraft.spec.load import load_project, project_names
 from updraft.spec.model import Project
@@ -30,7 +30,7 @@ def explained() -> Iterator[None]:
     """End a command with the error's own words and a code that means something."""
     try:
         yield
-    except SpecError as error:
+    except WrongInput as error:
         errors.print(str(error), markup=False, style="red", soft_wrap=True)
         raise typer.Exit(BAD_INPUT) from error
     except UpdraftError as error:

@@ -19,7 +19,7 @@ from updraft.cli.edge import FAILED, OK, UNHEALTHY, console, explained, find_pro
 
 app = typer.Typer(
     name="updraft",
-    help="Keeps machine-learning models fresh. Exit codes: 0 done, 1 failed, 2 wrong input, 3 something needs attention.",
+    help="Keeps machine-learning models fresh. Exit codes: 0 done, 1 failed, 2 wrong input (nothing was started), 3 something needs attention.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from updraft.errors import DataError
+from updraft.errors import DataError, WrongKey
 from updraft.spec.model import ProjectSpec
 
 KEY_FORMAT = "%Y-%m-%dT%H%M"
@@ -25,16 +25,16 @@ class Partition:
 def partition(spec: ProjectSpec, key: str) -> Partition:
     """The partition of a key.
 
-    :raises DataError: when the key is malformed or no tick of the project's schedule.
+    :raises WrongKey: when the key is malformed or no tick of the project's schedule.
     """
     from croniter import croniter
 
     try:
         tick = datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
     except ValueError:
-        raise DataError(f"{spec.name}: partition key {key!r} does not read as a tick such as 2013-01-07T0500") from None
+        raise WrongKey(f"{spec.name}: partition key {key!r} does not read as a tick such as 2013-01-07T0500") from None
     if not croniter.match(spec.data.schedule, tick):
-        raise DataError(f"{spec.name}: {key} is no tick of data.schedule {spec.data.schedule!r}")
+        raise WrongKey(f"{spec.name}: {key} is no tick of data.schedule {spec.data.schedule!r}")
     return Partition(key, croniter(spec.data.schedule, tick).get_prev(datetime), tick)
 
 

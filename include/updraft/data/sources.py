@@ -26,6 +26,8 @@ NULLS = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")
 """Texts that stand for a missing value in a CSV file."""
 CACHE_VERSION = 1
 """Part of the cache's key: raised when the conversion changes."""
+SAMPLE = 20_480
+"""Rows of a CSV that tell the types of its columns where a glance is enough."""
 ROW_GROUP = 20_480
 """Rows per row group of the cache, so that one partition of a long history is read without the rest."""
 
@@ -182,12 +184,12 @@ def _format(path: Path) -> str:
     return "Parquet" if path.suffix in (".parquet", ".pq") else "CSV"
 
 
-def _reader(path: Path, url: str, source: str) -> str:
+def _reader(path: Path, url: str, source: str, *, sample: int = -1) -> str:
     if path.suffix in (".parquet", ".pq"):
         return parquet(str(path))
     if path.suffix in (".csv", ".gz", ".tsv", ".txt"):
         nulls = "[" + ", ".join(literal(text) for text in NULLS) + "]"
-        return f"read_csv({literal(str(path))}, nullstr = {nulls}, sample_size = -1, header = TRUE)"
+        return f"read_csv({literal(str(path))}, nullstr = {nulls}, sample_size = {sample}, header = TRUE)"
     raise DataError(f"source {source}: {url}: unknown format {path.suffix!r}; use .csv, .csv.zip, .csv.gz or .parquet")
 
 
@@ -211,6 +213,20 @@ def _downloaded(url: str, source: str) -> Iterator[Path]:
             except zipfile.BadZipFile as error:
                 raise DataError(f"source {source}: {url} is no zip file: {error}") from error
             yield inner
+
+
+def columns(project: Project, source: str, key: str) -> dict[str, str]:
+    """Names and types of a source's columns, of a CSV from a sample of its rows; nothing is written.
+
+    :raises DataError: when there is no such file, or it does not read.
+    """
+    url = locate(resolve(project.spec.data.sources[source].url, source=source, key=key), source=source).url
+    with _downloaded(url, source) as path, connection() as con:
+        reader = _reader(path, url, source, sample=SAMPLE)
+        return attempt(
+            lambda: columns_of(con, reader),
+            lambda error: DataError(f"source {source}: {url} does not read as {_format(path)}: {kind_of(error)}"),
+        )
 
 
 def is_there(url: str, *, source: str, key: str) -> bool:

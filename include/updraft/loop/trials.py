@@ -33,15 +33,25 @@ def label_files(loop: Loop, plan: Plan) -> dict[str, tuple[str, str]]:
     return {row.key: (str(row.labels_url), files.sha256(files.read_bytes(str(row.labels_url)))) for row in wanted}
 
 
-def proof(loop: Loop, plan: Plan) -> pd.DataFrame:
-    """Walk-forward predictions of the plan's holdout by a model that has not seen it; kept in the lake, as the same plan proves the same."""
+def data_sha256(loop: Loop, plan: Plan) -> str:
+    """Hash of everything that a training of the plan learns from, and of how: the same one proves and fits the same."""
     known = {
         "window": [(key, loop.feature_file(key)[1]) for key in plan.window],
         "labels": sorted(sha for _, sha in label_files(loop, plan).values()),
         "recipe": plan.recipe_sha256,
         "holdout": plan.holdout,
     }
-    url = loop.url("trials", f"{plan.key}-{canonical_hash(known)[:16]}.parquet")
+    return canonical_hash(known)
+
+
+def proof_url(loop: Loop, plan: Plan, data: str) -> str:
+    """Where the proof of a plan on this data (:func:`data_sha256`) is kept."""
+    return loop.url("trials", f"{plan.key}-{data[:16]}.parquet")
+
+
+def proof(loop: Loop, plan: Plan) -> pd.DataFrame:
+    """Walk-forward predictions of the plan's holdout by a model that has not seen it; kept in the lake, as the same plan proves the same."""
+    url = proof_url(loop, plan, data_sha256(loop, plan))
     try:
         return files.read_parquet(url)
     except FileNotFoundError:

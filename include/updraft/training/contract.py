@@ -7,7 +7,7 @@ from typing import Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from updraft import files
-from updraft.errors import TrainingError
+from updraft.errors import WrongRequest
 
 SHA256 = r"^[0-9a-f]{64}$"
 _WHERE_NOT_WHAT = frozenset(
@@ -76,7 +76,7 @@ class TrainingRequest(Contract):
     def read(cls, url: str) -> TrainingRequest:
         """Read a request.
 
-        :raises TrainingError: when the file is missing, is no JSON, or a key of it is wrong; names each key.
+        :raises WrongRequest: when the file is missing, is no JSON, or a key of it is wrong; names each key.
         """
         return _read(cls, url)
 
@@ -113,7 +113,7 @@ class TrainingResult(Contract):
     def read(cls, url: str) -> TrainingResult:
         """Read a result.
 
-        :raises TrainingError: when the file is missing, is no JSON, or a key of it is wrong.
+        :raises WrongRequest: when the file is missing, is no JSON, or a key of it is wrong.
         """
         return _read(cls, url)
 
@@ -122,9 +122,9 @@ def _read(kind: type[_T], url: str) -> _T:
     try:
         return kind.model_validate_json(files.read_bytes(url))
     except FileNotFoundError:
-        raise TrainingError(f"{url}: there is no such file") from None
+        raise WrongRequest(f"{url}: there is no such file") from None
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc'])) or kind.__name__}: {problem['msg']}" for problem in error.errors()
         )
-        raise TrainingError(f"{url}: not a {kind.__name__}: {problems}") from error
+        raise WrongRequest(f"{url}: not a {kind.__name__}: {problems}") from error
