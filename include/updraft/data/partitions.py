@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,15 +28,25 @@ def partition(spec: ProjectSpec, key: str) -> Partition:
 
     :raises WrongKey: when the key is malformed or no tick of the project's schedule.
     """
-    from croniter import croniter
-
     try:
         tick = datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         raise WrongKey(f"{spec.name}: partition key {key!r} does not read as a tick such as 2013-01-07T0500") from None
-    if not croniter.match(spec.data.schedule, tick):
+    start = _start(spec.data.schedule, tick)
+    if start is None:
         raise WrongKey(f"{spec.name}: {key} is no tick of data.schedule {spec.data.schedule!r}")
-    return Partition(key, croniter(spec.data.schedule, tick).get_prev(datetime), tick)
+    return Partition(key, start, tick)
+
+
+@functools.lru_cache(maxsize=4096)
+def _start(schedule: str, tick: datetime) -> datetime | None:
+    """The tick before; None when it is none. Kept: a step of the loop asks for every partition of the history."""
+    from croniter import croniter
+
+    if not croniter.match(schedule, tick):
+        return None
+    before: datetime = croniter(schedule, tick).get_prev(datetime)
+    return before
 
 
 def partitions(spec: ProjectSpec, until: datetime | None = None) -> Iterator[Partition]:

@@ -113,25 +113,33 @@ class Loop:
 
     def known_labels(self, key: str, as_of: str) -> pd.DataFrame:
         """ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL of a partition's rows whose labels were known at the tick of ``as_of``."""
-        import pandas as pd
+        return labels_in(self.label_urls(key, as_of), key)
 
-        frames = []
+    def label_urls(self, key: str, as_of: str) -> tuple[str, ...]:
+        """The files in which labels of a partition were known at the tick of ``as_of``; each is named by its content."""
+        found = []
         whole = self.partition(key).tick + self.spec.data.label.matures_after
         for row in self.store.partitions(self.name, until=as_of, state=None):
             if row.key < key or row.labels_url is None:
                 continue
-            frame = files.read_parquet(row.labels_url)
-            frames.append(frame[frame[PARTITION] == key])
+            found.append(row.labels_url)
             if self.partition(row.key).tick >= whole:
                 break
-        columns = [ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL]
-        if not frames:
-            return pd.DataFrame({name: [] for name in columns})
-        return pd.concat(frames, ignore_index=True).drop_duplicates(ROW, keep="last")
+        return tuple(found)
 
     def lookup(self, key: str, columns: tuple[str, ...]) -> pd.DataFrame:
         """ROW and some columns of a published partition, such as those that slices are made by."""
         return files.read_parquet(str(self.published(key).url), columns=[ROW, *columns])
+
+
+def labels_in(urls: tuple[str, ...], key: str) -> pd.DataFrame:
+    """ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL of a partition's rows in some label files; the last of a row counts."""
+    import pandas as pd
+
+    frames = [frame[frame[PARTITION] == key] for frame in map(files.read_parquet, urls)]
+    if not frames:
+        return pd.DataFrame({name: [] for name in (ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL)})
+    return pd.concat(frames, ignore_index=True).drop_duplicates(ROW, keep="last")
 
 
 def evidence_body(values: dict[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, PARTITION, ROW
-from updraft.loop.context import Loop
+from updraft.loop.context import Loop, labels_in
 from updraft.monitoring.calibration import LOOK_BACK, Matured
 
 if TYPE_CHECKING:
@@ -16,9 +17,17 @@ if TYPE_CHECKING:
 
 
 def matured(loop: Loop, prediction: PredictionRow, as_of: str) -> pd.DataFrame:
-    """ROW, CLUSTER, LABEL, MARGIN, SCORE of the rows whose labels were known at the tick of ``as_of``, in the order of ROW."""
-    labels = loop.known_labels(prediction.key, as_of)
-    scored = files.read_parquet(prediction.url)
+    """ROW, CLUSTER, LABEL, MARGIN, SCORE of the rows whose labels were known at the tick of ``as_of``, in the order of ROW.
+
+    Not to be changed: it is kept for the next who asks.
+    """
+    return _matured(prediction.key, prediction.url, prediction.sha256, loop.label_urls(prediction.key, as_of))
+
+
+@functools.lru_cache(maxsize=64)
+def _matured(key: str, url: str, _sha256: str, labels_urls: tuple[str, ...]) -> pd.DataFrame:
+    """Once all labels of a partition are known, every later tick asks for the same rows again."""
+    labels, scored = labels_in(labels_urls, key), files.read_parquet(url)
     return (
         labels[[ROW, CLUSTER, LABEL]]
         .merge(scored, on=ROW, how="inner", validate="1:1")
