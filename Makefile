@@ -9,13 +9,16 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/include:$(CURDIR)/plugins
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo up down status logs doctor test lint format bench lock clean
+.PHONY: help bootstrap torch demo up down status logs doctor test lint format bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 bootstrap: ## build .venv from requirements.txt (every other target does it when needed)
 	@PYTHONPATH= $(PYTHON) include/updraft/stack/bootstrap.py
+
+torch: ## add PyTorch to .venv, for projects with the torch trainer (PIP_FIND_LINKS may name a folder with a CPU build)
+	@PYTHONPATH= $(PYTHON) include/updraft/stack/bootstrap.py torch
 
 demo: up ## start everything and replay a year of flights through the real DAGs (10 minutes)
 	@$(PY) -m updraft.cli replay $(PROJECT) --demo $(ARGS)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG
 
+from updraft_airflow.notifiers.failure import UpdraftNotifier
 from updraft_airflow.operators.maintenance import ReconcileAliases, RemoveLeftovers, SendAlerts, VerifyDecisions
 
 with DAG(
@@ -25,7 +26,12 @@ with DAG(
     catchup=False,
     is_paused_upon_creation=False,
     tags=["updraft"],
-    default_args={"owner": "updraft", "retries": 1, "retry_delay": timedelta(minutes=1)},
+    default_args={
+        "owner": "updraft",
+        "retries": 1,
+        "retry_delay": timedelta(minutes=1),
+        "on_failure_callback": UpdraftNotifier(),
+    },
 ) as dag:
     ReconcileAliases(task_id="reconcile_aliases")
     VerifyDecisions(task_id="verify_decisions")

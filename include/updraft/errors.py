@@ -1,17 +1,17 @@
 """Every error that Updraft raises on purpose.
 
 UpdraftError
-├── WrongInput           what was asked for is not there, or not of its form; nothing was started
-│   ├── SettingsError    the environment or a settings file is wrong
-│   ├── SpecError        a project's folder is wrong; carries every problem found
-│   ├── WrongKey         a partition key is none (a DataError too)
-│   └── WrongRequest     a training's request is missing or is none (a TrainingError too)
+├── SettingsError        the environment or a settings file is wrong
+├── InputError           what was asked for on the command line is not there
+├── SpecError            a project's folder is wrong; carries every problem found
 ├── DataError            a source or a partition is wrong
 │   ├── PartitionRefused more rows break the contract than the project allows
 │   └── SourceMissing    a source's file is not there
 ├── IntegrityError       something signed or hashed is not what it was
 ├── TrainingError        a training cannot start or cannot go on
+│   └── TrainingInterrupted  it was asked to end, and goes on when it is run again
 ├── StoreError           the store refuses a write that would rewrite history
+│   └── ReleaseClosed    a release was closed meanwhile
 └── StackError           the embedded stack cannot start
 """
 
@@ -22,24 +22,20 @@ class UpdraftError(Exception):
     """Base of the tree: the message says what happened, where, and what to do next."""
 
 
-class WrongInput(UpdraftError):
-    """What was asked for is not there, or not of its form; nothing was started. Commands end with 2."""
-
-
-class SettingsError(WrongInput):
+class SettingsError(UpdraftError):
     """The environment or a settings file is wrong."""
 
 
-class SpecError(WrongInput):
+class InputError(UpdraftError):
+    """What was asked for on the command line is not there; nothing was started."""
+
+
+class SpecError(UpdraftError):
     """A project's folder is wrong; see :mod:`updraft.spec.load` for the subclass that carries the problems."""
 
 
 class DataError(UpdraftError):
     """A source or a partition is wrong."""
-
-
-class WrongKey(DataError, WrongInput):
-    """What was given as a partition key is none, or no tick of the project."""
 
 
 class PartitionRefused(DataError):
@@ -62,12 +58,16 @@ class TrainingError(UpdraftError):
     """A training cannot start, or cannot go on."""
 
 
-class WrongRequest(TrainingError, WrongInput):
-    """A training's request (or result) is missing, or is none."""
+class TrainingInterrupted(TrainingError):
+    """A training was asked to end (SIGTERM) and wrote its checkpoint; the same request goes on from there."""
 
 
 class StoreError(UpdraftError):
     """The store refuses a write that would rewrite history."""
+
+
+class ReleaseClosed(StoreError):
+    """A release was closed before what was to be done with it."""
 
 
 class StackError(UpdraftError):

@@ -79,13 +79,26 @@ def read_json(url: str) -> Any:
 
 def write_parquet(url: str, frame: pd.DataFrame) -> str:
     """Write a frame as Parquet and return the SHA-256 of its bytes."""
+    content = _parquet(frame)
+    write_bytes(url, content)
+    return sha256(content)
+
+
+def write_parquet_named_by_content(stem: str, frame: pd.DataFrame) -> tuple[str, str]:
+    """Write a frame as ``<stem>-<first digits of its hash>.parquet``, so that other content never takes its place; URL and SHA-256."""
+    content = _parquet(frame)
+    digest = sha256(content)
+    url = f"{stem}-{digest[:8]}.parquet"
+    write_bytes(url, content)
+    return url, digest
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
     import io
 
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False, compression="zstd")
-    content = buffer.getvalue()
-    write_bytes(url, content)
-    return sha256(content)
+    return buffer.getvalue()
 
 
 def read_parquet(url: str, columns: list[str] | None = None) -> pd.DataFrame:

@@ -14,6 +14,10 @@ FILES = "/updraft/files"
 """Route of the plugin's app that shows the lake's pages to people who are signed in."""
 
 
+PICTURE = "picture"
+"""Key of the URL of a release's picture, in what a task returns or pushes."""
+
+
 class _Link(BaseOperatorLink):
     """Reads what the task left in XCom and makes an address of it; empty while there is nothing."""
 
@@ -69,8 +73,17 @@ class EvidenceLink(_Link):
 
     def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """The picture."""
-        url = str(found.get("picture") or "")
-        return f"{FILES}/{_project(operator)}/releases/{url.split('/releases/')[1]}" if "/releases/" in url else None
+        from airflow.sdk.execution_time.xcom import XCom
+
+        # An approval returns Airflow's own answer, so the picture stands beside it.
+        return self.page(
+            _project(operator), str(found.get(PICTURE) or XCom.get_value(ti_key=ti_key, key=PICTURE) or "")
+        )
+
+    @staticmethod
+    def page(project: str, url: str) -> str | None:
+        """The page that shows a picture of the lake to people who are signed in."""
+        return f"{FILES}/{project}/releases/{url.split('/releases/')[1]}" if "/releases/" in url else None
 
 
 class RunLink(_Link):

@@ -80,7 +80,7 @@ def placeholder_dag(broken: BrokenProject) -> DAG:
     listed = "\n".join(f"* {problem}" for problem in broken.problems)
     return DAG(
         dag_id=f"{broken.name}.{BROKEN}",
-        description=f"{broken.name} is broken: {len(broken.problems)} problems",
+        description=f"{broken.name} is broken: {len(broken.problems)} problem{'s' * (len(broken.problems) != 1)}",
         doc_md=f"# {broken.name} is broken\n\nIts DAGs come back as soon as the folder `{broken.folder}` is sound:\n\n{listed}",
         schedule=None,
         catchup=False,

@@ -157,6 +157,11 @@ def test_an_error_without_secrets_stays_as_it_is():
     assert messages.redacted(error) == error
 
 
+def test_an_alert_without_words_has_no_empty_section_which_slack_would_refuse():
+    alert = dataclasses.replace(EVERY["trained"], text="")
+    assert all(block["text"]["text"] for block in blocks(alert) if block["type"] == "section")
+
+
 def test_slacks_control_characters_are_escaped_everywhere():
     alert = dataclasses.replace(EVERY["failure"], text="<!channel> a & b", detail="<@U1> ``` x", needs="<http://x|y>")
     told = str(blocks(alert)) + fallback(alert)

@@ -8,7 +8,7 @@ from tests.support import flights
 from updraft.backtest.picture import by_partition, frontier
 from updraft.backtest.policies import PROJECT, policies
 from updraft.backtest.run import backtest
-from updraft.errors import DataError, WrongInput
+from updraft.errors import DataError, InputError
 from updraft.loop.memory import play
 
 WEEKS = 11
@@ -75,7 +75,7 @@ def test_pictures_are_pngs(played):
 
 
 def test_an_unknown_policy_is_named_with_those_there_are(home):
-    with pytest.raises(WrongInput, match=r"no policy \['sometimes'\].*every 8 partitions"):
+    with pytest.raises(InputError, match=r"no policy \['sometimes'\].*every 8 partitions"):
         backtest(flights.flights(), flights.settings(home), last=WEEKS, only=("sometimes",))
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from updraft import files
-from updraft.backtest.run import history
+from updraft.backtest.history import history
 from updraft.errors import SourceMissing
 from updraft.settings import Settings
 from updraft.spec.load import load_project
@@ -56,7 +56,9 @@ def test_a_partition_without_its_file_is_left_out_and_said_so(folder, tmp_path):
     assert [row.key for row in rows] == [f"2024-01-0{day}T0000" for day in (2, 4, 6, 7)]
     assert {row.state for row in rows} == {"published"}
     [line] = told
-    assert line.startswith("left out 2 of 6 partitions without a file, the first is 2024-01-03T0000: source orders")
+    assert line.startswith(
+        "2 of 6 partitions are left out, as a source has no file; the first is 2024-01-03T0000: source orders"
+    )
 
 
 def test_a_file_that_comes_later_is_ingested_the_next_time(folder, tmp_path):

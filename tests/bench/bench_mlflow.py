@@ -52,7 +52,7 @@ def measure(url: str, folder: Path, times: int) -> dict[str, Any]:
         results.append(run_training(one.write(f"{folder}/lake/{seed}/request.json")))
     ours = [_seconds(lambda result=result: registry.register("flights", result)) for result in results]
     fetched = [_seconds(lambda version=i + 1: registry.fetch_verified("flights", str(version))) for i in range(times)]
-    booster = load_model(results[0].model_url).booster
+    booster = load_model(results[0].model_url).weights
     default = [_seconds(lambda: _by_mlflow(url, booster)) for _ in range(min(times, 3) + 1)]
     with_requirements = [_seconds(lambda: _by_mlflow(url, booster, ["xgboost"])) for _ in range(times + 1)]
     medians = {

@@ -61,6 +61,58 @@ def test_a_broken_project_ends_with_2_and_every_problem(tmp_path):
         assert word in done.stdout
 
 
+def test_a_project_that_does_not_fit_its_sources_ends_with_2_and_every_column_that_is_not_there(tmp_path):
+    folder = shutil.copytree(ROOT / "include" / "projects" / "flight_delays", tmp_path / "projects" / "flight_delays")
+    text = (folder / "project.yaml").read_text()
+    for right, wrong in (
+        ("key: [carrier, flight,", "key: [carier, flight,"),
+        ("by: [origin, carrier]", "by: [orign, carrier]"),
+        ("join: [tailnum]", "join: [tailnumber]"),
+    ):
+        assert right in text
+        text = text.replace(right, wrong)
+    (folder / "project.yaml").write_text(text)
+    done = run("validate", UPDRAFT_HOME=str(tmp_path), UPDRAFT_PROJECTS=str(folder.parent))
+    assert done.returncode == 2
+    for words in (
+        "project.yaml:14: data.key = ['carier', 'flight', 'origin', 'time_hour']: no column 'carier' in flights; did you mean `carrier`?",
+        "gates.slices.by = ['orign', 'carrier']: no column 'orign' in the published rows; did you mean `origin`?",
+        "data.sources.planes.join",
+    ):
+        assert words in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("expr", "says"),
+    [
+        ("arr_dely > 15", "no column 'arr_dely' in flights; did you mean `arr_delay`?"),
+        ("arr_delay >> > 15", "Parser Error"),
+    ],
+)
+def test_a_label_that_cannot_be_evaluated_is_told_before_anything_runs(tmp_path, expr, says):
+    folder = shutil.copytree(ROOT / "include" / "projects" / "flight_delays", tmp_path / "projects" / "flight_delays")
+    text = (folder / "project.yaml").read_text()
+    assert "arr_delay > 15" in text
+    (folder / "project.yaml").write_text(text.replace("arr_delay > 15", expr))
+    done = run("validate", UPDRAFT_HOME=str(tmp_path), UPDRAFT_PROJECTS=str(folder.parent))
+    assert done.returncode == 2
+    assert says in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("train", "run", "nowhere/request.json"), "there is no such file"),
+        (("backtest", "flight_delays", "--policy", "sometimes"), "no policy ['sometimes']"),
+    ],
+)
+def test_wrong_input_ends_with_2_and_starts_nothing(tmp_path, arguments, says):
+    done = run(*arguments, UPDRAFT_HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert not (tmp_path / "lake").exists()
+
+
 def test_an_unknown_project_ends_with_2_and_the_known_ones(tmp_path):
     done = run("backtest", "flight_delay", UPDRAFT_HOME=str(tmp_path))
     assert done.returncode == 2
@@ -81,7 +133,7 @@ def test_settings_that_are_wrong_end_with_2(tmp_path):
 
 def test_the_exit_codes_stand_in_the_help():
     done = run("--help")
-    assert "2 wrong input" in done.stdout
+    assert "2 wrong input" in " ".join(done.stdout.split())
 
 
 def test_status_without_a_store_says_how_to_get_one(tmp_path):

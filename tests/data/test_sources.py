@@ -91,7 +91,7 @@ def test_times_without_a_zone_are_utc(shop, monkeypatch) -> None:
         ("bad.zip", r"bad\.zip is no zip file"),
         ("o.xlsx", "unknown format '.xlsx'"),
         ("bad.parquet", "does not read as Parquet"),
-        ("when.csv", "event_time 'at' is no time"),
+        ("when.csv", "event_time 'at' is no time in row 1"),
     ],
 )
 def test_what_cannot_be_read_is_named(shop, url, says, monkeypatch) -> None:
@@ -117,3 +117,26 @@ def test_an_unreachable_store_is_named(shop) -> None:
 
 def test_the_environment_is_left_alone() -> None:
     assert "TZ" not in os.environ or os.environ["TZ"] != "America/New_York"
+
+
+def every_word_of(error: BaseException | None) -> str:
+    """What a log shows of an error: itself, and what it was raised from."""
+    words = []
+    while error is not None:
+        words.append(str(error))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("id,at\n1,2024-01-01\n2,N14228 secret\n", "is no time in row 2"),
+        ('id,at\n1,2024-01-01\n"N14228 secret,2024-01-01\n3,4,5,6\n', "does not read as CSV|its columns are id,at$"),
+    ],
+)
+def test_no_error_quotes_what_stands_in_a_source(shop, content, says) -> None:
+    (shop.folder / "private.csv").write_text(content)
+    with pytest.raises(DataError, match=says) as raised:
+        read(shop, str(shop.folder / "private.csv"))
+    assert "N14228" not in every_word_of(raised.value)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
 import yaml
+from tests.support.slack import TOKEN, running_slack
 from tests.support.stack import running_stack
 
 from updraft.spec.load import load_project
@@ -55,6 +57,15 @@ def projects(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory, projects):
-    with running_stack(tmp_path_factory.mktemp("a home with spaces"), projects=projects) as running:
-        yield running
+def slack():
+    with running_slack() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory, projects, slack):
+    value = {"conn_type": "slack", "password": TOKEN, "extra": {"base_url": slack.url, "timeout": 5}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_SLACK_API_DEFAULT", json.dumps(value))
+        with running_stack(tmp_path_factory.mktemp("a home with spaces"), projects=projects) as running:
+            yield running

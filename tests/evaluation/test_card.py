@@ -31,6 +31,7 @@ DATA = CardData(
     curve=[0.6 - 0.1 * (1 - np.exp(-i / 30)) for i in range(150)],
     rounds=130,
     importance={f"feature_{i}": 1 / (i + 2) for i in range(16)},
+    importance_is="share of the gain",
     reasons=["log_loss: 0.0100 better than the champion"],
     facts={"snapshot": "ab" * 32},
     links={"MLflow run": "http://127.0.0.1:5000/#/experiments/1/runs/x", "bad": "javascript:alert(1)"},

@@ -8,13 +8,23 @@ from tests.support import flights
 
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, ROW
 from updraft.errors import StoreError, TrainingError
+from updraft.loop.drifting import seasonal_keys
 from updraft.loop.memory import play, train
-from updraft.loop.monitor import MONITOR, gather_evidence, measure, monitor_partition, past
+from updraft.loop.monitor import (
+    MONITOR,
+    close_failed_training,
+    gather_evidence,
+    measure,
+    monitor_partition,
+    past,
+    unfinished_trainings,
+)
 from updraft.loop.plan import plan_training
 from updraft.loop.rollout import (
     look,
     open_release,
     promote,
+    promotion_key,
     record_approval,
     record_verdict,
     release_id,
@@ -164,6 +174,252 @@ def test_looking_before_any_evidence_waits_and_notes_the_tick(lake):
     assert loop.store.seen(loop.name)[f"release:{release}"] == key
 
 
+def test_rows_of_a_day_that_two_partitions_share_are_one_cluster_of_evidence(lake):
+    loop, _, release, _ = change_in_shadow(lake)
+    _, rows = lake
+    for row in rows[9:12]:
+        loop.store.record_partition(loop.name, row)
+        score_partition(loop, row.key)
+        monitor_partition(loop, row.key)
+    evidence = loop.store.evidence(loop.name, release)
+    matured = {target: len(loop.known_labels(target, rows[11].key)) for target in (row.key for row in rows[9:12])}
+    assert sum(row.rows for row in evidence) == sum(matured.values())
+    last = [row for row in evidence if row.key == rows[11].key]
+    assert len({row.cluster for row in last}) == len(last)
+    assert all(sum(n for name, (n, _) in row.slices.items() if name.startswith("origin=")) == row.rows for row in last)
+    assert any("origin=EWR" in row.slices for row in last)
+
+
+def test_labels_that_mature_at_a_refused_tick_are_counted_at_the_next_one(lake):
+    whole, _, release, _ = change_in_shadow(lake)
+    gap, _, other, _ = change_in_shadow(lake)
+    _, rows = lake
+    for row in rows[9:12]:
+        whole.store.record_partition(whole.name, row)
+        score_partition(whole, row.key)
+        monitor_partition(whole, row.key)
+        refused = row.key == rows[10].key
+        gap.store.record_partition(gap.name, dataclasses.replace(row, state="refused", url=None) if refused else row)
+        if not refused:
+            score_partition(gap, row.key)
+            monitor_partition(gap, row.key)
+    ninth = {row.key: row.rows for row in gap.store.performance(gap.name)}
+    assert ninth[rows[9].key] == {row.key: row.rows for row in whole.store.performance(whole.name)}[rows[9].key]
+    days = {row.cluster for row in whole.store.evidence(whole.name, release)}
+    assert {row.cluster for row in gap.store.evidence(gap.name, other)} >= {
+        str(day) for day in loop_days(gap, rows[9].key)
+    } & days
+
+
+def loop_days(loop, key):
+    return set(loop.feature_frame(key)[CLUSTER].astype(str))
+
+
+def test_a_partition_is_never_scored_by_a_version_that_may_have_learnt_from_it(lake):
+    loop, _ = played(lake, 10)
+    keys = [row.key for row in loop.store.partitions(loop.name)]
+    first = loop.store.trainings(loop.name)[0]
+    assert score_partition(loop, keys[3]) == []  # before the first training
+    assert score_partition(loop, first.key) == []  # the training's own tick: it is in the window
+    assert loop.store.predictions(loop.name, keys[3]) == {}
+
+
+def test_a_partition_that_comes_late_is_scored_by_what_served_then_and_decides_nothing(lake):
+    loop, models = flights.fresh_loop(lake[0])
+    _, rows = lake
+    for row in rows[:9]:
+        play(loop, models, row)
+    for row in rows[10:]:  # the tenth was refused and is mended later
+        play(loop, models, row)
+    late = rows[9]
+    episodes, layers = loop.store.episodes(loop.name), loop.store.serving(loop.name).layers
+    loop.store.record_partition(loop.name, late)
+    served = score_partition(loop, late.key)
+    trained = {row.version: row.key for row in loop.store.trainings(loop.name)}
+    assert served
+    assert all(trained[row.version] < late.key for row in served)
+    monitor_partition(loop, late.key)
+    assert loop.store.episodes(loop.name) == episodes
+    assert loop.store.serving(loop.name).layers == layers
+    [measured] = [row for row in loop.store.performance(loop.name) if row.key == late.key]
+    assert measured.as_of == rows[-1].key
+    assert measured.rows == len(loop.known_labels(late.key, rows[-1].key))
+    decided = next(d for d in loop.store.decisions(loop.name, kinds=("diagnose",)) if d.subject == late.key)
+    assert decided.body["late"] == rows[-1].key
+    before = [d.sha256 for d in loop.store.decisions(loop.name)]
+    monitor_partition(loop, late.key)
+    assert [d.sha256 for d in loop.store.decisions(loop.name)] == before
+
+
+def test_a_promotion_run_again_ticks_later_changes_nothing(lake):
+    loop, _ = played(lake, 12)
+    before = [d.sha256 for d in loop.store.decisions(loop.name)]
+    for row in loop.store.releases(loop.name):
+        promote(loop, row.id, promotion_key(loop, row), "again")
+    assert [d.sha256 for d in loop.store.decisions(loop.name)] == before
+
+
+def test_an_older_tick_run_again_leaves_what_serves_now_alone(lake):
+    loop, _ = played(lake, 12)
+    before = [d.sha256 for d in loop.store.decisions(loop.name)]
+    measured = loop.store.performance(loop.name)
+    for row in lake[1][:12]:
+        score_partition(loop, row.key)
+        monitor_partition(loop, row.key)
+    assert [d.sha256 for d in loop.store.decisions(loop.name)] == before
+    assert loop.store.performance(loop.name) == measured
+
+
+def test_a_refresh_that_is_promoted_late_gets_its_whole_probation(lake):
+    loop, models = played(lake, 9)
+    _, rows = lake
+    opened = loop.store.seen(loop.name)[MONITOR]
+    version = models.add(models.load(loop.store.serving(loop.name).champion))
+    row = open_release(loop, version, "refresh", opened)
+    for later in rows[9:13]:  # a person takes four weeks to answer
+        loop.store.record_partition(loop.name, later)
+        loop.store.mark_seen(loop.name, MONITOR, later.key)
+    key = promotion_key(loop, row)
+    assert key == rows[12].key
+    promote(loop, row.id, key, "answered late")
+    assert look(loop, row.id).act == "wait"
+
+
+def test_a_change_about_an_old_partition_is_in_shadow_from_now_on(lake):
+    loop, models = played(lake, 13)
+    version = models.add(models.load(loop.store.serving(loop.name).champion))
+    row = open_release(loop, version, "change", lake[1][8].key)
+    assert row.opened_at == lake[1][12].key
+    assert look(loop, row.id).act == "wait"
+
+
+def test_a_training_that_failed_for_good_gives_way_to_the_next_one_after_the_cooldown(lake):
+    loop, _ = played(lake, 7)
+    _, rows = lake
+    loop.store.record_partition(loop.name, rows[7])
+    monitor_partition(loop, rows[7].key)
+    episode = due_episode(loop)
+    loop.store.start_episode(episode.id)
+    opened = []
+    for row in rows[8:11]:
+        loop.store.record_partition(loop.name, row)
+        for one in unfinished_trainings(loop, row.key):
+            close_failed_training(loop, one, row.key, "its training failed")
+        monitor_partition(loop, row.key)
+        opened += [one.opened_at for one in loop.store.episodes(loop.name, states=("due",))]
+    assert loop.store.training(loop.name, episode.id).state == "failed"
+    assert loop.store.episodes(loop.name)[0].outcome == "its training failed"
+    assert opened[0] == rows[7 + max(loop.spec.monitoring.remedies.retrain.cooldown, 1)].key
+    assert past(loop, rows[10].key).trained_this_year == 0
+
+
+def test_a_training_that_failed_and_was_mended_is_registered(lake):
+    loop, models = played(lake, 9)
+    row = loop.store.trainings(loop.name)[0]
+    failed = dataclasses.replace(row, id="by-hand", state="failed", version=None, result={})
+    loop.store.record_training(dataclasses.replace(failed, state="running"))
+    loop.store.record_training(failed)
+    train(loop, models, "by-hand", row.key)
+    assert loop.store.training(loop.name, "by-hand").state in ("registered", "refused")
+
+
+def test_labels_of_one_class_leave_no_undefined_figure_in_the_store(lake):
+    import json
+
+    from updraft import files
+    from updraft.data.columns import LABEL as label
+
+    loop, _ = played(lake, 9)
+    _, rows = lake
+    frame = files.read_parquet(rows[9].labels_url).assign(**{label: 0.0})
+    url = f"{rows[9].labels_url}.one-class.parquet"
+    files.write_parquet(url, frame)
+    loop.store.record_partition(loop.name, dataclasses.replace(rows[9], labels_url=url))
+    score_partition(loop, rows[9].key)
+    monitor_partition(loop, rows[9].key)
+    [measured] = [row for row in loop.store.performance(loop.name) if row.key == rows[9].key]
+    assert "auc" not in measured.metrics
+    assert measured.metrics["log_loss"] > 0
+    json.dumps([d.body for d in loop.store.decisions(loop.name)], allow_nan=False)
+
+
+def test_drift_is_held_against_the_same_season_where_the_history_has_one(lake):
+    loop, _ = flights.fresh_loop(lake[0])
+    _, rows = lake
+    for year in (2013, 2014, 2015):
+        for row in rows:
+            key = next(one.key for one in weeks(loop, year) if one.key[5:10] >= row.key[5:10])
+            loop.store.record_partition(loop.name, dataclasses.replace(row, key=key))
+    keys = [row.key for row in loop.store.partitions(loop.name)]
+    assert seasonal_keys(loop, keys[5]) == ()
+    assert {key[:4] for key in seasonal_keys(loop, keys[-5])} == {"2013", "2014"}
+
+
+def weeks(loop, year):
+    from datetime import date
+
+    from updraft.data.partitions import partitions
+
+    data = loop.spec.data.model_copy(update={"start": date(year, 1, 1), "end": date(year, 12, 31)})
+    return list(partitions(loop.spec.model_copy(update={"data": data})))
+
+
+def test_other_features_are_profiled_anew_and_are_no_broken_feed(lake, tmp_path):
+    import shutil
+
+    from updraft.spec.load import load_project
+
+    loop, _ = played(lake, 10)
+    key = loop.store.partitions(loop.name)[-1].key
+    folder = shutil.copytree(loop.project.folder, tmp_path / "flight_delays")
+    source = (folder / "features.py").read_text()
+    (folder / "features.py").write_text(source.replace('"distance": rows["distance"],', '"miles": rows["distance"],'))
+    other = dataclasses.replace(loop, project=load_project(folder))
+    assert "distance" in loop.profile(key).columns
+    assert "miles" in other.profile(key).columns
+    assert "distance" in other.profile(key, loop.features).columns
+
+
+def test_a_second_rollback_by_hand_goes_one_further_back_and_never_forth(lake):
+    loop, models = played(lake, 9)
+    key, first = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
+    for _ in range(2):
+        version = models.add(models.load(first))
+        open_release(loop, version, "refresh", key)
+        promote(loop, release_id(loop, version), key, "newer")
+    assert roll_back_by_hand(loop, by="ann", reason="odd")["champion"] == str(int(version) - 1)
+    assert roll_back_by_hand(loop, by="ann", reason="odd still")["champion"] == first
+    with pytest.raises(StoreError, match="no previous champion"):
+        roll_back_by_hand(loop, by="ann", reason="odd even so")
+
+
+def test_a_release_that_waits_for_an_answer_is_not_judged_again(lake):
+    loop, _, release, _ = change_in_shadow(lake)
+    _, rows = lake
+    loop.store.record_partition(loop.name, rows[9])
+    loop.store.mark_seen(loop.name, MONITOR, rows[9].key)
+    loop.store.mark_seen(loop.name, f"release:{release}", rows[9].key)
+    loop.store.move_release(release, to="approval", key=rows[9].key, reason="shown better")
+    with_gain(loop, release, -0.5)
+    assert ask(loop, "release", release) == (rows[9].key, True)
+    assert (look(loop, release).act, look(loop, release).reason) == ("promote", "shown better")
+
+
+def test_what_was_decided_and_not_told_is_told_from_the_chain(lake):
+    from updraft.alerts.outbox import recent
+    from updraft.loop import tell
+
+    loop, _, release, _ = change_in_shadow(lake)
+    with_gain(loop, release, 0.02)
+    found = look(loop, release)
+    record_verdict(loop, release, dataclasses.replace(found, act="promote"), found.key)
+    promote(loop, release, found.key, "shown better")
+    for _ in range(2):
+        tell.of_release(loop, release)
+    kinds = [one.alert.kind for one in recent(loop.store.engine, loop.name)]
+    assert sorted(kinds) == ["verdict", "verdict"]  # the verdict, and the promotion that follows it
+
+
 def with_gain(loop, release, gain, clusters=60):
     """Write evidence of a steady gain into an open release."""
     from updraft.store.records import EvidenceRow
@@ -273,7 +529,7 @@ def test_a_model_is_scored_with_the_features_it_was_trained_with(lake, tmp_path)
     key = loop.store.partitions(loop.name)[-1].key
     model = models.load(loop.store.serving(loop.name).champion)
     source = (loop.project.folder / "features.py").read_bytes()
-    kept = Model(model.task, model.encoder, model.booster, model.meta, source, model.threads)
+    kept = Model(model.task, model.encoder, model.weights, model.meta, source, model.threads)
     folder = shutil.copytree(loop.project.folder, tmp_path / "flight_delays")
     changed = source.decode().replace('"distance": rows["distance"],', '"miles": rows["distance"],')
     (folder / "features.py").write_text(changed)
@@ -312,6 +568,8 @@ def test_at_one_tick_releases_are_concluded_in_order_and_remedies_come_last(lake
             )
         )
         loop.store.mark_seen(loop.name, f"release:{loop.name}-v{number}", before)
+    body = {"version": "7", "previous": "1", "lane": "refresh", "reason": "its proof passed"}
+    loop.store.decide(loop.name, key=before, kind="promote", subject=f"{loop.name}-v7", body=body)
     loop.store.open_episode(EpisodeRow("due", loop.name, now, "age", "retrain", "due", {}, None, None))
     assert ask(loop, "remedy") == (now, False)
     assert loop.store.seen(loop.name).get("remedy", "") < now  # held back, not seen
@@ -335,7 +593,7 @@ def test_a_release_whose_sensor_stopped_looking_holds_nothing_back(lake):
 def test_labels_that_mature_after_several_partitions_delay_training_and_holdout(tmp_path):
     from datetime import timedelta
 
-    from updraft.backtest.run import history
+    from updraft.backtest.history import history
     from updraft.spec.model import RefreshLane
 
     spec = flights.flights().spec

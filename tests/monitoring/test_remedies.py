@@ -11,7 +11,9 @@ from updraft.spec.model import FixedLimit, Remedies, Retrain
 WINS = Trial(0.02, 0.005, 14, shown_positive=True, shown_negative=False)
 NOTHING = Trial(0.001, 0.005, 14, shown_positive=False, shown_negative=False)
 POLICY = Remedies(retrain=Retrain(every=4, on=("performance",), cooldown=2, per_year=12))
-PAST = Past(published=20, since_training=3, trained_this_year=3, fruitless=0, champion=True, open_episode=False)
+PAST = Past(
+    published=20, since_training=3, since_attempt=3, trained_this_year=3, fruitless=0, champion=True, open_episode=False
+)
 
 
 def found(past=PAST, signs=Signs(), policy=POLICY):  # noqa: B008 (frozen)
@@ -19,7 +21,7 @@ def found(past=PAST, signs=Signs(), policy=POLICY):  # noqa: B008 (frozen)
 
 
 def test_the_first_training_comes_after_enough_partitions():
-    young = Past(7, None, 0, 0, champion=False, open_episode=False)
+    young = Past(7, None, None, 0, 0, champion=False, open_episode=False)
     assert found(young) is None
     first = found(replace(young, published=8))
     assert first is not None
@@ -27,15 +29,15 @@ def test_the_first_training_comes_after_enough_partitions():
 
 
 def test_a_refused_first_model_is_tried_again_after_the_cooldown():
-    refused = Past(9, 1, 1, 1, champion=False, open_episode=False)
+    refused = Past(9, 1, 1, 1, 1, champion=False, open_episode=False)
     assert found(refused) is None
-    again = found(replace(refused, published=10, since_training=2))
+    again = found(replace(refused, published=10, since_training=2, since_attempt=2))
     assert again is not None
 
 
 def test_age_calls_for_a_training():
-    assert found(replace(PAST, since_training=3)) is None
-    due = found(replace(PAST, since_training=4))
+    assert found(replace(PAST, since_training=3, since_attempt=3)) is None
+    due = found(replace(PAST, since_training=4, since_attempt=4))
     assert due is not None
     assert due.cause == "age"
 
@@ -49,7 +51,12 @@ def test_a_refit_that_wins_calls_for_a_training_before_its_time():
 
 
 @pytest.mark.parametrize(
-    "past", [replace(PAST, since_training=1), replace(PAST, trained_this_year=12), replace(PAST, open_episode=True)]
+    "past",
+    [
+        replace(PAST, since_training=1, since_attempt=1),
+        replace(PAST, trained_this_year=12),
+        replace(PAST, open_episode=True),
+    ],
 )
 def test_cooldown_budget_and_an_open_episode_hold_every_training_back(past):
     assert found(past, Signs(refit=WINS, drift="far")) is None
@@ -57,7 +64,10 @@ def test_cooldown_budget_and_an_open_episode_hold_every_training_back(past):
 
 
 def test_a_broken_feed_comes_first_and_never_trains():
-    due = found(replace(PAST, since_training=9), Signs(refit=WINS, feed_faults=("temp: nulls from 0 % to 90 %",)))
+    due = found(
+        replace(PAST, since_training=9, since_attempt=9),
+        Signs(refit=WINS, feed_faults=("temp: nulls from 0 % to 90 %",)),
+    )
     assert due is not None
     assert due.remedy == "quarantine"
 
@@ -87,7 +97,7 @@ def test_two_fruitless_trainings_call_a_person_instead_of_a_third():
 
 def test_the_trial_is_only_run_where_it_could_change_something():
     assert wants_refit_trial(POLICY, PAST, 8)
-    assert not wants_refit_trial(POLICY, replace(PAST, since_training=1), 8)
-    assert not wants_refit_trial(POLICY, replace(PAST, since_training=4), 8)
+    assert not wants_refit_trial(POLICY, replace(PAST, since_training=1, since_attempt=1), 8)
+    assert not wants_refit_trial(POLICY, replace(PAST, since_training=4, since_attempt=4), 8)
     assert not wants_refit_trial(POLICY, replace(PAST, champion=False), 8)
     assert not wants_refit_trial(Remedies(retrain=Retrain(on=())), PAST, 8)

@@ -8,32 +8,7 @@ import pytest
 from tests.support.flights import PROJECTS
 
 from updraft.loop.monitor import MONITOR
-from updraft.store.migrations import upgrade
 from updraft.store.records import EpisodeRow, ReleaseRow
-from updraft.store.store import Store
-
-
-@pytest.fixture
-def store(postgres_url, tmp_path, monkeypatch):
-    from updraft_airflow import deployment
-
-    upgrade(postgres_url)
-    for name, value in {
-        "UPDRAFT_HOME": str(tmp_path),
-        "UPDRAFT_PROJECTS": str(PROJECTS),
-        "UPDRAFT_STORE": postgres_url,
-        "UPDRAFT_MLFLOW": "http://127.0.0.1:1",
-        "UPDRAFT_POLL_SECONDS": "0.05",
-    }.items():
-        monkeypatch.setenv(name, value)
-    for cached in (deployment.settings, deployment._store, deployment._registry):
-        cached.cache_clear()
-    found = Store.open(postgres_url)
-    yield found
-    found.close()
-    deployment.store().close()
-    for cached in (deployment.settings, deployment._store, deployment._registry):
-        cached.cache_clear()
 
 
 def trigger(question="remedy", subject=""):
@@ -87,4 +62,27 @@ def test_a_store_that_is_away_is_waited_out(postgres_url, tmp_path, monkeypatch,
     with pytest.raises(TimeoutError):
         asyncio.run(first(trigger(), 2.5))
     deployment.settings.cache_clear()
-    assert "the store does not answer" in caplog.text
+    assert "cannot look" in caplog.text
+
+
+def test_a_project_that_is_being_edited_is_waited_out(store, tmp_path, monkeypatch, caplog):
+    import shutil
+
+    from updraft_airflow import deployment
+
+    folder = shutil.copytree(PROJECTS / "flight_delays", tmp_path / "projects" / "flight_delays")
+    monkeypatch.setenv("UPDRAFT_PROJECTS", str(folder.parent))
+    deployment.settings.cache_clear()
+    store.open_episode(EpisodeRow("e1", "flight_delays", "2013-02-25T0500", "first", "retrain", "due", {}, None, None))
+    whole = (folder / "project.yaml").read_text()
+    (folder / "project.yaml").write_text(whole[: len(whole) // 2] + "\n  half: [")
+
+    async def edited():
+        waiting = asyncio.create_task(first(trigger(), 20))
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        (folder / "project.yaml").write_text(whole)
+        return await waiting
+
+    assert asyncio.run(edited()).payload["act"] == "look"
+    assert "cannot look" in caplog.text

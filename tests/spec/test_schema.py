@@ -47,6 +47,7 @@ def test_the_reference_project_fits():
         "monitoring: {remedies: {retrain: {every: null, on: [drift, {auc: below 0.60}]}, recalibrate: null}}",
         "release: {change: {approval: none, approval_timeout: 2w}}",
         "training: {trainers: [{name: xgboost, params: {eta: 0.1, rounds: 50, grow_policy: lossguide}}]}",
+        "training: {trainers: [{name: xgboost, params: {external_memory: true}}, {name: torch, params: {width: 64}}]}",
     ],
 )
 def test_short_forms_are_accepted_by_both(make_project, smallest, more):
@@ -63,6 +64,9 @@ def test_short_forms_are_accepted_by_both(make_project, smallest, more):
         "release: {change: {approval_timeout: soon}}",
         "training: {trainers: [{name: xgboost, params: {objective: x}}]}",
         "training: {trainers: [{name: xgboost, params: {eta: 0}}]}",
+        "training: {trainers: [{name: xgboost, params: {width: 64}}]}",
+        "training: {trainers: [{name: torch, params: {external_memory: true}}]}",
+        "training: {trainers: [{name: torch, params: {deterministic: 1}}]}",
         "relase: {}",
     ],
 )

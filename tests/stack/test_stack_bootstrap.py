@@ -100,3 +100,21 @@ def test_a_failed_step_leaves_the_build_to_be_done_again(tmp_path: Path) -> None
         bootstrap.build(str(tmp_path), "/usr/bin/python3", {"PATH": "/usr/bin:/bin"})
     assert not bootstrap.is_built(str(tmp_path))
     assert (tmp_path / ".venv" / "half-built").exists()
+
+
+def test_an_extra_is_installed_once_and_kept_by_later_builds(tmp_path: Path) -> None:
+    _checkout(tmp_path)
+    uv = tmp_path / ".venv-uv" / "bin" / "uv"
+    uv.parent.mkdir(parents=True)
+    uv.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\n')
+    uv.chmod(0o755)
+    root, python, env = str(tmp_path), "/usr/bin/python3", {"PATH": "/usr/bin:/bin"}
+    bootstrap.build(root, python, env)
+    assert bootstrap.is_built(root)
+    assert not bootstrap.is_built(root, ["torch"])
+    bootstrap.build(root, python, env, ["torch"])
+    (tmp_path / "requirements.txt").write_text("a==2\n")
+    bootstrap.build(root, python, env)
+    assert bootstrap.is_built(root, ["torch"])
+    asked = [line.split()[-1] for line in (tmp_path / "said").read_text().splitlines() if "--constraint" in line]
+    assert asked == [f"{root}[torch]"] * 2

@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from updraft.errors import StoreError
+from updraft.errors import ReleaseClosed, StoreError
 from updraft.store import tables
 from updraft.store.migrations import upgrade
 from updraft.store.records import EpisodeRow, EvidenceRow, IngestedPartition, PredictionRow, ReleaseRow, TrainingRow
@@ -112,6 +112,31 @@ def test_a_rollback_run_twice_is_one_rollback(store):
     first = store.roll_back(store.release(f"{P}-v2"), key="k3", reason="worse", body={})
     assert store.roll_back(store.release(f"{P}-v2"), key="k4", reason="again", body={}) == first
     assert store.serving(P).champion == "1"
+
+
+def test_a_release_that_was_closed_meanwhile_is_not_promoted(store):
+    row = store.open_release(release("1"))
+    store.move_release(row.id, to="closed", key="k1", outcome="superseded", reason="superseded by the next")
+    with pytest.raises(ReleaseClosed, match="superseded by the next"):
+        store.promote(row, key="k2", to="closed", reason="it passed", body={})
+    assert store.serving(P).champion is None
+
+
+def test_a_newer_release_supersedes_only_what_is_still_being_proved(store):
+    promote(store, "1", "k1")
+    store.move_release(
+        f"{P}-v1", to="closed", key="k2", outcome="superseded", reason="newer", only=("shadow", "approval")
+    )
+    assert store.release(f"{P}-v1").state == "probation"
+
+
+def test_calibration_layers_of_a_later_tick_are_not_known_before(store):
+    for number in (1, 2, 3):
+        body = {"version": "1", "layer": {"intercept": number / 10, "slope": 1.0}, "reason": ""}
+        store.decide(P, key=f"k{number}", kind="recalibrate", subject=f"1@k{number}", body=body)
+    assert store.serving(P).layer("1") == {"intercept": 0.3, "slope": 1.0}
+    assert store.serving(P, before="k3").layer("1") == {"intercept": 0.2, "slope": 1.0}
+    assert store.serving(P, before="k1").layer("1") is None
 
 
 def test_the_first_model_has_nothing_to_roll_back_to(store):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from updraft.backtest.run import history
+from updraft.backtest.history import history
 from updraft.loop.context import Loop
 from updraft.loop.memory import KeptModels
 from updraft.settings import Settings

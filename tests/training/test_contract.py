@@ -41,6 +41,11 @@ def test_the_hash_is_of_what_determines_the_model():
         assert request(**change).request_sha256 != request().request_sha256, change
 
 
+def test_a_model_of_a_gpu_has_another_hash_and_one_of_the_cpu_the_same_however_it_was_asked_for():
+    assert request(device="cpu").request_sha256 == request().request_sha256 == request().on("cpu").request_sha256
+    assert request().on("cuda").request_sha256 == request(device="cuda").request_sha256 != request().request_sha256
+
+
 def test_a_request_reads_back_equal(tmp_path):
     url = request(params={"max_depth": 3, "eta": 0.1, "x": True}).write(f"file://{tmp_path}/a b/request.json")
     assert TrainingRequest.read(url) == request(params={"max_depth": 3, "eta": 0.1, "x": True})
@@ -53,7 +58,7 @@ def test_a_request_reads_back_equal(tmp_path):
         ({"holdout": REQUEST["window"]}, "leaves nothing of the window"),
         ({"window": list(reversed(REQUEST["window"]))}, "keys must be in order"),
         ({"snapshot_sha256": "short"}, "snapshot_sha256"),
-        ({"trainer": "torch"}, "trainer"),
+        ({"trainer": "forest"}, "trainer"),
         ({"colour": "red"}, "colour: Extra inputs"),
     ],
 )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.support.checkpoints import DyingCheckpoint, Killed
 
 from updraft import files
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, PARTITION, ROW, SCORE
@@ -11,7 +12,7 @@ from updraft.errors import DataError, IntegrityError, TrainingError
 from updraft.training.data import TrainingData
 from updraft.training.fit import train_in_memory, validation_rows
 from updraft.training.model import link, load_model
-from updraft.training.xgb import Progress, Recipe
+from updraft.training.recipe import Recipe
 
 PARAMS = {"max_depth": 3, "eta": 0.3, "rounds": 40, "checkpoint_every": 5, "subsample": 0.7, "colsample_bytree": 0.7}
 RECIPE = Recipe(params=PARAMS, threads=1)  # threads that wait for each other are slow on a busy machine
@@ -33,43 +34,20 @@ def fitted(data, holdout):
     return train_in_memory(RECIPE, data, holdout)
 
 
-class Killed(Exception):
-    pass
-
-
-class KeptInMemory:
-    """A checkpoint that can die after a number of blocks, as a killed process would."""
-
-    def __init__(self):
-        self.blocks: dict[str, tuple[bytes, Progress]] = {}
-        self.left = None
-
-    def load(self, phase):
-        return self.blocks.get(phase)
-
-    def save(self, phase, booster, progress):
-        self.blocks[phase] = (booster, progress)
-        if self.left is not None:
-            self.left -= 1
-            if self.left == 0:
-                raise Killed
-
-
 def test_a_training_interrupted_after_any_block_ends_with_the_same_bytes(data, holdout, fitted):
-    whole = KeptInMemory()
+    whole = DyingCheckpoint()
     train_in_memory(RECIPE, data, holdout, whole)
     interruptions = 0
     for blocks in range(1, 20):
-        checkpoint = KeptInMemory()
-        checkpoint.left = blocks
+        checkpoint = DyingCheckpoint(blocks)
         try:
             train_in_memory(RECIPE, data, holdout, checkpoint)
         except Killed:
             interruptions += 1
         checkpoint.left = None
         resumed = train_in_memory(RECIPE, data, holdout, checkpoint)
-        assert resumed.booster == fitted.booster
-        assert checkpoint.blocks == whole.blocks
+        assert resumed.weights == fitted.weights
+        assert checkpoint.states == whole.states
         assert resumed.curve == fitted.curve
         np.testing.assert_array_equal(resumed.holdout[MARGIN], fitted.holdout[MARGIN])
         if interruptions < blocks:
@@ -81,7 +59,7 @@ def test_a_training_interrupted_after_any_block_ends_with_the_same_bytes(data, h
 def test_the_same_training_gives_the_same_bytes_and_another_seed_others(data, holdout, fitted, seed):
     recipe = Recipe(params=PARAMS, seed=seed, threads=1)
     one, two = (train_in_memory(recipe, data, holdout) for _ in range(2))
-    assert one.booster == two.booster != fitted.booster
+    assert one.weights == two.weights != fitted.weights
 
 
 def test_early_stopping_keeps_the_best_round_across_blocks(data):
@@ -111,7 +89,7 @@ def test_the_holdout_is_predicted_by_a_model_that_never_saw_it(data, holdout, fi
     lies = replace(data, label=np.where(held, 1 - data.label, data.label))
     other = train_in_memory(RECIPE, lies, holdout)
     np.testing.assert_array_equal(other.holdout[MARGIN], fitted.holdout[MARGIN])
-    assert other.booster != fitted.booster  # the release model did learn from it
+    assert other.weights != fitted.weights  # the release model did learn from it
 
 
 def test_the_model_beats_the_base_rate_on_the_holdout(data, fitted):
@@ -206,7 +184,7 @@ def test_a_feature_that_is_missing_at_scoring_is_named(data, fitted):
 
 
 def test_importance_is_a_share_by_feature(fitted):
-    importance = fitted.model().importance()
+    importance = dict(fitted.importance.shares)
     assert set(importance) == {"carrier", "wind", "minute"}
     assert sum(importance.values()) == pytest.approx(1)
     assert files.canonical_hash(importance)

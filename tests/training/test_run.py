@@ -2,19 +2,16 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from tests.support.training_case import KEYS, SOURCE, write_request
 
 from updraft import files
-from updraft.data.columns import MARGIN, PARTITION
+from updraft.data.columns import PARTITION
 from updraft.errors import DataError, IntegrityError, TrainingError
 from updraft.training.contract import TrainingResult
 from updraft.training.model import load_model
@@ -68,34 +65,6 @@ def test_equal_requests_give_equal_bytes_wherever_they_run(trained, tmp_path):
     for name, content in contents(lake / "output" / "model").items():
         assert files.read_bytes(f"{again.model_url}/{name}") == content
     assert not files.exists(f"{other.output_url}/checkpoint")
-
-
-def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(tmp_path):
-    lake = tmp_path / "with space"
-    many = {"max_depth": 5, "eta": 0.02, "rounds": 120, "early_stopping": 120, "checkpoint_every": 5, "subsample": 0.7}
-    request = write_request(f"file://{lake}", rows=2000, params=many)
-    url = request.write(f"{lake}/request.json")
-    process = subprocess.Popen([sys.executable, "-c", RUN, url])
-    state = lake / "output" / "checkpoint" / "proof.json"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (
-        state.exists() and files.read_json(str(state))["progress"]["rounds"] >= 20
-    ):
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    reached = files.read_json(str(state))["progress"]["rounds"]
-    assert 20 <= reached < 120
-    assert not (lake / "output" / "result.json").exists()
-
-    resumed = run_training(url)
-    whole = run_training(request.model_copy(update={"output_url": f"{lake}/whole"}).write(f"{lake}/whole.json"))
-    assert contents(lake / "output" / "model") == contents(lake / "whole" / "model")
-    assert resumed.curve == whole.curve
-    pd.testing.assert_series_equal(
-        *(files.read_parquet(str(r.holdout_predictions_url))[MARGIN] for r in (resumed, whole))
-    )
 
 
 def test_two_processes_with_one_request_train_once(tmp_path):

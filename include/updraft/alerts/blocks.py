@@ -33,7 +33,8 @@ def blocks(alert: Alert, *, count: int = 1, mention: str | None = None) -> list[
     times = f" ×{count}" if count > 1 else ""
     title = _clipped(f"{_SIGNS[alert.kind]} {alert.title}", HEADER_LENGTH - len(times)) + times
     told: list[dict[str, Any]] = [{"type": "header", "text": {"type": "plain_text", "text": title, "emoji": True}}]
-    told.append(_section(escaped(alert.text, SECTION_LENGTH)))
+    if alert.text:  # Slack refuses a section without text, and the whole message with it
+        told.append(_section(escaped(alert.text, SECTION_LENGTH)))
     if alert.detail:
         told.append(_section(f"```{escaped(alert.detail.replace('```', '` ` `'), DETAIL_LENGTH)}```"))
     if alert.does:

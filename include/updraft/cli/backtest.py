@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +19,6 @@ def backtest(
     project: Annotated[str, typer.Argument(help="name of the project")],
     last: Annotated[int | None, typer.Option(help="only the first so many partitions")] = None,
     policy: Annotated[list[str] | None, typer.Option(help="only this policy; may be given again")] = None,
-    processes: Annotated[int, typer.Option(min=1, help="how many processes share the work")] = min(
-        os.cpu_count() or 1, 4
-    ),
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for scripts")] = False,
 ) -> None:
     """Play a project's history under several policies, in process: loss and number of trainings of each.
@@ -38,7 +34,6 @@ def backtest(
             settings(),
             last=last,
             only=policy or (),
-            processes=processes,
             say=lambda line: errors.print(line, markup=False, soft_wrap=True),
         )
         folder = settings().home / "backtest" / project

@@ -12,14 +12,15 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from updraft.errors import SpecError, UpdraftError, WrongInput
+from updraft.errors import InputError, SettingsError, SpecError, TrainingInterrupted, UpdraftError
 from updraft.settings import Settings
 from updraft.spec.load import load_project, project_names
 from updraft.spec.model import Project
 from updraft.store.store import Store
 
-OK, FAILED, BAD_INPUT, UNHEALTHY = 0, 1, 2, 3
-"""Exit codes: done; it failed; the input is wrong (nothing was started); something needs attention."""
+OK, FAILED, BAD_INPUT, UNHEALTHY, INTERRUPTED = 0, 1, 2, 3, 75
+"""Exit codes: done; it failed; the input is wrong (nothing was started); something needs attention; a training was asked
+to end, wrote its checkpoint and goes on when it is run again (75 is EX_TEMPFAIL of sysexits.h)."""
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -30,9 +31,12 @@ def explained() -> Iterator[None]:
     """End a command with the error's own words and a code that means something."""
     try:
         yield
-    except WrongInput as error:
+    except (SpecError, SettingsError, InputError) as error:
         errors.print(str(error), markup=False, style="red", soft_wrap=True)
         raise typer.Exit(BAD_INPUT) from error
+    except TrainingInterrupted as error:
+        errors.print(f"Interrupted: {error}", markup=False, style="yellow", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from error
     except UpdraftError as error:
         errors.print(f"{type(error).__name__}: {error}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(FAILED) from error

@@ -16,10 +16,12 @@ from updraft.cli import replay as replay_command
 from updraft.cli import status as status_command
 from updraft.cli import validate as validate_command
 from updraft.cli.edge import FAILED, OK, UNHEALTHY, console, explained, find_project, open_store, settings, write_json
+from updraft.errors import InputError, TrainingError
 
 app = typer.Typer(
     name="updraft",
-    help="Keeps machine-learning models fresh. Exit codes: 0 done, 1 failed, 2 wrong input (nothing was started), 3 something needs attention.",
+    help="Keeps machine-learning models fresh. Exit codes: 0 done, 1 failed, 2 wrong input, 3 something needs attention, "
+    "75 a training was asked to end and goes on when it is run again.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -44,9 +46,18 @@ def train_run(
 
     Example: updraft train run var/lake/flight_delays/trainings/RUN/request.json
     """
+    import logging
+
+    from updraft.training.contract import TrainingRequest
     from updraft.training.run import run_training
 
+    # Standard error: --json keeps standard output for itself. The log of a pod is made of these lines.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     with explained():
+        try:
+            TrainingRequest.read(request)
+        except TrainingError as error:
+            raise InputError(str(error)) from error
         result = run_training(request)
     if as_json:
         write_json(result.model_dump(mode="json"))
@@ -79,8 +90,7 @@ def rollback(
         loop = Loop(found, settings(), store, RegisteredModels(project, registry, store))
         before = store.serving(project).champion
         aliases = roll_back_by_hand(loop, by=getpass.getuser(), reason=reason)
-        if before is not None:
-            tell.rolled_back(loop, release_id(loop, before), by=getpass.getuser())
+        tell.of_release(loop, release_id(loop, str(before)))
     if as_json:
         write_json({"project": project, "champion": aliases["champion"], "previous": aliases["previous"]})
     else:

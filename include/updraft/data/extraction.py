@@ -92,7 +92,7 @@ def extract_partition(project: Project, settings: Settings, key: str) -> Extract
     :raises DataError: a source that is not there or not readable, or without a column that the spec names.
     """
     covered = slices(project, key)
-    _check_roles(project)
+    check_roles(project)
     sources.close_raw_zone(lake(project, settings))
     found: dict[str, ExtractedSource] = {}
     columns: dict[str, Mapping[str, str]] = {}
@@ -109,11 +109,11 @@ def extract_partition(project: Project, settings: Settings, key: str) -> Extract
             url = raw_url(project, settings, key, f"{source}.parquet")
             files.write_bytes(url, content)
             found[source] = ExtractedSource(url, files.sha256(content), int(rows))
-    _check_mentions(project, columns)
+    check_mentions(project, columns)
     return Extracted(key, found)
 
 
-def _check_roles(project: Project) -> None:
+def check_roles(project: Project) -> None:
     row_source, *others = project.spec.data.sources
     data = project.spec.data
     if data.sources[row_source].event_time is None:
@@ -162,40 +162,55 @@ def _selection(
     return columns, f"SELECT * FROM ({' UNION ALL '.join(parts)}) ORDER BY {order}"
 
 
+def wanted_columns(project: Project, source: str) -> list[tuple[tuple[str, ...], str]]:
+    """The columns that the spec names of a source, with the key of project.yaml that names them."""
+    data = project.spec.data
+    spec = data.sources[source]
+    found = [(spec.columns, f"data.sources.{source}.columns"), (spec.join, f"data.sources.{source}.join")]
+    if spec.event_time is not None:
+        found.append(((spec.event_time,), f"data.sources.{source}.event_time"))
+    if source == next(iter(data.sources)):
+        found.append((data.key, "data.key"))
+        found += [(joined.join, f"data.sources.{other}.join") for other, joined in list(data.sources.items())[1:]]
+        if project.spec.release.cluster not in CLOCKS:
+            found.append(((project.spec.release.cluster,), "release.cluster"))
+    return [(columns, what) for columns, what in found if columns]
+
+
+def check_label(con: duckdb.DuckDBPyConnection, project: Project, table: str, columns: Mapping[str, str]) -> None:
+    """Refuse a label expression that does not fit the columns of the row source.
+
+    :param table: the source as an SQL table expression.
+    :raises DataError: with what DuckDB says of the expression.
+    """
+    data = project.spec.data
+    source = next(iter(data.sources))
+    attempt(
+        lambda: con.execute(f"SELECT CAST(({data.label.expr}) AS DOUBLE) FROM {table} LIMIT 0"),
+        lambda error: DataError(
+            f"source {source}: {data.sources[source].url}: data.label.expr {data.label.expr!r} cannot be evaluated: "
+            f"{kind_of(error)}; its columns are {', '.join(columns)}"
+        ),
+    )
+
+
 def _needed(
     con: duckdb.DuckDBPyConnection, project: Project, source: str, path: Path, columns: Mapping[str, str]
 ) -> tuple[str, ...]:
     """The columns that the spec asks of a source; refuses a source that lacks one."""
     data = project.spec.data
-    spec = data.sources[source]
-
-    def need(wanted: tuple[str, ...], what: str) -> tuple[str, ...]:
-        sources.need_columns(wanted, columns, source=source, url=spec.url, what=what)
-        return wanted
-
-    found = list(need(spec.columns, f"data.sources.{source}.columns"))
-    if spec.event_time is not None:
-        found += need((spec.event_time,), f"data.sources.{source}.event_time")
-    found += need(spec.join, f"data.sources.{source}.join")
+    found: list[str] = []
+    for wanted, what in wanted_columns(project, source):
+        sources.need_columns(wanted, columns, source=source, url=data.sources[source].url, what=what)
+        found += wanted
     if source != next(iter(data.sources)):
         return tuple(found)
-    found += need(data.key, "data.key")
-    for other, joined in list(data.sources.items())[1:]:
-        found += need(joined.join, f"data.sources.{other}.join")
-    if project.spec.release.cluster not in CLOCKS:
-        found += need((project.spec.release.cluster,), "release.cluster")
-    attempt(
-        lambda: con.execute(f"SELECT ({data.label.expr}) FROM {parquet(str(path))} LIMIT 0"),
-        lambda error: DataError(
-            f"source {source}: {spec.url}: data.label.expr {data.label.expr!r} cannot be evaluated: "
-            f"{kind_of(error)}; its columns are {', '.join(columns)}"
-        ),
-    )
+    check_label(con, project, parquet(str(path)), columns)
     found += label_columns(project, columns)
     return (*found, *(column for column in data.outcomes if column in columns))
 
 
-def _check_mentions(project: Project, columns: Mapping[str, Mapping[str, str]]) -> None:
+def check_mentions(project: Project, columns: Mapping[str, Mapping[str, str]]) -> None:
     """A private column or an outcome that no source has is a spelling mistake that would publish the real one."""
     row_source, *others = columns
     known = {column for each in columns.values() for column in each}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
-from updraft.errors import DataError, WrongKey
+from updraft.errors import DataError
 from updraft.spec.model import ProjectSpec
 
 KEY_FORMAT = "%Y-%m-%dT%H%M"
@@ -26,27 +26,25 @@ class Partition:
 def partition(spec: ProjectSpec, key: str) -> Partition:
     """The partition of a key.
 
-    :raises WrongKey: when the key is malformed or no tick of the project's schedule.
+    :raises DataError: when the key is malformed or no tick of the project's schedule.
     """
+    try:
+        return _partition(spec.data.schedule, key)
+    except DataError as error:
+        raise DataError(f"{spec.name}: {error}") from None
+
+
+@lru_cache(maxsize=4096)  # asked for again and again, and cron arithmetic is slow
+def _partition(schedule: str, key: str) -> Partition:
+    from croniter import croniter
+
     try:
         tick = datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
     except ValueError:
-        raise WrongKey(f"{spec.name}: partition key {key!r} does not read as a tick such as 2013-01-07T0500") from None
-    start = _start(spec.data.schedule, tick)
-    if start is None:
-        raise WrongKey(f"{spec.name}: {key} is no tick of data.schedule {spec.data.schedule!r}")
-    return Partition(key, start, tick)
-
-
-@functools.lru_cache(maxsize=4096)
-def _start(schedule: str, tick: datetime) -> datetime | None:
-    """The tick before; None when it is none. Kept: a step of the loop asks for every partition of the history."""
-    from croniter import croniter
-
+        raise DataError(f"partition key {key!r} does not read as a tick such as 2013-01-07T0500") from None
     if not croniter.match(schedule, tick):
-        return None
-    before: datetime = croniter(schedule, tick).get_prev(datetime)
-    return before
+        raise DataError(f"{key} is no tick of data.schedule {schedule!r}")
+    return Partition(key, croniter(schedule, tick).get_prev(datetime), tick)
 
 
 def partitions(spec: ProjectSpec, until: datetime | None = None) -> Iterator[Partition]:

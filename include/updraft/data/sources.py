@@ -167,6 +167,21 @@ def _no_time(con: duckdb.DuckDBPyConnection, reader: str, spec: Source, url: str
     )
 
 
+def columns(project: Project, source: str, key: str) -> dict[str, str]:
+    """Names and DuckDB types of a source's columns, of a CSV from a sample of its rows; nothing is kept.
+
+    :raises SourceMissing: when there is no file for the key.
+    :raises DataError: when it cannot be reached or does not read.
+    """
+    url = locate(resolve(project.spec.data.sources[source].url, source=source, key=key), source=source).url
+    with _downloaded(url, source) as path, connection() as con:
+        reader = _reader(path, url, source, sample=SAMPLE)
+        return attempt(
+            lambda: columns_of(con, reader),
+            lambda error: DataError(f"source {source}: {url} does not read as {_format(path)}: {kind_of(error)}"),
+        )
+
+
 def need_columns(needed: tuple[str, ...], columns: Mapping[str, str], *, source: str, url: str, what: str) -> None:
     """Refuse a table without the columns that the spec names.
 
@@ -189,7 +204,7 @@ def _reader(path: Path, url: str, source: str, *, sample: int = -1) -> str:
         return parquet(str(path))
     if path.suffix in (".csv", ".gz", ".tsv", ".txt"):
         nulls = "[" + ", ".join(literal(text) for text in NULLS) + "]"
-        return f"read_csv({literal(str(path))}, nullstr = {nulls}, sample_size = {sample}, header = TRUE)"
+        return f"read_csv({literal(str(path))}, nullstr = {nulls}, sample_size = {sample}, header = TRUE, skip = 0)"
     raise DataError(f"source {source}: {url}: unknown format {path.suffix!r}; use .csv, .csv.zip, .csv.gz or .parquet")
 
 
@@ -213,20 +228,6 @@ def _downloaded(url: str, source: str) -> Iterator[Path]:
             except zipfile.BadZipFile as error:
                 raise DataError(f"source {source}: {url} is no zip file: {error}") from error
             yield inner
-
-
-def columns(project: Project, source: str, key: str) -> dict[str, str]:
-    """Names and types of a source's columns, of a CSV from a sample of its rows; nothing is written.
-
-    :raises DataError: when there is no such file, or it does not read.
-    """
-    url = locate(resolve(project.spec.data.sources[source].url, source=source, key=key), source=source).url
-    with _downloaded(url, source) as path, connection() as con:
-        reader = _reader(path, url, source, sample=SAMPLE)
-        return attempt(
-            lambda: columns_of(con, reader),
-            lambda error: DataError(f"source {source}: {url} does not read as {_format(path)}: {kind_of(error)}"),
-        )
 
 
 def is_there(url: str, *, source: str, key: str) -> bool:

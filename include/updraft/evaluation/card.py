@@ -56,6 +56,7 @@ class CardData:
     """Validation loss after each round."""
     rounds: int
     importance: Mapping[str, float]
+    importance_is: str
     reasons: Sequence[str] = ()
     """What the gates found."""
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -104,7 +105,7 @@ def _pictures(data: CardData) -> str:
     if data.curve:
         shown.append(("Loss while learning", learning(data.curve, data.rounds)))
     if data.importance:
-        shown.append(("What it looks at: share of the gain", importances(data.importance)))
+        shown.append((f"What it looks at: {data.importance_is}", importances(data.importance, data.importance_is)))
     if data.slices:
         pairs = {name: (m.model, m.champion) for name, m in data.slices.items()}
         shown.append((f"{data.metric} by slice", losses(pairs, data.metric)))

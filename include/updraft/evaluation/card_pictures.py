@@ -54,13 +54,13 @@ def learning(curve: Sequence[float], rounds: int) -> bytes:
     return _png(figure)
 
 
-def importances(importance: Mapping[str, float], most: int = 20) -> bytes:
-    """Share of the total gain by feature, largest first."""
+def importances(importance: Mapping[str, float], meaning: str, most: int = 20) -> bytes:
+    """Share by feature, largest first; ``meaning`` says of what."""
     largest = sorted(importance.items(), key=lambda item: -item[1])[:most]
     figure, axes = _axes(height=max(3.0, 0.24 * len(largest) + 0.8))
     axes.barh([name for name, _ in largest], [share for _, share in largest], color=NEW)
     axes.invert_yaxis()
-    axes.set_xlabel("share of gain")
+    axes.set_xlabel(meaning)
     return _png(figure)
 
 

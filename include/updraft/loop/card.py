@@ -67,6 +67,7 @@ def card_data(loop: Loop, run: str, comparison: Comparison) -> CardData:
         curve=next(iter(result.curve.values()), []),
         rounds=result.rounds,
         importance=result.importance,
+        importance_is=result.importance_is,
         reasons=list(gates.reasons),
         facts=facts,
         links={},

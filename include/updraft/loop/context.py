@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
 from updraft.data.partitions import Partition, partition
 from updraft.errors import StoreError
+from updraft.monitoring.profiles import Profile, profile
 from updraft.settings import Settings
 from updraft.spec.features import FeatureCode, compute, features_from, load_features
 from updraft.spec.model import Project, ProjectSpec
-from updraft.store.records import IngestedPartition
+from updraft.store.records import PartitionRow
 from updraft.store.store import Store
 from updraft.training.model import Model
 
@@ -68,12 +70,12 @@ class Loop:
         """Start and tick of a partition."""
         return partition(self.spec, key)
 
-    def published(self, key: str) -> IngestedPartition:
+    def published(self, key: str) -> PartitionRow:
         """A published partition.
 
         :raises StoreError: when it was not published; names what became of it.
         """
-        row = self.store.partition(self.name, key)
+        row = self.store.partition_row(self.name, key)
         if row is None or row.state != "published" or row.url is None:
             state = row.state if row else "not ingested yet"
             raise StoreError(f"{self.name}: partition {key} is {state}; see {self.name}.ingest of that partition")
@@ -94,7 +96,7 @@ class Loop:
         """URL and hash of the features of a partition; computed when not there yet."""
         return self.features_file(self.published(key), code)
 
-    def features_file(self, row: IngestedPartition, code: FeatureCode | None = None) -> tuple[str, str]:
+    def features_file(self, row: PartitionRow, code: FeatureCode | None = None) -> tuple[str, str]:
         """The same of a partition that the store need not know yet."""
         code = code or self.features
         name = f"{row.key}-{(row.sha256 or '')[:8]}"
@@ -111,12 +113,25 @@ class Loop:
         files.write_bytes(note, digest.encode())  # last: with it the file is whole
         return url, digest
 
+    def profile(self, key: str, code: FeatureCode | None = None) -> Profile:
+        """The profile of a partition's features: as ingestion stored it, or anew where another feature function is asked for.
+
+        :raises StoreError: when the partition is not published.
+        """
+        code = code or self.features
+        self.published(key)
+        row = self.store.partition(self.name, key)
+        stored = row.profile if row else None
+        if stored is not None and stored["features_sha256"] == code.sha256:
+            return Profile.from_dict(stored)
+        return profile(self.feature_frame(key, code))
+
     def known_labels(self, key: str, as_of: str) -> pd.DataFrame:
         """ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL of a partition's rows whose labels were known at the tick of ``as_of``."""
-        return labels_in(self.label_urls(key, as_of), key)
+        return labels_of(key, self.label_urls(key, as_of))
 
     def label_urls(self, key: str, as_of: str) -> tuple[str, ...]:
-        """The files in which labels of a partition were known at the tick of ``as_of``; each is named by its content."""
+        """The label files, in the order of their ticks, that hold what was known of a partition at the tick of ``as_of``."""
         found = []
         whole = self.partition(key).tick + self.spec.data.label.matures_after
         for row in self.store.partitions(self.name, until=as_of, state=None):
@@ -132,16 +147,22 @@ class Loop:
         return files.read_parquet(str(self.published(key).url), columns=[ROW, *columns])
 
 
-def labels_in(urls: tuple[str, ...], key: str) -> pd.DataFrame:
-    """ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL of a partition's rows in some label files; the last of a row counts."""
+@lru_cache(maxsize=128)
+def label_file(url: str) -> pd.DataFrame:
+    """A file of labels. Its name comes from its content, so it may be kept; nobody changes the frame."""
+    return files.read_parquet(url)
+
+
+def labels_of(key: str, urls: tuple[str, ...]) -> pd.DataFrame:
+    """The labels of one partition's rows in some files; the last one of a row counts."""
     import pandas as pd
 
-    frames = [frame[frame[PARTITION] == key] for frame in map(files.read_parquet, urls)]
+    frames = [frame[frame[PARTITION] == key] for frame in map(label_file, urls)]
     if not frames:
         return pd.DataFrame({name: [] for name in (ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL)})
     return pd.concat(frames, ignore_index=True).drop_duplicates(ROW, keep="last")
 
 
-def evidence_body(values: dict[str, Any]) -> dict[str, Any]:
-    """Round what is written into a decision, so that the row reads well; the full figures stand in the evidence."""
-    return {name: round(value, 6) if isinstance(value, float) else value for name, value in values.items()}
+def rounded(values: dict[str, float]) -> dict[str, float]:
+    """Figures as the store keeps them: rounded, so that a row reads well, and without those that are not defined (AUC of one class)."""
+    return {name: round(value, 6) for name, value in values.items() if math.isfinite(value)}

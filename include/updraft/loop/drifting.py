@@ -6,11 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from updraft import files
+from updraft.files import canonical_hash
 from updraft.loop.context import Loop
 from updraft.monitoring.drift import FEWEST, DriftReport, Threshold, assess, calibrate
 from updraft.monitoring.faults import feed_faults
 from updraft.monitoring.profiles import Profile
-from updraft.monitoring.reference import Reference, fit_reference
+from updraft.monitoring.reference import Reference, fit_reference, same_season
+from updraft.spec.features import FeatureCode
+from updraft.store.records import TrainingRow
 
 DAYS_PER_YEAR = 365.25
 
@@ -21,11 +24,13 @@ class Drifting:
 
     report: DriftReport | None
     feed_faults: tuple[str, ...] = ()
+    against: str = ""
+    """What the profiles were held against."""
 
     @property
     def alarm_words(self) -> str | None:
         """Words of the alarm; None when there is none."""
-        return self.report.reason if self.report and self.report.alarm else None
+        return f"{self.report.reason} (against {self.against})" if self.report and self.report.alarm else None
 
     def as_dict(self) -> dict[str, Any]:
         """For the tick's decision."""
@@ -37,20 +42,15 @@ class Drifting:
             for name, value in asdict(report).items()
             if name in ("score", "threshold", "alarm", "column", "reason")
         }
-        return {**chosen, "feed_faults": list(self.feed_faults)}
-
-
-def profile_of(loop: Loop, key: str) -> Profile:
-    """The profile of a partition's features, as ingestion stored it.
-
-    :raises StoreError: when the partition is not published.
-    """
-    row = loop.published(key)
-    return Profile.from_dict(row.profile or {})
+        return {**chosen, "against": self.against, "feed_faults": list(self.feed_faults)}
 
 
 def look_for_drift(loop: Loop, key: str) -> Drifting:
-    """Hold the newest profiles against the champion's training window. Without a champion there is no reference."""
+    """Hold the newest profiles against what the champion knows. Without a champion there is no reference.
+
+    Drift is measured against the same season of earlier years where the history has enough of it, else against the champion's training window;
+    a broken feed shows against the window.
+    """
     serving = loop.store.serving(loop.name)
     training = (
         next((row for row in loop.store.trainings(loop.name) if row.version == serving.champion), None)
@@ -59,31 +59,54 @@ def look_for_drift(loop: Loop, key: str) -> Drifting:
     )
     if training is None:
         return Drifting(None)
-    window = training.result["window"]
+    window = tuple(training.result["window"])
     if key in window:
         return Drifting(None)
-    reference, threshold = _reference(loop, str(serving.champion), window)
-    newest = profile_of(loop, key)
+    code = _code_of(loop, training)
+    reference, threshold = _reference(loop, window, code)
+    newest = loop.profile(key, code)
     faults = tuple(
         fault.words
-        for fault in feed_faults(newest, reference, _before(loop, key))
+        for fault in feed_faults(newest, reference, _before(loop, key, code))
         if fault.kind != "unit"
         or reference.partitions >= FEWEST  # few partitions do not show how far weather alone moves a column
     )
+    against, season = "the champion's training window", seasonal_keys(loop, key)
+    if season:
+        against = "the same season of earlier years"
+        reference, threshold = _reference(loop, season, code)
     after = [row.key for row in loop.store.partitions(loop.name, until=key) if row.key > window[-1]]
-    recent = [profile_of(loop, one) for one in after[-threshold.of :]]
-    return Drifting(assess(reference, threshold, recent), faults)
+    recent = [loop.profile(one, code) for one in after[-threshold.of :]]
+    return Drifting(assess(reference, threshold, recent), faults, against)
 
 
-def _reference(loop: Loop, version: str, window: list[str]) -> tuple[Reference, Threshold]:
-    """The pinned reference of a version, calibrated once."""
-    url = loop.url("references", f"v{version}.json")
+def seasonal_keys(loop: Loop, key: str) -> tuple[str, ...]:
+    """Keys of the same season in earlier years; none where the history is too short for a reference of them."""
+    keys = {loop.partition(row.key).tick: row.key for row in loop.store.partitions(loop.name, until=key)}
+    return tuple(keys[tick] for tick in same_season(list(keys), loop.partition(key).tick))
+
+
+def _code_of(loop: Loop, training: TrainingRow) -> FeatureCode:
+    """The features that the champion takes: today's, unless features.py has changed since."""
+    if training.result.get("features_sha256") == loop.features.sha256 or training.version is None:
+        return loop.features
+    return loop.features_of(loop.models.load(training.version))
+
+
+def _reference(loop: Loop, window: tuple[str, ...], code: FeatureCode) -> tuple[Reference, Threshold]:
+    """The reference of some partitions, calibrated once; kept in the lake under everything that it follows from."""
+    made_of = {
+        "partitions": [(key, loop.published(key).sha256) for key in window],
+        "features": code.sha256,
+        "policy": loop.spec.monitoring.drift.model_dump(mode="json"),
+    }
+    url = loop.url("references", f"{window[-1]}-{canonical_hash(made_of)[:16]}.json")
     try:
         kept = files.read_json(url)
         return Reference.from_dict(kept["reference"]), Threshold.from_dict(kept["threshold"])
     except FileNotFoundError:
         pass
-    profiles = [profile_of(loop, key) for key in window]
+    profiles = [loop.profile(key, code) for key in window]
     span = loop.partition(window[-1]).tick - loop.partition(window[-1]).start
     per_year = DAYS_PER_YEAR * 86400 / span.total_seconds()
     reference, threshold = fit_reference(profiles), calibrate(profiles, loop.spec.monitoring.drift, per_year)
@@ -91,6 +114,6 @@ def _reference(loop: Loop, version: str, window: list[str]) -> tuple[Reference, 
     return reference, threshold
 
 
-def _before(loop: Loop, key: str) -> Profile | None:
+def _before(loop: Loop, key: str, code: FeatureCode) -> Profile | None:
     earlier = [row.key for row in loop.store.partitions(loop.name, until=key) if row.key < key]
-    return profile_of(loop, earlier[-1]) if earlier else None
+    return loop.profile(earlier[-1], code) if earlier else None

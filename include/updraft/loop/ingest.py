@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from updraft import files
-from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
 from updraft.data.ingest import extract_partition, publish_partition, read_checks, validate_partition
 from updraft.errors import PartitionRefused
 from updraft.loop import tell
@@ -53,8 +52,8 @@ def publish(loop: Loop, key: str) -> IngestedPartition:
     row = publish_partition(loop.project, loop.settings, key)
     if row.state == "published":
         url, _ = loop.features_file(row)
-        frame = files.read_parquet(url).drop(columns=[ROW, EVENT_TIME, CLUSTER])
-        row = replace(row, profile=profile(frame).as_dict())
+        summary = {"features_sha256": loop.features.sha256, **profile(files.read_parquet(url)).as_dict()}
+        row = replace(row, profile=summary)
     loop.store.record_partition(loop.name, row)
     if row.quarantined and row.state == "published":
         tell.rows_quarantined(loop, row)

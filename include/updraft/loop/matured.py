@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, PARTITION, ROW
-from updraft.loop.context import Loop, labels_in
+from updraft.loop.context import Loop, label_file, labels_of
 from updraft.monitoring.calibration import LOOK_BACK, Matured
 
 if TYPE_CHECKING:
@@ -17,22 +17,36 @@ if TYPE_CHECKING:
 
 
 def matured(loop: Loop, prediction: PredictionRow, as_of: str) -> pd.DataFrame:
-    """ROW, CLUSTER, LABEL, MARGIN, SCORE of the rows whose labels were known at the tick of ``as_of``, in the order of ROW.
-
-    Not to be changed: it is kept for the next who asks.
-    """
-    return _matured(prediction.key, prediction.url, prediction.sha256, loop.label_urls(prediction.key, as_of))
+    """ROW, CLUSTER, LABEL, MARGIN, SCORE of the rows whose labels were known at the tick of ``as_of``, in the order of ROW."""
+    return _joined(prediction.key, prediction.url, loop.label_urls(prediction.key, as_of))
 
 
-@functools.lru_cache(maxsize=64)
-def _matured(key: str, url: str, _sha256: str, labels_urls: tuple[str, ...]) -> pd.DataFrame:
-    """Once all labels of a partition are known, every later tick asks for the same rows again."""
-    labels, scored = labels_in(labels_urls, key), files.read_parquet(url)
+@lru_cache(maxsize=64)  # the same partition is looked at tick after tick; every file's name comes from its content
+def _joined(key: str, predictions_url: str, label_urls: tuple[str, ...]) -> pd.DataFrame:
+    scored = files.read_parquet(predictions_url)
     return (
-        labels[[ROW, CLUSTER, LABEL]]
+        labels_of(key, label_urls)[[ROW, CLUSTER, LABEL]]
         .merge(scored, on=ROW, how="inner", validate="1:1")
         .sort_values(ROW, ignore_index=True)
     )
+
+
+def newly_known(loop: Loop, key: str) -> dict[str, frozenset[int]]:
+    """Rows by published partition whose labels became known since the published partition before this one.
+
+    Labels also mature at ticks whose own partition was refused or empty; `monitor` does not run there, so the next published one counts them.
+    """
+    earlier = [row.key for row in loop.store.partitions(loop.name, until=key) if row.key < key]
+    since = earlier[-1] if earlier else ""
+    published = {*earlier, key}
+    found: dict[str, set[int]] = {}
+    for row in loop.store.partitions(loop.name, until=key, state=None):
+        if row.key <= since or row.labels_url is None:
+            continue
+        for target, rows in label_file(row.labels_url).groupby(PARTITION)[ROW]:
+            if target in published:
+                found.setdefault(str(target), set()).update(rows.tolist())
+    return {target: frozenset(rows) for target, rows in found.items()}
 
 
 def unseen_by(loop: Loop, version: str, as_of: str) -> list[Matured]:

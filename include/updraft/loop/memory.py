@@ -8,14 +8,15 @@ from updraft import files
 from updraft.loop.context import Loop
 from updraft.loop.judge import judge_candidate
 from updraft.loop.monitor import monitor_partition
-from updraft.loop.plan import Plan, plan_training
+from updraft.loop.plan import plan_training
 from updraft.loop.rollout import conclude, look, promote, promotion_key
 from updraft.loop.score import score_partition
 from updraft.loop.train import enter
-from updraft.loop.trials import data_sha256, proof_url, training_data
+from updraft.loop.trials import PROOF, fit_url, training_data
 from updraft.loop.waiting import due_episode
 from updraft.store.records import IngestedPartition, TrainingRow
 from updraft.training.fit import train_in_memory
+from updraft.training.lock import exclusive
 from updraft.training.model import Model, load_model
 
 
@@ -23,8 +24,6 @@ from updraft.training.model import Model, load_model
 class KeptModels:
     """Models of this process, by version."""
 
-    prefix: str = ""
-    """Of every version: two histories that are played on one lake at once must not name their files alike."""
     versions: dict[str, Model] = field(default_factory=dict)
 
     def load(self, version: str) -> Model:
@@ -33,7 +32,7 @@ class KeptModels:
 
     def add(self, model: Model) -> str:
         """Keep a model and number it."""
-        version = f"{self.prefix}{len(self.versions) + 1}"
+        version = str(len(self.versions) + 1)
         self.versions[version] = model
         return version
 
@@ -78,25 +77,19 @@ def _move(loop: Loop, release: str) -> bool:
     return True
 
 
-def fitted(loop: Loop, plan: Plan) -> str:
-    """URL of the plan's model in the lake, trained when it is not there yet; its proof serves trials of the same plan too."""
-    data = data_sha256(loop, plan)
-    url = loop.url("trainings", data[:24])
-    if not files.exists(f"{url}/meta.json"):
-        found = train_in_memory(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout)
-        files.write_parquet(f"{url}/holdout.parquet", found.holdout)
-        files.write_parquet(proof_url(loop, plan, data), found.holdout)
-        found.model({"project": loop.name, "key": plan.key}).save(url)
-    return url
-
-
 def train(loop: Loop, models: KeptModels, run: str, key: str, *, episode: str | None = None) -> None:
     """Train, judge and register in this process; the model is kept in the lake, so that policies share equal trainings."""
     plan = plan_training(loop, key)
     loop.store.record_training(TrainingRow(run, loop.name, key, episode, None, "running", None, {}))
     if episode:
         loop.store.start_episode(episode)
-    url = fitted(loop, plan)
-    comparison = judge_candidate(loop, plan, files.read_parquet(f"{url}/holdout.parquet"))
-    version = models.add(load_model(url))
-    enter(loop, run, plan, version, comparison.as_dict(), {"holdout_predictions_url": f"{url}/holdout.parquet"})
+    url = fit_url(loop, plan)
+    with exclusive(url):  # policies that are played side by side share equal trainings
+        if not files.exists(f"{url}/model/meta.json"):
+            fitted = train_in_memory(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout)
+            files.write_parquet(f"{url}/{PROOF}", fitted.holdout)
+            fitted.model({"project": loop.name, "key": key}).save(f"{url}/model")
+    comparison = judge_candidate(loop, plan, files.read_parquet(f"{url}/{PROOF}"))
+    version = models.add(load_model(f"{url}/model"))
+    kept = {"holdout_predictions_url": f"{url}/{PROOF}", "features_sha256": loop.features.sha256}
+    enter(loop, run, plan, version, comparison.as_dict(), kept)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from updraft.data.columns import CLUSTER, LABEL, PARTITION, ROW, SCORE
+from updraft.data.columns import CLUSTER, LABEL, ROW, SCORE
 from updraft.evaluation.metrics import all_metrics, row_loss
-from updraft.loop.context import Loop, evidence_body
+from updraft.loop.context import Loop, rounded
 from updraft.loop.drifting import Drifting, look_for_drift
-from updraft.loop.matured import matured, unseen_by
+from updraft.loop.matured import matured, newly_known, unseen_by
 from updraft.loop.plan import labelled_partitions, plan_training
 from updraft.loop.trials import refit_trial
 from updraft.monitoring.calibration import refit, walk_forward
 from updraft.monitoring.corp import decompose
 from updraft.monitoring.remedies import Diagnosis, Past, Signs, diagnose, wants_refit_trial
-from updraft.store.records import EpisodeRow, EvidenceRow, PerformanceRow, PredictionRow, ReleaseRow
+from updraft.store.records import (
+    Decision,
+    EpisodeRow,
+    EvidenceRow,
+    PerformanceRow,
+    PredictionRow,
+    ReleaseRow,
+    TrainingRow,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,11 +48,16 @@ class Monitored:
 
 
 def measure(loop: Loop, key: str) -> tuple[PerformanceRow, ...]:
-    """Metrics of every role on the partitions whose labels became known at this tick."""
+    """Metrics of every role on the partitions whose labels became known at this tick.
+
+    A partition that comes late is measured on what is known by now: the ticks at which its labels matured have passed.
+    """
     found = []
-    for target in fresh_partitions(loop, key):
+    as_of = loop.store.seen(loop.name)[MONITOR] if is_late(loop, key) else key
+    targets = {key} if as_of != key else set(newly_known(loop, key))
+    for target in sorted(targets):
         for _, prediction in sorted(loop.store.predictions(loop.name, target).items()):
-            rows = matured(loop, prediction, key)
+            rows = matured(loop, prediction, as_of)
             if not len(rows):
                 continue
             label, score = rows[LABEL].to_numpy(float), rows[SCORE].to_numpy(float)
@@ -53,25 +67,39 @@ def measure(loop: Loop, key: str) -> tuple[PerformanceRow, ...]:
                 if loop.spec.task == "binary"
                 else {}
             )
-            row = PerformanceRow(target, key, prediction.role, prediction.version, len(rows), evidence_body(metrics))
+            row = PerformanceRow(target, as_of, prediction.role, prediction.version, len(rows), rounded(metrics))
             loop.store.record_performance(loop.name, row)
             found.append(row)
     return tuple(found)
 
 
-def fresh_partitions(loop: Loop, key: str) -> list[str]:
-    """Published partitions with labels that became known at the tick of ``key``."""
-    since = loop.partition(key).start - loop.spec.data.label.matures_after
-    return [row.key for row in loop.store.partitions(loop.name, until=key) if loop.partition(row.key).tick > since]
+def has_passed(loop: Loop, key: str) -> bool:
+    """Whether a later tick has been monitored already: what this one brings now (late, or cleared) decides nothing any more."""
+    return loop.store.seen(loop.name).get(MONITOR, "") > key
+
+
+def is_late(loop: Loop, key: str) -> bool:
+    """Whether a later tick has been monitored already and this one had not: a partition that was refused and mended, or a backfill."""
+    if not has_passed(loop, key):
+        return False
+    decided = _diagnosed(loop, key)
+    return decided is None or bool(decided.body.get("late"))
+
+
+def _diagnosed(loop: Loop, key: str) -> Decision | None:
+    return next((one for one in loop.store.decisions(loop.name, kinds=("diagnose",)) if one.subject == key), None)
 
 
 def gather_evidence(loop: Loop, key: str) -> dict[str, int]:
     """Add this tick's clusters to every open release: paired losses of the older and the newer model on the same rows."""
+    if has_passed(loop, key):
+        return {}
     added = {}
+    fresh = newly_known(loop, key)
     for release in loop.store.releases(loop.name, states=("shadow", "approval", "probation")):
         if release.opened_at >= key:
             continue
-        rows = [row for target in fresh_partitions(loop, key) for row in _clusters(loop, release, target, key)]
+        rows = _clusters(loop, release, fresh, key)
         loop.store.record_evidence(loop.name, release.id, rows)
         added[release.id] = len(rows)
     return added
@@ -90,27 +118,37 @@ def _pair(loop: Loop, release: ReleaseRow, target: str) -> tuple[PredictionRow, 
     return (champion, other) if champion and other and other.version == release.version else None
 
 
-def _clusters(loop: Loop, release: ReleaseRow, target: str, key: str) -> list[EvidenceRow]:
+def _clusters(loop: Loop, release: ReleaseRow, fresh: Mapping[str, frozenset[int]], key: str) -> list[EvidenceRow]:
+    """One row a cluster. Rows of a cluster may come from two partitions: the tick lies within a day."""
+    import pandas as pd
+
+    frames = [_gains(loop, release, target, rows, key) for target, rows in sorted(fresh.items())]
+    found = [frame for frame in frames if frame is not None]
+    if not found:
+        return []
+    guarded = loop.spec.gates.slices
+    return [
+        _evidence(str(name), key, frame, guarded.by if guarded else ())
+        for name, frame in pd.concat(found, ignore_index=True).groupby(CLUSTER, sort=True)
+    ]
+
+
+def _gains(loop: Loop, release: ReleaseRow, target: str, fresh: frozenset[int], key: str) -> pd.DataFrame | None:
+    """ROW, CLUSTER, ``gain`` and the guarded columns of the rows of a partition whose labels became known at this tick."""
     pair = _pair(loop, release, target)
     if pair is None:
-        return []
+        return None
     older, newer = (matured(loop, prediction, key) for prediction in pair)
-    fresh = _newly_known(loop, target, key)
     older, newer = older[older[ROW].isin(fresh)], newer[newer[ROW].isin(fresh)]
     if not len(older):
-        return []
+        return None
     metric = loop.spec.release.metric
     gain = row_loss(metric, older[LABEL].to_numpy(float), older[SCORE].to_numpy(float)) - row_loss(
         metric, newer[LABEL].to_numpy(float), newer[SCORE].to_numpy(float)
     )
     rows = older[[ROW, CLUSTER]].assign(gain=gain)
     guarded = loop.spec.gates.slices
-    if guarded:
-        rows = rows.merge(loop.lookup(target, guarded.by), on=ROW, how="left")
-    return [
-        _evidence(str(name), key, frame, guarded.by if guarded else ())
-        for name, frame in rows.groupby(CLUSTER, sort=True)
-    ]
+    return rows.merge(loop.lookup(target, guarded.by), on=ROW, how="left") if guarded else rows
 
 
 def _evidence(cluster: str, key: str, rows: pd.DataFrame, by: tuple[str, ...]) -> EvidenceRow:
@@ -122,21 +160,10 @@ def _evidence(cluster: str, key: str, rows: pd.DataFrame, by: tuple[str, ...]) -
     return EvidenceRow(cluster, key, len(rows), float(rows["gain"].mean()), slices)
 
 
-def _newly_known(loop: Loop, target: str, key: str) -> set[int]:
-    """Rows of a partition whose labels became known at exactly this tick."""
-    from updraft import files
-
-    row = loop.store.partition(loop.name, key)
-    if row is None or row.labels_url is None:
-        return set()
-    labels = files.read_parquet(row.labels_url, columns=[ROW, PARTITION])
-    return set(labels[labels[PARTITION] == target][ROW].tolist())
-
-
 def recalibrate(loop: Loop, key: str) -> dict[str, str]:
     """Refit the calibration layer of every version that scores, where the policy says it is due."""
     policy = loop.spec.monitoring.remedies.recalibrate
-    if policy is None or not _turn(loop, key, policy.every):
+    if policy is None or not _turn(loop, key, policy.every) or has_passed(loop, key):
         return {}
     serving = loop.store.serving(loop.name)
     versions = {serving.champion} | {row.version for row in loop.store.predictions(loop.name, key).values()}
@@ -166,11 +193,12 @@ def _turn(loop: Loop, key: str, every: int) -> bool:
 def past(loop: Loop, key: str) -> Past:
     """What has been done for the project up to this tick."""
     keys = [row.key for row in loop.store.partitions(loop.name, until=key)]
-    trainings = [
+    tried = [
         row
         for row in loop.store.trainings(loop.name)
         if row.key <= key and row.state != "running" and row.episode is not None
     ]
+    trainings = [row for row in tried if row.state != "failed"]
     year = loop.partition(key).tick.replace(tzinfo=None)
     recent = [row for row in trainings if (year - loop.partition(row.key).tick.replace(tzinfo=None)).days < 365]
     closed = {row.version: row.outcome for row in loop.store.releases(loop.name)}
@@ -183,6 +211,7 @@ def past(loop: Loop, key: str) -> Past:
     return Past(
         published=len(labelled_partitions(loop, key)),
         since_training=sum(1 for k in keys if k > trainings[-1].key) if trainings else None,
+        since_attempt=sum(1 for k in keys if k > tried[-1].key) if tried else None,
         trained_this_year=len(recent),
         fruitless=fruitless,
         champion=loop.store.serving(loop.name).champion is not None,
@@ -190,12 +219,32 @@ def past(loop: Loop, key: str) -> Past:
     )
 
 
-def decide_remedies(loop: Loop, key: str, drift: Drifting) -> EpisodeRow | None:
-    """Diagnose the project at this tick and open an episode when something is to be done; the same tick decides once."""
+def unfinished_trainings(loop: Loop, key: str) -> list[EpisodeRow]:
+    """Episodes from before this tick whose training was started and has brought nothing yet."""
+    return [row for row in loop.store.episodes(loop.name, states=("started",)) if row.opened_at < key]
+
+
+def close_failed_training(loop: Loop, episode: EpisodeRow, key: str, why: str) -> None:
+    """A training that failed for good is over, so that the next one can become due after the cooldown. Mended later, it still counts."""
+    there = loop.store.training(loop.name, episode.id)
+    row = there or TrainingRow(episode.id, loop.name, episode.opened_at, episode.id, None, "running", None, {})
+    loop.store.record_training(replace(row, state="failed"))
+    loop.store.close_episode(episode.id, key=key, outcome=why)
+
+
+def decide_remedies(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
+    """Diagnose the project at this tick and open an episode when something is to be done; the same tick decides once.
+
+    :return: the tick's episode, and what was found of drift; None of it when the tick has been decided before, or comes late.
+    """
     policy, first_after = loop.spec.monitoring.remedies, loop.spec.training.first_after
-    earlier = loop.store.decisions(loop.name, kinds=("diagnose",))
-    if any(decision.subject == key for decision in earlier):
-        return next((row for row in loop.store.episodes(loop.name) if row.opened_at == key), None)
+    if _diagnosed(loop, key) is not None:
+        return next((row for row in loop.store.episodes(loop.name) if row.opened_at == key), None), None
+    if is_late(loop, key):
+        body: dict[str, Any] = {"diagnosis": None, "episode": None, "late": loop.store.seen(loop.name)[MONITOR]}
+        loop.store.decide(loop.name, key=key, kind="diagnose", subject=key, body=body)
+        return None, None
+    drift = look_for_drift(loop, key)
     before = past(loop, key)
     serving = loop.store.serving(loop.name)
     parts = unseen_by(loop, serving.champion, key) if serving.champion else []
@@ -213,7 +262,7 @@ def decide_remedies(loop: Loop, key: str, drift: Drifting) -> EpisodeRow | None:
     body = {"diagnosis": found.as_dict() if found else None, "episode": episode.id if episode else None}
     body |= {"refit": signs.refit.as_dict() if signs.refit else None, "drift": drift.as_dict()}
     loop.store.decide(loop.name, key=key, kind="diagnose", subject=key, body=body)
-    return episode
+    return episode, drift
 
 
 def _open(loop: Loop, key: str, found: Diagnosis) -> EpisodeRow:
@@ -238,7 +287,6 @@ def monitor_partition(loop: Loop, key: str) -> Monitored:
     performance = measure(loop, key)
     clusters = gather_evidence(loop, key)
     layers = recalibrate(loop, key)
-    drift = look_for_drift(loop, key)
-    episode = decide_remedies(loop, key, drift)
+    episode, drift = decide_remedies(loop, key)
     loop.store.mark_seen(loop.name, MONITOR, key)
     return Monitored(key, performance, clusters, layers, drift, episode)

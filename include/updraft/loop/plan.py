@@ -10,7 +10,7 @@ from updraft.files import canonical_hash
 from updraft.loop.context import Loop
 from updraft.spec.model import Trainer
 from updraft.store.records import Lane, TrainingRow
-from updraft.training.xgb import Recipe
+from updraft.training.recipe import Recipe
 
 Scalar = bool | int | float | str
 
@@ -37,7 +37,13 @@ class Plan:
 
         :raises TrainingError: when a parameter is unknown.
         """
-        return Recipe(task=task, params=self.trainer.params, seed=self.seed, threads=self.threads)  # type: ignore[arg-type]
+        return Recipe(
+            task=task,  # type: ignore[arg-type]
+            params=self.trainer.params,
+            seed=self.seed,
+            threads=self.threads,
+            trainer=self.trainer.name,
+        )
 
 
 def plan_training(

@@ -23,5 +23,6 @@ def register(loop: Loop, run: str, registry: ModelRegistry) -> tuple[str, str | 
         "seconds": result.seconds,
         "peak_memory_mb": result.peak_memory_mb,
         "snapshot_sha256": result.snapshot_sha256,
+        "features_sha256": result.features_sha256,
     }
     return version, enter(loop, run, plan, version, gates, kept)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
-from updraft.errors import IntegrityError, StoreError
+from updraft.errors import IntegrityError, ReleaseClosed, StoreError
 from updraft.loop.context import Loop
 from updraft.loop.evidence import gains
 from updraft.loop.monitor import MONITOR, refit_layer
@@ -20,16 +20,27 @@ def release_id(loop: Loop, version: str) -> str:
 
 
 def open_release(loop: Loop, version: str, lane: Lane, key: str) -> ReleaseRow:
-    """Open the release of a version; an open one of the same lane that was still being proved gives way to it."""
+    """Open the release of a version; an open one of the same lane that was still being proved gives way to it.
+
+    :param key: the tick of its training. The release opens then, or now when the training was about an earlier tick.
+    """
     new = release_id(loop, version)
+    key = max(key, loop.store.seen(loop.name).get(MONITOR, key))
     row = loop.store.open_release(
         ReleaseRow(
             new, loop.name, lane, version, loop.store.serving(loop.name).champion, "shadow", None, None, key, None
         )
     )
     for other in loop.store.releases(loop.name, states=("shadow", "approval")):
-        if other.id != new and other.lane == lane and other.opened_at <= key and row.state != "closed":
-            loop.store.move_release(other.id, to="closed", key=key, outcome="superseded", reason=f"superseded by {new}")
+        if other.id != new and other.lane == lane and other.opened_at <= row.opened_at and row.state != "closed":
+            loop.store.move_release(
+                other.id,
+                to="closed",
+                key=row.opened_at,
+                outcome="superseded",
+                reason=f"superseded by {new}",
+                only=("shadow", "approval"),
+            )
     return row
 
 
@@ -57,11 +68,14 @@ def promote(loop: Loop, release: str, key: str, reason: str, evidence: dict[str,
 
     A refresh goes on probation when its policy has one and something served before it; everything else is done.
 
-    :raises StoreError: when the release was closed before it could be promoted.
+    :raises ReleaseClosed: when the release was closed before it could be promoted.
     """
     row = loop.store.release(release)
-    if row.state == "closed" and row.outcome not in ("promoted", "kept", "rolled_back", "superseded"):
-        raise StoreError(f"{release} is closed: {row.outcome}, {row.reason}")
+    if was_promoted(loop, release):  # run again, perhaps ticks later: what followed from it is done
+        point_aliases(loop)
+        return reason
+    if row.state == "closed":
+        raise ReleaseClosed(f"{release} is closed: {row.outcome}, {row.reason}")
     probation = (
         row.lane == "refresh"
         and loop.spec.release.refresh.probation > 0
@@ -81,9 +95,7 @@ def was_promoted(loop: Loop, release: str) -> bool:
 
 
 def promotion_key(loop: Loop, row: ReleaseRow) -> str:
-    """The tick at which a release is promoted: a refresh without a shadow at the tick of its training, everything else at the newest one."""
-    if row.lane == "refresh" and not loop.spec.release.refresh.shadow:
-        return row.opened_at
+    """The tick at which a release is promoted: the newest one that was monitored, or that of its opening."""
     return max(loop.store.seen(loop.name).get(MONITOR, row.opened_at), row.opened_at)
 
 
@@ -117,8 +129,11 @@ def look(loop: Loop, release: str) -> Look:
     key = loop.store.seen(loop.name).get(MONITOR)
     if row.state == "closed":
         return Look(key, "gone", row.reason or str(row.outcome))
+    if row.state == "approval":
+        return Look(key, "promote", row.reason or "proved; waits for an answer")
     clusters = gains(loop, release)
-    partitions = sum(1 for one in loop.store.partitions(loop.name, until=key) if one.key > row.opened_at) if key else 0
+    since = _since(loop, row)
+    partitions = sum(1 for one in loop.store.partitions(loop.name, until=key) if one.key > since) if key else 0
     policy, guard = loop.spec.release, loop.spec.gates.slices
     if row.state == "probation":
         judgement = judge_probation(clusters, policy, guard, partitions=partitions)
@@ -138,6 +153,14 @@ def look(loop: Loop, release: str) -> Look:
     elif judgement.verdict == "reject":
         act = "reject"
     return Look(key, act, judgement.reason, judgement)
+
+
+def _since(loop: Loop, row: ReleaseRow) -> str:
+    """The tick from which partitions count: of the promotion for a probation, of the opening for a shadow."""
+    if row.state != "probation":
+        return row.opened_at
+    promotions = loop.store.decisions(loop.name, kinds=("promote",))
+    return next(decision.key for decision in promotions if decision.subject == row.id)
 
 
 def conclude(loop: Loop, release: str, found: Look, key: str) -> None:
@@ -181,30 +204,14 @@ def record_approval(loop: Loop, release: str, *, approved: bool, by: str, key: s
 
 
 def roll_back_by_hand(loop: Loop, *, by: str, reason: str) -> dict[str, str | None]:
-    """Put the previous champion back now.
+    """Put the version back now that served before the champion was promoted. After a rollback that is the one before it again.
 
     :raises StoreError: when nothing served before.
     """
-    serving = loop.store.serving(loop.name)
-    if serving.champion is None or serving.previous is None:
+    champion = loop.store.serving(loop.name).champion
+    row = loop.store.release(release_id(loop, champion)) if champion else None
+    if row is None or row.against is None:
         raise StoreError(f"{loop.name}: there is no previous champion to roll back to")
     newest = loop.store.partitions(loop.name)[-1].key
-    row = loop.store.release(release_id(loop, serving.champion))
-    loop.store.roll_back(
-        ReleaseRow(
-            row.id,
-            row.project,
-            row.lane,
-            row.version,
-            serving.previous,
-            row.state,
-            row.outcome,
-            row.reason,
-            row.opened_at,
-            row.closed_at,
-        ),
-        key=newest,
-        reason=f"{reason} (by {by})",
-        body={"by": by},
-    )
+    loop.store.roll_back(row, key=newest, reason=f"{reason} (by {by})", body={"by": by})
     return point_aliases(loop)

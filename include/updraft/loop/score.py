@@ -10,17 +10,28 @@ from updraft.store.records import PredictionRow, Role
 from updraft.training.model import link
 
 
-def roles(loop: Loop) -> dict[Role, str]:
-    """Which versions score the next partition, by role."""
-    serving = loop.store.serving(loop.name)
-    if serving.champion is None:
+def roles(loop: Loop, key: str) -> dict[Role, str]:
+    """Which versions score a partition, by role: none that was trained at its tick or later, and so may have learnt from it.
+
+    That is for partitions that come late or are loaded afterwards; the newest one is ahead of every training.
+    """
+    learnt = {row.version: row.key for row in loop.store.trainings(loop.name)}
+    serves = [
+        str(decision.body["version"])
+        for decision in loop.store.decisions(loop.name, kinds=("promote", "roll_back"))
+        if learnt.get(decision.body["version"], "") < key
+    ]
+    if not serves:
         return {}
-    found: dict[Role, str] = {"champion": serving.champion}
+    champion = serves[-1]
+    found: dict[Role, str] = {"champion": champion}
     for release in loop.store.releases(loop.name, states=("shadow", "approval", "probation")):
+        if learnt.get(release.version, "") >= key:
+            continue
         if release.state == "probation":
-            if release.against is not None and release.version == serving.champion:
+            if release.against is not None and release.version == champion:
                 found["previous"] = release.against
-        elif release.version != serving.champion:
+        elif release.version != champion:
             found["challenger" if release.lane == "change" else "refresh"] = release.version
     return found
 
@@ -28,7 +39,8 @@ def roles(loop: Loop) -> dict[Role, str]:
 def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
     """Score a published partition in every role; what was scored before stays as it was served.
 
-    Without a champion there is nothing to do: ingestion and profiles go on.
+    Without a champion there is nothing to do: ingestion and profiles go on. A calibration layer is used when it was fitted before the
+    partition's tick.
 
     :raises StoreError: when the partition is not published.
     :raises IntegrityError: when a model is not what was signed.
@@ -37,8 +49,8 @@ def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
     there = loop.store.predictions(loop.name, key)
     if "champion" in there:  # the roles of this partition are history, whoever serves by now
         return list(there.values())
-    wanted = roles(loop)
-    layers = loop.store.serving(loop.name).layers
+    wanted = roles(loop, key)
+    layers = loop.store.serving(loop.name, before=key).layers
     found = []
     for role in sorted(wanted, key=lambda role: role == "champion"):  # the champion last: its row closes the partition
         if role in there:
@@ -51,8 +63,8 @@ def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
         predictions = frame[[ROW]].assign(
             **{MARGIN: margin, SCORE: link(loop.spec.task, Layer.of(layer).apply(margin))}
         )
-        url = loop.url("predictions", key, f"{role}-v{version}.parquet")
-        sha256 = files.write_parquet(url, predictions)
+        stem = loop.url("predictions", key, f"{role}-v{version}")
+        url, sha256 = files.write_parquet_named_by_content(stem, predictions)
         row = PredictionRow(key, role, version, layer, url, sha256, len(predictions))
         found.append(loop.store.record_predictions(loop.name, row))
     return found

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, cast
+from typing import Any
 
-from updraft import files
 from updraft.alerts import messages, outbox
 from updraft.alerts.alert import Alert
 from updraft.data.checks import Checks
 from updraft.loop.context import Loop
-from updraft.store.records import EpisodeRow, IngestedPartition, ReleaseRow
+from updraft.loop.words import gates_in_words
+from updraft.store.records import Decision, EpisodeRow, IngestedPartition, ReleaseRow
 
 
 def _record(loop: Loop, alert: Alert) -> None:
@@ -19,9 +19,8 @@ def _record(loop: Loop, alert: Alert) -> None:
 
 def docs_url(loop: Loop, key: str) -> str:
     """Where the data docs of a partition are."""
-    url = loop.url("docs", key, "index.html")
     base = loop.settings.airflow
-    return f"{base}/updraft/files/{loop.name}/docs/{key}/index.html" if base and files.is_local(url) else url
+    return f"{base}/updraft/files/{loop.name}/docs/{key}/index.html" if base else loop.url("docs", key, "index.html")
 
 
 def dag_url(loop: Loop, stage: str, run: str | None = None) -> str:
@@ -103,7 +102,7 @@ def trained(loop: Loop, run: str, version: str, gates: dict[str, Any]) -> None:
             run=run,
             key=key,
             version=version,
-            summary="; ".join(gates["reasons"]),
+            summary=gates_in_words(gates).capitalize(),
             thread=thread,
             links=links,
         )
@@ -118,15 +117,13 @@ def _thread(loop: Loop, release: ReleaseRow) -> str | None:
     return next((row.episode for row in loop.store.trainings(loop.name) if row.version == release.version), None)
 
 
-def promoted(loop: Loop, release: str) -> None:
-    """A version serves."""
-    row = loop.store.release(release)
-    decision = next(d for d in loop.store.decisions(loop.name, kinds=("promote",)) if d.subject == release)
+def _promoted(loop: Loop, decision: Decision) -> None:
+    row = loop.store.release(decision.subject)
     _record(
         loop,
         messages.promotion(
             loop.name,
-            release=release,
+            release=row.id,
             lane=row.lane,
             version=row.version,
             previous=decision.body["previous"],
@@ -139,20 +136,26 @@ def promoted(loop: Loop, release: str) -> None:
     )
 
 
-def verdict(loop: Loop, release: str, key: str, act: str, reason: str, figures: dict[str, Any]) -> None:
-    """The evidence on a release has spoken."""
-    row = loop.store.release(release)
-    bound = figures.get("bound") or {}
+def of_release(loop: Loop, release: str) -> None:
+    """Everything that was decided about a release, from the chain: what a killed task had written and not told is told by the next one."""
+    for decision in loop.store.decisions(loop.name, kinds=("verdict", "promote", "roll_back")):
+        if decision.subject == release:
+            {"verdict": _verdict, "promote": _promoted, "roll_back": _rolled_back}[decision.kind](loop, decision)
+
+
+def _verdict(loop: Loop, decision: Decision) -> None:
+    row = loop.store.release(decision.subject)
+    bound = decision.body["evidence"].get("bound") or {}
     _record(
         loop,
         messages.verdict(
             loop.name,
-            release=release,
+            release=row.id,
             version=row.version,
             against=row.against or "none",
-            key=key,
-            verdict=cast("Any", act),
-            reason=reason,
+            key=decision.key,
+            verdict=decision.body["verdict"],
+            reason=str(decision.body["reason"]),
             clusters=int(bound.get("clusters") or 0),
             gain=float(bound.get("mean") or 0.0),
             low=float(bound["lower"]) if bound.get("lower") is not None else float("-inf"),
@@ -181,20 +184,18 @@ def approval_wanted(loop: Loop, release: str, link: str) -> None:
     )
 
 
-def rolled_back(loop: Loop, release: str, by: str | None = None) -> None:
-    """The version before serves again."""
-    row = loop.store.release(release)
-    decision = next(d for d in loop.store.decisions(loop.name, kinds=("roll_back",)) if d.subject == release)
+def _rolled_back(loop: Loop, decision: Decision) -> None:
+    row = loop.store.release(decision.subject)
     _record(
         loop,
         messages.rollback(
             loop.name,
-            release=release,
+            release=row.id,
             version=row.version,
             to=str(decision.body["version"]),
             key=decision.key,
             reason=str(decision.body["reason"]),
-            by=by,
+            by=decision.body.get("by"),
             thread=_thread(loop, row),
         ),
     )

@@ -14,6 +14,7 @@ from updraft.loop.plan import Plan
 from updraft.monitoring.trial import Trial, paired_trial
 from updraft.training.data import TrainingData
 from updraft.training.fit import prove
+from updraft.training.lock import exclusive
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,31 +34,31 @@ def label_files(loop: Loop, plan: Plan) -> dict[str, tuple[str, str]]:
     return {row.key: (str(row.labels_url), files.sha256(files.read_bytes(str(row.labels_url)))) for row in wanted}
 
 
-def data_sha256(loop: Loop, plan: Plan) -> str:
-    """Hash of everything that a training of the plan learns from, and of how: the same one proves and fits the same."""
+def fit_url(loop: Loop, plan: Plan) -> str:
+    """Folder of what follows from a plan's recipe and data, whoever asks for it: its proof, and in a backtest its model."""
     known = {
         "window": [(key, loop.feature_file(key)[1]) for key in plan.window],
         "labels": sorted(sha for _, sha in label_files(loop, plan).values()),
         "recipe": plan.recipe_sha256,
         "holdout": plan.holdout,
     }
-    return canonical_hash(known)
+    return loop.url("fits", f"{plan.key}-{canonical_hash(known)[:16]}")
 
 
-def proof_url(loop: Loop, plan: Plan, data: str) -> str:
-    """Where the proof of a plan on this data (:func:`data_sha256`) is kept."""
-    return loop.url("trials", f"{plan.key}-{data[:16]}.parquet")
+PROOF = "proof.parquet"
+"""Walk-forward predictions of the holdout, below :func:`fit_url`."""
 
 
 def proof(loop: Loop, plan: Plan) -> pd.DataFrame:
-    """Walk-forward predictions of the plan's holdout by a model that has not seen it; kept in the lake, as the same plan proves the same."""
-    url = proof_url(loop, plan, data_sha256(loop, plan))
-    try:
-        return files.read_parquet(url)
-    except FileNotFoundError:
-        found = prove(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout).predictions
-        files.write_parquet(url, found)
-        return found
+    """Walk-forward predictions of the plan's holdout by a model that has not seen it; computed once, as the same plan proves the same."""
+    url = fit_url(loop, plan)
+    with exclusive(url):
+        try:
+            return files.read_parquet(f"{url}/{PROOF}")
+        except FileNotFoundError:
+            found = prove(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout).predictions
+            files.write_parquet(f"{url}/{PROOF}", found)
+            return found
 
 
 def refit_trial(loop: Loop, plan: Plan) -> Trial | None:

@@ -49,11 +49,13 @@ def _remedy(loop: Loop, key: str | None, seen: dict[str, str]) -> bool | None:
 
 def _release(loop: Loop, key: str | None, seen: dict[str, str], subject: str) -> bool | None:
     row = loop.store.release(subject)
-    if row.state != "closed" and key is not None and seen.get(sensor_name("release", subject)) == key:
+    if row.state in ("closed", "approval"):
+        return True  # concluded already: by somebody else, or before the task was cleared
+    if key is not None and seen.get(sensor_name("release", subject)) == key:
         return False  # nothing came since the last look
     if look(loop, subject).act == "wait":
         return False
-    return None if row.state != "closed" and key is not None and _undecided(loop, key, seen, row) else True
+    return None if key is not None and _undecided(loop, key, seen, row) else True
 
 
 def _undecided(loop: Loop, key: str, seen: dict[str, str], before: ReleaseRow | None) -> bool:
@@ -65,7 +67,8 @@ def _undecided(loop: Loop, key: str, seen: dict[str, str], before: ReleaseRow | 
             break
         if row.state == "approval":
             verdicts = loop.store.decisions(loop.name, kinds=("verdict",))
-            if any(decision.subject == row.id and decision.key == key for decision in verdicts):
+            asked = {decision.key for decision in verdicts if decision.subject == row.id} or {row.opened_at}
+            if key in asked:
                 return True  # a person was asked at this very tick
             continue
         looked = seen.get(sensor_name("release", row.id), "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from updraft.store.records import Decision
 
 
@@ -16,7 +18,7 @@ def in_words(decision: Decision) -> str | None:
         case "roll_back":
             return f"rolled back to version {body['version']} from {body['previous']}: {reason}"
         case "accept":
-            return f"trained version {body['version']} ({body['lane']}): {_gates(body['gates'])}"
+            return f"trained version {body['version']} ({body['lane']}): {gates_in_words(body['gates'])}"
         case "refuse":
             return f"refused version {body['version']} ({body['lane']}): {'; '.join(body['gates']['reasons'])}"
         case "verdict":
@@ -39,7 +41,8 @@ def in_words(decision: Decision) -> str | None:
     return f"{decision.kind} {decision.subject}"
 
 
-def _gates(gates: dict[str, object]) -> str:
+def gates_in_words(gates: Mapping[str, object]) -> str:
+    """What a model that passed was measured by."""
     metrics = gates.get("metrics")
     if not isinstance(metrics, dict):
         return "passed the gates"

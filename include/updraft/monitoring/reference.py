@@ -134,25 +134,21 @@ def fit_reference(profiles: Sequence[Profile]) -> Reference:
     return Reference(len(profiles), whole, columns, skipped, (min(sizes), max(sizes)))
 
 
-def seasonal_partitions(
-    history: Sequence[tuple[datetime, Profile]],
-    now: datetime,
-    *,
-    around: timedelta = timedelta(weeks=6),
-    fewest: int = 8,
-) -> tuple[Profile, ...]:
-    """Profiles of the same season in earlier years, oldest first; none when there are too few of them for a reference.
+def same_season(
+    ticks: Sequence[datetime], now: datetime, *, around: timedelta = timedelta(weeks=6), fewest: int = 8
+) -> tuple[datetime, ...]:
+    """Ticks of the same season in earlier years, oldest first; none when there are too few of them for a reference.
 
-    :param history: every partition's tick and profile.
+    :param ticks: of every partition that there is.
     :param now: tick of the partition that is to be held against them.
     :param around: how far from the same day of an earlier year a tick may be.
     """
     year = timedelta(days=365.2425)
     found = []
-    for tick, profile in sorted(history, key=lambda one: one[0]):
+    for tick in sorted(ticks):
         years = round((now - tick) / year)
-        if years >= 1 and abs(now - tick - years * year) <= around and profile.rows:
-            found.append(profile)
+        if years >= 1 and abs(now - tick - years * year) <= around:
+            found.append(tick)
     return tuple(found) if len(found) >= fewest else ()
 
 

@@ -20,7 +20,9 @@ class Past:
     published: int
     """Partitions with labels that are known: those that a training could learn from."""
     since_training: int | None
-    """Partitions since the last training; None before the first."""
+    """Partitions since the last training that brought a model; None before the first."""
+    since_attempt: int | None
+    """The same of the last one that was tried, which may have failed."""
     trained_this_year: int
     """Trainings whose partitions lie within a year before this tick."""
     fruitless: int
@@ -78,7 +80,7 @@ def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) ->
     if retrain is None or past.open_episode:
         return None
     if not past.champion:
-        tried_before = past.since_training is not None and past.since_training < max(retrain.cooldown, 1)
+        tried_before = past.since_attempt is not None and past.since_attempt < max(retrain.cooldown, 1)
         if past.published >= first_after and not tried_before:
             return Diagnosis("first", "retrain", f"{past.published} partitions are there and no model yet")
         return None
@@ -133,5 +135,5 @@ def _withheld(policy: Remedies, past: Past) -> bool:
     retrain = policy.retrain
     if retrain is None:
         return True
-    cooling = past.since_training is not None and past.since_training < retrain.cooldown
+    cooling = past.since_attempt is not None and past.since_attempt < retrain.cooldown
     return cooling or past.trained_this_year >= retrain.per_year

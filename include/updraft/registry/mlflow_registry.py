@@ -17,7 +17,7 @@ from updraft.errors import IntegrityError, TrainingError
 from updraft.registry.signing import sign, verify
 from updraft.training.contract import TrainingResult
 from updraft.training.lock import exclusive
-from updraft.training.model import BOOSTER, META, Model, content_hash, load_model
+from updraft.training.model import META, Model, content_hash, load_model
 from updraft.training.tracking import REQUEST_TAG, mlflow_client, mlflow_errors
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ def _assemble(result: TrainingResult, folder: Path, model_id: str) -> None:
         for column in model.encoder.columns
     ]
     described = {
-        "flavors": {"updraft": {"format": meta["format"], "data": BOOSTER, "versions": dict(result.environment)}},
+        "flavors": {"updraft": {"format": meta["format"], "data": model.file, "versions": dict(result.environment)}},
         "model_id": model_id,
         "run_id": result.mlflow_run_id,
         "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps([{"type": "double", "name": "score"}])},

@@ -138,7 +138,7 @@ class _Weighed:
         """The bound in words."""
         n, days = (
             self.bound.clusters,
-            "clusters" if self.policy.cluster not in ("day", "week", "hour") else f"{self.policy.cluster}s",
+            "clusters" if self.policy.cluster not in ("day", "hour", "week") else f"{self.policy.cluster}s",
         )
         if not n:
             return "no matured rows to compare yet"

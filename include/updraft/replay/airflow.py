@@ -36,15 +36,15 @@ class AirflowClient:
 
         :raises StackError: when the server stays away or refuses.
         """
-        started = time.monotonic()
+        started, renewed = time.monotonic(), False
         while True:
             try:
                 return self._signed_in().call(method, path, body, **query)
             except AirflowRefused as error:
                 if error.status in accept:
                     return None
-                if error.status == 401 and self._api is not None:
-                    self._api = None  # the session has ended: sign in again
+                if error.status == 401 and not renewed:
+                    self._api, renewed = None, True  # the session has ended: sign in again, once
                     continue
                 if error.status < 500:
                     raise

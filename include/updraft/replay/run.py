@@ -22,6 +22,8 @@ T = TypeVar("T")
 STAGES = ("ingest", "score", "monitor", "watch", "train", "release")
 ACTIVE = ["scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule"]
 PAUSE = 0.2
+WORKED = 10.0
+"""Seconds after which a step that fails at the store had found it there before."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,12 @@ class Replay:
         """
         away: float | None = None
         while True:
+            started = time.monotonic()
             try:
                 return do(key)
             except DBAPIError as error:
-                away = away or time.monotonic()
+                if away is None or time.monotonic() - started > WORKED:
+                    away = time.monotonic()
                 if time.monotonic() - away > PATIENCE:
                     raise StackError(f"the store has been away for {PATIENCE:.0f} s: {error.orig}") from error
                 time.sleep(1.0)
@@ -207,10 +211,23 @@ class Replay:
         run = f"change__{key}"
         if self.airflow.start(f"{self.project.name}.train", run, form=form):
             self.tell(key, f"change started: {self.change.parameters}")
-        deadline = time.monotonic() + self.timeout
-        while not self._ended(f"{self.project.name}.train", run):
+        self._await_change(key, run)
+
+    def _await_change(self, key: str, run: str) -> None:
+        """Wait for a change's training; one that failed is cleared once, as a process may have been killed.
+
+        :raises StackError: when it fails again, or does not end.
+        """
+        dag, deadline, cleared = f"{self.project.name}.train", time.monotonic() + self.timeout, False
+        while (found := self.airflow.run(dag, run)) is None or found["state"] != "success":
+            if found is not None and found["state"] == "failed":
+                if cleared:
+                    raise StackError(f"{dag} {run} failed; its log says why: {self.airflow.base}/dags/{dag}/runs/{run}")
+                cleared = True
+                self.tell(key, f"{dag} {run} failed; its failed tasks are cleared once")
+                self.airflow.clear_failed(dag, run)
             if time.monotonic() > deadline:
-                raise StackError(f"{self.project.name}.train {run} has not ended within {self.timeout:.0f} s")
+                raise StackError(f"{dag} {run} has not ended within {self.timeout:.0f} s")
             time.sleep(PAUSE)
 
     def _report(self, key: str) -> None:

@@ -140,7 +140,7 @@ class _Checks:
             path: Path_ = ("training", "trainers", index)
             if not self._sound((*path, "name")):
                 continue
-            for name, message, allowed in complaints(trainer.params):
+            for name, message, allowed in complaints(trainer.name, trainer.params):
                 if self._sound((*path, "params", name)):
                     yield self._problem((*path, "params", name), message, trainer.params[name], allowed)
 

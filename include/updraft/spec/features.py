@@ -267,8 +267,7 @@ def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _outcomes_read(tree: ast.Module, outcomes: frozenset[str]) -> list[tuple[int | None, str]]:
-    """``rows["arr_delay"]`` and ``rows[["hour", "arr_delay"]]`` in ``features(rows)``; not where ``rows`` is bound anew,
-    as then it may be there."""
+    """``rows["arr_delay"]`` in ``features(rows)``; not where ``rows`` is bound anew, as then it may be there."""
     found: list[tuple[int | None, str]] = []
     for function in tree.body:
         if not (isinstance(function, ast.FunctionDef) and function.name == FUNCTION and function.args.args):
@@ -278,18 +277,18 @@ def _outcomes_read(tree: ast.Module, outcomes: frozenset[str]) -> list[tuple[int
         if any(not isinstance(node.ctx, ast.Load) for node in uses):
             continue
         reads = [node for node in ast.walk(function) if isinstance(node, ast.Subscript)]
-        written = {column for node in reads if not isinstance(node.ctx, ast.Load) for column in _columns(node)}
+        written = {column for node in reads if not isinstance(node.ctx, ast.Load) for column in _constants(node)}
         for node in reads:
             if isinstance(node.value, ast.Name) and node.value.id == rows:
                 found += [
                     (node.lineno, f"`{column}` is an outcome: it is not known at prediction time")
-                    for column in _columns(node)
+                    for column in _constants(node)
                     if column in outcomes - written
                 ]
     return found
 
 
-def _columns(node: ast.Subscript) -> list[Any]:
-    """The columns that a subscript names, as far as they stand there in full: of ``rows["a"]`` or ``rows[["a", "b"]]``."""
-    parts = node.slice.elts if isinstance(node.slice, ast.List | ast.Tuple) else [node.slice]
-    return [part.value for part in parts if isinstance(part, ast.Constant)]
+def _constants(node: ast.Subscript) -> list[Any]:
+    """The columns that a subscript names: ``rows["a"]``, or ``rows[["a", "b"]]``."""
+    listed = node.slice.elts if isinstance(node.slice, ast.List | ast.Tuple) else [node.slice]
+    return [one.value for one in listed if isinstance(one, ast.Constant)]

@@ -96,7 +96,7 @@ class Data(Part):
 
 
 class Trainer(Part):
-    name: Literal["xgboost"]
+    name: Literal["xgboost", "torch"]
     params: dict[str, bool | int | float | str] = Field(default_factory=dict)
 
 

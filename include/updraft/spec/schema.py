@@ -6,6 +6,7 @@ It says what a single key may hold. What keys ask of each other, :func:`updraft.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pydantic import TypeAdapter
 
 from updraft import files
 from updraft.spec.model import DURATION, ProjectSpec
-from updraft.spec.trainers import XGBOOST, Param
+from updraft.spec.trainers import TRAINERS, Param
 
 FILE = Path(__file__).with_name("project.schema.json")
 _ISO: TypeAdapter[timedelta] = TypeAdapter(timedelta)
@@ -25,13 +26,10 @@ def json_schema() -> dict[str, Any]:
     schema = ProjectSpec.model_json_schema(mode="validation")
     _tidy(schema)
     schema["$defs"]["Data"]["properties"]["sources"]["additionalProperties"] = False
-    trainer = schema["$defs"]["Trainer"]["properties"]
-    trainer["params"] = {
-        "type": "object",
-        "description": "parameters of XGBoost, and `rounds`, `early_stopping`, `checkpoint_every`",
-        "properties": {name: _param(param) for name, param in XGBOOST.items()},
-        "additionalProperties": False,
-    }
+    schema["$defs"]["Trainer"]["allOf"] = [
+        {"if": {"properties": {"name": {"const": name}}}, "then": {"properties": {"params": _params(rules.params)}}}
+        for name, rules in TRAINERS.items()
+    ]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Updraft project",
@@ -49,13 +47,22 @@ def text() -> str:
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+def _params(params: Mapping[str, Param]) -> dict[str, Any]:
+    found = {name: _param(param) for name, param in params.items()}
+    return {"type": "object", "properties": found, "additionalProperties": False}
+
+
 def _param(param: Param) -> dict[str, Any]:
+    default = {} if param.default is None else {"default": param.default}
     if param.words:
-        return {"enum": list(param.words)}
+        return {"enum": list(param.words), **default}
+    if param.flag:
+        return {"type": "boolean", **default}
     bounds = {"minimum": param.low, "exclusiveMinimum": param.above, "maximum": param.high}
     return {
         "type": "integer" if param.whole else "number",
         **{word: bound for word, bound in bounds.items() if bound is not None},
+        **default,
     }
 
 

@@ -1,4 +1,4 @@
-"""What a trainer's ``params`` may say: names, types and ranges (XGBoost 3.2, "XGBoost Parameters").
+"""What a trainer's ``params`` may say: names, types, ranges and defaults (XGBoost's: 3.2, "XGBoost Parameters").
 
 A table of its own and not the training room's: a spec is checked where no trainer can be imported.
 """
@@ -15,9 +15,12 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True)
 class Param:
-    """One parameter: a whole number, a number, or one of some words."""
+    """One parameter: a whole number, a number, true or false, or one of some words."""
 
+    default: Value | None = None
+    """What counts when it is not set; None leaves it to the library."""
     whole: bool = False
+    flag: bool = False
     low: float | None = None
     above: float | None = None
     high: float | None = None
@@ -27,6 +30,8 @@ class Param:
         """What is wrong with a value, or None."""
         if self.words:
             return None if value in self.words else f"must be one of {', '.join(self.words)}"
+        if self.flag:
+            return None if isinstance(value, bool) else "must be true or false"
         kind = "a whole number" if self.whole else "a number"
         if isinstance(value, bool | str) or (self.whole and not isinstance(value, int)):
             return f"must be {self._range(kind)}"
@@ -48,9 +53,10 @@ _FRACTION = Param(above=0, high=1)
 _AT_LEAST_0 = Param(low=0)
 
 XGBOOST: Mapping[str, Param] = {
-    "rounds": Param(whole=True, low=1),
-    "early_stopping": Param(whole=True, low=1),
-    "checkpoint_every": Param(whole=True, low=1),
+    "rounds": Param(200, whole=True, low=1),
+    "early_stopping": Param(20, whole=True, low=1),
+    "checkpoint_every": Param(100, whole=True, low=1),
+    "external_memory": Param(False, flag=True),
     "eta": Param(above=0, high=1),
     "learning_rate": Param(above=0, high=1),
     "gamma": _AT_LEAST_0,
@@ -75,42 +81,119 @@ XGBOOST: Mapping[str, Param] = {
     "num_parallel_tree": Param(whole=True, low=1),
     "scale_pos_weight": Param(above=0),
 }
-ALIASES = (("eta", "learning_rate"), ("gamma", "min_split_loss"), ("lambda", "reg_lambda"), ("alpha", "reg_alpha"))
-FIXED: Mapping[str, str] = {
-    "objective": "from `task`",
-    "eval_metric": "from `task`",
-    "base_score": "from the data",
+TORCH: Mapping[str, Param] = {
+    "rounds": Param(60, whole=True, low=1),
+    "early_stopping": Param(6, whole=True, low=1),
+    "checkpoint_seconds": Param(30.0, low=0),
+    "layers": Param(2, whole=True, low=1, high=16),
+    "width": Param(128, whole=True, low=1, high=8192),
+    "dropout": Param(0.3, low=0, high=0.9),
+    "embedding": Param(4, whole=True, low=1, high=256),
+    "learning_rate": Param(0.001, above=0, high=1),
+    "weight_decay": Param(0.00001, low=0),
+    "batch": Param(1024, whole=True, low=1),
+    "precision": Param("auto", words=("auto", "full", "mixed")),
+    "deterministic": Param(False, flag=True),
+}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What one trainer takes."""
+
+    params: Mapping[str, Param]
+    fixed: Mapping[str, str]
+    """Parameters of the library that Updraft sets, and from what."""
+    renamed: Mapping[str, str]
+    """What other tools call a parameter, and its name here."""
+    aliases: tuple[tuple[str, str], ...] = ()
+    """Two names of one parameter."""
+
+    def value(self, params: Mapping[str, Value], name: str) -> Value:
+        """A parameter that has a default, as set or by that default.
+
+        :raises KeyError: when it has none.
+        """
+        default = self.params[name].default
+        if default is None:
+            raise KeyError(name)
+        return params.get(name, default)
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The parameters with a default of ours."""
+        return frozenset(name for name, param in self.params.items() if param.default is not None)
+
+
+_FROM_SPEC = {
     "seed": "from `training.seed`",
     "random_state": "from `training.seed`",
-    "nthread": "from `training.compute.threads`",
     "n_jobs": "from `training.compute.threads`",
-    "tree_method": "to hist",
-    "booster": "to gbtree",
-    "device": "from `training.compute`",
-    "verbosity": "to quiet",
-    "num_class": "from `task`",
-    "enable_categorical": "to true",
+    "device": "from what the machine has, or `training.compute`",
 }
-RENAMED = {
-    "n_estimators": "rounds",
-    "num_boost_round": "rounds",
-    "num_rounds": "rounds",
-    "early_stopping_rounds": "early_stopping",
+_ROUNDS = {"early_stopping_rounds": "early_stopping", "patience": "early_stopping"}
+
+TRAINERS: Mapping[str, Rules] = {
+    "xgboost": Rules(
+        XGBOOST,
+        fixed={
+            "objective": "from `task`",
+            "eval_metric": "from `task`",
+            "base_score": "from the data",
+            "nthread": "from `training.compute.threads`",
+            "tree_method": "to hist",
+            "booster": "to gbtree",
+            "verbosity": "to quiet",
+            "num_class": "from `task`",
+            "enable_categorical": "to true",
+            **_FROM_SPEC,
+        },
+        renamed={"n_estimators": "rounds", "num_boost_round": "rounds", "num_rounds": "rounds", **_ROUNDS},
+        aliases=(
+            ("eta", "learning_rate"),
+            ("gamma", "min_split_loss"),
+            ("lambda", "reg_lambda"),
+            ("alpha", "reg_alpha"),
+        ),
+    ),
+    "torch": Rules(
+        TORCH,
+        fixed={
+            "loss": "from `task`",
+            "optimizer": "to AdamW",
+            "activation": "to ReLU",
+            "num_threads": "from `training.compute.threads`",
+            **_FROM_SPEC,
+        },
+        renamed={
+            "epochs": "rounds",
+            "max_epochs": "rounds",
+            "num_epochs": "rounds",
+            "lr": "learning_rate",
+            "eta": "learning_rate",
+            "batch_size": "batch",
+            "hidden_size": "width",
+            "n_layers": "layers",
+            "amp": "precision",
+            **_ROUNDS,
+        },
+    ),
 }
 
 
-def complaints(params: Mapping[str, Value]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """``(parameter, what is wrong, what is allowed)`` for the parameters of the xgboost trainer."""
+def complaints(trainer: str, params: Mapping[str, Value]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """``(parameter, what is wrong, what is allowed)`` for the parameters of a trainer of :data:`TRAINERS`."""
+    rules = TRAINERS[trainer]
     for name, value in params.items():
-        if name in FIXED:
-            yield name, f"set by Updraft {FIXED[name]}; remove it", ()
-        elif name in RENAMED:
-            yield name, f"is called `{RENAMED[name]}` here", ()
-        elif name not in XGBOOST:
-            hint = did_you_mean(name, XGBOOST)
-            yield name, f"unknown parameter of xgboost{hint}", () if hint else tuple(sorted(XGBOOST))
-        elif complaint := XGBOOST[name].complaint(value):
+        if name in rules.fixed:
+            yield name, f"set by Updraft {rules.fixed[name]}; remove it", ()
+        elif name in rules.renamed:
+            yield name, f"is called `{rules.renamed[name]}` here", ()
+        elif name not in rules.params:
+            hint = did_you_mean(name, rules.params)
+            yield name, f"unknown parameter of {trainer}{hint}", () if hint else tuple(sorted(rules.params))
+        elif complaint := rules.params[name].complaint(value):
             yield name, complaint, ()
-    for name, other in ALIASES:
+    for name, other in rules.aliases:
         if name in params and other in params:
             yield other, f"is another name of `{name}`, which is set too; keep one", ()

@@ -1,4 +1,5 @@
 """Build ``.venv`` on a bare machine: ``python3 include/updraft/stack/bootstrap.py``, which every make target calls.
+With names of extras (``bootstrap.py torch``) these are added; an environment that has them keeps them.
 
 Only the standard library is there yet, and the Python that runs this may be too old for Updraft: so this file keeps to
 what Python 3.6 understands, and looks for a suitable interpreter first.
@@ -90,14 +91,26 @@ def stamp_of(root: str) -> str:
     return digest.hexdigest()
 
 
-def is_built(root: str) -> bool:
-    """Whether ``.venv`` is whole and of this version."""
+def noted(root: str) -> Mapping[str, object]:
+    """What the last build noted; empty when there was none."""
     try:
         with open(os.path.join(root, ".venv", "updraft.json")) as file:
             built = json.load(file)
     except (OSError, ValueError):
-        return False
-    return isinstance(built, dict) and built.get("stamp") == stamp_of(root) and os.path.exists(in_venv(root))
+        return {}
+    return built if isinstance(built, dict) else {}
+
+
+def extras_of(root: str) -> List[str]:
+    """The extras that ``.venv`` has."""
+    found = noted(root).get("extras", [])
+    return [str(name) for name in found] if isinstance(found, list) else []
+
+
+def is_built(root: str, extras: Iterable[str] = ()) -> bool:
+    """Whether ``.venv`` is whole, of this version, and has these extras."""
+    whole = noted(root).get("stamp") == stamp_of(root) and os.path.exists(in_venv(root))
+    return whole and set(extras) <= set(extras_of(root))
 
 
 def in_venv(root: str) -> str:
@@ -168,10 +181,11 @@ def run(command: List[str], env: Mapping[str, str], root: str) -> None:
         )
 
 
-def build(root: str, python: str, env: Mapping[str, str]) -> None:
+def build(root: str, python: str, env: Mapping[str, str], extras: Iterable[str] = ()) -> None:
     """Build ``.venv`` from ``requirements.txt``; the stamp comes last, so that an interrupted build is done again."""
     say(f"Building the environment in {root} with {python} (once; a few minutes, most of it download).")
     uv = get_uv(python, root, env)
+    extras = sorted({*extras, *extras_of(root)})
     venv, half_built = os.path.join(root, ".venv"), os.path.join(root, ".venv", "half-built")
     if os.path.exists(half_built) or not os.path.exists(in_venv(root)):
         shutil.rmtree(venv, ignore_errors=True)  # a half-written package looks whole; uv's cache makes this cheap
@@ -181,8 +195,11 @@ def build(root: str, python: str, env: Mapping[str, str]) -> None:
     install = [uv, "pip", "install", "--python", in_venv(root), "--compile-bytecode", *sources(env)]
     run([*install, "--requirement", os.path.join(root, "requirements.txt")], env, root)
     run([*install, "--quiet", "--no-deps", "--editable", root], env, root)
+    if extras:
+        pins = ["--constraint", os.path.join(root, "requirements.txt")]
+        run([*install, *pins, "--editable", f"{root}[{','.join(extras)}]"], env, root)
     with open(os.path.join(venv, "updraft.json"), "w") as file:
-        json.dump({"stamp": stamp_of(root), "python": python}, file)
+        json.dump({"stamp": stamp_of(root), "python": python, "extras": extras}, file)
     os.remove(half_built)
 
 
@@ -194,12 +211,13 @@ def say(text: str) -> None:
 
 def main() -> int:
     """Build what is missing; 0 when the environment is ready, 1 with an explanation when it cannot be."""
-    if is_built(ROOT):
+    extras = sys.argv[1:]
+    if is_built(ROOT, extras):
         return 0
     try:
         python = find_python((sys.executable, (sys.version_info[0], sys.version_info[1])), candidates())
         need_disk(shutil.disk_usage(ROOT).free, ROOT)
-        build(ROOT, python, clean(os.environ))
+        build(ROOT, python, clean(os.environ), extras)
     except BootstrapError as error:
         sys.stderr.write(f"{error}\n")
         return 1

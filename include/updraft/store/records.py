@@ -110,7 +110,7 @@ class TrainingRow:
     key: str
     episode: str | None
     request_sha256: str | None
-    state: Literal["running", "registered", "refused"]
+    state: Literal["running", "registered", "refused", "failed"]
     version: str | None
     result: dict[str, Any]
 

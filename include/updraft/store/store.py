@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from updraft.errors import StoreError
+from updraft.errors import ReleaseClosed, StoreError
 from updraft.files import canonical_hash
 from updraft.store import tables as t
 from updraft.store.records import (
@@ -29,6 +29,7 @@ from updraft.store.records import (
 )
 
 GENESIS = "0" * 64
+_PARTITION_ROW = [t.partitions.c[name] for name in PartitionRow.__dataclass_fields__]
 
 
 class Store:
@@ -95,12 +96,18 @@ class Store:
         found = self._rows(sa.select(t.partitions).where(t.partitions.c.project == project, t.partitions.c.key == key))
         return _as(IngestedPartition, found[0]) if found else None
 
+    def partition_row(self, project: str, key: str) -> PartitionRow | None:
+        """One partition without what was found in it, which is large."""
+        found = self._rows(
+            sa.select(*_PARTITION_ROW).where(t.partitions.c.project == project, t.partitions.c.key == key)
+        )
+        return _as(PartitionRow, found[0]) if found else None
+
     def partitions(
         self, project: str, *, until: str | None = None, state: str | None = "published"
     ) -> list[PartitionRow]:
         """Partitions in order of their keys, up to and with ``until``."""
-        columns = [t.partitions.c[name] for name in PartitionRow.__dataclass_fields__]
-        query = sa.select(*columns).where(t.partitions.c.project == project).order_by(t.partitions.c.key)
+        query = sa.select(*_PARTITION_ROW).where(t.partitions.c.project == project).order_by(t.partitions.c.key)
         if state is not None:
             query = query.where(t.partitions.c.state == state)
         if until is not None:
@@ -216,13 +223,17 @@ class Store:
             previous = found
         return len(chain)
 
-    def serving(self, project: str) -> Serving:
-        """What serves, from the chain alone."""
+    def serving(self, project: str, *, before: str | None = None) -> Serving:
+        """What serves, from the chain alone.
+
+        :param before: a key; calibration layers that were fitted at its tick or later are left out.
+        """
         champion = previous = since = None
         layers: dict[str, dict[str, float] | None] = {}
         for decision in self.decisions(project, kinds=("promote", "roll_back", "recalibrate")):
             if decision.kind == "recalibrate":
-                layers[decision.body["version"]] = decision.body["layer"]
+                if before is None or decision.key < before:
+                    layers[decision.body["version"]] = decision.body["layer"]
             else:
                 champion, previous, since = decision.body["version"], decision.body["previous"], decision.key
         return Serving(champion, previous, since, layers)
@@ -257,10 +268,20 @@ class Store:
     def promote(
         self, release: ReleaseRow, *, key: str, to: ReleaseState, reason: str, body: Mapping[str, Any]
     ) -> Decision:
-        """Make the release's version champion: decision, state and superseded releases in one transaction."""
+        """Make the release's version champion: decision, state and superseded releases in one transaction.
+
+        :raises ReleaseClosed: when it was closed meanwhile.
+        """
         with self._chain(release.project) as connection:
             if (there := self._decided(connection, release.project, "promote", release.id)) is not None:
                 return there  # what followed from it is done, and newer promotions may have come since
+            now = connection.execute(
+                sa.select(t.releases.c.state, t.releases.c.reason)
+                .where(t.releases.c.id == release.id)
+                .with_for_update()
+            ).one()
+            if now.state == "closed":
+                raise ReleaseClosed(f"{release.id} is closed: {now.reason}")
             serving = self._serving(connection, release.project)
             decision = self._decide(
                 connection,
@@ -311,9 +332,16 @@ class Store:
             return decision
 
     def move_release(
-        self, release: str, *, to: ReleaseState, key: str, outcome: Outcome | None = None, reason: str | None = None
+        self,
+        release: str,
+        *,
+        to: ReleaseState,
+        key: str,
+        outcome: Outcome | None = None,
+        reason: str | None = None,
+        only: Sequence[ReleaseState] = ("shadow", "approval", "probation"),
     ) -> None:
-        """Move an open release on; a closed one stays as it is."""
+        """Move an open release on; a closed one stays as it is, and so does one that is in none of the states ``only``."""
         values: dict[str, Any] = {"state": to}
         if reason is not None:
             values["reason"] = reason
@@ -321,7 +349,7 @@ class Store:
             values |= {"outcome": outcome, "closed_at": key}
         with self.engine.begin() as connection:
             connection.execute(
-                sa.update(t.releases).where(t.releases.c.id == release, t.releases.c.state != "closed").values(**values)
+                sa.update(t.releases).where(t.releases.c.id == release, t.releases.c.state.in_(only)).values(**values)
             )
 
     def _serving(self, connection: sa.Connection, project: str) -> str | None:
@@ -375,7 +403,7 @@ class Store:
         with self.engine.begin() as connection:
             connection.execute(
                 insert.values(**values).on_conflict_do_update(
-                    index_elements=["project", "id"], set_=changed, where=t.trainings.c.state == "running"
+                    index_elements=["project", "id"], set_=changed, where=t.trainings.c.state.in_(("running", "failed"))
                 )
             )
         return self.training(row.project, row.id) or row

@@ -126,7 +126,7 @@ trainings = Table(
     Column("key", String(32), nullable=False),
     Column("episode", String(96)),
     Column("request_sha256", String(64)),
-    Column("state", String(16), nullable=False),  # running | registered | refused
+    Column("state", String(16), nullable=False),  # running | registered | refused | failed
     Column("version", String(32)),
     Column("result", JSON, nullable=False),
     _written(),

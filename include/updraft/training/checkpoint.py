@@ -1,4 +1,4 @@
-"""Blocks of a training in the lake, so that another process can go on where a killed one was."""
+"""States of a training in the lake, so that another process can go on where a killed one was."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from updraft import files
-from updraft.training.xgb import Progress
+from updraft.training.learning import Progress
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +21,12 @@ class FolderCheckpoint:
     binding: dict[str, str]
     """What a checkpoint belongs to: request hash and library version. One with another binding is not taken up."""
     saved: Callable[[str, Progress], None] | None = None
-    """Called after each block."""
+    """Called after each state."""
+    suffix: str = ".ubj"
+    """Of the files; from what the trainer writes."""
 
     def load(self, phase: str) -> tuple[bytes, Progress] | None:
-        """The last whole block of a phase, or None when there is none that belongs here."""
+        """The last whole state of a phase, or None when there is none that belongs here."""
         state = self._state(phase)
         if state is None:
             return None
@@ -34,30 +36,31 @@ class FolderCheckpoint:
             )
             return None
         try:
-            booster = files.read_bytes(f"{self.url}/{state['file']}")
+            content = files.read_bytes(f"{self.url}/{state['file']}")
         except FileNotFoundError:
             log.warning("%s: %s is gone: starting over", self.url, state["file"])
             return None
-        if files.sha256(booster) != state["sha256"]:
+        if files.sha256(content) != state["sha256"]:
             log.warning("%s: %s is damaged: starting over", self.url, state["file"])
             return None
         progress = Progress(**state["progress"])
-        return booster, replace(progress, curve=tuple(progress.curve))
+        return content, replace(progress, curve=tuple(progress.curve))
 
-    def save(self, phase: str, booster: bytes, progress: Progress) -> None:
-        """Keep a block in the slot that the state does not name, then name it."""
+    def save(self, phase: str, state: bytes, progress: Progress) -> None:
+        """Keep a state in the slot that the note does not name, then name it."""
         before = self._state(phase)
-        slot = f"{phase}-b.ubj" if before and before["file"] == f"{phase}-a.ubj" else f"{phase}-a.ubj"
-        files.write_bytes(f"{self.url}/{slot}", booster)
+        one, other = f"{phase}-a{self.suffix}", f"{phase}-b{self.suffix}"
+        slot = other if before and before["file"] == one else one
+        files.write_bytes(f"{self.url}/{slot}", state)
         files.write_json(
             f"{self.url}/{phase}.json",
-            {"binding": self.binding, "file": slot, "sha256": files.sha256(booster), "progress": asdict(progress)},
+            {"binding": self.binding, "file": slot, "sha256": files.sha256(state), "progress": asdict(progress)},
         )
         if self.saved:
             self.saved(phase, progress)
 
     def discard(self) -> None:
-        """Remove the blocks: the result is there."""
+        """Remove the states: the result is there."""
         import fsspec
 
         filesystem, path = fsspec.core.url_to_fs(self.url)

@@ -7,7 +7,10 @@ from typing import Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from updraft import files
-from updraft.errors import WrongRequest
+from updraft.errors import TrainingError
+from updraft.training.device import Wanted
+from updraft.training.importance import GAIN
+from updraft.training.recipe import Device, TrainerName
 
 SHA256 = r"^[0-9a-f]{64}$"
 _WHERE_NOT_WHAT = frozenset(
@@ -33,12 +36,11 @@ class TrainingRequest(Contract):
     project: str = Field(min_length=1)
     key: str = Field(description="partition at whose tick the training happens")
     task: Literal["binary", "regression"] = "binary"
-    trainer: Literal["xgboost"] = "xgboost"
-    params: dict[str, Scalar] = Field(
-        default_factory=dict, description="the trainer's own, and rounds, early_stopping, checkpoint_every"
-    )
+    trainer: TrainerName = "xgboost"
+    params: dict[str, Scalar] = Field(default_factory=dict, description="the trainer's own")
     seed: int = Field(1, ge=0)
     threads: int = Field(2, ge=1, description="part of the recipe: the order of sums depends on it")
+    device: Wanted = Field(default="auto", description="auto takes a GPU when one is there")
     window: tuple[str, ...] = Field(min_length=1, description="partition keys in order, holdout included")
     holdout: tuple[str, ...] = Field((), description="the last keys of the window, which prove the recipe walk-forward")
     snapshot_url: str
@@ -65,7 +67,12 @@ class TrainingRequest(Contract):
     @property
     def request_sha256(self) -> str:
         """Canonical hash of what determines the model: of two requests with one hash, one needs training."""
-        return files.canonical_hash(self.model_dump(mode="json", exclude=set(_WHERE_NOT_WHAT)))
+        where = _WHERE_NOT_WHAT if self.device == "cuda" else _WHERE_NOT_WHAT | {"device"}
+        return files.canonical_hash(self.model_dump(mode="json", exclude=set(where)))
+
+    def on(self, device: Device) -> TrainingRequest:
+        """The request with its device settled. A model of a GPU has another hash than one of the CPU: sums differ."""
+        return self.model_copy(update={"device": device})
 
     def write(self, url: str) -> str:
         """Write the request as JSON and return the URL."""
@@ -76,7 +83,7 @@ class TrainingRequest(Contract):
     def read(cls, url: str) -> TrainingRequest:
         """Read a request.
 
-        :raises WrongRequest: when the file is missing, is no JSON, or a key of it is wrong; names each key.
+        :raises TrainingError: when the file is missing, is no JSON, or a key of it is wrong; names each key.
         """
         return _read(cls, url)
 
@@ -90,14 +97,16 @@ class TrainingResult(Contract):
     snapshot_sha256: str
     features_sha256: str
     model_url: str = Field(
-        description="folder: model.ubj, encoder.json, meta.json, and features.py when it travels along"
+        description="folder: model.ubj or model.safetensors, encoder.json, meta.json, and features.py when it travels along"
     )
     model_sha256: str = Field(description="of the content of that folder, the same for the same request")
     mlflow_run_id: str | None = None
     rounds: int = Field(description="of the released model")
     metrics: dict[str, float] = Field(description="loss on the validation clusters and on the holdout")
     curve: dict[str, list[float]] = Field(description="validation loss after each round of the proof")
-    importance: dict[str, float] = Field(description="total gain by feature, summing to 1")
+    importance: dict[str, float] = Field(description="share by feature; see importance_is")
+    importance_is: str = Field(default=GAIN, description="what importance is a share of")
+    device: Device = "cpu"
     rows: int
     holdout_rows: int
     holdout_predictions_url: str | None = Field(description="Parquet; null without a holdout")
@@ -113,7 +122,7 @@ class TrainingResult(Contract):
     def read(cls, url: str) -> TrainingResult:
         """Read a result.
 
-        :raises WrongRequest: when the file is missing, is no JSON, or a key of it is wrong.
+        :raises TrainingError: when the file is missing, is no JSON, or a key of it is wrong.
         """
         return _read(cls, url)
 
@@ -122,9 +131,9 @@ def _read(kind: type[_T], url: str) -> _T:
     try:
         return kind.model_validate_json(files.read_bytes(url))
     except FileNotFoundError:
-        raise WrongRequest(f"{url}: there is no such file") from None
+        raise TrainingError(f"{url}: there is no such file") from None
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc'])) or kind.__name__}: {problem['msg']}" for problem in error.errors()
         )
-        raise WrongRequest(f"{url}: not a {kind.__name__}: {problems}") from error
+        raise TrainingError(f"{url}: not a {kind.__name__}: {problems}") from error

@@ -50,20 +50,42 @@ class TrainingData:
             if key not in features:
                 raise DataError(f"features of partition {key} are not there; there are {sorted(features)}")
             if key in by_partition:
-                parts.append(_labelled(key, features[key], by_partition[key]))
-        parts = [part for part in parts if len(part[1])]
+                parts.append(cls.joined(key, features[key], [by_partition[key]]))
+        parts = [part for part in parts if len(part.label)]
         if not parts:
             raise DataError(f"no row of the window {window[0]} to {window[-1]} has a label; have they matured?")
-        names = list(parts[0][0].columns)
-        for frame, keys, _ in parts:
-            if list(frame.columns) != names:
+        return cls.concatenated(parts)
+
+    @classmethod
+    def joined(cls, key: str, features: pd.DataFrame, labels: Sequence[pd.DataFrame]) -> TrainingData:
+        """One partition's features with its labels, which are of no other partition.
+
+        :raises DataError: when a column that names a row is missing.
+        """
+        import pandas as pd
+
+        return cls(*_labelled(key, features, labels[0] if len(labels) == 1 else pd.concat(labels, ignore_index=True)))
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[TrainingData]) -> TrainingData:
+        """One after the other.
+
+        :raises DataError: when their features differ.
+        """
+        import numpy as np
+        import pandas as pd
+
+        names = list(parts[0].features.columns)
+        for part in parts:
+            if list(part.features.columns) != names:
                 raise DataError(
-                    f"partition {keys[PARTITION].iloc[0]} has features {list(frame.columns)}, expected {names}"
+                    f"partition {part.keys[PARTITION].iloc[0]} has features {list(part.features.columns)}, "
+                    f"expected {names}"
                 )
         return cls(
-            pd.concat([frame for frame, _, _ in parts], ignore_index=True),
-            pd.concat([keys for _, keys, _ in parts], ignore_index=True),
-            _concatenate([label for _, _, label in parts]),
+            pd.concat([part.features for part in parts], ignore_index=True),
+            pd.concat([part.keys for part in parts], ignore_index=True),
+            np.concatenate([part.label for part in parts]),
         )
 
     def take(self, rows: NDArray[np.bool_]) -> TrainingData:
@@ -75,12 +97,6 @@ class TrainingData:
     def within(self, partitions: Sequence[str]) -> NDArray[np.bool_]:
         """Mask of the rows of some partitions."""
         return self.keys[PARTITION].isin(list(partitions)).to_numpy()
-
-
-def _concatenate(arrays: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    import numpy as np
-
-    return np.concatenate(arrays)
 
 
 def _labelled(
@@ -112,10 +128,19 @@ def load_training_data(manifest: SnapshotManifest, window: Sequence[str]) -> Tra
     :raises IntegrityError: when a file is not what it was when the snapshot was taken.
     :raises DataError: when the snapshot lacks a partition of the window, or the lake a file of the snapshot.
     """
+    need_partitions(manifest, window)
     names = {name.removesuffix(".parquet"): name for name in manifest.files}
-    missing = [key for key in window if f"features/{key}" not in names]
-    if missing:
-        raise DataError(f"the snapshot lacks the features of partitions {missing}; it holds {sorted(names)}")
     features = {key: read_snapshot_file(manifest, names[f"features/{key}"]) for key in window}
     labels = [read_snapshot_file(manifest, names[name]) for name in sorted(names) if name.startswith("labels/")]
     return TrainingData.join(features, labels, window)
+
+
+def need_partitions(manifest: SnapshotManifest, window: Sequence[str]) -> None:
+    """Refuse a snapshot that does not hold a window.
+
+    :raises DataError: names what is missing.
+    """
+    names = sorted(name.removesuffix(".parquet") for name in manifest.files)
+    missing = [key for key in window if f"features/{key}" not in names]
+    if missing:
+        raise DataError(f"the snapshot lacks the features of partitions {missing}; it holds {names}")

@@ -65,6 +65,27 @@ class Encoder:
             matrix[:, position] = _encode(frame[column.name], column)
         return matrix
 
+    @classmethod
+    def merged(cls, encoders: Sequence[Encoder]) -> Encoder:
+        """What :meth:`fit` finds in the rows of all of them together. A column that is empty in one goes by the others.
+
+        :raises DataError: when a column is a number here and text there.
+        """
+        return cls(tuple(_merge(columns) for columns in zip(*(each.columns for each in encoders), strict=True)))
+
+    def recoded(self, values: NDArray[np.float32], other: Encoder) -> NDArray[np.float32]:
+        """What this one encoded, as another encoder of the same columns encodes it."""
+        import numpy as np
+
+        found = values.copy()
+        for position, (mine, theirs) in enumerate(zip(self.columns, other.columns, strict=True)):
+            if mine.kind == "category":
+                known = {category: code for code, category in enumerate(theirs.categories)}
+                table = np.array([known.get(category, np.nan) for category in mine.categories] + [np.nan], np.float32)
+                codes = values[:, position]
+                found[:, position] = table[np.where(np.isnan(codes), len(mine.categories), codes).astype(np.int64)]
+        return found
+
     def to_json(self) -> str:
         """JSON text, the same for equal encoders."""
         return json.dumps({"columns": [asdict(column) for column in self.columns]}, indent=1, sort_keys=True)
@@ -93,6 +114,19 @@ def _fit(values: pd.Series[Any], name: str) -> FeatureColumn:
             )
         return FeatureColumn(name, "category", tuple(sorted(seen)))
     raise DataError(f"feature {name!r} has type {values.dtype}; a feature is a number or text, so derive one from it")
+
+
+def _merge(columns: Sequence[FeatureColumn]) -> FeatureColumn:
+    name = columns[0].name
+    filled = [column for column in columns if column.kind == "number" or column.categories]
+    kinds = {column.kind for column in filled}
+    if len(kinds) == 2:
+        raise DataError(
+            f"feature {name!r} is a number in one partition and text in another; make it all text, or numbers"
+        )
+    if "number" in kinds:
+        return FeatureColumn(name, "number")
+    return FeatureColumn(name, "category", tuple(sorted({value for column in filled for value in column.categories})))
 
 
 def _encode(values: pd.Series[Any], column: FeatureColumn) -> Any:

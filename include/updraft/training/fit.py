@@ -10,13 +10,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, SCORE
 from updraft.errors import TrainingError
 from updraft.training.encoding import Encoder
+from updraft.training.importance import Importance, gain_importance, permutation_importance
+from updraft.training.learning import Checkpoint, Progress, Rows, mean_loss
 from updraft.training.model import Model, link
-from updraft.training.xgb import Checkpoint, Matrix, Progress, Recipe, boost
+from updraft.training.recipe import Recipe
+from updraft.training.trainers import BY_NAME
+from updraft.training.watch import Watch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,10 +37,10 @@ EVERY = 7
 class FittedModel:
     """What a training finds."""
 
-    task: Literal["binary", "regression"]
+    recipe: Recipe
     encoder: Encoder
-    booster: bytes
-    """The release model as UBJSON."""
+    weights: bytes
+    """The release model as the trainer's file."""
     rounds: int
     curve: tuple[float, ...]
     """Validation loss of the proof model after each round."""
@@ -44,34 +48,36 @@ class FittedModel:
     holdout: pd.DataFrame
     """PARTITION, ROW, EVENT_TIME, CLUSTER, LABEL, MARGIN, SCORE by the proof model; empty without a holdout."""
     rows: int
-    threads: int
+    importance: Importance
 
     def model(self, meta: dict[str, object] | None = None, features_source: bytes | None = None) -> Model:
         """The release model as what scores rows."""
-        return Model(
-            task=self.task,
-            encoder=self.encoder,
-            booster=self.booster,
-            meta=meta or {},
-            features_source=features_source,
-            threads=self.threads,
-        )
+        return model_of(self.recipe, self.encoder, self.weights, meta, features_source)
 
 
 @dataclass(frozen=True, eq=False)
 class Proof:
     """What the proof phase finds."""
 
-    encoder: Encoder
+    model: Model
     found: Progress
     predictions: pd.DataFrame
     """PARTITION, ROW, EVENT_TIME, CLUSTER, LABEL, MARGIN, SCORE of the holdout; empty without one."""
+    unseen: TrainingData
+    """Rows that the proof model did not learn from: the holdout, or without one those that validated."""
 
 
-def prove(recipe: Recipe, data: TrainingData, holdout: Sequence[str], checkpoint: Checkpoint | None = None) -> Proof:
+def prove(
+    recipe: Recipe,
+    data: TrainingData,
+    holdout: Sequence[str],
+    checkpoint: Checkpoint | None = None,
+    watch: Watch | None = None,
+) -> Proof:
     """The first phase alone: learn without the holdout, stop early, predict the holdout.
 
     :raises TrainingError: when there is too little to learn from.
+    :raises TrainingInterrupted: when the process was asked to end.
     """
     held = data.within(holdout)
     learnt = ~held
@@ -79,45 +85,96 @@ def prove(recipe: Recipe, data: TrainingData, holdout: Sequence[str], checkpoint
     encoder = Encoder.fit(data.features[learnt] if held.any() else data.features)
     seen = encoder.encode(data.features)
 
-    def matrix(rows: NDArray[np.bool_]) -> Matrix:
-        return Matrix(seen[rows], encoder.feature_types, data.label[rows])
+    def rows(mask: NDArray[np.bool_]) -> Rows:
+        return Rows(seen[mask], data.label[mask])
 
-    booster, found = boost(
+    found = BY_NAME[recipe.trainer].learn(
         recipe,
+        encoder,
         "proof",
-        matrix(learnt & ~validating),
-        rounds=recipe.own("rounds"),
-        validation=matrix(validating),
+        rows(learnt & ~validating),
+        rounds=recipe.rounds,
+        validation=rows(validating),
         checkpoint=checkpoint,
+        watch=watch or Watch(),
     )
-    model = Model(recipe.task, encoder, booster, {})
-    return Proof(encoder, found, _predictions(recipe, data.take(held), model, found.best_rounds))
+    model = model_of(recipe, encoder, found.weights)
+    predictions = predictions_of(data.take(held), model)
+    return Proof(model, found.progress, predictions, data.take(held if held.any() else validating))
 
 
 def train_in_memory(
-    recipe: Recipe, data: TrainingData, holdout: Sequence[str] = (), checkpoint: Checkpoint | None = None
+    recipe: Recipe,
+    data: TrainingData,
+    holdout: Sequence[str] = (),
+    checkpoint: Checkpoint | None = None,
+    watch: Watch | None = None,
 ) -> FittedModel:
     """Prove the recipe on the holdout partitions, then learn from every row.
 
     :param data: the labelled rows of the window, holdout included.
     :param holdout: the last partitions of the window; when empty, the rounds are found within the whole window.
     :raises TrainingError: when there is too little to learn from.
+    :raises TrainingInterrupted: when the process was asked to end.
     """
-    proved = prove(recipe, data, holdout, checkpoint)
-    encoder = Encoder.fit(data.features) if len(holdout) else proved.encoder
-    whole = Matrix(encoder.encode(data.features), encoder.feature_types, data.label)
-    booster, _ = boost(recipe, "release", whole, rounds=proved.found.best_rounds, checkpoint=checkpoint)
-    found, predictions = proved.found, proved.predictions
+    proved = prove(recipe, data, holdout, checkpoint, watch)
+    encoder = Encoder.fit(data.features) if len(holdout) else proved.model.encoder
+    release = BY_NAME[recipe.trainer].learn(
+        recipe,
+        encoder,
+        "release",
+        Rows(encoder.encode(data.features), data.label),
+        rounds=proved.found.best_rounds,
+        validation=None,
+        checkpoint=checkpoint,
+        watch=watch or Watch(),
+    )
+    model = model_of(recipe, encoder, release.weights)
+    importance = gain_importance(model) or permutation_importance(proved.model, proved.unseen)
+    return fitted_model(recipe, model, proved.found, proved.predictions, data.label, importance)
+
+
+def fitted_model(
+    recipe: Recipe,
+    release: Model,
+    found: Progress,
+    predictions: pd.DataFrame,
+    label: NDArray[np.float64],
+    importance: Importance,
+) -> FittedModel:
+    """What both phases found, put together.
+
+    :param label: of every row that the release model learnt from.
+    """
     return FittedModel(
-        task=recipe.task,
-        encoder=encoder,
-        booster=booster,
+        recipe=recipe,
+        encoder=release.encoder,
+        weights=release.weights,
         rounds=found.best_rounds,
         curve=found.curve,
-        metrics=_metrics(recipe, found, predictions, data),
+        metrics=_metrics(recipe, found, predictions, label),
         holdout=predictions,
-        rows=len(data.label),
+        rows=len(label),
+        importance=importance,
+    )
+
+
+def model_of(
+    recipe: Recipe,
+    encoder: Encoder,
+    weights: bytes,
+    meta: dict[str, object] | None = None,
+    features_source: bytes | None = None,
+) -> Model:
+    """Weights as what scores rows."""
+    return Model(
+        task=recipe.task,
+        encoder=encoder,
+        weights=weights,
+        meta=meta or {},
+        features_source=features_source,
         threads=recipe.threads,
+        trainer=recipe.trainer,
     )
 
 
@@ -130,39 +187,38 @@ def validation_rows(clusters: NDArray[np.object_], among: NDArray[np.bool_]) -> 
     import pandas as pd
 
     codes, names = pd.factorize(pd.Series(clusters).astype(str))
-    present = np.unique(codes[among])
-    if len(present) < 2:
-        raise TrainingError(
-            f"the rows to learn from are of {len(present)} cluster(s); two are the least: see release.cluster"
-        )
-    hashes = np.array([zlib.crc32(str(name).encode()) for name in names], np.uint32)
-    chosen = hashes % EVERY == 0
-    share = chosen[present].sum()
-    if share == 0 or share == len(present):  # few clusters: take the one with the smallest hash
-        chosen = np.zeros(len(names), np.bool_)
-        chosen[present[np.argmin(hashes[present])]] = True
-    found: NDArray[np.bool_] = chosen[codes]
+    validating = validation_clusters([str(names[code]) for code in np.unique(codes[among])])
+    found: NDArray[np.bool_] = np.array([str(name) in validating for name in names], np.bool_)[codes]
     return found
 
 
-def _predictions(recipe: Recipe, rows: TrainingData, proof: Model, rounds: int) -> pd.DataFrame:
-    margin = proof.margin(rows.features, rounds)
-    return rows.keys.assign(**{LABEL: rows.label, MARGIN: margin, SCORE: link(recipe.task, margin)})
+def validation_clusters(names: Sequence[str]) -> frozenset[str]:
+    """The clusters that validate, among those to learn from.
 
-
-def _metrics(recipe: Recipe, found: Progress, holdout: pd.DataFrame, data: TrainingData) -> dict[str, float]:
-    import numpy as np
-
-    name = "log_loss" if recipe.task == "binary" else "rmse"
-    metrics = {"rows": float(len(data.label)), "label_mean": float(data.label.mean())}
-    if found.best is not None:
-        metrics[f"validation_{name}"] = found.best
-    if len(holdout):
-        label, margin = holdout[LABEL].to_numpy(), holdout[MARGIN].to_numpy()
-        loss = (  # of a margin m: log(1 + e^m) - y m, which never takes the logarithm of a rounded zero
-            float(np.mean(np.logaddexp(0, margin) - label * margin))
-            if recipe.task == "binary"
-            else float(np.sqrt(np.mean((label - margin) ** 2)))
+    :raises TrainingError: when there are fewer than two.
+    """
+    if len(names) < 2:
+        raise TrainingError(
+            f"the rows to learn from are of {len(names)} cluster(s); two are the least: see release.cluster"
         )
-        metrics |= {f"holdout_{name}": loss, "holdout_rows": float(len(holdout))}
+    hashes = {name: zlib.crc32(name.encode()) for name in names}
+    chosen = frozenset(name for name, hashed in hashes.items() if hashed % EVERY == 0)
+    if not chosen or len(chosen) == len(names):  # few clusters: take the one with the smallest hash
+        return frozenset([min(names, key=lambda name: hashes[name])])
+    return chosen
+
+
+def predictions_of(rows: TrainingData, proof: Model) -> pd.DataFrame:
+    """Keys, label, margin and score by the proof model."""
+    margin = proof.margin(rows.features)
+    return rows.keys.assign(**{LABEL: rows.label, MARGIN: margin, SCORE: link(proof.task, margin)})
+
+
+def _metrics(recipe: Recipe, found: Progress, holdout: pd.DataFrame, label: NDArray[np.float64]) -> dict[str, float]:
+    metrics = {"rows": float(len(label)), "label_mean": float(label.mean())}
+    if found.best is not None:
+        metrics[f"validation_{recipe.loss}"] = found.best
+    if len(holdout):
+        loss = mean_loss(recipe.task, holdout[LABEL].to_numpy(), holdout[MARGIN].to_numpy())
+        metrics |= {f"holdout_{recipe.loss}": loss, "holdout_rows": float(len(holdout))}
     return metrics

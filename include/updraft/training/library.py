@@ -1,9 +1,11 @@
-"""How XGBoost is loaded."""
+"""How the libraries that learn are loaded."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
+
+from updraft.errors import TrainingError
 
 
 def load_xgboost() -> Any:
@@ -17,3 +19,19 @@ def load_xgboost() -> Any:
     import xgboost
 
     return xgboost
+
+
+def load_torch() -> Any:
+    """PyTorch, with sleeping threads as above, and a workspace with which its sums on a GPU can be repeated.
+
+    :raises TrainingError: when it is not installed; it is not part of the environment that ``make bootstrap`` builds.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    try:
+        import torch
+    except ImportError as error:
+        raise TrainingError(
+            f"the torch trainer needs PyTorch ({error}); install it with `make torch`, or train where it is installed"
+        ) from error
+    return torch

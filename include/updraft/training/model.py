@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from updraft import files
 from updraft.errors import IntegrityError
 from updraft.training.encoding import Encoder
-from updraft.training.library import load_xgboost
+from updraft.training.learning import Scorer
+from updraft.training.recipe import TrainerName
+from updraft.training.trainers import BY_NAME
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-BOOSTER, ENCODER, META, FEATURES = "model.ubj", "encoder.json", "meta.json", "features.py"
+ENCODER, META, FEATURES = "encoder.json", "meta.json", "features.py"
 FORMAT = 1
 
 
@@ -28,51 +30,46 @@ class Model:
 
     task: Literal["binary", "regression"]
     encoder: Encoder
-    booster: bytes
-    """UBJSON, as XGBoost writes it."""
+    weights: bytes
+    """The trainer's own file: UBJSON of XGBoost, safetensors of torch."""
     meta: Mapping[str, Any]
     """What the model is made from: project, request, snapshot, features, window, rounds, versions."""
     features_source: bytes | None = None
     """Source of the feature function that the model was trained with, when it travels along."""
     threads: int = 2
+    trainer: TrainerName = "xgboost"
 
-    def margin(self, features: pd.DataFrame, rounds: int | None = None) -> NDArray[np.float64]:
+    def margin(self, features: pd.DataFrame) -> NDArray[np.float64]:
         """Raw output per row: log-odds for a binary task, the predicted value for regression.
 
-        :param rounds: use the first rounds only.
         :raises DataError: when a feature is missing or changed its kind.
         """
         import numpy as np
 
         if not len(features):
             return np.empty(0, np.float64)
-        raw = self._loaded.inplace_predict(
-            self.encoder.encode(features), iteration_range=(0, rounds or 0), predict_type="margin"
-        )
-        return np.asarray(raw, np.float64)
+        return self.scorer.margin(self.encoder.encode(features))
 
     def score(self, margin: NDArray[np.float64]) -> NDArray[np.float64]:
         """What is served: a probability for a binary task, the value itself for regression."""
         return link(self.task, margin)
 
-    def importance(self) -> dict[str, float]:
-        """Share of the total gain by feature, in the model's order; zero for a feature that no split uses."""
-        gains = self._loaded.get_score(importance_type="total_gain")
-        found = {name: float(gains.get(f"f{i}", gains.get(name, 0.0))) for i, name in enumerate(self.encoder.names)}
-        whole = sum(found.values()) or 1.0
-        return {name: gain / whole for name, gain in found.items()}
+    @property
+    def file(self) -> str:
+        """Name of the weights in the folder."""
+        return BY_NAME[self.trainer].file
 
     @cached_property
-    def _loaded(self) -> Any:
-        booster = load_xgboost().Booster({"nthread": self.threads})
-        booster.load_model(bytearray(self.booster))
-        return booster
+    def scorer(self) -> Scorer:
+        """The weights, loaded."""
+        return BY_NAME[self.trainer].scorer(self.weights, self.encoder, self.threads)
 
     def contents(self) -> dict[str, bytes]:
         """The files of the folder by name."""
-        meta = {**self.meta, "format": FORMAT, "task": self.task, "threads": self.threads}
+        ours = {"format": FORMAT, "task": self.task, "threads": self.threads, "trainer": self.trainer}
+        meta = {**self.meta, **ours}
         found = {
-            BOOSTER: self.booster,
+            self.file: self.weights,
             ENCODER: self.encoder.to_json().encode(),
             META: json.dumps(meta, sort_keys=True, indent=1).encode(),
         }
@@ -112,25 +109,35 @@ def load_model(url: str, sha256: str | None = None) -> Model:
     :param sha256: when given, the content must have this hash.
     :raises IntegrityError: when a file is missing, is of another format, or the hash differs.
     """
-    try:
-        contents = {name: files.read_bytes(f"{url}/{name}") for name in (META, ENCODER, BOOSTER)}
-    except FileNotFoundError as error:
-        raise IntegrityError(f"{url} is no model: {error}") from error
-    if files.exists(f"{url}/{FEATURES}"):
-        contents[FEATURES] = files.read_bytes(f"{url}/{FEATURES}")
-    if sha256 is not None and (found := content_hash(contents)) != sha256:
-        raise IntegrityError(f"{url}: content has hash {found}, expected {sha256}; train or fetch the model again")
+    contents = _read(url, (META, ENCODER))
     try:
         meta = json.loads(contents[META])
         if meta["format"] != FORMAT:
             raise IntegrityError(f"{url}/{META}: format {meta['format']}, this Updraft reads {FORMAT}")
-        return Model(
-            task=meta["task"],
-            encoder=Encoder.from_json(contents[ENCODER]),
-            booster=contents[BOOSTER],
-            meta={key: value for key, value in meta.items() if key not in {"format", "task", "threads"}},
-            features_source=contents.get(FEATURES),
-            threads=meta["threads"],
-        )
+        name = meta.get("trainer", "xgboost")  # the only one there was before they were named
+        file = BY_NAME[name].file
+        encoder = Encoder.from_json(contents[ENCODER])
+        task, threads = meta["task"], meta["threads"]
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"{url}: {META} or {ENCODER} is damaged ({type(error).__name__}: {error})") from error
+    contents |= _read(url, (file,))
+    if files.exists(f"{url}/{FEATURES}"):
+        contents[FEATURES] = files.read_bytes(f"{url}/{FEATURES}")
+    if sha256 is not None and (found := content_hash(contents)) != sha256:
+        raise IntegrityError(f"{url}: content has hash {found}, expected {sha256}; train or fetch the model again")
+    return Model(
+        task=task,
+        encoder=encoder,
+        weights=contents[file],
+        meta={key: value for key, value in meta.items() if key not in {"format", "task", "threads", "trainer"}},
+        features_source=contents.get(FEATURES),
+        threads=threads,
+        trainer=name,
+    )
+
+
+def _read(url: str, names: tuple[str, ...]) -> dict[str, bytes]:
+    try:
+        return {name: files.read_bytes(f"{url}/{name}") for name in names}
+    except FileNotFoundError as error:
+        raise IntegrityError(f"{url} is no model: {error}") from error

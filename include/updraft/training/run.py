@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-import resource
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path, PurePosixPath
 
 from updraft import files
 from updraft.data.snapshots import load_snapshot
@@ -16,11 +18,16 @@ from updraft.errors import IntegrityError, TrainingError
 from updraft.training.checkpoint import FolderCheckpoint
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.data import load_training_data
+from updraft.training.device import choose_device
+from updraft.training.external import train_from_disk
 from updraft.training.fit import FittedModel, train_in_memory
+from updraft.training.learning import Progress
 from updraft.training.lock import exclusive
 from updraft.training.model import Model, load_model
+from updraft.training.recipe import Device, Recipe, TrainerName
 from updraft.training.tracking import TrackedRun
-from updraft.training.xgb import Progress, Recipe
+from updraft.training.trainers import BY_NAME
+from updraft.training.watch import Watch, peak_memory_mb, watching
 
 log = logging.getLogger(__name__)
 
@@ -35,19 +42,22 @@ def run_training(request_url: str) -> TrainingResult:
 
     :param request_url: path or URL of the JSON of a :class:`TrainingRequest`.
     :raises TrainingError: when the request is wrong, or MLflow does not answer.
+    :raises TrainingInterrupted: when the process was asked to end (SIGTERM); run again, it goes on.
     :raises DataError: when the snapshot lacks data.
     :raises IntegrityError: when data, feature source or an earlier result is not what its hash says.
     """
-    request = TrainingRequest.read(request_url)
+    asked = TrainingRequest.read(request_url)
     started = time.monotonic()
-    with exclusive(request.output_url):
-        done = _earlier(request)
+    with exclusive(asked.output_url):
+        done = _earlier(asked)
         if done is not None:
-            _checkpoint(request, None).discard()
+            _checkpoint(asked, None).discard()
             return done
-        with _tracked(request) as run:
+        request = asked.on(choose_device(asked.device))
+        gpu = request.device == "cuda"
+        with _tracked(request) as run, watching(gpu) as watch:
             checkpoint = _checkpoint(request, run)
-            fitted = _fit(request, checkpoint)
+            fitted = _fit(request, checkpoint, watch)
             model, result = _write(request, fitted, time.monotonic() - started)
             if run is not None:
                 run.curve(_curve_name(request), fitted.curve)
@@ -58,11 +68,12 @@ def run_training(request_url: str) -> TrainingResult:
         return result
 
 
-def _earlier(request: TrainingRequest) -> TrainingResult | None:
-    url = f"{request.output_url}/{RESULT}"
+def _earlier(asked: TrainingRequest) -> TrainingResult | None:
+    url = f"{asked.output_url}/{RESULT}"
     if not files.exists(url):
         return None
     result = TrainingResult.read(url)
+    request = asked.on(result.device) if asked.device == "auto" else asked
     if result.request_sha256 != request.request_sha256:
         raise TrainingError(
             f"{url} is of request {result.request_sha256[:12]}, this one is {request.request_sha256[:12]}; "
@@ -80,10 +91,33 @@ def _earlier(request: TrainingRequest) -> TrainingResult | None:
     return result
 
 
-def _fit(request: TrainingRequest, checkpoint: FolderCheckpoint) -> FittedModel:
-    recipe = Recipe(request.task, request.params, request.seed, request.threads)
+def _fit(request: TrainingRequest, checkpoint: FolderCheckpoint, watch: Watch) -> FittedModel:
+    recipe = Recipe(request.task, request.params, request.seed, request.threads, request.trainer, _device(request))
     manifest = load_snapshot(request.snapshot_url, request.snapshot_sha256)
-    return train_in_memory(recipe, load_training_data(manifest, request.window), request.holdout, checkpoint)
+    if recipe.external_memory:
+        with _scratch(request.output_url) as folder:
+            return train_from_disk(recipe, manifest, request.window, request.holdout, folder, checkpoint, watch)
+    return train_in_memory(recipe, load_training_data(manifest, request.window), request.holdout, checkpoint, watch)
+
+
+@contextmanager
+def _scratch(output_url: str) -> Iterator[Path]:
+    """An empty local folder: beside the output, where the next try finds what a killed one left, or a temporary one."""
+    if not files.is_local(output_url):
+        with tempfile.TemporaryDirectory(prefix="updraft-") as temporary:
+            yield Path(temporary)
+        return
+    folder = files.local_path(output_url) / "scratch"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _device(request: TrainingRequest) -> Device:
+    return "cuda" if request.device == "cuda" else "cpu"
 
 
 def _write(request: TrainingRequest, fitted: FittedModel, seconds: float) -> tuple[Model, TrainingResult]:
@@ -105,13 +139,15 @@ def _write(request: TrainingRequest, fitted: FittedModel, seconds: float) -> tup
         rounds=fitted.rounds,
         metrics=fitted.metrics,
         curve={_curve_name(request): list(fitted.curve)},
-        importance=model.importance(),
+        importance=dict(fitted.importance.shares),
+        importance_is=fitted.importance.meaning,
+        device=_device(request),
         rows=fitted.rows,
         holdout_rows=len(fitted.holdout),
         holdout_predictions_url=holdout_url,
         seconds=round(seconds, 3),
-        peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        environment=_environment(),
+        peak_memory_mb=peak_memory_mb(),
+        environment=_environment(request.trainer),
     )
 
 
@@ -120,7 +156,6 @@ def _meta(request: TrainingRequest, fitted: FittedModel) -> dict[str, object]:
     return {
         "project": request.project,
         "key": request.key,
-        "trainer": request.trainer,
         "request_sha256": request.request_sha256,
         "snapshot_sha256": request.snapshot_sha256,
         "features_sha256": request.features_sha256,
@@ -129,12 +164,13 @@ def _meta(request: TrainingRequest, fitted: FittedModel) -> dict[str, object]:
         "window": list(request.window),
         "holdout": list(request.holdout),
         "rounds": fitted.rounds,
-        "environment": _environment(),
+        "environment": _environment(request.trainer),
+        **({"device": request.device} if request.device == "cuda" else {}),
     }
 
 
-def _environment() -> dict[str, str]:
-    found = {name: version(name) for name in ("xgboost", "numpy", "pandas", "pyarrow")}
+def _environment(trainer: TrainerName) -> dict[str, str]:
+    found = {name: version(name) for name in (*BY_NAME[trainer].libraries, "numpy", "pandas", "pyarrow")}
     return {"python": ".".join(map(str, sys.version_info[:3])), **found}
 
 
@@ -151,14 +187,15 @@ def _features_source(request: TrainingRequest) -> bytes | None:
 
 
 def _checkpoint(request: TrainingRequest, run: TrackedRun | None) -> FolderCheckpoint:
-    binding = {"request": request.request_sha256, "xgboost": version("xgboost")}
+    trainer = BY_NAME[request.trainer]
+    binding = {"request": request.request_sha256, **{name: version(name) for name in trainer.libraries}}
     name = _curve_name(request)
 
     def saved(phase: str, progress: Progress) -> None:
         if run is not None and phase == "proof":
             run.curve(name, progress.curve)
 
-    return FolderCheckpoint(f"{request.output_url}/checkpoint", binding, saved)
+    return FolderCheckpoint(f"{request.output_url}/checkpoint", binding, saved, PurePosixPath(trainer.file).suffix)
 
 
 @contextmanager

@@ -2,217 +2,282 @@
 
 Each block is a fresh ``xgb.train`` that continues from the bytes of the model so far, with seed = base + first round,
 whether or not anything was interrupted: with sampled rows or columns, the random state of one long call cannot be
-carried over.
+carried over. For the same reason a training that is asked to end cannot keep a part of a block: it finishes the block
+when that fits into the grace time, and leaves it otherwise.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from updraft.errors import TrainingError
-from updraft.spec.trainers import complaints
+from updraft.errors import IntegrityError
+from updraft.spec.trainers import TRAINERS
+from updraft.training.learning import Checkpoint, Learnt, Progress, Rows, base
 from updraft.training.library import load_xgboost
+from updraft.training.watch import GRACE, Watch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from updraft.training.encoding import Encoder
+    from updraft.training.recipe import Recipe
+    from updraft.training.spill import SpilledRows
+
 log = logging.getLogger(__name__)
 
-OURS = {"rounds": 200, "early_stopping": 20, "checkpoint_every": 100}
-"""Parameters that steer the blocks, with their defaults."""
 _OBJECTIVE = {"binary": ("binary:logistic", "logloss"), "regression": ("reg:squarederror", "rmse")}
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to learn: with the data it determines the model."""
+class XgboostTrainer:
+    """Gradient-boosted trees. See :class:`updraft.training.learning.Trainer`."""
 
-    task: Literal["binary", "regression"] = "binary"
-    params: Mapping[str, bool | int | float | str] = field(default_factory=dict)
-    seed: int = 1
-    threads: int = 2
+    file: str = "model.ubj"
+    libraries: tuple[str, ...] = ("xgboost",)
 
-    def __post_init__(self) -> None:
-        """:raises TrainingError: names every parameter that is not known, out of range, or not the user's to set."""
-        if self.task not in _OBJECTIVE:
-            raise TrainingError(f"task {self.task!r}: the xgboost trainer learns {' and '.join(sorted(_OBJECTIVE))}")
-        problems = [
-            f"{name} = {self.params[name]!r}: {what}" + (f" (there are {', '.join(allowed)})" if allowed else "")
-            for name, what, allowed in complaints(self.params)
-        ]
-        if problems:
-            raise TrainingError(f"parameters of the xgboost trainer: {'; '.join(problems)}")
+    def learn(
+        self,
+        recipe: Recipe,
+        encoder: Encoder,
+        phase: str,
+        rows: Rows,
+        *,
+        rounds: int,
+        validation: Rows | None,
+        checkpoint: Checkpoint | None,
+        watch: Watch,
+    ) -> Learnt:
+        """Train up to a number of rounds, in blocks."""
 
-    def own(self, name: str) -> int:
-        """One of :data:`OURS`."""
-        return int(self.params.get(name, OURS[name]))
+        def matrices() -> tuple[Any, Any]:
+            matrix = _quantile(recipe, encoder, rows)
+            return matrix, _quantile(recipe, encoder, validation, matrix) if validation is not None else None
 
-    @property
-    def metric(self) -> str:
-        """XGBoost's name of the loss that early stopping looks at."""
-        return _OBJECTIVE[self.task][1]
+        return _learn(recipe, phase, base(recipe.task, rows.label), matrices, rounds, checkpoint, watch)
 
-    def booster(self, base_score: float, first_round: int) -> dict[str, Any]:
-        """The parameters of one block."""
-        objective, metric = _OBJECTIVE[self.task]
-        return {
-            **{name: value for name, value in self.params.items() if name not in OURS},
-            "objective": objective,
-            "eval_metric": metric,
-            "tree_method": "hist",
-            "base_score": base_score,
-            "nthread": self.threads,
-            "seed": self.seed + first_round,
-        }
+    def learn_from_disk(
+        self,
+        recipe: Recipe,
+        encoder: Encoder,
+        phase: str,
+        rows: SpilledRows,
+        folder: Path,
+        *,
+        rounds: int,
+        validation: SpilledRows | None,
+        checkpoint: Checkpoint | None,
+        watch: Watch,
+    ) -> Learnt:
+        """The same with the quantised rows on disk, read page by page in each round.
+
+        :param folder: for the pages; they are a quarter of the rows' float32 size.
+        """
+
+        def matrices() -> tuple[Any, Any]:
+            matrix = _on_disk(recipe, encoder, rows, folder / f"{phase}-rows")
+            if validation is None:
+                return matrix, None
+            return matrix, _on_disk(recipe, encoder, validation, folder / f"{phase}-validation", matrix)
+
+        learnt = _learn(recipe, phase, base(recipe.task, rows.label), matrices, rounds, checkpoint, watch)
+        gc.collect()  # XGBoost's matrix and its iterator hold each other: its pages would stay while the next phase runs
+        return learnt
+
+    def scorer(self, weights: bytes, encoder: Encoder, threads: int) -> XgboostScorer:
+        """A booster from UBJSON."""
+        return XgboostScorer(_load(weights, threads), tuple(encoder.names))
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a phase stands after a block; JSON-able, the early-stopping state included."""
-
-    rounds: int = 0
-    best: float | None = None
-    """Lowest validation loss so far; null without validation rows."""
-    best_rounds: int = 0
-    curve: tuple[float, ...] = ()
-    done: bool = False
-
-
-class Checkpoint(Protocol):
-    """Where blocks are kept between processes."""
-
-    def load(self, phase: str) -> tuple[bytes, Progress] | None:
-        """The last whole block of a phase."""
-
-    def save(self, phase: str, booster: bytes, progress: Progress) -> None:
-        """Keep a block, replacing the one before at once or not at all."""
+XGBOOST = XgboostTrainer()
 
 
 @dataclass(frozen=True, eq=False)
-class Matrix:
-    """Encoded rows: float32 features, their XGBoost types, and labels."""
+class XgboostScorer:
+    """A loaded booster."""
 
-    values: NDArray[np.float32]
-    types: list[str]
-    label: NDArray[np.float64]
+    booster: Any
+    names: tuple[str, ...]
 
-    def quantile(self, recipe: Recipe, reference: Any = None) -> Any:
-        """As XGBoost's quantised matrix; a validation matrix takes its bins from the training one."""
-        return load_xgboost().QuantileDMatrix(
-            self.values,
-            label=self.label,
-            feature_types=self.types,
-            enable_categorical=True,
-            max_bin=int(recipe.params.get("max_bin", 256)),
-            ref=reference,
-            nthread=recipe.threads,
-        )
+    def margin(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Raw output per row."""
+        import numpy as np
+
+        return np.asarray(self.booster.inplace_predict(values, predict_type="margin"), np.float64)
+
+    def gain(self) -> NDArray[np.float64]:
+        """Total gain of the splits on each column; zero for one that no split uses."""
+        import numpy as np
+
+        gains = self.booster.get_score(importance_type="total_gain")
+        return np.array([gains.get(f"f{i}", gains.get(name, 0.0)) for i, name in enumerate(self.names)], np.float64)
 
 
-def boost(
+def _learn(
     recipe: Recipe,
     phase: str,
-    rows: Matrix,
-    *,
-    rounds: int,
-    validation: Matrix | None = None,
-    checkpoint: Checkpoint | None = None,
-) -> tuple[bytes, Progress]:
-    """Train up to a number of rounds, in blocks; with validation rows, stop when they no longer gain.
-
-    :return: the model as UBJSON, and the progress: ``best_rounds`` is what to use of it.
-    :raises TrainingError: when the labels cannot be learnt from.
-    """
-    booster, progress = (checkpoint.load(phase) if checkpoint else None) or (b"", Progress())
-    if progress.done:
-        return booster, progress
-    base_score = base(recipe.task, rows.label)
-    matrix = rows.quantile(recipe)
-    watched = validation.quantile(recipe, matrix) if validation is not None else None
-    while not progress.done:
-        last = min(progress.rounds + recipe.own("checkpoint_every"), rounds)
-        booster, progress = _block(
-            recipe, matrix, watched, base_score=base_score, booster=booster, progress=progress, last=last
-        )
-        if progress.rounds >= rounds:
-            progress = replace(progress, done=True)
-        if watched is None:
-            progress = replace(progress, best_rounds=progress.rounds)
-        if checkpoint:
-            checkpoint.save(phase, booster, progress)
-        log.info("%s: %d rounds, best %s at %d", phase, progress.rounds, progress.best, progress.best_rounds)
-    return booster, progress
-
-
-def base(task: str, label: NDArray[np.float64]) -> float:
-    """The mean label, given explicitly so that every block continues from the same start.
-
-    :raises TrainingError: when there is no label, or a binary task has other labels than 0 and 1, or only one of them.
-    """
-    import numpy as np
-
-    if not len(label):
-        raise TrainingError("no labelled row to learn from")
-    if task == "binary":
-        values = np.unique(label)
-        if not np.isin(values, (0.0, 1.0)).all():
-            raise TrainingError(f"a binary task needs labels 0 and 1, found {values[:5].tolist()}")
-        if len(values) == 1:
-            raise TrainingError(
-                f"every label of the {len(label)} rows is {values[0]:g}: nothing to learn; widen training.window"
-            )
-    return float(label.mean())
-
-
-def _block(
-    recipe: Recipe,
-    matrix: Any,
-    watched: Any,
-    *,
     base_score: float,
-    booster: bytes,
-    progress: Progress,
-    last: int,
-) -> tuple[bytes, Progress]:
-    seen = progress
+    matrices: Callable[[], tuple[Any, Any]],
+    rounds: int,
+    checkpoint: Checkpoint | None,
+    watch: Watch,
+) -> Learnt:
+    state, progress = (checkpoint.load(phase) if checkpoint else None) or (b"", Progress())
+    if not progress.done:
+        matrix, watched = matrices()
+        blocks = _Phase(recipe, phase, matrix, watched, base_score, rounds, matrix.num_row(), watch)
+        state, progress = blocks.run(state, progress, checkpoint)
+    return Learnt(_cut(state, progress, recipe.threads), progress)
 
-    def watch(loss: float) -> bool:
-        nonlocal seen
-        better = seen.best is None or loss < seen.best
-        now = seen.rounds + 1
-        seen = Progress(
-            rounds=now,
-            best=loss if better else seen.best,
-            best_rounds=now if better else seen.best_rounds,
-            curve=(*seen.curve, loss),
+
+@dataclass(frozen=True, eq=False)
+class _Phase:
+    """One phase, block by block."""
+
+    recipe: Recipe
+    name: str
+    matrix: Any
+    watched: Any
+    """The validation rows, or None."""
+    base_score: float
+    rounds: int
+    rows: int
+    watch: Watch
+
+    def run(self, booster: bytes, progress: Progress, checkpoint: Checkpoint | None) -> tuple[bytes, Progress]:
+        """Go on from a block to the end."""
+        while not progress.done:
+            last = min(progress.rounds + int(self.recipe.own("checkpoint_every")), self.rounds)
+            booster, progress = self._block(booster, progress, last)
+            if progress.rounds >= self.rounds:
+                progress = replace(progress, done=True)
+            if self.watched is None:
+                progress = replace(progress, best_rounds=progress.rounds)
+            if checkpoint:
+                checkpoint.save(self.name, booster, progress)
+            log.info("%s: %d rounds, best %s at %d", self.name, progress.rounds, progress.best, progress.best_rounds)
+            if self.watch.leaving is not None and not progress.done:
+                self.watch.leave(self.name, progress.rounds)
+        return booster, progress
+
+    def _block(self, booster: bytes, progress: Progress, last: int) -> tuple[bytes, Progress]:
+        seen = progress
+        began = time.monotonic()
+
+        def after_round(loss: float | None) -> bool:
+            nonlocal seen
+            seen = seen.after(loss) if loss is not None else replace(seen, rounds=seen.rounds + 1)
+            self.watch.saw(self.name, seen.rounds, self.rounds, self.rows, loss, seen.best)
+            leaving = self.watch.leaving
+            if leaving is not None:
+                needed = (last - seen.rounds) * (time.monotonic() - began) / (seen.rounds - progress.rounds)
+                if leaving + needed > GRACE:
+                    self.watch.leave(self.name, progress.rounds)
+            return self._stops(seen)
+
+        model = load_xgboost().train(
+            self._params(progress.rounds),
+            self.matrix,
+            last - progress.rounds,
+            evals=[(self.watched, "validation")] if self.watched is not None else (),
+            xgb_model=bytearray(booster) if booster else None,
+            verbose_eval=False,
+            callbacks=[_after_each_round(after_round)],
         )
-        return now - seen.best_rounds >= recipe.own("early_stopping")
+        return bytes(model.save_raw("ubj")), replace(seen, done=seen.rounds < last or self._stops(seen))
 
-    model = load_xgboost().train(
-        recipe.booster(base_score, progress.rounds),
-        matrix,
-        last - progress.rounds,
-        evals=[(watched, "validation")] if watched is not None else (),
-        xgb_model=bytearray(booster) if booster else None,
-        verbose_eval=False,
-        callbacks=[_watcher(watch)] if watched is not None else None,
+    def _stops(self, seen: Progress) -> bool:
+        patience = int(self.recipe.own("early_stopping"))
+        return self.watched is not None and seen.rounds - seen.best_rounds >= patience
+
+    def _params(self, first_round: int) -> dict[str, Any]:
+        recipe = self.recipe
+        objective, metric = _OBJECTIVE[recipe.task]
+        ours = TRAINERS["xgboost"].own
+        return {
+            **{name: value for name, value in recipe.params.items() if name not in ours},
+            "objective": objective,
+            "eval_metric": metric,
+            "tree_method": "hist",
+            "base_score": self.base_score,
+            "nthread": recipe.threads,
+            "seed": recipe.seed + first_round,
+            **({"device": recipe.device} if recipe.device != "cpu" else {}),
+        }
+
+
+def _quantile(recipe: Recipe, encoder: Encoder, rows: Rows, reference: Any = None) -> Any:
+    """XGBoost's quantised matrix; a validation matrix takes its bins from the training one."""
+    return load_xgboost().QuantileDMatrix(
+        rows.values,
+        label=rows.label,
+        feature_types=encoder.feature_types,
+        enable_categorical=True,
+        max_bin=int(recipe.params.get("max_bin", 256)),
+        ref=reference,
+        nthread=recipe.threads,
     )
-    if watched is None:
-        seen = replace(progress, rounds=last)
-    stopped = seen.rounds < last or seen.rounds - seen.best_rounds >= recipe.own("early_stopping")
-    return bytes(model.save_raw("ubj")), replace(seen, done=watched is not None and stopped)
 
 
-def _watcher(watch: Callable[[float], bool]) -> Any:
+def _on_disk(recipe: Recipe, encoder: Encoder, rows: SpilledRows, cache: Path, reference: Any = None) -> Any:
+    """The same with its pages in files that begin with ``cache``."""
+
+    class Batches(load_xgboost().DataIter):  # type: ignore[misc]
+        """Hands batches to XGBoost, which goes through them several times."""
+
+        def __init__(self) -> None:
+            super().__init__(cache_prefix=str(cache), release_data=True)
+            self._batches = rows.batches()
+
+        def reset(self) -> None:
+            self._batches = rows.batches()
+
+        def next(self, input_data: Callable[..., None]) -> bool:
+            batch = next(self._batches, None)
+            if batch is None:
+                return False
+            input_data(data=batch.values, label=batch.label, feature_types=encoder.feature_types)
+            return True
+
+    return load_xgboost().ExtMemQuantileDMatrix(
+        Batches(),
+        max_bin=int(recipe.params.get("max_bin", 256)),
+        ref=reference,
+        nthread=recipe.threads,
+        enable_categorical=True,
+    )
+
+
+def _cut(booster: bytes, progress: Progress, threads: int) -> bytes:
+    """The model up to its best round."""
+    if progress.best_rounds >= progress.rounds:
+        return booster
+    return bytes(_load(booster, threads)[: progress.best_rounds].save_raw("ubj"))
+
+
+def _load(weights: bytes, threads: int) -> Any:
+    xgboost = load_xgboost()
+    booster = xgboost.Booster({"nthread": threads})
+    try:
+        booster.load_model(bytearray(weights))
+    except xgboost.core.XGBoostError as error:
+        raise IntegrityError(f"not the UBJSON of an XGBoost model: {str(error).splitlines()[0]}") from error
+    return booster
+
+
+def _after_each_round(call: Callable[[float | None], bool]) -> Any:
     class Watcher(load_xgboost().callback.TrainingCallback):  # type: ignore[misc]
         """Hands each round's validation loss on; XGBoost's own early stopping forgets between calls."""
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Mapping[str, list[float]]]) -> bool:
-            [losses] = evals_log["validation"].values()
-            return watch(float(losses[-1]))
+            losses = [each for name in evals_log.values() for each in name.values()]
+            return call(float(losses[0][-1]) if losses else None)
 
     return Watcher()

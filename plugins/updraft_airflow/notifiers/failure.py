@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.sdk import BaseNotifier
+from airflow.sdk.exceptions import AirflowFailException
 
 from updraft.alerts import messages
 from updraft.alerts.messages import Alert
+from updraft.errors import UpdraftError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -102,9 +104,15 @@ def _error(values: dict[str, Any]) -> str:
         return str(values.get("reason") or "")
     if isinstance(error, str):
         return error
-    told = str(error)
-    # Updraft's operators put the name of the error before its words already.
-    return told if type(error).__name__ == "AirflowFailException" else f"{type(error).__name__}: {told}"
+    return in_words(error)
+
+
+def in_words(error: BaseException) -> str:
+    """An error as on-call may read it. Errors of libraries may quote data, so of them only the name is told; the log has the rest."""
+    if isinstance(error, AirflowFailException):
+        return str(error)  # Updraft's operators have put the name of the error before its words
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, UpdraftError) else f"{name}; its words are in the log"
 
 
 def _log_url(airflow: str, dag: str, run: str, instance: Any, attempt: int) -> str:

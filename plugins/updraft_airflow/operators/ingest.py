@@ -37,7 +37,11 @@ class ValidatePartition(StepOperator):
         """Quarantined rows by source."""
         from updraft.loop.ingest import validate
 
-        found = validate(loop, partition_key(context))
+        key = partition_key(context)
+        context["ti"].xcom_push(
+            key="return_value", value={"key": key}
+        )  # the data docs of a refused partition are wanted most
+        found = validate(loop, key)
         self.log.info("%s", found.words)
         return {"key": found.key, "quarantined": found.quarantined}
 

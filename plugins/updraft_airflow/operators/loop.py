@@ -69,18 +69,30 @@ class DecideRemedies(StepOperator):
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """The episode, if there is one."""
         from updraft.loop import tell
-        from updraft.loop.drifting import look_for_drift
-        from updraft.loop.monitor import MONITOR, decide_remedies
+        from updraft.loop.monitor import MONITOR, close_failed_training, decide_remedies, unfinished_trainings
 
         key = partition_key(context)
-        drift = look_for_drift(loop, key)
-        self.log.info("Drift: %s", drift.as_dict())
-        episode = decide_remedies(loop, key, drift)
+        for unfinished in unfinished_trainings(loop, key):
+            if (why := self._over(context, f"{loop.name}.train", unfinished.id)) is not None:
+                self.log.warning("Episode %s is closed: %s", unfinished.id, why)
+                close_failed_training(loop, unfinished, key, why)
+        episode, drift = decide_remedies(loop, key)
+        self.log.info("Drift: %s", drift.as_dict() if drift else "this tick was decided before, or comes late")
         if episode is not None:
             self.log.info("Episode %s: %s", episode.id, episode.diagnosis)
             tell.episode_opened(loop, episode)
         loop.store.mark_seen(loop.name, MONITOR, key)
         return {"episode": episode.id if episode else None}
+
+    @staticmethod
+    def _over(context: Context, dag: str, run: str) -> str | None:
+        """Why a run brings nothing any more; None while it may."""
+        instance = context["ti"]
+        if instance.get_dr_count(dag_id=dag, run_ids=[run], states=["failed"]):
+            return f"its training failed; see {dag} {run}"
+        if not instance.get_dr_count(dag_id=dag, run_ids=[run]):
+            return f"its training {dag} {run} was deleted"
+        return None
 
 
 class WriteReport(StepOperator):

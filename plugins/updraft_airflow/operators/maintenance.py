@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
 
 from updraft_airflow.deployment import open_loop, settings
 from updraft_airflow.hooks.slack import deliver_alerts
+from updraft_airflow.notifiers.failure import in_words
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -24,7 +26,6 @@ class ForEachProject(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Step by project."""
-        from updraft.errors import UpdraftError
         from updraft.spec.load import load_projects
         from updraft.spec.model import Project
 
@@ -37,11 +38,11 @@ class ForEachProject(BaseOperator):
             try:
                 found[name] = self.step(open_loop(name))
                 self.log.info("%s: %s", name, found[name])
-            except UpdraftError as error:
+            except Exception as error:
                 self.log.exception("%s", name)
-                failed.append(f"{name}: {error}")
+                failed.append(f"{name}: {in_words(error)}")
         if failed:
-            raise RuntimeError("; ".join(failed))
+            raise AirflowFailException("; ".join(failed))
         return found
 
 

@@ -9,9 +9,10 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseBranchOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from updraft_airflow.deployment import open_loop
+from updraft.errors import ReleaseClosed
+from updraft_airflow.deployment import open_loop, settings
 from updraft_airflow.hooks.slack import deliver_alerts
-from updraft_airflow.links import EvidenceLink, VersionLink
+from updraft_airflow.links import PICTURE, EvidenceLink, VersionLink
 from updraft_airflow.operators.step import StepOperator
 
 if TYPE_CHECKING:
@@ -29,9 +30,11 @@ class CheckStaging(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Version and what it scored."""
+        from updraft.loop import tell
         from updraft.loop.rollout import check_staging
 
-        return check_staging(loop, context["params"]["release"])
+        found = check_staging(loop, context["params"]["release"])
+        return {**found, "version_url": tell.version_url(loop, found["version"])}
 
 
 class ChooseLane(BaseBranchOperator):
@@ -63,11 +66,14 @@ class ApproveRelease(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Ask, unless the answer is there, the policy wants none, or there is nothing to ask about."""
         from updraft.loop import tell
+        from updraft.loop.evidence import write_picture
         from updraft.loop.rollout import was_promoted
 
         loop = open_loop(self.project)
         release = context["params"]["release"]
         row = loop.store.release(release)
+        picture = write_picture(loop, release)
+        context["ti"].xcom_push(key=PICTURE, value=picture)
         policy = loop.spec.release
         wanted = policy.sensitive if row.lane == "refresh" else policy.change.approval == "required"
         answered = next((d for d in loop.store.decisions(loop.name, kinds=("approval",)) if d.subject == release), None)
@@ -85,6 +91,9 @@ class ApproveRelease(ApprovalOperator):
         if not wanted:
             self.log.info("The policy asks for no approval in lane %s", row.lane)
             return None
+        loop.store.move_release(release, to="approval", key=row.opened_at, only=("shadow",))
+        if picture is not None:
+            self.body: str = f"{self.body}\n\n[Evidence]({settings().airflow}{EvidenceLink.page(loop.name, picture)})"
         tell.approval_wanted(
             loop,
             release,
@@ -123,6 +132,7 @@ class PromoteModel(StepOperator):
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Version, and the tick at which it was promoted."""
         from updraft.loop import tell
+        from updraft.loop.evidence import write_picture
         from updraft.loop.rollout import promote, promotion_key, was_promoted
 
         release = context["params"]["release"]
@@ -131,7 +141,15 @@ class PromoteModel(StepOperator):
             raise AirflowSkipException(f"{release} is closed: {row.reason}")
         key = promotion_key(loop, row)
         reason = row.reason or "its proof on the holdout passed the gates"
-        promote(loop, release, key, reason)
-        tell.promoted(loop, release)
+        try:
+            promote(loop, release, key, reason)
+        except ReleaseClosed as error:  # a newer one took its place in this very moment
+            raise AirflowSkipException(str(error)) from error
+        tell.of_release(loop, release)
         self.log.info("Version %s serves: %s", row.version, reason)
-        return {"version": row.version, "version_url": tell.version_url(loop, row.version), "key": key}
+        return {
+            "version": row.version,
+            "version_url": tell.version_url(loop, row.version),
+            "key": key,
+            PICTURE: write_picture(loop, release),
+        }

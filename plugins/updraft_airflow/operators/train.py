@@ -104,13 +104,21 @@ class RegisterModel(StepOperator):
         """Version and release. A refused model ends the run here: what comes after is skipped."""
         from updraft.loop import tell
         from updraft.loop.register import register
-        from updraft.loop.train import evaluation_of
+        from updraft.loop.train import evaluation_of, result_of
         from updraft_airflow.deployment import registry
 
         run = run_id(context)
         version, release = register(loop, run, registry())
         gates = evaluation_of(loop, run)
         tell.trained(loop, run, version, gates)
+        mlflow_run = result_of(loop, run).mlflow_run_id
+        found = {
+            "version": version,
+            "version_url": tell.version_url(loop, version),
+            "mlflow_url": registry().run_url(mlflow_run) if mlflow_run else None,
+            "release": release,
+        }
         if release is None:
+            context["ti"].xcom_push(key="return_value", value=found)  # for the links: a skipped task returns nothing
             raise AirflowSkipException(f"version {version} was refused: {'; '.join(gates['reasons'])}")
-        return {"version": version, "version_url": tell.version_url(loop, version), "release": release}
+        return found

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from updraft_airflow.deployment import open_loop
 from updraft_airflow.hooks.slack import deliver_alerts
-from updraft_airflow.links import EvidenceLink
+from updraft_airflow.links import PICTURE, EvidenceLink
 from updraft_airflow.triggers.store import StoreTrigger
 
 if TYPE_CHECKING:
@@ -43,10 +43,12 @@ class _StoreSensor(BaseSensorOperator):
         from updraft.loop.waiting import ask
 
         _, act = ask(open_loop(self.project), self.question, self.subject)
-        if act:
-            return self.conclude(context)
+        return self.conclude(context) if act else self.wait()
+
+    def wait(self) -> NoReturn:
+        """Give the worker back until there is something to do."""
         trigger = StoreTrigger(self.project, self.question, self.subject)
-        return self.defer(trigger=trigger, method_name="resume", timeout=None)  # raises
+        raise TaskDeferred(trigger=trigger, method_name="resume", timeout=None)
 
     def conclude(self, context: Context) -> Any:
         """What to do when the wait is over."""
@@ -85,18 +87,17 @@ class EvidenceSensor(_StoreSensor):
         loop = open_loop(self.project)
         before = loop.store.release(self.subject)
         found = look(loop, self.subject)
+        if found.act == "wait":  # another tick came since the question, and with it the evidence says less
+            self.wait()
         key = found.key or before.opened_at
-        figures = found.judgement.as_dict() if found.judgement else {}
         picture = write_picture(loop, self.subject)
         self.log.info("%s: %s, %s", self.subject, found.act, found.reason)
         if before.state == "probation":
             conclude(loop, self.subject, found, key)
-            if found.act == "roll_back":
-                tell.rolled_back(loop, self.subject)
-        elif before.lane == "change" and found.act in ("promote", "reject"):
+        elif before.state == "shadow" and before.lane == "change" and found.act in ("promote", "reject"):
             record_verdict(loop, self.subject, found, key)
-            tell.verdict(loop, self.subject, key, found.act, found.reason, figures)
+        tell.of_release(loop, self.subject)
         deliver_alerts(loop)
         if found.act in ("reject", "gone") and before.state != "probation" and not was_promoted(loop, self.subject):
             raise AirflowSkipException(f"{self.subject}: {found.reason}")
-        return {"act": found.act, "key": key, "reason": found.reason, "picture": picture}
+        return {"act": found.act, "key": key, "reason": found.reason, PICTURE: picture}

@@ -10,13 +10,14 @@ from typing import Any, Literal, TypedDict
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from sqlalchemy.exc import DBAPIError
 
+from updraft.errors import SpecError
 from updraft.loop.waiting import Question, ask
 from updraft_airflow.deployment import open_loop, settings
 
 log = logging.getLogger(__name__)
 
-PASSING = (DBAPIError, ConnectionError, TimeoutError, OSError)
-"""Errors of a store that is away for a while: waited out, not raised."""
+PASSING = (DBAPIError, ConnectionError, TimeoutError, OSError, SpecError)
+"""Errors that pass: a store that is away for a while, a project.yaml that is just being edited. Waited out, not raised."""
 
 
 class Answer(TypedDict):
@@ -55,7 +56,7 @@ class StoreTrigger(BaseTrigger):
                 key, act = await asyncio.to_thread(self._look)
             except PASSING as error:
                 log.warning(
-                    "%s %s %s: the store does not answer (%s); trying again",
+                    "%s %s %s: cannot look (%s); trying again",
                     self.project,
                     self.question,
                     self.subject,

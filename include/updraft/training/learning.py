@@ -1,0 +1,147 @@
+"""What a trainer is: the seam between the two phases of a training and the library that learns.
+
+A trainer learns one phase from encoded rows and gives the weights as the bytes of one file; from these bytes it scores.
+A new one is a module with this shape, a line in :mod:`updraft.training.trainers`, and its parameters in
+:mod:`updraft.spec.trainers`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from updraft.errors import TrainingError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from updraft.training.encoding import Encoder
+    from updraft.training.recipe import Recipe
+    from updraft.training.watch import Watch
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Encoded rows: float32 rows × columns as :meth:`Encoder.encode` gives them, and their labels."""
+
+    values: NDArray[np.float32]
+    label: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a phase stands; JSON-able, the early-stopping state included."""
+
+    rounds: int = 0
+    best: float | None = None
+    """Lowest validation loss so far; null without validation rows."""
+    best_rounds: int = 0
+    curve: tuple[float, ...] = ()
+    done: bool = False
+
+    def after(self, loss: float) -> Progress:
+        """One round further, with its validation loss."""
+        better = self.best is None or loss < self.best
+        now = self.rounds + 1
+        return Progress(now, loss if better else self.best, now if better else self.best_rounds, (*self.curve, loss))
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a phase leaves."""
+
+    weights: bytes
+    """The model as the bytes of the trainer's file, after the best round."""
+    progress: Progress
+
+
+class Checkpoint(Protocol):
+    """Where a phase is kept between processes."""
+
+    def load(self, phase: str) -> tuple[bytes, Progress] | None:
+        """The last whole state of a phase."""
+
+    def save(self, phase: str, state: bytes, progress: Progress) -> None:
+        """Keep a state, replacing the one before at once or not at all."""
+
+
+class Scorer(Protocol):
+    """Weights, loaded."""
+
+    def margin(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Raw output per encoded row: log-odds for a binary task, the value for regression."""
+        ...
+
+    def gain(self) -> NDArray[np.float64] | None:
+        """What each column gained in training, when the model itself tells it."""
+        ...
+
+
+class Trainer(Protocol):
+    """A library that learns."""
+
+    @property
+    def file(self) -> str:
+        """Name of the weights in a model's folder."""
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """The distributions whose versions determine the result; the first one reads checkpoints of its own version only."""
+
+    def learn(
+        self,
+        recipe: Recipe,
+        encoder: Encoder,
+        phase: str,
+        rows: Rows,
+        *,
+        rounds: int,
+        validation: Rows | None,
+        checkpoint: Checkpoint | None,
+        watch: Watch,
+    ) -> Learnt:
+        """Learn up to a number of rounds; with validation rows, stop when they no longer gain.
+
+        The same bytes come out whether or not it was interrupted and went on from its checkpoint.
+
+        :raises TrainingError: when the labels cannot be learnt from, or the library is not installed.
+        :raises TrainingInterrupted: when the process was asked to end; the checkpoint is written.
+        """
+        ...
+
+    def scorer(self, weights: bytes, encoder: Encoder, threads: int) -> Scorer:
+        """Load weights. Nothing in them is executed.
+
+        :raises IntegrityError: when they are no weights of this trainer.
+        """
+        ...
+
+
+def base(task: str, label: NDArray[np.float64]) -> float:
+    """The mean label, from which learning starts.
+
+    :raises TrainingError: when there is no label, or a binary task has other labels than 0 and 1, or only one of them.
+    """
+    import numpy as np
+
+    if not len(label):
+        raise TrainingError("no labelled row to learn from")
+    if task == "binary":
+        ones = label == 1.0
+        if not (ones | (label == 0.0)).all():
+            raise TrainingError(f"a binary task needs labels 0 and 1, found {np.unique(label)[:5].tolist()}")
+        if ones.all() or not ones.any():
+            raise TrainingError(
+                f"every label of the {len(label)} rows is {label[0]:g}: nothing to learn; widen training.window"
+            )
+    return float(label.mean())
+
+
+def mean_loss(task: str, label: NDArray[np.float64], margin: NDArray[np.float64]) -> float:
+    """Log loss of a binary task, root mean squared error of a regression."""
+    import numpy as np
+
+    if task == "binary":  # of a margin m: log(1 + e^m) - y m, which never takes the logarithm of a rounded zero
+        return float(np.mean(np.logaddexp(0, margin) - label * margin))
+    return float(np.sqrt(np.mean((label - margin) ** 2)))

@@ -1,0 +1,330 @@
+"""The torch trainer: all rows on the device, batches drawn there, and a checkpoint from which it goes on bit for bit.
+
+A round is one pass over the rows. The order of a round's rows comes from the seed and the number of the round, so a
+checkpoint needs no order: it holds weights, best weights, the optimizer's moments, the random state of dropout, and the
+step within the round. When it is written changes nothing in the result: it is written every ``checkpoint_seconds``,
+less often where writing is slow, and when the process is asked to end.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from updraft.training import mlp
+from updraft.training.learning import Checkpoint, Learnt, Progress, Rows, base, mean_loss
+from updraft.training.library import load_torch
+from updraft.training.mlp import Architecture, MlpScorer
+from updraft.training.watch import Watch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from updraft.training.encoding import Encoder
+    from updraft.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+SHARE = 0.02
+"""Of the training time, the most that checkpoints may cost."""
+_EVALUATED_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True)
+class TorchTrainer:
+    """A multilayer perceptron. See :class:`updraft.training.learning.Trainer`."""
+
+    file: str = "model.safetensors"
+    libraries: tuple[str, ...] = ("torch", "safetensors")
+
+    def learn(
+        self,
+        recipe: Recipe,
+        encoder: Encoder,
+        phase: str,
+        rows: Rows,
+        *,
+        rounds: int,
+        validation: Rows | None,
+        checkpoint: Checkpoint | None,
+        watch: Watch,
+    ) -> Learnt:
+        """Learn in mini-batches with AdamW."""
+        kept = checkpoint.load(phase) if checkpoint else None
+        if kept is not None and kept[1].done:
+            return Learnt(*kept)
+        base(recipe.task, rows.label)
+        with _settled(recipe) as torch:
+            network = _Network(torch, recipe, encoder, rows)
+            run = _Phase(
+                torch,
+                recipe,
+                phase,
+                network,
+                network.tensors(rows),
+                network.tensors(validation) if validation is not None else None,
+                validation,
+                rounds,
+                checkpoint,
+                watch,
+            )
+            return run.to_the_end(*(kept or (None, Progress())))
+
+    def scorer(self, weights: bytes, encoder: Encoder, threads: int) -> MlpScorer:
+        """A network from safetensors."""
+        return mlp.from_bytes(weights)
+
+
+TORCH = TorchTrainer()
+
+
+@contextmanager
+def _settled(recipe: Recipe) -> Iterator[Any]:
+    """Torch with the recipe's threads, random state and determinism; what they were before is put back."""
+    torch = load_torch()
+    cuda = recipe.device == "cuda"
+    threads, exact = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    with torch.random.fork_rng(devices=[0] if cuda else []):
+        torch.manual_seed(recipe.seed)
+        torch.set_num_threads(recipe.threads)
+        torch.use_deterministic_algorithms(not cuda or bool(recipe.own("deterministic")))
+        try:
+            yield torch
+        finally:
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(exact)
+
+
+class _Network:
+    """Parameters on the device, and what turns rows into its inputs."""
+
+    def __init__(self, torch: Any, recipe: Recipe, encoder: Encoder, rows: Rows) -> None:
+        self.torch, self.recipe = torch, recipe
+        self.architecture = Architecture.of(
+            encoder, rows.values, *(int(recipe.own(name)) for name in ("layers", "width", "embedding"))
+        )
+        self.measured = _measure(self.architecture, rows, recipe.task)
+        start = base(recipe.task, rows.label)
+        drawn = dict(self._draw(start))
+        self.parameters = {name: drawn[name].to(recipe.device).requires_grad_() for name in drawn}
+
+    def _draw(self, start: float) -> Iterator[tuple[str, Any]]:
+        """Uniform within 1/√inputs, as torch's Linear; embeddings are small, of what was never seen zero."""
+        torch = self.torch
+        inputs = 1
+        for name, shape in self.architecture.learnt():
+            if name.startswith("embedding."):
+                tensor = torch.empty(shape).normal_(0.0, 0.1)
+                tensor[0] = 0.0
+            elif name == "output.bias":
+                odds = torch.tensor([start], dtype=torch.float64)
+                tensor = torch.logit(odds).float() if self.recipe.task == "binary" else torch.zeros(1)
+            else:
+                inputs = shape[1] if name.endswith(".weight") else inputs
+                tensor = torch.empty(shape).uniform_(-(inputs**-0.5), inputs**-0.5)
+            yield name, tensor
+
+    def tensors(self, rows: Rows) -> tuple[Any, Any, Any]:
+        """Numbers with indicators, codes and standardised labels on the device."""
+        made, held, torch = self.architecture, self.measured, self.torch
+        label = (rows.label - held["label.mean"][0]) / held["label.scale"][0]
+        found = (
+            made.standardised(rows.values, held["numbers.mean"], held["numbers.scale"]),
+            made.codes(rows.values),
+            label.astype("float32"),
+        )
+        numbers, codes, labels = (torch.from_numpy(each).to(self.recipe.device) for each in found)
+        return numbers, codes, labels
+
+    def __call__(self, numbers: Any, codes: Any, dropout: float = 0.0) -> Any:
+        """Standardised output per row."""
+        functional, held = self.torch.nn.functional, self.parameters
+        embedded = [
+            functional.embedding(codes[:, i], held[f"embedding.{i}"]) for i in range(len(self.architecture.categories))
+        ]
+        hidden = self.torch.cat([numbers, *embedded], dim=1)
+        for i in range(self.architecture.layers):
+            hidden = functional.linear(hidden, held[f"layer.{i}.weight"], held[f"layer.{i}.bias"]).relu_()
+            if dropout:
+                hidden = functional.dropout(hidden, dropout)
+        return functional.linear(hidden, held["output.weight"], held["output.bias"]).squeeze(1)
+
+    def autocast(self) -> Any:
+        """bfloat16 where the recipe takes mixed precision: by itself on a GPU, where it is the faster one."""
+        asked = self.recipe.own("precision")
+        mixed = asked == "mixed" or (asked == "auto" and self.recipe.device == "cuda")
+        return self.torch.autocast(self.recipe.device, self.torch.bfloat16, enabled=mixed)
+
+    def to_bytes(self, parameters: dict[str, Any]) -> bytes:
+        """The model's file."""
+        learnt = {name: tensor.detach().cpu().numpy() for name, tensor in parameters.items()}
+        return mlp.to_bytes(self.architecture, learnt | self.measured)
+
+
+def _measure(architecture: Architecture, rows: Rows, task: str) -> dict[str, NDArray[Any]]:
+    """Mean and standard deviation of the numbers, and of the label of a regression; a constant has scale 1."""
+    import numpy as np
+
+    mean, scale = np.zeros(len(architecture.numbers)), np.ones(len(architecture.numbers))
+    for i, number in enumerate(architecture.numbers):
+        column = rows.values[:, number.column].astype(np.float64)
+        column = column[np.isfinite(column)]
+        if len(column):
+            mean[i], scale[i] = column.mean(), column.std() or 1.0
+    label = (rows.label.mean(), rows.label.std() or 1.0) if task == "regression" else (0.0, 1.0)
+    return {
+        "numbers.mean": mean,
+        "numbers.scale": scale,
+        "label.mean": np.array([label[0]], np.float64),
+        "label.scale": np.array([label[1]], np.float64),
+    }
+
+
+class _Phase:
+    """One phase, step by step."""
+
+    def __init__(
+        self,
+        torch: Any,
+        recipe: Recipe,
+        name: str,
+        network: _Network,
+        rows: tuple[Any, Any, Any],
+        validation: tuple[Any, Any, Any] | None,
+        validating: Rows | None,
+        rounds: int,
+        checkpoint: Checkpoint | None,
+        watch: Watch,
+    ) -> None:
+        self.torch, self.recipe, self.name, self.network = torch, recipe, name, network
+        self.rows, self.validation, self.validating = rows, validation, validating
+        self.rounds, self.checkpoint, self.watch = rounds, checkpoint, watch
+        self.batch, self.dropout = int(recipe.own("batch")), float(recipe.own("dropout"))
+        decayed = [held for name, held in network.parameters.items() if name.endswith(".weight")]
+        others = [held for name, held in network.parameters.items() if not name.endswith(".weight")]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": float(recipe.own("weight_decay"))},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=float(recipe.own("learning_rate")),
+            fused=True,
+        )
+        self.best: dict[str, Any] = {}
+        self.next_save = time.monotonic() + float(recipe.own("checkpoint_seconds"))
+
+    def to_the_end(self, state: bytes | None, progress: Progress) -> Learnt:
+        """Go on from a state."""
+        step = self._restore(state) if state else 0
+        while not progress.done:
+            self._round(progress, step)
+            step = 0
+            progress = self._judged(progress)
+        learnt = self.best if self.validation is not None else self.network.parameters
+        weights = self.network.to_bytes(learnt)
+        if self.checkpoint:
+            self.checkpoint.save(self.name, weights, progress)
+        log.info("%s: %d rounds, best %s at %d", self.name, progress.rounds, progress.best, progress.best_rounds)
+        return Learnt(weights, progress)
+
+    def _round(self, progress: Progress, step: int) -> None:
+        """One pass over the rows from a step on."""
+        torch, count = self.torch, len(self.rows[2])
+        shuffle = torch.Generator(self.recipe.device)
+        shuffle.manual_seed((self.recipe.seed << 32) + progress.rounds)
+        order = torch.randperm(count, generator=shuffle, device=self.recipe.device)
+        for first in range(step * self.batch, count, self.batch):
+            chosen = order[first : first + self.batch]
+            self._step(*(tensor.index_select(0, chosen) for tensor in self.rows))
+            curve = progress.curve[-1] if progress.curve else None
+            self.watch.saw(self.name, progress.rounds, self.rounds, len(chosen), curve, progress.best)
+            if self.watch.leaving is not None or time.monotonic() >= self.next_save:
+                self._save(progress, first // self.batch + 1)
+
+    def _step(self, numbers: Any, codes: Any, label: Any) -> None:
+        functional = self.torch.nn.functional
+        with self.network.autocast():
+            out = self.network(numbers, codes, self.dropout)
+        if self.recipe.task == "binary":
+            loss = functional.binary_cross_entropy_with_logits(out.float(), label)
+        else:
+            loss = functional.mse_loss(out.float(), label)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+    def _judged(self, progress: Progress) -> Progress:
+        """The progress after a round, with its validation loss."""
+        if self.validation is None:
+            progress = replace(progress, rounds=progress.rounds + 1, best_rounds=progress.rounds + 1)
+            return replace(progress, done=progress.rounds >= self.rounds)
+        progress = progress.after(self._validation_loss())
+        if progress.best_rounds == progress.rounds or not self.best:
+            self.best = {name: held.detach().clone() for name, held in self.network.parameters.items()}
+        waited = progress.rounds - progress.best_rounds >= int(self.recipe.own("early_stopping"))
+        return replace(progress, done=waited or progress.rounds >= self.rounds)
+
+    def _validation_loss(self) -> float:
+        torch = self.torch
+        if self.validation is None or self.validating is None:
+            raise ValueError("no validation rows")
+        numbers, codes, _ = self.validation
+        with torch.no_grad():
+            parts = [
+                self.network(numbers[i : i + _EVALUATED_AT_ONCE], codes[i : i + _EVALUATED_AT_ONCE])
+                for i in range(0, len(numbers), _EVALUATED_AT_ONCE)
+            ]
+        out = torch.cat(parts).double().cpu().numpy()
+        held = self.network.measured
+        margin: NDArray[np.float64] = held["label.mean"][0] + held["label.scale"][0] * out
+        return mean_loss(self.recipe.task, self.validating.label, margin)
+
+    # -- the state between processes
+
+    def _save(self, progress: Progress, step: int) -> None:
+        """Write a checkpoint within a round; leave after it when the process was asked to end."""
+        began = time.monotonic()
+        if self.checkpoint:
+            self.checkpoint.save(self.name, self._state(step), progress)
+        now = time.monotonic()
+        self.next_save = now + max(float(self.recipe.own("checkpoint_seconds")), (now - began) / SHARE)
+        if self.watch.leaving is not None:
+            self.watch.leave(self.name, progress.rounds)
+
+    def _state(self, step: int) -> bytes:
+        from safetensors.torch import save
+
+        tensors = {"random": self.torch.get_rng_state()}
+        if self.recipe.device == "cuda":
+            tensors["random.cuda"] = self.torch.cuda.get_rng_state()
+        for name, held in self.network.parameters.items():
+            tensors[f"now.{name}"] = held.detach()
+            tensors |= {f"{part}.{name}": value for part, value in self.optimizer.state[held].items()}
+        tensors |= {f"best.{name}": held for name, held in self.best.items()}
+        return bytes(save(tensors, metadata={"state": json.dumps({"step": step})}))
+
+    def _restore(self, state: bytes) -> int:
+        """Take a state up; the step that comes next."""
+        from safetensors.torch import load
+
+        tensors = load(state)
+        self.torch.set_rng_state(tensors.pop("random"))
+        if "random.cuda" in tensors:
+            self.torch.cuda.set_rng_state(tensors.pop("random.cuda"))
+        with self.torch.no_grad():
+            for name, held in self.network.parameters.items():
+                held.copy_(tensors[f"now.{name}"])
+                self.optimizer.state[held] = {
+                    "step": tensors[f"step.{name}"],
+                    "exp_avg": tensors[f"exp_avg.{name}"].to(held.device),
+                    "exp_avg_sq": tensors[f"exp_avg_sq.{name}"].to(held.device),
+                }
+                if f"best.{name}" in tensors:
+                    self.best[name] = tensors[f"best.{name}"].to(held.device)
+        return int(json.loads(mlp.header(state)["state"])["step"])

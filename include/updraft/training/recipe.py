@@ -1,0 +1,57 @@
+"""How to learn: with the data, and the device it is learnt on, it determines the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from updraft.errors import TrainingError
+from updraft.spec.trainers import TRAINERS, Value, complaints
+
+Device = Literal["cpu", "cuda"]
+TrainerName = Literal["xgboost", "torch"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One trainer's task and parameters."""
+
+    task: Literal["binary", "regression"] = "binary"
+    params: Mapping[str, Value] = field(default_factory=dict)
+    seed: int = 1
+    threads: int = 2
+    trainer: TrainerName = "xgboost"
+    device: Device = "cpu"
+
+    def __post_init__(self) -> None:
+        """:raises TrainingError: names every parameter that is not known, out of range, or not the user's to set."""
+        if self.trainer not in TRAINERS:
+            raise TrainingError(f"there is no trainer {self.trainer!r}; there are {', '.join(TRAINERS)}")
+        if self.task not in ("binary", "regression"):
+            raise TrainingError(f"task {self.task!r}: the {self.trainer} trainer learns binary and regression")
+        problems = [
+            f"{name} = {self.params[name]!r}: {what}" + (f" (there are {', '.join(allowed)})" if allowed else "")
+            for name, what, allowed in complaints(self.trainer, self.params)
+        ]
+        if problems:
+            raise TrainingError(f"parameters of the {self.trainer} trainer: {'; '.join(problems)}")
+
+    def own(self, name: str) -> Value:
+        """A parameter that has a default of ours, as set or by that default."""
+        return TRAINERS[self.trainer].value(self.params, name)
+
+    @property
+    def rounds(self) -> int:
+        """The most rounds of a phase: trees of XGBoost, passes over the rows of torch."""
+        return int(self.own("rounds"))
+
+    @property
+    def external_memory(self) -> bool:
+        """Whether the rows stay on disk while they are learnt from; only XGBoost can."""
+        return self.trainer == "xgboost" and bool(self.own("external_memory"))
+
+    @property
+    def loss(self) -> str:
+        """The loss that early stopping looks at."""
+        return "log_loss" if self.task == "binary" else "rmse"

@@ -1,0 +1,182 @@
+"""An eye on a training: it tells how far it is every few seconds, and hears when the process is asked to end."""
+
+from __future__ import annotations
+
+import logging
+import re
+import resource
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from updraft.errors import TrainingInterrupted
+
+log = logging.getLogger(__name__)
+
+TELL_EVERY = 5.0
+"""Seconds between two lines."""
+GRACE = 20.0
+"""Seconds after SIGTERM that may be spent on reaching a checkpoint; Kubernetes kills after 30 by default."""
+_PREFIX = "progress "
+
+
+@dataclass(frozen=True)
+class ProgressLine:
+    """One line of the log, ``progress key=value …``; :meth:`parse` reads it back."""
+
+    phase: str
+    round: int
+    of: int
+    rows_per_s: float
+    cpu_percent: float
+    """100 is one core."""
+    memory_mb: float
+    peak_mb: float
+    """The process's highest resident memory so far."""
+    loss: float | None = None
+    """Validation loss after this round."""
+    best: float | None = None
+    gpu_percent: float | None = None
+    gpu_memory_mb: float | None = None
+
+    def __str__(self) -> str:
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _PREFIX + " ".join(f"{name}={_text(value)}" for name, value in found.items() if value is not None)
+
+    @classmethod
+    def parse(cls, line: str) -> ProgressLine | None:
+        """The line that a log line holds, or None when it holds none (or half of one)."""
+        found = dict(re.findall(r"(\w+)=(\S+)", line.partition(_PREFIX)[2]))
+        try:
+            numbers = {name: float(found[name]) for name in found if name in _NUMBERS}
+            return cls(phase=found["phase"], round=int(found["round"]), of=int(found["of"]), **numbers)
+        except (KeyError, ValueError, TypeError):
+            return None
+
+
+_NUMBERS = frozenset(field.name for field in fields(ProgressLine)) - {"phase", "round", "of"}
+
+
+def _text(value: float | str) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+class Watch:
+    """Counts rounds and rows of one training; not for use by two threads."""
+
+    def __init__(self, tell: Callable[[str], None] | None = None, every: float = TELL_EVERY, gpu: bool = False) -> None:
+        """
+        :param tell: takes the lines; nothing is told when None.
+        :param gpu: whether to ask the GPU too.
+        """
+        self._tell = tell
+        self._every = every
+        self._gpu = gpu
+        self._asked_at: float | None = None
+        self._last = time.monotonic()
+        self._rows = 0
+
+    @property
+    def leaving(self) -> float | None:
+        """Seconds since the process was asked to end, or None."""
+        return None if self._asked_at is None else time.monotonic() - self._asked_at
+
+    def ask_to_leave(self) -> None:
+        """Let the training end at its next checkpoint."""
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+
+    def leave(self, phase: str, rounds: int) -> None:
+        """End here; the checkpoint is written.
+
+        :raises TrainingInterrupted: always.
+        """
+        raise TrainingInterrupted(
+            f"asked to end (SIGTERM): {phase} is kept up to round {rounds}; the same request goes on from there"
+        )
+
+    def saw(
+        self, phase: str, done: int, of: int, rows: int, loss: float | None = None, best: float | None = None
+    ) -> None:
+        """Count rows that were learnt from, and tell when it is time.
+
+        :param done: rounds that are over.
+        :param rows: learnt from since the last call.
+        """
+        self._rows += rows
+        now = time.monotonic()
+        if self._tell is None or now - self._last < self._every:
+            return
+        speed, self._rows = self._rows / (now - self._last), 0
+        self._last = now
+        memory = self._process.memory_info().rss / 2**20
+        self._tell(
+            str(
+                ProgressLine(
+                    phase=phase,
+                    round=done,
+                    of=of,
+                    rows_per_s=float(speed),
+                    cpu_percent=float(self._process.cpu_percent()),
+                    memory_mb=round(memory, 1),
+                    peak_mb=peak_memory_mb(),
+                    loss=loss,
+                    best=best,
+                    **(gpu_use() if self._gpu else {}),
+                )
+            )
+        )
+
+    @cached_property
+    def _process(self) -> Any:
+        import psutil
+
+        process = psutil.Process()
+        process.cpu_percent()  # the first call starts the interval
+        return process
+
+
+def peak_memory_mb() -> float:
+    """Highest resident memory of this process so far, in MiB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def gpu_use() -> dict[str, float]:
+    """``gpu_percent`` and ``gpu_memory_mb`` of the first GPU that this process sees; empty when the driver's tool is silent."""
+    command = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True).stdout
+        percent, memory = said.splitlines()[0].split(",")
+        return {"gpu_percent": float(percent), "gpu_memory_mb": float(memory)}
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):  # a line without these figures is still true
+        return {}
+
+
+@contextmanager
+def watching(gpu: bool = False) -> Iterator[Watch]:
+    """A watch that tells this module's log and hears SIGTERM; the former handler is put back.
+
+    A second SIGTERM ends the process at once, as it would have without Updraft. In another thread than the main one
+    Python hears no signals, and the watch only tells.
+    """
+    watch = Watch(log.info, gpu=gpu)
+    if threading.current_thread() is not threading.main_thread():
+        yield watch
+        return
+
+    def hear(number: int, frame: Any) -> None:
+        watch.ask_to_leave()
+        signal.signal(signal.SIGTERM, before)
+
+    before = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL  # None: set by something that is not Python
+    signal.signal(signal.SIGTERM, hear)
+    try:
+        yield watch
+    finally:
+        signal.signal(signal.SIGTERM, before)
