@@ -75,7 +75,7 @@ def test_a_project_that_does_not_fit_its_sources_ends_with_2_and_every_column_th
     done = run("validate", UPDRAFT_HOME=str(tmp_path), UPDRAFT_PROJECTS=str(folder.parent))
     assert done.returncode == 2
     for words in (
-        "project.yaml:14: data.key = ['carier', 'flight', 'origin', 'time_hour']: no column 'carier' in flights; did you mean `carrier`?",
+        "project.yaml:13: data.key = ['carier', 'flight', 'origin', 'time_hour']: no column 'carier' in flights; did you mean `carrier`?",
         "gates.slices.by = ['orign', 'carrier']: no column 'orign' in the published rows; did you mean `origin`?",
         "data.sources.planes.join",
     ):

@@ -219,6 +219,12 @@ CHANGES = [
     ("key: [customer, at]", "key: customer", "data.key", "must be a list such as [a, b]"),
     ("key: [customer, at]", "key: [customer, 3]", "data.key[1]", "must be text"),
     ("key: [customer, at]", "key: [customer]\n  private: [at]", "data.sources.visits.event_time", "is in data.private"),
+    (
+        "key: [customer, at]",
+        "key: [customer, at]\n  private: [left_us]",
+        "data.label.expr",
+        "is the private column itself",
+    ),
     ('"#crm"', '"crm team"', "alerts.slack.channel", "must be a channel such as #ml-alerts"),
     ('"#crm"}', '"#crm", mention: "@ada"}', "alerts.slack.mention", "must be the id of a Slack member (U012AB3CD)"),
     ('"#crm"}', '"#crm", on: [failures]}', "alerts.slack.on[0]", "did you mean `failure`?"),

@@ -46,7 +46,8 @@ def check_mentions(folder: Path, spec: ProjectSpec, broken: frozenset[Path_] = f
     """
     found = _Mentions(read_document(folder / "project.yaml"), spec, broken)
     notes = found.read(Project(spec=spec, folder=folder))
-    return Mentions((*found.label(), *found.of_sources(), *found.of_rows(), *found.of_any()), notes)
+    problems = [*found.of_sources(), *found.of_rows(), *found.label(), *found.of_any()]
+    return Mentions(tuple(sorted(problems, key=lambda problem: problem.line or 0)), notes)
 
 
 @dataclass
