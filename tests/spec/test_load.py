@@ -312,7 +312,7 @@ def test_outcomes_name_no_row_join_nothing_and_slice_nothing(make_project, small
     )
     text += "gates: {slices: {by: [left_us], no_worse_than_champion_by: 0}}\n"
     found = told(make_project(text.replace("key: [customer, at]", "key: [left_us]")))
-    assert set(found) == {"data.key", "data.sources.people.join", "gates.slices.by"}
+    assert set(found) == {"data.key", "data.sources.people.join", "gates.slices.by", "data.label.expr"}
 
 
 def test_a_parameter_under_both_its_names_is_refused(make_project, smallest):
