@@ -58,6 +58,15 @@ def test_the_projects_policy_is_the_loop_itself(played, home):
     assert list(played[PROJECT].losses) == expected
 
 
+def test_every_tick_is_learnt_from_once_and_trials_find_its_proof(played, home):
+    assert set(played) >= {"every partition", PROJECT}
+    fits = [path for path in (home / "lake" / ".backtest" / "flight_delays" / "fits").iterdir() if path.is_dir()]
+    assert len(fits) == WEEKS - 8 + 1
+    for fit in fits:
+        assert (fit / "model" / "meta.json").exists()
+        assert (fit / "proof.parquet").exists()
+
+
 def test_means_of_halves_make_the_mean(played):
     one = played["every partition"]
     first = len(one.losses) // 2

@@ -62,8 +62,6 @@ def test_a_broken_project_ends_with_2_and_every_problem(tmp_path):
 
 
 def test_a_project_that_does_not_fit_its_sources_ends_with_2_and_every_column_that_is_not_there(tmp_path):
-    import shutil
-
     folder = shutil.copytree(ROOT / "include" / "projects" / "flight_delays", tmp_path / "projects" / "flight_delays")
     text = (folder / "project.yaml").read_text()
     for right, wrong in (
@@ -77,20 +75,21 @@ def test_a_project_that_does_not_fit_its_sources_ends_with_2_and_every_column_th
     done = run("validate", UPDRAFT_HOME=str(tmp_path), UPDRAFT_PROJECTS=str(folder.parent))
     assert done.returncode == 2
     for words in (
-        "data.key: ",
-        "has no column 'carier'; did you mean 'carrier'?",
-        "no published column 'orign'; did you mean 'origin'?",
+        "project.yaml:13: data.key = ['carier', 'flight', 'origin', 'time_hour']: no column 'carier' in flights; did you mean `carrier`?",
+        "gates.slices.by = ['orign', 'carrier']: no column 'orign' in the published rows; did you mean `origin`?",
         "data.sources.planes.join",
     ):
         assert words in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize(
-    ("expr", "says"), [("arr_dely > 15", 'Referenced column "arr_dely" not found'), ("arr_delay >> > 15", "Parser")]
+    ("expr", "says"),
+    [
+        ("arr_dely > 15", "no column 'arr_dely' in flights; did you mean `arr_delay`?"),
+        ("arr_delay >> > 15", "Parser Error"),
+    ],
 )
 def test_a_label_that_cannot_be_evaluated_is_told_before_anything_runs(tmp_path, expr, says):
-    import shutil
-
     folder = shutil.copytree(ROOT / "include" / "projects" / "flight_delays", tmp_path / "projects" / "flight_delays")
     text = (folder / "project.yaml").read_text()
     assert "arr_delay > 15" in text
@@ -118,6 +117,23 @@ def test_an_unknown_project_ends_with_2_and_the_known_ones(tmp_path):
     done = run("backtest", "flight_delay", UPDRAFT_HOME=str(tmp_path))
     assert done.returncode == 2
     assert "flight_delays" in done.stderr
+
+
+def test_an_unknown_policy_ends_with_2_and_the_known_ones(tmp_path):
+    done = run("backtest", "flight_delays", "--policy", "sometimes", UPDRAFT_HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert "every 8 partitions" in done.stderr
+
+
+def test_settings_that_are_wrong_end_with_2(tmp_path):
+    done = run("validate", UPDRAFT_HOME=str(tmp_path), UPDRAFT_POLL_SECONDS="soon")
+    assert done.returncode == 2
+    assert "UPDRAFT_POLL_SECONDS='soon'" in done.stderr
+
+
+def test_the_exit_codes_stand_in_the_help():
+    done = run("--help")
+    assert "2 wrong input" in " ".join(done.stdout.split())
 
 
 def test_status_without_a_store_says_how_to_get_one(tmp_path):
@@ -159,7 +175,7 @@ def test_a_request_that_is_not_there_is_named(tmp_path):
 def test_a_damaged_env_file_is_named(tmp_path):
     (tmp_path / "env.json").write_text("{")
     done = run("status", UPDRAFT_HOME=str(tmp_path))
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert "env.json" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -189,3 +205,21 @@ def test_a_broken_deployment_is_told_for_a_project_that_trains_in_pods(tmp_path)
     done = run("validate", UPDRAFT_HOME=str(tmp_path), **env)
     assert done.returncode == 2
     assert "did you mean `namespace`" in done.stdout
+
+
+def test_validate_tells_what_is_wrong_in_the_file_and_with_the_sources_at_once(tmp_path):
+    folder = tmp_path / "projects" / "flight_delays"
+    shutil.copytree(ROOT / "include" / "projects" / "flight_delays", folder)
+    text = (folder / "project.yaml").read_text()
+    for old, new in (
+        ("arr_delay > 15", "arr_dely > 15"),
+        ("by: [origin,", "by: [orign,"),
+        ("margin: 0 ", "margin: x "),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "project.yaml").write_text(text)
+    done = run("validate", UPDRAFT_HOME=str(tmp_path), UPDRAFT_PROJECTS=str(tmp_path / "projects"))
+    assert done.returncode == 2
+    for word in ("did you mean `arr_delay`?", "did you mean `origin`?", "release.margin"):
+        assert word in done.stdout

@@ -2,7 +2,7 @@
 
 Eight models learn from bootstrap samples of the rows of the same twelve weeks; pairs are compared on the days of the
 twelve weeks that follow, looked at after every day. As a control, models of the twelve weeks before stand as champions.
-``PYTHONPATH=include:. python tests/release/placebo.py`` takes a minute or two and prints rows for docs/verdict.md.
+``PYTHONPATH=include:. .venv/bin/python tests/release/placebo.py`` takes a minute or two and prints rows for docs/verdict.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Variants of the bound, each calibrated to the same limits: what each of its parts is worth.
 
-``PYTHONPATH=include python tests/release/variants.py`` prints rows for docs/verdict.md.
+``PYTHONPATH=include:. .venv/bin/python tests/release/variants.py`` prints rows for docs/verdict.md.
 """
 
 from __future__ import annotations

@@ -90,6 +90,7 @@ def test_dataclasses_and_annotations_work_in_the_file(project, rows):
         ("def features(): ...\n", 1, "must take one argument"),
         ("def features(rows, *, day): ...\n", 1, "must take one argument"),
         ("def features(rows):\n    return rows[['age']].assign(x=rows['spent'])\n", 2, "`spent` is an outcome"),
+        ("def features(rows):\n    x = 1\n    return rows[['age', 'spent']]\n", 3, "`spent` is an outcome"),
         ("\x00", None, "not Python"),
         pytest.param("x = " + "-" * 100_000 + "1\n", None, "not Python", id="deep"),
     ],
@@ -116,6 +117,8 @@ def test_what_shows_without_running_is_found_without_running(project, text, line
         "def features(rows, scale=1): return rows\n",
         "def features(rows):\n    rows = rows.assign(spent=0)\n    return rows[['spent']]\n",
         "def features(rows):\n    rows['spent'] = 0\n    return rows[['spent']].join(rows['spent'])\n",
+        "def features(rows):\n    rows[['spent', 'left_us']] = 0\n    return rows[['age', 'spent']]\n",
+        "def features(rows):\n    names = ['spent']\n    return rows[[name for name in names]]\n",
         "def features(rows):\n    other = {'spent': 1}\n    return rows[['age']] * other['spent']\n",
     ],
 )

@@ -219,7 +219,14 @@ CHANGES = [
     ("key: [customer, at]", "key: customer", "data.key", "must be a list such as [a, b]"),
     ("key: [customer, at]", "key: [customer, 3]", "data.key[1]", "must be text"),
     ("key: [customer, at]", "key: [customer]\n  private: [at]", "data.sources.visits.event_time", "is in data.private"),
+    (
+        "key: [customer, at]",
+        "key: [customer, at]\n  private: [left_us]",
+        "data.label.expr",
+        "is the private column itself",
+    ),
     ('"#crm"', '"crm team"', "alerts.slack.channel", "must be a channel such as #ml-alerts"),
+    ('"#crm"}', '"#crm", mention: "@ada"}', "alerts.slack.mention", "must be the id of a Slack member (U012AB3CD)"),
     ('"#crm"}', '"#crm", on: [failures]}', "alerts.slack.on[0]", "did you mean `failure`?"),
 ]
 
@@ -305,7 +312,7 @@ def test_outcomes_name_no_row_join_nothing_and_slice_nothing(make_project, small
     )
     text += "gates: {slices: {by: [left_us], no_worse_than_champion_by: 0}}\n"
     found = told(make_project(text.replace("key: [customer, at]", "key: [left_us]")))
-    assert set(found) == {"data.key", "data.sources.people.join", "gates.slices.by"}
+    assert set(found) == {"data.key", "data.sources.people.join", "gates.slices.by", "data.label.expr"}
 
 
 def test_a_parameter_under_both_its_names_is_refused(make_project, smallest):

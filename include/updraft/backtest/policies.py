@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from updraft.spec.model import ProjectSpec, Recalibrate, RefreshLane, Remedies, Retrain
 
 PROJECT = "the project's policy"
+EVERY_PARTITION = "every partition"
 LOSS_TRIGGER = "on a loss trigger"
 
 
@@ -26,7 +27,7 @@ def policies(spec: ProjectSpec) -> list[Policy]:
     """
     found = [Policy("never retrained", _plain(spec, None))]
     found += [
-        Policy("every partition" if every == 1 else f"every {every} partitions", _plain(spec, every))
+        Policy(EVERY_PARTITION if every == 1 else f"every {every} partitions", _plain(spec, every))
         for every in (1, 2, 4, 8)
     ]
     cooldown = spec.monitoring.remedies.retrain.cooldown if spec.monitoring.remedies.retrain else 2

@@ -20,6 +20,8 @@ def validate(
 ) -> None:
     """Check project folders: every error at once, with file, key, value and what is allowed. Ends with 2 when one is broken.
 
+    Columns are checked where a file of the source can be read; a note says where it cannot.
+
     With a history in the store it also says which gain a change can show within release.change.shadow.at_most.
 
     Example: updraft validate flight_delays
@@ -53,17 +55,23 @@ def _headline(name: str, one: dict[str, Any]) -> str:
 
 
 def _judge(found: Project | BrokenProject) -> dict[str, Any]:
-    if isinstance(found, BrokenProject):
-        return {"sound": False, "problems": [str(problem) for problem in found.problems], "notes": []}
-    from updraft.data.inspection import inspect_sources
+    from updraft.data.mentions import check_mentions
 
-    sources = inspect_sources(found)
-    problems = [*_deeper(found), *sources.problems]
-    return {
-        "sound": not problems,
-        "problems": problems,
-        "notes": [*sources.notes, *(_power(found) if not problems else [])],
-    }
+    problems: list[str] = []
+    notes: list[str] = []
+    if isinstance(found, BrokenProject):
+        problems += [str(problem) for problem in found.problems]
+    else:
+        problems += _deeper(found)
+    if found.spec is not None:
+        mentions = check_mentions(
+            found.folder, found.spec, found.broken if isinstance(found, BrokenProject) else frozenset()
+        )
+        problems += [str(problem) for problem in mentions.problems]
+        notes += mentions.notes
+    if not problems and isinstance(found, Project):
+        notes += _power(found)
+    return {"sound": not problems, "problems": list(dict.fromkeys(problems)), "notes": notes}
 
 
 def _deeper(found: Project) -> list[str]:
@@ -102,11 +110,10 @@ def _power(found: Project) -> list[str]:
         return [f"{len(gains)} clusters of evidence so far: too few to tell the power of the policy"]
     sd, carried = spread(gains)
     span = partition(found.spec, keys[-1])
-    days = (span.tick - span.start).days or 1
-    a_day = {"hour": 24.0, "day": 1.0, "week": 1 / 7}.get(found.spec.release.cluster)
-    clusters = round(found.spec.release.change.shadow.at_most * (max(days * a_day, 1) if a_day else 1))
-    gain = detectable_gain(sd, carried, clusters, found.spec.release.confidence)
+    length = {"hour": 3600, "day": 86400, "week": 7 * 86400}.get(found.spec.release.cluster)
     at_most = found.spec.release.change.shadow.at_most
+    clusters = max(int(at_most * (span.tick - span.start).total_seconds() / length), 1) if length else at_most
+    gain = detectable_gain(sd, carried, clusters, found.spec.release.confidence)
     return [
         f"a change must gain {gain:.4f} in {found.spec.release.metric} to be shown within {at_most} partitions with 80 % power"
     ]

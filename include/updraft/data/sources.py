@@ -26,6 +26,8 @@ NULLS = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")
 """Texts that stand for a missing value in a CSV file."""
 CACHE_VERSION = 1
 """Part of the cache's key: raised when the conversion changes."""
+SAMPLE = 20_480
+"""Rows of a CSV that tell the types of its columns where a glance is enough."""
 ROW_GROUP = 20_480
 """Rows per row group of the cache, so that one partition of a long history is read without the rest."""
 
@@ -163,17 +165,18 @@ def _no_time(con: duckdb.DuckDBPyConnection, reader: str, spec: Source, url: str
     )
 
 
-def header(con: duckdb.DuckDBPyConnection, spec: Source, source: str, key: str) -> dict[str, str]:
-    """Names and DuckDB types of a source's columns, from its file alone: nothing is kept.
+def columns(project: Project, source: str, key: str) -> dict[str, str]:
+    """Names and DuckDB types of a source's columns, of a CSV from a sample of its rows; nothing is kept.
 
     :raises SourceMissing: when there is no file for the key.
     :raises DataError: when it cannot be reached or does not read.
     """
-    found = locate(resolve(spec.url, source=source, key=key), source=source)
-    with _downloaded(found.url, source) as path:
+    url = locate(resolve(project.spec.data.sources[source].url, source=source, key=key), source=source).url
+    with _downloaded(url, source) as path, connection() as con:
+        reader = _reader(path, url, source, sample=SAMPLE)
         return attempt(
-            lambda: columns_of(con, _reader(path, found.url, source)),
-            lambda error: DataError(f"source {source}: {found.url} does not read as {_format(path)}: {kind_of(error)}"),
+            lambda: columns_of(con, reader),
+            lambda error: DataError(f"source {source}: {url} does not read as {_format(path)}: {kind_of(error)}"),
         )
 
 
@@ -194,12 +197,12 @@ def _format(path: Path) -> str:
     return "Parquet" if path.suffix in (".parquet", ".pq") else "CSV"
 
 
-def _reader(path: Path, url: str, source: str) -> str:
+def _reader(path: Path, url: str, source: str, *, sample: int = -1) -> str:
     if path.suffix in (".parquet", ".pq"):
         return parquet(str(path))
     if path.suffix in (".csv", ".gz", ".tsv", ".txt"):
         nulls = "[" + ", ".join(literal(text) for text in NULLS) + "]"
-        return f"read_csv({literal(str(path))}, nullstr = {nulls}, sample_size = -1, header = TRUE, skip = 0)"
+        return f"read_csv({literal(str(path))}, nullstr = {nulls}, sample_size = {sample}, header = TRUE, skip = 0)"
     raise DataError(f"source {source}: {url}: unknown format {path.suffix!r}; use .csv, .csv.zip, .csv.gz or .parquet")
 
 

@@ -8,7 +8,7 @@ from updraft import files
 from updraft.loop.context import Loop
 from updraft.loop.judge import judge_candidate
 from updraft.loop.monitor import monitor_partition
-from updraft.loop.plan import plan_training
+from updraft.loop.plan import Plan, plan_training
 from updraft.loop.rollout import conclude, look, promote, promotion_key
 from updraft.loop.score import score_partition
 from updraft.loop.train import enter
@@ -77,18 +77,24 @@ def _move(loop: Loop, release: str) -> bool:
     return True
 
 
+def fit(loop: Loop, plan: Plan) -> str:
+    """Folder of the plan's model and its proof in the lake; trained once, whoever asks."""
+    url = fit_url(loop, plan)
+    with exclusive(url):  # policies that are played side by side share equal trainings
+        if not files.exists(f"{url}/model/meta.json"):
+            fitted = train_in_memory(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout)
+            files.write_parquet(f"{url}/{PROOF}", fitted.holdout)
+            fitted.model({"project": loop.name, "key": plan.key}).save(f"{url}/model")
+    return url
+
+
 def train(loop: Loop, models: KeptModels, run: str, key: str, *, episode: str | None = None) -> None:
     """Train, judge and register in this process; the model is kept in the lake, so that policies share equal trainings."""
     plan = plan_training(loop, key)
     loop.store.record_training(TrainingRow(run, loop.name, key, episode, None, "running", None, {}))
     if episode:
         loop.store.start_episode(episode)
-    url = fit_url(loop, plan)
-    with exclusive(url):  # policies that are played side by side share equal trainings
-        if not files.exists(f"{url}/model/meta.json"):
-            fitted = train_in_memory(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout)
-            files.write_parquet(f"{url}/{PROOF}", fitted.holdout)
-            fitted.model({"project": loop.name, "key": key}).save(f"{url}/model")
+    url = fit(loop, plan)
     comparison = judge_candidate(loop, plan, files.read_parquet(f"{url}/{PROOF}"))
     version = models.add(load_model(f"{url}/model"))
     kept = {"holdout_predictions_url": f"{url}/{PROOF}", "features_sha256": loop.features.sha256}

@@ -104,6 +104,7 @@ class _Checks:
                 yield self._problem(path, f"names column {column} twice", list(columns))
         yield from self._outcomes(lists)
         yield from self._times()
+        yield from self._label()
 
     def _outcomes(self, lists: dict[Path_, tuple[str, ...]]) -> Iterator[Problem]:
         """What is known only afterwards may name no row, join nothing, slice nothing and tell no time."""
@@ -127,6 +128,14 @@ class _Checks:
                 if source.event_time in columns and self._sound(path, ("data", role)):
                     message = f"is in data.{role}; the time that puts a row into its partition must stay as it is"
                     yield self._problem(path, message, source.event_time)
+
+    def _label(self) -> Iterator[Problem]:
+        """Labels are published as they are, pseudonyms or not."""
+        path: Path_ = ("data", "label", "expr")
+        column = self._spec.data.label.expr.strip().strip('"')
+        if column in self._spec.data.private and self._sound(path, ("data", "private")):
+            message = f"is the private column itself, and labels are published as they are; write what is to be learnt, such as {column} > 0"
+            yield self._problem(path, message, self._spec.data.label.expr)
 
     def training(self) -> Iterator[Problem]:
         holdout, path = self._spec.release.refresh.holdout, ("release", "refresh", "holdout")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from updraft.errors import SettingsError
 from updraft.spec.checks import cross_check
-from updraft.spec.document import read_document
+from updraft.spec.document import Path_, read_document
 from updraft.spec.features import FEATURES, static_problems
 from updraft.spec.model import Project, ProjectSpec
 from updraft.spec.problems import Problem, SpecProblems, shown_path
@@ -38,6 +38,9 @@ class BrokenProject:
     """The folder's name, the only one that can be relied on; characters that no DAG id may hold are ``_`` here."""
     folder: Path
     problems: tuple[Problem, ...]
+    spec: ProjectSpec | None = None
+    """As much of the spec as is sound; what stands at the ``broken`` keys is not what the file says."""
+    broken: frozenset[Path_] = frozenset()
 
 
 def shown_name(folder: str) -> str:
@@ -59,10 +62,10 @@ def load_project(folder: Path) -> Project:
 def load_project_or_problems(folder: Path) -> Project | BrokenProject:
     """Read and check a project's folder; what is wrong with it is part of the answer."""
     folder = folder.absolute()
-    spec, problems = _read_spec(folder)
+    spec, problems, broken = _read_spec(folder)
     problems += static_problems(folder, spec)
     if spec is None or problems:
-        return BrokenProject(shown_name(folder.name), folder, tuple(problems))
+        return BrokenProject(shown_name(folder.name), folder, tuple(problems), spec, broken)
     return Project(spec=spec, folder=folder)
 
 
@@ -86,7 +89,8 @@ def project_names(root: Path) -> list[str]:
     return sorted(each.name for each in folders if any((each / file).exists() for file in (SPEC, *_BELONGS)))
 
 
-def _read_spec(folder: Path) -> tuple[ProjectSpec | None, list[Problem]]:
+def _read_spec(folder: Path) -> tuple[ProjectSpec | None, list[Problem], frozenset[Path_]]:
+    everything: frozenset[Path_] = frozenset({()})
     file = folder / SPEC
     try:
         document = read_document(file)
@@ -94,12 +98,12 @@ def _read_spec(folder: Path) -> tuple[ProjectSpec | None, list[Problem]]:
         message = "no such file; it holds the project's policy"
         if (folder / "project.yml").exists():
             message = "no such file; rename project.yml to project.yaml"
-        return None, [Problem(shown_path(file), "", None, message)]
+        return None, [Problem(shown_path(file), "", None, message)], everything
     except OSError as error:
-        return None, [Problem(shown_path(file), "", None, f"cannot be read: {error.strerror}")]
+        return None, [Problem(shown_path(file), "", None, f"cannot be read: {error.strerror}")], everything
     if document.node is None:
-        return None, list(document.problems)
+        return None, list(document.problems), everything
     validated = validate(document, ProjectSpec)
     found = [*document.problems, *validated.problems, *cross_check(document, validated, folder.name)]
     found.sort(key=lambda problem: (problem.line or 0, problem.key))
-    return validated.spec, found
+    return validated.spec, found, validated.broken

@@ -265,11 +265,15 @@ class Monitoring(Part):
 AlertKind = Literal["failure", "quarantine", "drift", "verdict", "approval", "rollback"]
 
 
+MENTION = r"^@?(here|channel|everyone|[SUW][A-Z0-9]{5,})$"
+
+
 class Slack(Part):
     channel: str = Field(pattern=r"^[#@]?[\w.-]+$")
     on: tuple[AlertKind, ...] = ("failure", "quarantine", "drift", "verdict", "approval", "rollback")
-    mention: str | None = Field(
-        default=None, description="Slack member or group id that an alert mentions, such as U012AB3CD"
+    mention: Annotated[str, Field(pattern=MENTION)] | None = Field(
+        default=None,
+        description="whom an alert calls: a Slack member (U012AB3CD), a group (S012AB3CD), `here` or `channel`",
     )
 
 

@@ -208,6 +208,8 @@ def _message(detail: ErrorDetails, words: tuple[str, ...]) -> str:
     if error == "value_error":
         return str(context["error"])
     if error == "string_pattern_mismatch":
+        if "everyone" in context["pattern"]:
+            return "must be the id of a Slack member (U012AB3CD) or group (S012AB3CD), here, or channel; a name calls nobody"
         if "#@" in context["pattern"]:
             return "must be a channel such as #ml-alerts, or a person such as @ada"
         return "must begin with a lower-case letter and go on with lower-case letters, digits or _ (63 at most)"

@@ -1,0 +1,208 @@
+"""What ``project.yaml`` says of its sources, held against the sources: columns that none has, a label that is no expression."""
+
+# ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from updraft.data import sources
+from updraft.data.catalogue import TYPES
+from updraft.data.duck import attempt, connection, kind_of, name
+from updraft.data.extraction import CLOCKS
+from updraft.data.partitions import KEY_FORMAT, partitions
+from updraft.errors import DataError, SourceMissing
+from updraft.spec.document import Document, Path_, read_document
+from updraft.spec.model import Project, ProjectSpec
+from updraft.spec.problems import Problem, did_you_mean
+
+if TYPE_CHECKING:
+    import duckdb
+
+_LABELS = (*TYPES["number"], "BOOLEAN", "VARCHAR")
+"""Types that a label may be of; text of numbers is read as numbers."""
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """What was found."""
+
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    """Sources that could not be read, so that nothing can be told of their columns."""
+
+
+def check_mentions(folder: Path, spec: ProjectSpec, broken: frozenset[Path_] = frozenset()) -> Mentions:
+    """Every column that ``project.yaml`` names and no source has, and what is wrong with ``data.label.expr``.
+
+    Of a source with ``{key}`` the file of one of the first or last partitions is looked at.
+
+    :param broken: keys at which the spec does not say what the file says; nothing is told of them.
+    """
+    found = _Mentions(read_document(folder / "project.yaml"), spec, broken)
+    notes = found.read(Project(spec=spec, folder=folder))
+    problems = [*found.of_sources(), *found.of_rows(), *found.label(), *found.of_any()]
+    return Mentions(tuple(sorted(problems, key=lambda problem: problem.line or 0)), notes)
+
+
+@dataclass
+class _Mentions:
+    document: Document
+    spec: ProjectSpec
+    broken: frozenset[Path_]
+    columns: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def row_source(self) -> str:
+        return next(iter(self.spec.data.sources))
+
+    def _sound(self, path: Path_) -> bool:
+        return not any(path[: len(each)] == each or each[: len(path)] == path for each in self.broken)
+
+    def read(self, project: Project) -> tuple[str, ...]:
+        """Read the columns of every source that can be read; words on the others."""
+        notes = []
+        for source, spec in self.spec.data.sources.items():
+            timed = all(self._sound(("data", each)) for each in ("schedule", "start", "end"))
+            if not self._sound(("data", "sources", source, "url")) or ("{key}" in spec.url and not timed):
+                continue
+            try:
+                self.columns[source] = _columns(project, source)
+            except DataError as error:
+                notes.append(f"the columns of {source} are not checked: {error}")
+        return tuple(notes)
+
+    def label(self) -> Iterator[Problem]:
+        """Parsed always; bound to the columns of the row source where they are known."""
+        path: Path_ = ("data", "label", "expr")
+        if not self._sound(path):
+            return
+        expr = self.spec.data.label.expr
+        own = self.columns.get(self.row_source)
+        try:
+            _evaluate(expr, own)
+        except DataError as error:
+            said = str(error)
+            missing = re.search(r'Referenced column "([^"]+)"', said)
+            if missing and own is None:
+                return
+            if missing and own is not None:
+                yield self._missing(path, expr, missing[1], self.row_source, own)
+            else:
+                yield self.document.problem(
+                    path, f"is no SQL expression (DuckDB) for a number or true/false: {said}", expr
+                )
+
+    def of_sources(self) -> Iterator[Problem]:
+        """What each source says of itself."""
+        for source, spec in self.spec.data.sources.items():
+            named = {"columns": spec.columns, "join": spec.join}
+            if spec.event_time is not None:
+                named["event_time"] = (spec.event_time,)
+            for key, columns in named.items():
+                yield from self._in_source(("data", "sources", source, key), columns, source)
+
+    def of_rows(self) -> Iterator[Problem]:
+        """What is read of the row source."""
+        data = self.spec.data
+        yield from self._in_source(("data", "key"), data.key, self.row_source)
+        for other, spec in list(data.sources.items())[1:]:
+            yield from self._in_source(("data", "sources", other, "join"), spec.join, self.row_source)
+        if self.spec.release.cluster not in CLOCKS:
+            path: Path_ = ("release", "cluster")
+            own = self.columns.get(self.row_source)
+            if own is not None and self._sound(path) and self.spec.release.cluster not in own:
+                cluster, allowed = self.spec.release.cluster, (*CLOCKS, *own)
+                hint = did_you_mean(cluster, allowed)
+                message = f"is neither {', '.join(CLOCKS)} nor a column of {self.row_source}{hint}"
+                yield self.document.problem(path, message, cluster, () if hint else allowed)
+
+    def of_any(self) -> Iterator[Problem]:
+        """What may be a column of any source, under its own name or as ``<source>_<column>``."""
+        if set(self.columns) != set(self.spec.data.sources):
+            return  # it may be a column of what could not be read
+        own = self.columns[self.row_source]
+        others = {source: columns for source, columns in self.columns.items() if source != self.row_source}
+        joined = {f"{source}_{column}": kind for source, columns in others.items() for column, kind in columns.items()}
+        known = own | joined | {column: kind for columns in others.values() for column, kind in columns.items()}
+        data, slices = self.spec.data, self.spec.gates.slices
+        yield from self._in(("data", "private"), data.private, "any source", known)
+        yield from self._in(("data", "outcomes"), data.outcomes, "any source", known)
+        if slices is not None:
+            published = {**own, **{each: kind for each, kind in joined.items() if not self._joins(each)}}
+            yield from self._in(("gates", "slices", "by"), slices.by, "the published rows", published)
+
+    def _joins(self, column: str) -> bool:
+        """Whether a name stands for a column that joins, which is published under the row source's name alone."""
+        return any(
+            column == f"{source}_{each}" for source, spec in self.spec.data.sources.items() for each in spec.join
+        )
+
+    def _in_source(self, path: Path_, columns: tuple[str, ...], source: str) -> Iterator[Problem]:
+        if source in self.columns:
+            yield from self._in(path, columns, source, self.columns[source])
+
+    def _in(self, path: Path_, columns: tuple[str, ...], where: str, there: Mapping[str, str]) -> Iterator[Problem]:
+        for column in columns if self._sound(path) else ():
+            if column not in there:
+                value = column if path[-1] == "event_time" else list(columns)
+                yield self._missing(path, value, column, where, there)
+
+    def _missing(self, path: Path_, value: object, column: str, where: str, there: Mapping[str, str]) -> Problem:
+        hint = did_you_mean(column, there)
+        return self.document.problem(
+            path, f"no column {column!r} in {where}{hint}", value, () if hint else tuple(there)
+        )
+
+
+def _evaluate(expr: str, columns: Mapping[str, str] | None) -> None:
+    """Parse an expression, and bind it to the columns where they are given.
+
+    :raises DataError: in DuckDB's words, which name columns and hold no value, as there are no rows.
+    """
+
+    def told(error: duckdb.Error) -> DataError:
+        return DataError(kind_of(error))
+
+    made = ", ".join(f"{name(column)} {kind}" for column, kind in (columns or {"_": "INTEGER"}).items())
+    with connection() as con:
+        con.execute(f"CREATE TABLE rows_of_a_source ({made})")
+        query = f"SELECT CAST(({expr}) AS DOUBLE) FROM rows_of_a_source"
+        attempt(lambda: con.extract_statements(query), told)
+        found = attempt(lambda: con.execute(f"DESCRIBE SELECT ({expr}) AS l FROM rows_of_a_source").fetchall(), told)
+        if columns is not None and (kind := str(found[0][1])).partition("(")[0] not in _LABELS:
+            raise DataError(f"it gives {kind.partition('(')[0]}")
+
+
+def _columns(project: Project, source: str) -> dict[str, str]:
+    """The columns of a source, of the first file that is there.
+
+    :raises DataError: when none is there, or it does not read.
+    """
+    keys = list(_keys(project.spec)) if "{key}" in project.spec.data.sources[source].url else [""]
+    for key in keys[:-1]:
+        try:
+            return sources.columns(project, source, key)
+        except SourceMissing:
+            continue
+    if not keys:
+        raise DataError("there is no partition yet")
+    return sources.columns(project, source, keys[-1])
+
+
+def _keys(spec: ProjectSpec) -> Iterator[str]:
+    """Keys of the last three partitions until now, newest first, and of the first two."""
+    from croniter import croniter
+
+    now = datetime.now(UTC)
+    end = min(datetime.combine(spec.data.end, datetime.min.time(), UTC), now) if spec.data.end else now
+    first = datetime.combine(spec.data.start, datetime.min.time(), UTC)
+    ticks = croniter(spec.data.schedule, end + timedelta(seconds=1))
+    last = [ticks.get_prev(datetime) for _ in range(3)]
+    yield from (tick.strftime(KEY_FORMAT) for tick in last if tick > first)
+    yield from (one.key for one in itertools.islice(partitions(spec, end), 2))
