@@ -83,12 +83,6 @@ def training_pod(loop: Loop, run: str, request_url: str, compute: PodCompute, cl
                     "imagePullPolicy": cluster.image_pull_policy,
                     "args": ["train", "run", request_url],
                     "envFrom": [{"secretRef": {"name": cluster.secret}}],
-                    "env": [
-                        {
-                            "name": "UPDRAFT_MEMORY_LIMIT",
-                            "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}},
-                        }
-                    ],
                     "resources": {"requests": resources, "limits": resources},
                     "terminationMessagePolicy": "FallbackToLogsOnError",
                     "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],

@@ -226,7 +226,6 @@ def test_alerts_go_out_by_kind_and_integrity_always():
         ("S012AB3CD", "<!subteam^S012AB3CD>"),
         ("@here", "<!here>"),
         (None, None),
-        ("flight-ops", None),
     ],
 )
 def test_a_mention_is_slacks_markup(given, markup):

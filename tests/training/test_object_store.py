@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 import uuid
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.support.training_case import write_request
 
 from updraft import files
-from updraft.errors import IntegrityError, SettingsError, TrainingError, TrainingInterrupted
+from updraft.errors import IntegrityError, SettingsError, TrainingError
 from updraft.training.contract import TrainingResult
 from updraft.training.lock import exclusive
 from updraft.training.run import collect_training, run_training
@@ -42,28 +40,11 @@ def test_it_gives_the_same_model_as_on_this_machines_disk(lake, tmp_path):
     assert not files.exists(f"{lake}/output/checkpoint/proof.json")
 
 
-def test_an_interrupted_training_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(lake, tmp_path):
-    url, asked = requested(lake), iter([False, True])
-    with pytest.raises(TrainingInterrupted, match="after 10 rounds"):
-        run_training(url, lambda: next(asked))
-    assert files.exists(f"{lake}/output/checkpoint/proof.json")
-    whole = write_request(lake, output_url=f"{lake}/whole").write(f"{lake}/whole.json")
-    assert run_training(url).model_sha256 == run_training(whole).model_sha256
-
-
-def test_sigterm_ends_the_command_at_its_next_checkpoint_and_the_same_command_goes_on(lake):
-    slow = {
-        "max_depth": 6,
-        "eta": 0.01,
-        "rounds": 4000,
-        "checkpoint_every": 20,
-        "subsample": 0.7,
-        "early_stopping": 4000,
-    }
+def test_sigterm_ends_the_command_at_a_checkpoint_and_the_same_command_goes_on_to_the_same_bytes(lake):
+    slow = {"max_depth": 6, "eta": 0.01, "rounds": 1500, "checkpoint_every": 20, "early_stopping": 1500}
     url = requested(lake, params=slow)
     command = [sys.executable, "-m", "updraft.cli", "train", "run", url]
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}/include"}
-    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not files.exists(f"{lake}/output/checkpoint/proof.json"):
         assert time.monotonic() < deadline
@@ -71,13 +52,15 @@ def test_sigterm_ends_the_command_at_its_next_checkpoint_and_the_same_command_go
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 143, said
-    assert "the same command goes on from there" in said
-    before = files.read_json(f"{lake}/output/checkpoint/proof.json")["progress"]["rounds"]
-    assert 0 < before < 4000
-    stop = iter([True])
-    with pytest.raises(TrainingInterrupted, match=f"after {before + 20} rounds"):
-        run_training(url, lambda: next(stop))
+    assert process.returncode == 75, said
+    rounds = files.read_json(f"{lake}/output/checkpoint/proof.json")["progress"]["rounds"]
+    assert 0 < rounds < 1500
+    assert f"kept up to round {rounds}; the same request goes on from there" in said
+    again = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert f"proof: {rounds + 20} rounds" in again.stderr, again.stderr
+    assert f"proof: {rounds} rounds" not in again.stderr
+    whole = write_request(lake, output_url=f"{lake}/whole", params=slow).write(f"{lake}/whole.json")
+    assert TrainingResult.read(f"{lake}/output/result.json").model_sha256 == run_training(whole).model_sha256
 
 
 def test_of_two_with_one_request_one_trains_and_the_other_takes_its_result(lake):
@@ -177,4 +160,6 @@ def test_a_result_keeps_what_the_training_used(lake):
     assert TrainingResult.read(f"{lake}/output/result.json") == found
     assert found.cpu_seconds is not None
     assert found.cpu_seconds > 0
-    assert replace(last_usage(f"{lake}/output"), seconds=0).gpu_percent is None  # no GPU here
+    used = last_usage(f"{lake}/output")
+    assert used is not None
+    assert used.gpu_percent is None  # no GPU here

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Literal
 
@@ -73,18 +72,16 @@ def broadcast(kind: Kind) -> bool:
 def mention(slack: Slack, alert: Alert) -> str | None:
     """Slack's markup of whom the alert calls; None when nobody has to do anything.
 
-    A member is ``U…`` or ``W…``, a user group ``S…``; ``here`` and ``channel`` call who is there.
+    A member is ``U…`` or ``W…``, a user group ``S…``, as the spec allows; ``here`` and ``channel`` call who is there.
     """
     if not slack.mention or not alert.needs or not broadcast(alert.kind):
         return None
     name = slack.mention.lstrip("@")
     if name in ("here", "channel", "everyone"):
         return f"<!{name}>"
-    if re.fullmatch(r"S[A-Z0-9]{5,}", name):
+    if name.startswith("S"):
         return f"<!subteam^{name}>"
-    if re.fullmatch(r"[UW][A-Z0-9]{5,}", name):
-        return f"<@{name}>"
-    return None
+    return f"<@{name}>"
 
 
 def wait_after(attempts: int) -> timedelta:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import resource
-import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,20 +35,12 @@ class Usage:
     gpu_memory_mb: float | None = None
     """Highest sample."""
 
-    def words(self, limit_mb: float | None) -> str:
-        """One line for the log."""
-        of = f" of {limit_mb:,.0f}" if limit_mb else ""
-        cores = self.cpu_seconds / self.seconds if self.seconds else 0.0
-        gpu = "" if self.gpu_percent is None else f", GPU {self.gpu_percent:.0f} %, {self.gpu_memory_mb:,.0f} MiB of it"
-        return f"peak memory {self.peak_memory_mb:,.0f}{of} MiB, {cores:.1f} cores{gpu}"
-
 
 @dataclass
 class UsageWatch:
     """Samples this process in a thread of its own."""
 
     url: str
-    limit_mb: float | None
     started: float = field(default_factory=time.monotonic)
     usage: Usage = field(default_factory=Usage)
     _gpu: list[tuple[float, float]] = field(default_factory=list)
@@ -59,10 +49,10 @@ class UsageWatch:
     def sample(self) -> Usage:
         """Look once."""
         own = resource.getrusage(resource.RUSAGE_SELF)
-        self._gpu += _gpus()
+        self._gpu += gpus()
         self.usage = Usage(
             seconds=round(time.monotonic() - self.started, 3),
-            peak_memory_mb=round(own.ru_maxrss / 1024, 1),
+            peak_memory_mb=peak_memory_mb(),
             cpu_seconds=round(own.ru_utime + own.ru_stime, 3),
             gpu_percent=round(sum(use for use, _ in self._gpu) / len(self._gpu), 1) if self._gpu else None,
             gpu_memory_mb=max(memory for _, memory in self._gpu) if self._gpu else None,
@@ -71,10 +61,12 @@ class UsageWatch:
 
     def run(self, ended: threading.Event) -> None:
         """Sample until the end, and keep a peak that grew."""
-        while not ended.wait(_SAMPLE_SECONDS):
+        while True:
             usage = self.sample()
             if usage.peak_memory_mb > self._kept * _GROWTH:
                 self._keep()
+            if ended.wait(_SAMPLE_SECONDS):
+                return
 
     def _keep(self) -> None:
         try:
@@ -85,13 +77,9 @@ class UsageWatch:
 
 
 @contextmanager
-def watched(output_url: str, env: Mapping[str, str] = os.environ) -> Iterator[UsageWatch]:
-    """Watch this process until the block ends.
-
-    :param env: ``UPDRAFT_MEMORY_LIMIT`` is the limit in bytes, where a pod knows it.
-    """
-    limit = env.get("UPDRAFT_MEMORY_LIMIT")
-    watch = UsageWatch(f"{output_url}/{USAGE}", int(limit) / 2**20 if limit else None)
+def watched(output_url: str) -> Iterator[UsageWatch]:
+    """Watch this process until the block ends."""
+    watch = UsageWatch(f"{output_url}/{USAGE}")
     ended = threading.Event()
     thread = threading.Thread(target=watch.run, args=(ended,), name="usage", daemon=True)
     thread.start()
@@ -110,16 +98,18 @@ def last_usage(output_url: str) -> Usage | None:
         return None
 
 
-def _gpus() -> list[tuple[float, float]]:
-    """(use in per cent, memory in MiB) of the GPUs that this process may use; none where there is no driver."""
-    program = shutil.which("nvidia-smi") if Path("/dev/nvidiactl").exists() else None
-    if program is None:
+def peak_memory_mb() -> float:
+    """Highest resident memory of this process so far, in MiB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def gpus() -> list[tuple[float, float]]:
+    """(use in per cent, memory in MiB) of the GPUs that this process sees; none where the driver's tool is silent."""
+    command = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
+    if not Path("/dev/nvidiactl").exists():
         return []
-    asked = [program, "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=10)
-    found = []
-    for line in done.stdout.splitlines() if done.returncode == 0 else []:
-        use, _, memory = line.partition(",")
-        if use.strip().isdigit() and memory.strip().isdigit():
-            found.append((float(use), float(memory)))
-    return found
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True).stdout
+        return [(float(use), float(memory)) for use, memory in (line.split(",") for line in said.splitlines())]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-import resource
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from updraft.errors import TrainingInterrupted
+from updraft.training.usage import gpus, peak_memory_mb
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +127,7 @@ class Watch:
                     peak_mb=peak_memory_mb(),
                     loss=loss,
                     best=best,
-                    **(gpu_use() if self._gpu else {}),
+                    **(_gpu_use() if self._gpu else {}),
                 )
             )
         )
@@ -142,20 +141,9 @@ class Watch:
         return process
 
 
-def peak_memory_mb() -> float:
-    """Highest resident memory of this process so far, in MiB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-
-
-def gpu_use() -> dict[str, float]:
-    """``gpu_percent`` and ``gpu_memory_mb`` of the first GPU that this process sees; empty when the driver's tool is silent."""
-    command = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
-    try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True).stdout
-        percent, memory = said.splitlines()[0].split(",")
-        return {"gpu_percent": float(percent), "gpu_memory_mb": float(memory)}
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):  # a line without these figures is still true
-        return {}
+def _gpu_use() -> dict[str, float]:
+    """Of the first GPU; a line without these figures is still true."""
+    return {"gpu_percent": found[0][0], "gpu_memory_mb": found[0][1]} if (found := gpus()) else {}
 
 
 @contextmanager
