@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from tests.support import flights
 
 from updraft.backtest.picture import by_partition, frontier
 from updraft.backtest.policies import PROJECT, policies
-from updraft.backtest.run import backtest, learning_ahead
+from updraft.backtest.run import backtest
 from updraft.errors import DataError, InputError
 from updraft.loop.memory import play
 
@@ -67,19 +65,6 @@ def test_every_tick_is_learnt_from_once_and_trials_find_its_proof(played, home):
     for fit in fits:
         assert (fit / "model" / "meta.json").exists()
         assert (fit / "proof.parquet").exists()
-
-
-def test_what_was_learnt_ahead_while_a_replay_went_on_is_what_the_backtest_would_learn(played, home, tmp_path):
-    def fits(home):
-        return {path.parent.parent.name for path in home.rglob("fits/*/model/meta.json")}
-
-    with learning_ahead(flights.flights(), flights.settings(tmp_path)) as learn:
-        for row in flights.ingested(home, WEEKS):
-            learn(row)
-        deadline = time.monotonic() + 120
-        while fits(tmp_path) != fits(home):
-            assert time.monotonic() < deadline, (fits(tmp_path), fits(home))
-            time.sleep(0.2)
 
 
 def test_means_of_halves_make_the_mean(played):

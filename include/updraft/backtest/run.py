@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,7 +83,14 @@ def backtest(
     :raises InputError: when a policy is unknown.
     :raises DataError: when the history is open or too short for a first model.
     """
-    own = _own(settings)
+    own = Settings(
+        home=settings.home,
+        projects=settings.projects,
+        lake=f"{settings.lake}/.backtest",
+        store="",
+        mlflow="",
+        airflow="",
+    )
     chosen = policies(project.spec)
     unknown = set(only) - {policy.name for policy in chosen}
     if unknown:
@@ -115,63 +120,17 @@ def _fit_ahead(
 
     Every policy finds its trainings there, and the proofs of its trials, which would be computed twice where a trial comes before the training.
     """
-    bare = [_bare(row) for row in rows]
+    bare = [replace(row, checks={}, profile=None) for row in rows]
     store = Store.in_memory()
     loop = Loop(project, settings, store, KeptModels())
     ticks = []
     for row in bare:
         store.record_partition(project.name, row)
-        if _enough(loop, row):
+        if row.state == "published" and len(labelled_partitions(loop, row.key)) >= project.spec.training.first_after:
             ticks.append(row.key)
     store.close()
     for done in as_completed([pool.submit(_fit_at, project, settings, bare, key) for key in ticks]):
         done.result()
-
-
-@contextmanager
-def learning_ahead(project: Project, settings: Settings) -> Iterator[Callable[[IngestedPartition], None]]:
-    """While a replay goes on, do the trainings that a backtest of "every partition" will ask for, in time that is left over.
-
-    One process at the lowest priority; what it has not come to at the end is left to the backtest.
-
-    :return: takes the next partition of the history.
-    """
-    own, store = _own(settings), Store.in_memory()
-    loop = Loop(project, own, store, KeptModels())
-    rows: list[IngestedPartition] = []
-    with several(1) as pool:
-        pool.submit(os.nice, 19)
-
-        def learn(row: IngestedPartition) -> None:
-            rows.append(_bare(row))
-            store.record_partition(project.name, rows[-1])
-            if _enough(loop, row):
-                pool.submit(_fit_at, project, own, tuple(rows), row.key)
-
-        yield learn
-    store.close()
-
-
-def _own(settings: Settings) -> Settings:
-    """A lake of its own below the deployment's, and none of its services."""
-    return Settings(
-        home=settings.home,
-        projects=settings.projects,
-        lake=f"{settings.lake}/.backtest",
-        store="",
-        mlflow="",
-        airflow="",
-    )
-
-
-def _bare(row: IngestedPartition) -> IngestedPartition:
-    """Without what learning does not look at."""
-    return replace(row, checks={}, profile=None)
-
-
-def _enough(loop: Loop, row: IngestedPartition) -> bool:
-    """Whether there is enough to learn from at a partition's tick."""
-    return row.state == "published" and len(labelled_partitions(loop, row.key)) >= loop.spec.training.first_after
 
 
 def _fit_at(project: Project, settings: Settings, rows: Sequence[IngestedPartition], key: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,8 +63,7 @@ def _passwords(known: Settings) -> Path:
 
 def _play(found: Project, store: Store, client: AirflowClient, last: int | None, demo: bool, timeout: float) -> None:
     columns = (TextColumn("[bold]{task.fields[key]}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    ahead = _learning_ahead(found) if demo else nullcontext(lambda _: None)
-    with Progress(*columns, console=errors) as progress, ahead as learn:
+    with Progress(*columns, console=errors) as progress:
 
         def say(key: str, words: str) -> None:
             progress.console.print(f"{key}  {escape(words)}", soft_wrap=True)
@@ -79,20 +76,12 @@ def _play(found: Project, store: Store, client: AirflowClient, last: int | None,
 
         def done(number: int, row: IngestedPartition) -> None:
             progress.update(bar, completed=number, key=row.key)
-            learn(row)
             if row.state != "published":
                 say(row.key, f"partition {row.state}: {row.checks.get('refusals') or ''}")
             elif row.quarantined:
                 say(row.key, f"{row.quarantined:,} rows quarantined, {row.rows:,} published")
 
         player.play(keys, done)
-
-
-def _learning_ahead(found: Project) -> AbstractContextManager[Callable[[IngestedPartition], None]]:
-    """For the comparison at the end: its trainings, in the time that the replay leaves over."""
-    from updraft.backtest.run import learning_ahead
-
-    return learning_ahead(found, settings())
 
 
 def summarise(store: Store, found: Project, seconds: float) -> dict[str, Any]:
