@@ -42,7 +42,7 @@ def parsed(projects: Path, tmp_path: Path, asked: str = "") -> dict:
     if asked:
         env |= {"_AIRFLOW_PARSING_CONTEXT_DAG_ID": asked, "_AIRFLOW_PARSING_CONTEXT_TASK_ID": "any"}
     files = sorted(str(path) for path in (ROOT / "dags").glob("*.py"))
-    assert len(files) == 7
+    assert len(files) == 8
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", READ, *files], env=env, capture_output=True, text=True, check=False
     )
