@@ -59,7 +59,7 @@ class Study:
             raise StoreError(f"a search needs a store in PostgreSQL, and this one is {engine.dialect.name}")
         quiet()
         self._engine, self._name = engine, name
-        with self._alone():  # Optuna makes its tables when it does not find them: of two at once, one would fail
+        with self._alone("tables"):  # Optuna makes them when it does not find them: of two at once, one would fail
             with engine.begin() as connection:
                 connection.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
             self._storage = optuna.storages.RDBStorage(
@@ -80,9 +80,9 @@ class Study:
         self._storage.engine.dispose()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self, what: str) -> Iterator[None]:
         with self._engine.begin() as connection:
-            key = sa.func.hashtext(f"updraft-search:{self._name}")
+            key = sa.func.hashtext(f"updraft-search:{what}")
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
             yield
 
@@ -112,7 +112,7 @@ class Study:
             distributions=dict(space) if searched else {},
             user_attrs={_NUMBER: number, _PARAMS: dict(params)},
         )
-        with self._alone():
+        with self._alone(self._name):
             there = self._trials().get(number)
             if there is None or there.state == TrialState.FAIL:  # the later one of a number is the one that counts
                 self._study.add_trial(trial)
@@ -135,7 +135,7 @@ class Study:
         """Note that a trial brings nothing, whether or not it ever ran; one that has ended stays as it is."""
         from optuna.trial import TrialState, create_trial
 
-        with self._alone():
+        with self._alone(self._name):
             trial = self._trials().get(number)
             if trial is None:
                 noted = {_NUMBER: number, _PARAMS: {}, _WHY: why}
