@@ -142,8 +142,15 @@ def plan_search(
 
 
 def plan_of(loop: Loop, run: str) -> SearchPlan:
-    """The plan of a search."""
-    return SearchPlan.model_validate_json(files.read_bytes(f"{search_folder(loop, run)}/plan.json"))
+    """The plan of a search.
+
+    :raises TrainingError: when it was not planned yet.
+    """
+    url = f"{search_folder(loop, run)}/plan.json"
+    try:
+        return SearchPlan.model_validate_json(files.read_bytes(url))
+    except FileNotFoundError:
+        raise TrainingError(f"{url}: this search has no plan; the task plan_search comes first") from None
 
 
 def open_study(loop: Loop, run: str) -> Study:
