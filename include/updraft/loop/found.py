@@ -77,6 +77,11 @@ def conclude_search(loop: Loop, run: str) -> Found:
     return found
 
 
+def page_of(loop: Loop, run: str) -> str:
+    """HTML of a search that was concluded."""
+    return files.read_bytes(f"{search_folder(loop, run)}/{PAGE}").decode()
+
+
 def _choose(
     plan: SearchPlan, rows: dict[int, TrialRow], results: dict[int, TrainingResult], importance: dict[str, float]
 ) -> Found:

@@ -177,6 +177,11 @@ def plan_of(loop: Loop, run: str) -> Plan:
     )
 
 
+def reason_of(loop: Loop, run: str) -> str:
+    """Why a run was started, as whoever started it said."""
+    return str(files.read_json(f"{folder(loop, run)}/plan.json").get("reason") or "")
+
+
 def result_of(loop: Loop, run: str) -> TrainingResult:
     """What a run's training left."""
     return TrainingResult.read(f"{folder(loop, run)}/result.json")

@@ -119,7 +119,8 @@ def trial_states(context: Context) -> dict[int, str]:
     """State of each trial's task."""
     run = context["dag_run"]
     states = context["ti"].get_task_states(dag_id=run.dag_id, task_ids=[TASK], run_ids=[run.run_id])
-    return {int(name.rpartition("_")[2]): str(state) for name, state in states.get(run.run_id, {}).items()}
+    numbered = {name.rpartition("_")[2]: str(state) for name, state in states.get(run.run_id, {}).items()}
+    return {int(number): state for number, state in numbered.items() if number.isdigit()}
 
 
 def conclude(context: Context, found: Ended) -> dict[str, Any]:
@@ -155,13 +156,15 @@ class ChooseParameters(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """The form that `train` is started with. Nothing better, or no wish to train, ends the run here."""
-        from updraft.loop.found import conclude_search
+        from updraft.loop.found import conclude_search, page_of
         from updraft.loop.search import plan_of
         from updraft_airflow.deployment import registry
 
         run = search_run(context)
         found, plan = conclude_search(loop, run), plan_of(loop, run)
         self.log.info("%s", found.words)
+        if found.best.mlflow_run_id:
+            registry().log_html(found.best.mlflow_run_id, page_of(loop, run), "search.html")
         handed: dict[str, Any] = {
             "search": run,
             "mlflow_url": registry().run_url(found.best.mlflow_run_id) if found.best.mlflow_run_id else None,
