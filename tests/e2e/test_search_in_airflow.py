@@ -59,7 +59,7 @@ def test_every_trial_is_a_mapped_task_that_says_what_it_tried_and_what_it_lost(s
     assert {one["state"] for number, one in found.items() if number not in pruned} == {"success"}
     for each in told["tried"]:
         name = found[each["number"]]["rendered_map_index"]
-        assert name.startswith(f"{each['number']}: " + ("as now" if each["number"] == 0 else "max_depth "))
+        assert name.startswith(f"{each['number']}: " + ("as now" if each["number"] == 0 else "early_stopping "))
         assert each["pruned"] or name.endswith(f"{each['loss']:.5f}")
     assert {one["pool"] for one in found.values()} == {"training"}
 

@@ -60,8 +60,9 @@ class Study:
         quiet()
         self._engine, self._name = engine, name
         with self._alone("tables"):  # Optuna makes them when it does not find them: of two at once, one would fail
-            with engine.begin() as connection:
-                connection.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
+            with engine.begin() as connection:  # IF NOT EXISTS asks for the right to create also where it is there
+                if SCHEMA not in sa.inspect(connection).get_schema_names():
+                    connection.execute(sa.schema.CreateSchema(SCHEMA))
             self._storage = optuna.storages.RDBStorage(
                 engine.url.render_as_string(hide_password=False),
                 engine_kwargs={
