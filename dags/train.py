@@ -35,6 +35,7 @@ for project in projects("train"):
         ),
         "reason": Param("", type="string", title="Reason", description="for the record"),
         "episode": Param(None, type=["null", "string"], title="Episode", description="set by watch"),
+        "search": Param(None, type=["null", "string"], title="Search", description="set by search"),
     }
     with stage_dag(project, "train", __doc__, schedule=None, params=form, max_active_runs=1) as dag:
         snapshot = SnapshotData(task_id="snapshot_data", project=project.name)

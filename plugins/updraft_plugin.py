@@ -21,6 +21,7 @@ class UpdraftPlugin(AirflowPlugin):
         links.PodLink(),
         links.ReportLink(),
         links.RunLink(),
+        links.SearchLink(),
         links.VersionLink(),
     ]
     fastapi_apps: ClassVar[list[dict[str, Any]]] = [{"app": app, "url_prefix": "/updraft", "name": "Updraft pages"}]

@@ -117,6 +117,19 @@ class CardLink(_Link):
         return str(found["card"]) if found.get("card") else None
 
 
+class SearchLink(_Link):
+    """What a search tried and found."""
+
+    name = "Search"
+
+    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+        """Page of the search."""
+        from updraft.loop.train import run_folder
+
+        run = str(found.get("search") or "")
+        return f"{FILES}/{_project(operator)}/searches/{run_folder(run)}/index.html" if run else None
+
+
 class PodLink(_Link):
     """The pods of a training: node, image, what each got, how each ended, and the result."""
 
@@ -129,4 +142,7 @@ class PodLink(_Link):
 
     def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the run's pods, from the moment that the first one is made."""
-        return self.page(_project(operator), ti_key.run_id)
+        from updraft.loop.train import trial_run
+
+        mapped = ti_key.map_index >= 0
+        return self.page(_project(operator), trial_run(ti_key.run_id, ti_key.map_index) if mapped else ti_key.run_id)

@@ -1,4 +1,4 @@
-"""Pages of the lake, for people who are signed in to Airflow: data docs, Evidently reports, pictures of evidence."""
+"""Pages of the lake, for people who are signed in to Airflow: data docs, Evidently reports, pictures of evidence, searches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from updraft.spec.deployment import load_deployment
 from updraft.spec.load import project_names
 from updraft_airflow.deployment import settings
 
-SHOWN = ("docs", "reports", "releases", "demo")
+SHOWN = ("docs", "reports", "releases", "searches", "demo")
 """Parts of a project's lake that are published pages. Raw data and predictions are not."""
 MEDIA = {".html": "text/html; charset=utf-8", ".png": "image/png", ".json": "application/json"}
 

@@ -24,7 +24,9 @@ READ = textwrap.dedent(
             found[dag.dag_id] = {
                 "doc": dag.doc_md, "tasks": {t.task_id: {"retries": t.retries, "owner": t.owner} for t in dag.tasks},
                 "catchup": dag.catchup, "max_active_runs": dag.max_active_runs, "file": path,
-                "kinds": {t.task_id: type(t).__name__ for t in dag.tasks},
+                "kinds": {t.task_id: getattr(t, "operator_class", type(t)).__name__ for t in dag.tasks},
+                "pools": {t.task_id: [t.pool, t.pool_slots] for t in dag.tasks},
+                "at_once": {t.task_id: t.max_active_tis_per_dagrun for t in dag.tasks},
             }
     heavy = ["pandas", "numpy", "mlflow", "great_expectations", "evidently", "xgboost", "duckdb", "sklearn", "scipy", "pyarrow", "dvc",
              "kubernetes", "airflow.providers.cncf.kubernetes.operators.pod"]
@@ -42,7 +44,7 @@ def parsed(projects: Path, tmp_path: Path, asked: str = "") -> dict:
     if asked:
         env |= {"_AIRFLOW_PARSING_CONTEXT_DAG_ID": asked, "_AIRFLOW_PARSING_CONTEXT_TASK_ID": "any"}
     files = sorted(str(path) for path in (ROOT / "dags").glob("*.py"))
-    assert len(files) == 7
+    assert len(files) == 8
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", READ, *files], env=env, capture_output=True, text=True, check=False
     )
@@ -114,3 +116,26 @@ def test_one_word_moves_the_training_into_a_pod_and_changes_no_other_task(refere
     assert before["kinds"]["train_model"] == "TrainModel"
     assert dag["kinds"] == before["kinds"] | {"train_model": "TrainInPod"}
     assert dag["tasks"]["train_model"]["retries"] > before["tasks"]["train_model"]["retries"]
+
+
+def test_a_project_that_says_what_to_search_has_one_dag_more_whose_trials_are_mapped_and_counted(tmp_path):
+    projects = tmp_path / "projects"
+    shutil.copytree(ROOT / "include" / "projects" / "flight_delays", projects / "flight_delays")
+    spec = projects / "flight_delays" / "project.yaml"
+    search = "search: {parallel: 3, space: {max_depth: {at_least: 2, at_most: 8}}}"
+    own = spec.read_text()
+    for compute, kind, pool in (
+        ("{backend: local}", "SearchTrial", ["training", 1]),
+        ("{backend: kubernetes, gpu: 2}", "TrialInPod", ["gpu", 2]),
+        ("{backend: kubernetes}", "TrialInPod", ["default_pool", 1]),
+    ):
+        spec.write_text(own.replace("compute: {backend: local}", f"compute: {compute}\n  {search}"))
+        found = parsed(projects, tmp_path)
+        assert set(found["dags"]) == {f"flight_delays.{stage}" for stage in (*STAGES, "search")} | {"maintenance"}
+        dag = found["dags"]["flight_delays.search"]
+        assert dag["kinds"]["search_trial"] == kind
+        assert dag["pools"]["search_trial"] == pool
+        assert dag["at_once"]["search_trial"] == 3
+        assert "**Cadence:**" in dag["doc"]
+        if "kubernetes" not in compute:
+            assert found["heavy"] == []

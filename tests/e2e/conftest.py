@@ -1,4 +1,4 @@
-"""One running stack for all end-to-end tests, with two projects of one policy: one is left in peace, one is disturbed."""
+"""One running stack for all end-to-end tests, with projects of one policy: one is left in peace, one is disturbed, one searched."""
 
 from __future__ import annotations
 
@@ -33,6 +33,15 @@ SPEC = {
         },
     },
 }
+SEARCH = {
+    "trials": 6,
+    "parallel": 2,
+    "space": {
+        "max_depth": {"at_least": 1, "at_most": 5},
+        "eta": {"at_least": 0.05, "at_most": 0.6, "log": True},
+        "early_stopping": [2, 3],
+    },
+}
 
 
 def project_folder(root, name, **changes):
@@ -53,6 +62,7 @@ def projects(tmp_path_factory):
     root = tmp_path_factory.mktemp("projects")
     for name in ("calm", "shaken"):
         project_folder(root, name)
+    project_folder(root, "searched", training={**SPEC["training"], "search": SEARCH})
     return root
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.e2e.conftest import SPEC, project_folder
+from tests.e2e.conftest import SEARCH, SPEC, project_folder
 from tests.e2e.test_loop_in_airflow import client
 from tests.support.pods import running_pod_stack
 
@@ -20,7 +20,7 @@ PARTITIONS = 4
 def pod_projects(tmp_path_factory):
     root = tmp_path_factory.mktemp("projects")
     for name, compute in PROJECTS.items():
-        project_folder(root, name, training={**SPEC["training"], "compute": compute})
+        project_folder(root, name, training={**SPEC["training"], "compute": compute, "search": SEARCH})
     return root
 
 

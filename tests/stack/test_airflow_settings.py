@@ -20,7 +20,7 @@ def _load(tmp_path: Path, text: str) -> airflow_settings.AirflowSettings:
 
 def test_the_projects_own_file_is_in_order() -> None:
     found = airflow_settings.load(ROOT / "airflow_settings.yaml")
-    assert [pool["name"] for pool in found.pools] == ["training"]
+    assert [pool["name"] for pool in found.pools] == ["training", "gpu"]
 
 
 def test_every_key_of_the_format_arrives(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from updraft.evaluation.card import CardData, Measured, card_html
 from updraft.evaluation.metrics import metric_value
 from updraft.loop.context import Loop
 from updraft.loop.judge import Comparison
-from updraft.loop.train import folder, plan_of, result_of
+from updraft.loop.train import folder, plan_of, reason_of, result_of
 from updraft.registry.mlflow_registry import ModelRegistry
 
 
@@ -39,6 +39,7 @@ def card_data(loop: Loop, run: str, comparison: Comparison) -> CardData:
         for key, frame in rows.groupby(PARTITION, sort=True)
     }
     facts = {
+        **({"reason": reason} if (reason := reason_of(loop, run)) else {}),
         "lane": plan.lane,
         "window": f"{plan.window[0]} to {plan.window[-1]} ({len(plan.window)} partitions)",
         "holdout": ", ".join(plan.holdout),

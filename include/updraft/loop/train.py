@@ -31,6 +31,17 @@ def run_folder(run: str) -> str:
     return re.sub(r"[^\w.-]", "_", run)
 
 
+def trial_run(run: str, number: int) -> str:
+    """The run id under which one trial of a search trains, beside the trainings."""
+    return f"{run}.trial-{number}"
+
+
+def trial_of(run: str) -> tuple[str, int] | None:
+    """The search and the number of a trial's run id; None for a training."""
+    found = re.fullmatch(r"(.+)\.trial-(\d+)", run)
+    return (found[1], int(found[2])) if found else None
+
+
 def prepare(
     loop: Loop,
     run: str,
@@ -40,12 +51,14 @@ def prepare(
     trainer: str | None = None,
     params: Mapping[str, Scalar] | None = None,
     reason: str = "",
+    search: str | None = None,
 ) -> str:
     """Plan a training, freeze its data in a snapshot, and write its request; the URL of the request.
 
     A run that has a request already keeps it, so that a retried or cleared task trains on what the first one saw.
 
     :param key: the partition at whose tick it happens; the newest published one when None.
+    :param search: the search that found the parameters.
     :raises TrainingError: when there is nothing to learn from, or a parameter is unknown.
     """
     url = f"{folder(loop, run)}/request.json"
@@ -55,7 +68,9 @@ def prepare(
     if not published:
         raise TrainingError(f"{loop.name}: no partition is published yet; {loop.name}.ingest comes first")
     plan = plan_training(loop, key or published[-1].key, trainer=trainer, params=params)
-    request = _request(loop, plan, run)
+    request = request_for(loop, plan, run)
+    if search is not None:
+        request = request.model_copy(update={"tags": {**request.tags, "updraft.search": search}})
     files.write_json(
         f"{folder(loop, run)}/plan.json", {**asdict(plan), "trainer": plan.trainer.model_dump(), "reason": reason}
     )
@@ -76,7 +91,8 @@ def prepare(
     return request.write(url)
 
 
-def _request(loop: Loop, plan: Plan, run: str) -> TrainingRequest:
+def request_for(loop: Loop, plan: Plan, run: str) -> TrainingRequest:
+    """What a plan asks of the trainer, with its data frozen in a snapshot."""
     from updraft.data.snapshots import take_snapshot
 
     parts = {f"features/{key}.parquet": loop.feature_file(key) for key in plan.window}
@@ -159,6 +175,11 @@ def plan_of(loop: Loop, run: str) -> Plan:
             "trainer": Trainer(**kept["trainer"]),
         }
     )
+
+
+def reason_of(loop: Loop, run: str) -> str:
+    """Why a run was started, as whoever started it said."""
+    return str(files.read_json(f"{folder(loop, run)}/plan.json").get("reason") or "")
 
 
 def result_of(loop: Loop, run: str) -> TrainingResult:

@@ -10,6 +10,7 @@ from typing import Any
 from updraft.spec.document import Document, Path_, dotted
 from updraft.spec.model import FixedLimit, ProjectSpec
 from updraft.spec.problems import Problem
+from updraft.spec.search import space_complaints
 from updraft.spec.trainers import complaints
 from updraft.spec.validation import Validated, at
 
@@ -23,7 +24,7 @@ def cross_check(document: Document, validated: Validated[ProjectSpec], folder: s
         return ()
     checks = _Checks(document, validated.spec, validated.broken)
     found = [*checks.name(folder), *checks.time(), *checks.sources(), *checks.columns()]
-    found += [*checks.training(), *checks.trainers(), *checks.metrics(), *checks.remedies()]
+    found += [*checks.training(), *checks.trainers(), *checks.search(), *checks.metrics(), *checks.remedies()]
     return tuple(found)
 
 
@@ -152,6 +153,20 @@ class _Checks:
             for name, message, allowed in complaints(trainer.name, trainer.params):
                 if self._sound((*path, "params", name)):
                     yield self._problem((*path, "params", name), message, trainer.params[name], allowed)
+
+    def search(self) -> Iterator[Problem]:
+        search, trainers, here = self._spec.training.search, self._spec.training.trainers, ("training", "search")
+        named = {one.name: one for one in trainers}
+        if search is None or not self._sound(("training", "trainers"), (*here, "trainer")):
+            return
+        chosen = named.get(search.trainer or trainers[0].name)
+        if chosen is None:
+            message = "is not one of training.trainers"
+            yield self._problem((*here, "trainer"), message, search.trainer, tuple(named))
+            return
+        for keys, message, value, allowed in space_complaints(chosen.name, chosen.params, search.space):
+            if self._sound((*here, "space", *keys)):
+                yield self._problem((*here, "space", *keys), message, value, allowed)
 
     def metrics(self) -> Iterator[Problem]:
         task = self._spec.task

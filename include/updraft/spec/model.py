@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from updraft.spec.compute import Compute
 from updraft.spec.part import Duration, Part
+from updraft.spec.search import Search
 
 
 def _day(value: object) -> object:
@@ -84,6 +85,7 @@ class Training(Part):
     first_after: int = Field(default=8, ge=3, description="partitions before the first model")
     trainers: tuple[Trainer, ...] = Field(default=(Trainer(name="xgboost"),), min_length=1)
     compute: Compute = Compute()
+    search: Search | None = None
     seed: int = 1
 
     @model_validator(mode="after")

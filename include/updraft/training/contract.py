@@ -30,6 +30,21 @@ class Contract(BaseModel):
 _T = TypeVar("_T", bound=Contract)
 
 
+class Trial(Contract):
+    """One try of a search: the proof alone, given up where it is worse than others were."""
+
+    stop_above: tuple[float | None, ...] = Field(
+        (), description="by round: the validation loss so far above which it ends there; the last one counts on"
+    )
+
+    def stops(self, rounds: int, best: float | None) -> bool:
+        """Whether a trial ends after a round with the lowest validation loss so far."""
+        if best is None or not self.stop_above or rounds < 1:
+            return False
+        limit = self.stop_above[min(rounds, len(self.stop_above)) - 1]
+        return limit is not None and best > limit
+
+
 class TrainingRequest(Contract):
     """Everything that a training job needs to know."""
 
@@ -43,6 +58,7 @@ class TrainingRequest(Contract):
     device: Wanted = Field(default="auto", description="auto takes a GPU when one is there")
     window: tuple[str, ...] = Field(min_length=1, description="partition keys in order, holdout included")
     holdout: tuple[str, ...] = Field((), description="the last keys of the window, which prove the recipe walk-forward")
+    trial: Trial | None = Field(default=None, description="of a search: the proof alone, whose model is what it leaves")
     snapshot_url: str
     snapshot_sha256: str = Field(pattern=SHA256)
     features_sha256: str = Field(pattern=SHA256, description="of the source of the feature function")
@@ -68,6 +84,7 @@ class TrainingRequest(Contract):
     def request_sha256(self) -> str:
         """Canonical hash of what determines the model: of two requests with one hash, one needs training."""
         where = _WHERE_NOT_WHAT if self.device == "cuda" else _WHERE_NOT_WHAT | {"device"}
+        where = where if self.trial is not None else where | {"trial"}
         return files.canonical_hash(self.model_dump(mode="json", exclude=set(where)))
 
     def on(self, device: Device) -> TrainingRequest:
@@ -102,6 +119,7 @@ class TrainingResult(Contract):
     model_sha256: str = Field(description="of the content of that folder, the same for the same request")
     mlflow_run_id: str | None = None
     rounds: int = Field(description="of the released model")
+    pruned: bool = Field(default=False, description="a trial that was given up")
     metrics: dict[str, float] = Field(description="loss on the validation clusters and on the holdout")
     curve: dict[str, list[float]] = Field(description="validation loss after each round of the proof")
     importance: dict[str, float] = Field(description="share by feature; see importance_is")

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from updraft.data.snapshots import SnapshotManifest
-from updraft.training.fit import FittedModel, fitted_model, model_of, predictions_of, validation_clusters
+from updraft.training.fit import (
+    FittedModel,
+    fitted_model,
+    model_of,
+    predictions_of,
+    tried_model,
+    validation_clusters,
+)
 from updraft.training.importance import GAIN, shares_of
 from updraft.training.learning import Checkpoint
 from updraft.training.model import Model
@@ -58,7 +65,11 @@ def train_from_disk(
         checkpoint=checkpoint,
         watch=watch,
     )
-    predictions = _predictions(whole, holdout, model_of(recipe, encoder, proof.weights))
+    proved = model_of(recipe, encoder, proof.weights)
+    predictions = _predictions(whole, holdout, proved)
+    if watch.trial is not None:
+        label = np.concatenate([each.label for each in whole.partitions])
+        return tried_model(recipe, proved, proof.progress, predictions, label, watch)
     encoder = whole.encoder()
     rows = SpilledRows(whole, encoder, [np.ones(len(each.label), np.bool_) for each in whole.partitions])
     release = XGBOOST.learn_from_disk(

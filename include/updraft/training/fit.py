@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, SCORE
 from updraft.errors import TrainingError
 from updraft.training.encoding import Encoder
-from updraft.training.importance import Importance, gain_importance, permutation_importance
+from updraft.training.importance import PERMUTATION, Importance, gain_importance, permutation_importance
 from updraft.training.learning import Checkpoint, Progress, Rows, mean_loss
 from updraft.training.model import Model, link
 from updraft.training.recipe import Recipe
@@ -49,6 +49,8 @@ class FittedModel:
     """PARTITION, ROW, EVENT_TIME, CLUSTER, LABEL, MARGIN, SCORE by the proof model; empty without a holdout."""
     rows: int
     importance: Importance
+    pruned: bool = False
+    """Whether it is a trial that was given up."""
 
     def model(self, meta: dict[str, object] | None = None, features_source: bytes | None = None) -> Model:
         """The release model as what scores rows."""
@@ -117,7 +119,10 @@ def train_in_memory(
     :raises TrainingError: when there is too little to learn from.
     :raises TrainingInterrupted: when the process was asked to end.
     """
+    watch = watch or Watch()
     proved = prove(recipe, data, holdout, checkpoint, watch)
+    if watch.trial is not None:
+        return tried_model(recipe, proved.model, proved.found, proved.predictions, data.label, watch)
     encoder = Encoder.fit(data.features) if len(holdout) else proved.model.encoder
     release = BY_NAME[recipe.trainer].learn(
         recipe,
@@ -127,7 +132,7 @@ def train_in_memory(
         rounds=proved.found.best_rounds,
         validation=None,
         checkpoint=checkpoint,
-        watch=watch or Watch(),
+        watch=watch,
     )
     model = model_of(recipe, encoder, release.weights)
     importance = gain_importance(model) or permutation_importance(proved.model, proved.unseen)
@@ -157,6 +162,20 @@ def fitted_model(
         rows=len(label),
         importance=importance,
     )
+
+
+def tried_model(
+    recipe: Recipe,
+    proof: Model,
+    found: Progress,
+    predictions: pd.DataFrame,
+    label: NDArray[np.float64],
+    watch: Watch,
+) -> FittedModel:
+    """What a trial leaves: the proof and its model, as nothing is to be released. What it looks at is told where it is free."""
+    importance = gain_importance(proof) or Importance({}, PERMUTATION)
+    fitted = fitted_model(recipe, proof, found, predictions, label, importance)
+    return replace(fitted, pruned=watch.prunes(found.rounds, found.best))
 
 
 def model_of(

@@ -268,7 +268,8 @@ class _Phase:
         if progress.best_rounds == progress.rounds or not self.best:
             self.best = {name: held.detach().clone() for name, held in self.network.parameters.items()}
         waited = progress.rounds - progress.best_rounds >= int(self.recipe.own("early_stopping"))
-        return replace(progress, done=waited or progress.rounds >= self.rounds)
+        pruned = self.watch.prunes(progress.rounds, progress.best)
+        return replace(progress, done=waited or pruned or progress.rounds >= self.rounds)
 
     def _validation_loss(self) -> float:
         torch = self.torch

@@ -58,11 +58,14 @@ def run_training(request_url: str) -> TrainingResult:
         gpu = request.device == "cuda"
         with watched(request.output_url) as usage, _tracked(request) as run, watching(gpu) as watch:
             checkpoint = _checkpoint(request, run)
+            watch.trial = request.trial
             fitted = _fit(request, checkpoint, watch)
             model, result = _write(request, fitted, time.monotonic() - started, usage.sample())
             if run is not None:
                 run.curve(_curve_name(request), fitted.curve)
-                run.finish(request, result.metrics, {"updraft.model_sha256": model.sha256})
+                run.finish(
+                    request, result.metrics, {"updraft.model_sha256": model.sha256, **_trial_tags(result, request)}
+                )
                 result = result.model_copy(update={"mlflow_run_id": run.run_id})
         result.write(f"{request.output_url}/{RESULT}")
         checkpoint.discard()
@@ -97,7 +100,8 @@ def _earlier(asked: TrainingRequest) -> TrainingResult | None:
         with _tracked(request) as run:
             if run is not None:
                 run.curve(_curve_name(request), next(iter(result.curve.values())))
-                run.finish(request, result.metrics, {"updraft.model_sha256": result.model_sha256})
+                tags = {"updraft.model_sha256": result.model_sha256, **_trial_tags(result, request)}
+                run.finish(request, result.metrics, tags)
                 result = result.model_copy(update={"mlflow_run_id": run.run_id})
         result.write(url)
     log.info("%s: already there", url)
@@ -150,6 +154,7 @@ def _write(request: TrainingRequest, fitted: FittedModel, seconds: float, usage:
         model_url=model_url,
         model_sha256=model.sha256,
         rounds=fitted.rounds,
+        pruned=fitted.pruned,
         metrics=fitted.metrics,
         curve={_curve_name(request): list(fitted.curve)},
         importance=dict(fitted.importance.shares),
@@ -165,6 +170,10 @@ def _write(request: TrainingRequest, fitted: FittedModel, seconds: float, usage:
         gpu_memory_mb=usage.gpu_memory_mb,
         environment=_environment(request.trainer),
     )
+
+
+def _trial_tags(result: TrainingResult, request: TrainingRequest) -> dict[str, str]:
+    return {} if request.trial is None else {"updraft.pruned": str(result.pruned).lower()}
 
 
 def _meta(request: TrainingRequest, fitted: FittedModel) -> dict[str, object]:

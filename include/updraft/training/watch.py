@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from updraft.errors import TrainingInterrupted
 from updraft.training.usage import gpus, peak_memory_mb
+
+if TYPE_CHECKING:
+    from updraft.training.contract import Trial
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +83,8 @@ class Watch:
         self._asked_at: float | None = None
         self._last = time.monotonic()
         self._rows = 0
+        self.trial: Trial | None = None
+        """What the training is a try of; None for one that is wanted for itself."""
 
     @property
     def leaving(self) -> float | None:
@@ -99,6 +104,10 @@ class Watch:
         raise TrainingInterrupted(
             f"asked to end (SIGTERM): {phase} is kept up to round {rounds}; the same request goes on from there"
         )
+
+    def prunes(self, rounds: int, best: float | None) -> bool:
+        """Whether the training is a trial that ends after this round: it is worse than others were by then."""
+        return self.trial is not None and self.trial.stops(rounds, best)
 
     def saw(
         self, phase: str, done: int, of: int, rows: int, loss: float | None = None, best: float | None = None

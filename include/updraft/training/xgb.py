@@ -195,7 +195,8 @@ class _Phase:
 
     def _stops(self, seen: Progress) -> bool:
         patience = int(self.recipe.own("early_stopping"))
-        return self.watched is not None and seen.rounds - seen.best_rounds >= patience
+        waited = self.watched is not None and seen.rounds - seen.best_rounds >= patience
+        return waited or self.watch.prunes(seen.rounds, seen.best)
 
     def _params(self, first_round: int) -> dict[str, Any]:
         recipe = self.recipe

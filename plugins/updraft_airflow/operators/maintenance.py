@@ -120,6 +120,11 @@ class RemovePods(BaseOperator):
 def _state_of_training(project: str, run: str) -> str | None:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    asked = {"dag_id": f"{project}.train", "task_ids": ["train_model"], "run_ids": [run]}
-    state = RuntimeTaskInstance.get_task_states(**asked).get(run, {}).get("train_model")
+    from updraft.loop.train import trial_of
+
+    dag, task, name = f"{project}.train", "train_model", "train_model"
+    if (trial := trial_of(run)) is not None:
+        run, dag, task, name = trial[0], f"{project}.search", "search_trial", f"search_trial_{trial[1]}"
+    asked = {"dag_id": dag, "task_ids": [task], "run_ids": [run]}
+    state = RuntimeTaskInstance.get_task_states(**asked).get(run, {}).get(name)
     return None if state is None else str(state)

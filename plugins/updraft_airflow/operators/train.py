@@ -27,8 +27,11 @@ def train_model(project: Project) -> BaseOperator:
 
 
 def run_id(context: Context) -> str:
-    """The id under which the store knows this training."""
-    return str(context["dag_run"].run_id)
+    """The id under which the store and the lake know this training; each trial of a search has its own."""
+    from updraft.loop.train import trial_run
+
+    run, number = str(context["dag_run"].run_id), context["ti"].map_index
+    return run if number is None or number < 0 else trial_run(run, number)
 
 
 class NoteStart(StepOperator):
@@ -61,6 +64,7 @@ class SnapshotData(StepOperator):
             trainer=form.get("trainer"),
             params=form.get("parameters") or {},
             reason=str(form.get("reason") or ""),
+            search=form.get("search"),
         )
         self.log.info("Request: %s", request)
         return {"request": request}

@@ -1,0 +1,248 @@
+"""A search for better parameters, step by step: plan it, begin and end its trials, choose.
+
+A trial is an ordinary training of the proof alone. Its window ends before the holdout that the winner will be proved on,
+so no trial sees that; its loss is the lowest one on the rows that validate, every seventh cluster of its own window.
+
+Trial ``n`` learns from the trials up to ``n - parallel``, and begins when those have ended: so what is tried depends on the
+project, the data and the seed, and not on which of two trials that run side by side ends first, or is killed on the way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from updraft import files
+from updraft.errors import TrainingError
+from updraft.loop.context import Loop
+from updraft.loop.plan import plan_training
+from updraft.loop.train import collect, folder, request_for, result_of, run_folder, trial_run
+from updraft.search.pruning import stop_above
+from updraft.search.sampling import Tried, distributions, inside, suggest
+from updraft.search.study import Study, TrialRow
+from updraft.spec.search import Search
+from updraft.spec.trainers import TRAINERS, Value
+from updraft.training.contract import TrainingRequest, TrainingResult, Trial
+
+
+class SearchPlan(BaseModel):
+    """A search, fixed when it began: a project that changes meanwhile changes nothing in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    search: Search
+    seed: int
+    request: TrainingRequest
+    """Of every trial, but for its parameters and its place; with the parameters that the project trains with now."""
+    holdout: tuple[str, ...]
+    """What no trial sees."""
+    planned_at: float
+    """Seconds since 1970, for the timeout."""
+    reason: str = ""
+
+    @property
+    def numbers(self) -> list[int]:
+        """The trials' numbers."""
+        return list(range(self.search.trials))
+
+    @property
+    def over(self) -> bool:
+        """Whether no further trial starts."""
+        limit = self.search.timeout
+        return limit is not None and time.time() > self.planned_at + limit.total_seconds()
+
+
+@dataclass(frozen=True)
+class Waits:
+    """A trial that cannot begin yet, and the trials that it waits for."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of a trial."""
+
+    number: int
+    params: dict[str, Value]
+    """Those that the search chose; empty for the first trial."""
+    loss: float
+    rounds: int
+    """Of its curve: the round at which it was given up, or stopped."""
+    pruned: bool
+    mlflow_run_id: str | None
+
+    @property
+    def words(self) -> str:
+        """One line for a person."""
+        tried = ", ".join(f"{name} {shown(value)}" for name, value in self.params.items()) or "as now"
+        end = f"given up at round {self.rounds}" if self.pruned else f"{self.loss:.5f}"
+        return f"{self.number}: {tried}: {end}"
+
+
+def shown(value: Value) -> str:
+    """A parameter's value as a person reads it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def search_folder(loop: Loop, run: str) -> str:
+    """URL of the files of one search."""
+    return loop.url("searches", run_folder(run))
+
+
+def plan_search(
+    loop: Loop,
+    run: str,
+    key: str | None,
+    *,
+    trials: int | None = None,
+    reason: str = "",
+) -> SearchPlan:
+    """Plan a search, or take up the plan that the run has already.
+
+    :param key: the partition at whose tick it happens; the newest published one when None.
+    :param trials: in place of the project's number.
+    :raises TrainingError: when the project asks for no search, or there is nothing to learn from.
+    """
+    url = f"{search_folder(loop, run)}/plan.json"
+    if files.exists(url):
+        return plan_of(loop, run)
+    search = loop.spec.training.search
+    if search is None:
+        raise TrainingError(f"{loop.name}: training.search is not set; say there which parameters to try")
+    published = loop.store.partitions(loop.name)
+    if not published:
+        raise TrainingError(f"{loop.name}: no partition is published yet; {loop.name}.ingest comes first")
+    plan = plan_training(loop, key or published[-1].key, trainer=search.trainer)
+    request = request_for(loop, plan, run).model_copy(
+        update={
+            "window": plan.window[: -len(plan.holdout)],
+            "holdout": (),
+            "experiment": f"{loop.name}.search",
+            "tags": {"updraft.search": run},
+        }
+    )
+    found = SearchPlan(
+        run=run,
+        search=search if trials is None else search.model_copy(update={"trials": trials}),
+        seed=loop.spec.training.seed if search.seed is None else search.seed,
+        request=request,
+        holdout=plan.holdout,
+        planned_at=time.time(),
+        reason=reason,
+    )
+    with closing(open_study(loop, run)):  # its tables are there before the trials begin side by side
+        files.write_json(url, found.model_dump(mode="json"))
+    return found
+
+
+def plan_of(loop: Loop, run: str) -> SearchPlan:
+    """The plan of a search.
+
+    :raises TrainingError: when it was not planned yet.
+    """
+    url = f"{search_folder(loop, run)}/plan.json"
+    try:
+        return SearchPlan.model_validate_json(files.read_bytes(url))
+    except FileNotFoundError:
+        raise TrainingError(f"{url}: this search has no plan; the task plan_search comes first") from None
+
+
+def open_study(loop: Loop, run: str) -> Study:
+    """The study of a search in the store."""
+    return Study(loop.store.engine, f"{loop.name}:{run}")
+
+
+def begin_trial(loop: Loop, run: str, number: int) -> str | Waits | None:
+    """The URL of a trial's request, written when it is new; what it waits for; or None when the search is out of time.
+
+    A trial that has a request keeps it: one that was killed goes on from its checkpoint.
+    """
+    plan, url = plan_of(loop, run), f"{folder(loop, trial_run(run, number))}/request.json"
+    space = distributions(plan.request.trainer, plan.search.space)
+    with closing(open_study(loop, run)) as study:
+        rows = study.rows()
+        if not files.exists(url):
+            if plan.over:
+                study.give_up(number, f"the search's timeout ({plan.search.timeout}) had passed")
+                return None
+            before = range(max(0, number - plan.search.parallel + 1))
+            missing = [each for each in before if each not in rows or rows[each].state == "running"]
+            if missing:
+                return Waits(tuple(missing))
+            earlier = [rows[each] for each in before]
+            params = dict(plan.request.params)
+            if number > 0:
+                tried = [found for row in earlier if (found := _tried(row)) is not None]
+                params |= suggest(space, tried, seed=plan.seed, number=number, trials=plan.search.trials)
+            _trial_request(loop, plan, number, params, _limits(loop, plan, earlier)).write(url)
+        params = dict(TrainingRequest.read(url).params)
+        study.begin(number, params, inside(params, plan.search.space), space)
+    return url
+
+
+def _tried(row: TrialRow) -> Tried | None:
+    """A trial as the sampler takes it; None for one that brings it nothing."""
+    if row.loss is None or row.state not in ("done", "pruned") or not row.searched:
+        return None
+    return Tried(row.searched, row.loss, row.rounds if row.state == "pruned" else None)
+
+
+def _limits(loop: Loop, plan: SearchPlan, earlier: list[TrialRow]) -> tuple[float | None, ...]:
+    if not plan.search.prune:
+        return ()
+    done = [result_of(loop, trial_run(plan.run, row.number)) for row in earlier if row.state == "done"]
+    after = int(TRAINERS[plan.request.trainer].value(plan.request.params, "early_stopping"))
+    return stop_above([curve_of(each) for each in done], after)
+
+
+def curve_of(result: TrainingResult) -> list[float]:
+    """Validation loss after each round."""
+    return next(iter(result.curve.values()))
+
+
+def _trial_request(
+    loop: Loop, plan: SearchPlan, number: int, params: Mapping[str, Value], limits: tuple[float | None, ...]
+) -> TrainingRequest:
+    name = trial_run(plan.run, number)
+    changed = {
+        "params": dict(params),
+        "trial": Trial(stop_above=limits),
+        "output_url": folder(loop, name),
+        "run_name": name,
+        "tags": {**plan.request.tags, "updraft.run": name, "updraft.trial": str(number)},
+    }
+    return plan.request.model_copy(update=changed)
+
+
+def end_trial(loop: Loop, run: str, number: int) -> Ended:
+    """Take a trial's result, verified, and note it in the study.
+
+    :raises TrainingError: when there is no result.
+    """
+    result = collect(loop, trial_run(run, number))
+    if result is None:
+        raise TrainingError(f"{trial_run(run, number)}: the trial left no result; clear its task to run it again")
+    with closing(open_study(loop, run)) as study:
+        study.end(number, curve_of(result), pruned=result.pruned)
+        return ended(study.rows()[number], result, plan_of(loop, run))
+
+
+def ended(row: TrialRow, result: TrainingResult, plan: SearchPlan) -> Ended:
+    """A trial with its result."""
+    curve = curve_of(result)
+    chosen = {name: row.params[name] for name in plan.search.space} if row.number > 0 else {}
+    return Ended(row.number, chosen, min(curve), len(curve), result.pruned, result.mlflow_run_id)
+
+
+def give_up_trials(loop: Loop, run: str, why: Mapping[int, str]) -> None:
+    """Note trials that bring nothing, so that none waits for them; those that have ended stay as they are."""
+    if why:
+        with closing(open_study(loop, run)) as study:
+            for number, words in why.items():
+                study.give_up(number, words)
