@@ -93,9 +93,8 @@ def follow_training(request_url: str, place: Place) -> None:
     asked = TrainingRequest.read(request_url)
     request = asked.on(choose_device(asked.device))
     gpu = request.device == "cuda"
-    own = f"{request.output_url}/worker-{place.rank}"
     with (
-        watched(own) as usage,
+        watched(worker_folder(request.output_url, place.rank)) as usage,
         watching(gpu) as watch,
         meeting(place, request.workers, request.request_sha256, partial(_is_done, asked)) as group,
     ):
@@ -104,6 +103,11 @@ def follow_training(request_url: str, place: Place) -> None:
             return
         _fit(request, _checkpoint(request, None), watch, group)
         group.highest(usage.sample().peak_memory_mb)
+
+
+def worker_folder(output_url: str, rank: int) -> str:
+    """Where a worker that is not the first notes what it uses; it goes with the checkpoint when the result is there."""
+    return f"{output_url}/checkpoint/worker-{rank}"
 
 
 @contextmanager

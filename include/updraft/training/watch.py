@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from updraft.errors import TrainingInterrupted
@@ -79,7 +79,7 @@ class Watch:
         self._every = every
         self._gpu = gpu
         self._asked_at: float | None = None
-        self._last = time.monotonic()
+        self._last, self._worked = time.monotonic(), time.process_time()
         self._rows = 0
 
     @property
@@ -114,8 +114,9 @@ class Watch:
         if self._tell is None or now - self._last < self._every:
             return
         speed, self._rows = self._rows / (now - self._last), 0
-        self._last = now
-        memory = self._process.memory_info().rss / 2**20
+        worked = time.process_time()
+        percent = 100 * (worked - self._worked) / (now - self._last)
+        self._last, self._worked = now, worked
         self._tell(
             str(
                 ProgressLine(
@@ -123,8 +124,8 @@ class Watch:
                     round=done,
                     of=of,
                     rows_per_s=float(speed),
-                    cpu_percent=float(self._process.cpu_percent()),
-                    memory_mb=round(memory, 1),
+                    cpu_percent=round(percent, 1),
+                    memory_mb=memory_mb(),
                     peak_mb=peak_memory_mb(),
                     loss=loss,
                     best=best,
@@ -133,13 +134,14 @@ class Watch:
             )
         )
 
-    @cached_property
-    def _process(self) -> Any:
-        import psutil
 
-        process = psutil.Process()
-        process.cpu_percent()  # the first call starts the interval
-        return process
+def memory_mb() -> float:
+    """Resident memory of this process now, in MiB; where the system has no /proc, the highest so far."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except FileNotFoundError:
+        return peak_memory_mb()
+    return round(pages * resource.getpagesize() / 2**20, 1)
 
 
 def peak_memory_mb() -> float:

@@ -7,11 +7,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
+from updraft.loop import tell
+from updraft.loop.train import folder
 from updraft.pods.endings import End, end_of
+from updraft.spec.part import shown_duration
+from updraft.training.run import worker_folder
+from updraft.training.usage import last_usage
 from updraft_airflow.deployment import open_loop
+from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.operators.pod import TrainInPod
+from updraft_airflow.operators.step import dag_url, fails_at_once
 from updraft_airflow.operators.train import run_id
 from updraft_airflow.pods import RUN, WORKER_INDEX, meeting_service, run_label, training_job
 from updraft_airflow.triggers.job import JobStartTrigger
@@ -43,15 +50,33 @@ class TrainInGroup(TrainInPod):
                 self.log.info(
                     "Job %s waits for its pods%s", name, " in its queue" if job["spec"].get("suspend") else ""
                 )
-                trigger = JobStartTrigger(name, str(self.namespace), str(self.kubernetes_conn_id))
-                super(TrainInPod, self).defer(trigger=trigger, method_name="started")
+                self._wait_for_start(name, time.time() + float(self.schedule_timeout_seconds or 0))
             time.sleep(0.2)
         return self._noted(PodGenerator.deserialize_model_dict(found[0]), context)
 
     def started(self, context: Context, event: Mapping[str, Any]) -> Any:
         """The Job has a pod, or is gone: go on as at the start, which finds the one and makes up for the other."""
         self.log.info("Job %s: %s", event["name"], event["status"])
+        if event["status"] == "late":
+            with fails_at_once(), self._opened(context) as loop:
+                self._late(loop, context, str(event["name"]))
         return self.execute(context)
+
+    def _wait_for_start(self, job: str, late_at: float | None) -> None:
+        trigger = JobStartTrigger(job, str(self.namespace), str(self.kubernetes_conn_id), late_at)
+        super(TrainInPod, self).defer(trigger=trigger, method_name="started")
+
+    def _late(self, loop: Loop, context: Context, job: str) -> None:
+        """Not admitted within the limit: on-call hears of it, and it waits on, or gives up where the policy says so."""
+        asked = self._asked(loop, self._configure(loop))
+        limit, waits = shown_duration(asked.wait_at_most), f"queue {asked.queue} has not admitted Job {job}"
+        gives_up = asked.on_no_gpu == "fail"
+        tell.no_node(loop, run_id(context), dag_url(context), waits, "gives up" if gives_up else "waits on", limit)
+        deliver_alerts(loop)
+        if gives_up:
+            self._cluster.remove_job(job)
+            raise AirflowFailException(f"not started within {limit}: {waits}")
+        self._wait_for_start(job, None)
 
     def on_kill(self) -> None:
         """Remove the Job, and so every worker."""
@@ -108,6 +133,13 @@ class TrainInGroup(TrainInPod):
                 number = other["metadata"]["labels"].get(WORKER_INDEX, "?")
                 return End(found.ending, f"worker {number}: {found.words}", found.again)
         return end
+
+    def _peak_memory_mb(self, loop: Loop, run: str) -> float | None:
+        """Of the worker that needs most: all get the same."""
+        number = loop.spec.training.compute.workers
+        told = [last_usage(worker_folder(folder(loop, run), rank)) for rank in range(1, number)]
+        peaks = [super()._peak_memory_mb(loop, run), *(each.peak_memory_mb for each in told if each)]
+        return max((each for each in peaks if each is not None), default=None)
 
     def _discard(self, pod: Mapping[str, Any]) -> None:
         self._cluster.remove_job(pod["metadata"]["labels"][_JOB])

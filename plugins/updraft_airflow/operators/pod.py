@@ -219,6 +219,11 @@ class TrainInPod(KubernetesPodOperator):
         """Give up a pod that has not started."""
         self._cluster.remove(str(pod["metadata"]["name"]))
 
+    def _peak_memory_mb(self, loop: Loop, run: str) -> float | None:
+        """The highest memory that the training told of."""
+        usage = last_usage(folder(loop, run))
+        return usage.peak_memory_mb if usage else None
+
     def _memory_of(self, loop: Loop, run: str, pod: str) -> str:
         return next((each.memory for each in read_attempts(folder(loop, run)) if each.pod == pod), "")
 
@@ -227,12 +232,11 @@ class TrainInPod(KubernetesPodOperator):
         attempt = next((each for each in read_attempts(folder(loop, run)) if each.pod == name), None)
         if attempt is None:
             return None
-        usage = last_usage(folder(loop, run))
         statuses = ((pod or {}).get("status") or {}).get("containerStatuses") or [{}]
         found = {
             "node": ((pod or {}).get("spec") or {}).get("nodeName"),
             "image_id": statuses[0].get("imageID"),
-            "peak_memory_mb": usage.peak_memory_mb if usage else None,
+            "peak_memory_mb": self._peak_memory_mb(loop, run),
         }
         closed = ended(attempt, end.ending, end.words, **found)
         note_attempt(folder(loop, run), closed)

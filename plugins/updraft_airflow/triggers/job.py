@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,17 +14,21 @@ _GONE = 404
 
 
 class JobStartTrigger(BaseTrigger):
-    """Fires once, with status ``started`` or ``gone``.
+    """Fires once, with status ``started``, ``gone``, or ``late``.
 
     :param job: the Job's name.
     :param namespace: its namespace.
     :param connection: Airflow's connection to the cluster.
+    :param late_at: seconds since the epoch, after which it waits no longer; for ever when None.
     :param poll_seconds: between two looks.
     """
 
-    def __init__(self, job: str, namespace: str, connection: str, poll_seconds: float = 2.0) -> None:
+    def __init__(
+        self, job: str, namespace: str, connection: str, late_at: float | None = None, poll_seconds: float = 2.0
+    ) -> None:
         super().__init__()
-        self.job, self.namespace, self.connection, self.poll_seconds = job, namespace, connection, poll_seconds
+        self.job, self.namespace, self.connection = job, namespace, connection
+        self.late_at, self.poll_seconds = late_at, poll_seconds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """This class and its arguments."""
@@ -31,6 +36,7 @@ class JobStartTrigger(BaseTrigger):
             "job": self.job,
             "namespace": self.namespace,
             "connection": self.connection,
+            "late_at": self.late_at,
             "poll_seconds": self.poll_seconds,
         }
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
@@ -42,6 +48,9 @@ class JobStartTrigger(BaseTrigger):
             if not told:
                 self.log.info("Job %s waits to be admitted", self.job)
             told = True
+            if self.late_at is not None and time.time() > self.late_at:
+                status = "late"
+                break
             await asyncio.sleep(self.poll_seconds)
         yield TriggerEvent({"name": self.job, "namespace": self.namespace, "status": status})
 
