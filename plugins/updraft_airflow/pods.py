@@ -1,4 +1,4 @@
-"""The pod that a training runs in, in one place: what it runs, what it gets, what it may do. Read it from the top."""
+"""The pods that a training runs in, in one place: what they run, what they get, what they may do. Read it from the top."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from updraft.loop.context import Loop
 from updraft.pods.endings import CONTAINER
 from updraft.settings import Settings
 from updraft.spec.compute import GPU, Kubernetes, PodCompute
+from updraft.training.group import MEETING, WORKER
 
 USER = 10001
 """As in docker/trainer/Dockerfile."""
 GRACE_SECONDS = 60
 """Between SIGTERM and SIGKILL: the time that a block of rounds and its checkpoint have."""
 PROJECT, RUN = "updraft.dev/project", "updraft.dev/run"
-_QUEUE = "kueue.x-k8s.io/queue-name"
+QUEUE = "kueue.x-k8s.io/queue-name"
+WORKER_INDEX = "batch.kubernetes.io/job-completion-index"
+"""Label and annotation that an Indexed Job gives its pods."""
+_MEETING_PORT = 29400
+_KEPT_SECONDS = 300
+"""A Job that has ended is removed by the cluster itself after this long, with its pods and its Service, if nobody did before."""
 _AWAY = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
@@ -47,7 +53,7 @@ def training_pod(loop: Loop, run: str, request_url: str, compute: PodCompute, cl
         "metadata": {
             "name": f"train-{loop.name.replace('_', '-')}"[:50].rstrip("-"),
             "namespace": cluster.namespace,
-            "labels": labels | ({_QUEUE: compute.queue} if compute.queue else {}),
+            "labels": labels,
             "annotations": {
                 "updraft.dev/owner": loop.spec.owner,
                 "updraft.dev/run": run,
@@ -94,5 +100,69 @@ def training_pod(loop: Loop, run: str, request_url: str, compute: PodCompute, cl
                 }
             ],
             "volumes": [{"name": "tmp", "emptyDir": {}}],
+        },
+    }
+
+
+def training_job(pod: dict[str, Any], compute: PodCompute) -> dict[str, Any]:
+    """The manifest (batch/v1 Job) of a training by several workers, or through a queue: every worker is such a pod with a number.
+
+    One lost worker ends the Job: its group is of no use without it. Another Job goes on from the checkpoint. A Job for a queue
+    is made suspended, with the label by which Kueue takes it on and lets all its pods start at once, or none: what Airflow's
+    KubernetesStartKueueJobOperator writes too.
+    """
+    meta, spec = pod["metadata"], pod["spec"]
+    name = meta["name"]
+    if compute.workers > 1:
+        number = {"fieldRef": {"fieldPath": f"metadata.annotations['{WORKER_INDEX}']"}}
+        variables = [
+            {"name": WORKER, "valueFrom": number},
+            {"name": MEETING, "value": f"{name}-0.{name}.{meta['namespace']}.svc:{_MEETING_PORT}"},
+        ]
+        first, *others = spec["containers"]
+        spec = {**spec, "subdomain": name, "containers": [{**first, "env": [*first["env"], *variables]}, *others]}
+    queue = {QUEUE: compute.queue} if compute.queue else {}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "namespace": meta["namespace"],
+            "labels": {**meta["labels"], **queue},
+            "annotations": {**meta["annotations"], **queue},
+        },
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": compute.workers,
+            "parallelism": compute.workers,
+            "backoffLimit": 0,
+            "suspend": bool(compute.queue),
+            "ttlSecondsAfterFinished": _KEPT_SECONDS,
+            "template": {"metadata": {"labels": meta["labels"], "annotations": meta["annotations"]}, "spec": spec},
+        },
+    }
+
+
+def meeting_service(job: dict[str, Any]) -> dict[str, Any]:
+    """The headless Service (core/v1) by whose name the workers of a Job find the first one; it goes with the Job.
+
+    :param job: as the cluster has it, with its uid.
+    """
+    meta = job["metadata"]
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": meta["name"],
+            "namespace": meta["namespace"],
+            "labels": meta["labels"],
+            "ownerReferences": [owner],
+        },
+        "spec": {
+            "clusterIP": "None",
+            "selector": {"batch.kubernetes.io/job-name": meta["name"]},
+            "publishNotReadyAddresses": True,  # workers meet before anything could call them ready
+            "ports": [{"name": "meeting", "port": _MEETING_PORT}],
         },
     }

@@ -15,6 +15,7 @@ BENCHES = {  # script -> arguments of the full and of the quick run
     "bench_drift.py": ([], ["--rows", "100000"]),
     "bench_mlflow.py": ([], []),
     "bench_training.py": ([], ["--rows", "40000"]),
+    "bench_workers.py": ([], ["--rows", "100000", "--repeats", "1"]),
     "bench_parse.py": (["--projects", "200"], ["--projects", "40"]),
     "bench_tasks.py": ([], []),
     "bench_orchestration.py": (["--partitions", "16"], ["--partitions", "10"]),

@@ -130,7 +130,7 @@ def test_missing_unseen_infinite_and_far_out_values_score_finitely(data, fitted)
 
 def test_only_a_number_that_was_missing_gets_an_indicator(data):
     rows, encoder = _rows(data), Encoder.fit(data.features)
-    made = mlp.Architecture.of(encoder, rows.values, 2, 8, 16)
+    made = mlp.Architecture.of(encoder, ~np.isfinite(rows.values).all(axis=0), 2, 8, 16)
     names = encoder.names
     assert {names[number.column]: number.indicator for number in made.numbers} == {"wind": True, "minute": False}
     assert [names[category.column] for category in made.categories] == ["carrier"]

@@ -52,7 +52,8 @@ def train_run(
     Example: updraft train run var/lake/flight_delays/trainings/RUN/request.json
     """
     from updraft.training.contract import TrainingRequest
-    from updraft.training.run import run_training
+    from updraft.training.group import Place
+    from updraft.training.run import follow_training, run_training
 
     # Standard error: --json keeps standard output for itself. The log of a pod is made of these lines.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -61,6 +62,10 @@ def train_run(
             TrainingRequest.read(request)
         except TrainingError as error:
             raise InputError(str(error)) from error
+        place = Place.of()
+        if place is not None and place.rank > 0:
+            follow_training(request, place)
+            return
         result = run_training(request)
     if as_json:
         write_json(result.model_dump(mode="json"))

@@ -31,6 +31,7 @@ class Plan:
     asked_sha256: str
     """The same of what project.yaml asked for when the training was planned."""
     lane: Lane
+    workers: int = 1
 
     def recipe(self, task: str) -> Recipe:
         """The recipe as the trainer takes it.
@@ -82,6 +83,7 @@ def plan_training(
         recipe_sha256=recipe_sha256(loop, chosen),
         asked_sha256=asked,
         lane=_lane(loop, recipe_sha256(loop, chosen)),
+        workers=spec.training.compute.workers,
     )
     plan.recipe(spec.task)  # refuses an unknown parameter before anything starts
     return plan
@@ -96,8 +98,10 @@ def labelled_partitions(loop: Loop, key: str) -> list[str]:
 def recipe_sha256(loop: Loop, trainer: Trainer) -> str:
     """Hash of everything that determines a model but the data."""
     spec = loop.spec
+    workers = spec.training.compute.workers
     return canonical_hash(
         {
+            **({"workers": workers} if workers > 1 else {}),
             "trainer": trainer.name,
             "params": dict(trainer.params),
             "seed": spec.training.seed,

@@ -118,6 +118,7 @@ def request_for(loop: Loop, plan: Plan, run: str) -> TrainingRequest:
         params=dict(plan.trainer.params),
         seed=plan.seed,
         threads=plan.threads,
+        workers=plan.workers,
         window=plan.window,
         holdout=plan.holdout,
         snapshot_url=snapshot.url,

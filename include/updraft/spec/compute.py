@@ -39,10 +39,17 @@ class Compute(Part):
     """A project's wishes. What is left out is as `deployment.yaml` says."""
 
     backend: Literal["local", "kubernetes"] = Field(
-        default="local", description="a process on Airflow's machine, or a pod; the other keys but threads are for pods"
+        default="local",
+        description="a process on Airflow's machine, or a pod; the other keys but threads and workers are for pods",
     )
     threads: int = Field(
         default=2, ge=1, description="threads of one training; part of the recipe, as sums depend on it"
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="processes (pods) that learn one model together, each with what is asked for here; part of the recipe",
     )
     image: str | None = Field(default=None, min_length=1, description="trainer image, see docker/trainer")
     gpu: int | None = Field(default=None, ge=0, description="whole GPUs")
@@ -126,6 +133,7 @@ class Deployment(Part):
 class PodCompute(Part):
     """What a project's pod gets: its own wishes over the deployment's defaults."""
 
+    workers: int
     image: str
     gpu: int
     cpu: Cpu
@@ -156,6 +164,7 @@ def pod_compute(own: Compute, defaults: PodDefaults, *, gpu: int | None = None) 
     elif gpu == 0:  # the selector of a project that wants a GPU may name GPU nodes
         selector, tolerations = defaults.node_selector, defaults.tolerations
     return PodCompute(
+        workers=own.workers,
         image=own.image or image,
         gpu=gpus,
         cpu=own.cpu or str(own.threads),

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from updraft import files
-from updraft.training.learning import Progress
+from updraft.training.group import Group
+from updraft.training.learning import Checkpoint, Progress
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GroupCheckpoint:
+    """One checkpoint of a group: worker 0 writes it, and reads it to all."""
+
+    group: Group
+    kept: Checkpoint
+
+    def load(self, phase: str) -> tuple[bytes, Progress] | None:
+        """What worker 0 finds, on every worker."""
+        found = self.kept.load(phase) if self.group.rank == 0 else None
+        said = json.dumps(asdict(found[1])).encode() if found else b""
+        progress = self.group.agreed(said)
+        state = self.group.agreed(found[0] if found else b"")
+        if not progress:
+            return None
+        read = Progress(**json.loads(progress))
+        return state, replace(read, curve=tuple(read.curve))
+
+    def save(self, phase: str, state: bytes, progress: Progress) -> None:
+        """Keep it, on worker 0; the state is the same on every worker."""
+        if self.group.rank == 0:
+            self.kept.save(phase, state, progress)
 
 
 @dataclass(frozen=True)

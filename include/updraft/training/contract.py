@@ -56,6 +56,9 @@ class TrainingRequest(Contract):
     seed: int = Field(1, ge=0)
     threads: int = Field(2, ge=1, description="part of the recipe: the order of sums depends on it")
     device: Wanted = Field(default="auto", description="auto takes a GPU when one is there")
+    workers: int = Field(
+        default=1, ge=1, description="processes that learn it together; part of the recipe, as sums depend on it"
+    )
     window: tuple[str, ...] = Field(min_length=1, description="partition keys in order, holdout included")
     holdout: tuple[str, ...] = Field((), description="the last keys of the window, which prove the recipe walk-forward")
     trial: Trial | None = Field(default=None, description="of a search: the proof alone, whose model is what it leaves")
@@ -85,6 +88,7 @@ class TrainingRequest(Contract):
         """Canonical hash of what determines the model: of two requests with one hash, one needs training."""
         where = _WHERE_NOT_WHAT if self.device == "cuda" else _WHERE_NOT_WHAT | {"device"}
         where = where if self.trial is not None else where | {"trial"}
+        where |= {"workers"} if self.workers == 1 else set()
         return files.canonical_hash(self.model_dump(mode="json", exclude=set(where)))
 
     def on(self, device: Device) -> TrainingRequest:

@@ -1,13 +1,17 @@
-"""The two phases of a training on data larger than memory: XGBoost's external memory over batches of the window on disk.
+"""The two phases of a training whose window is on disk: on data larger than memory, or one worker's share of the rows.
+
+For the first, XGBoost's external memory goes over batches of the window. For the second, each worker reads the snapshot
+partition by partition, keeps every n-th row in memory, and learns from these together with the others.
 
 The same steps as :mod:`updraft.training.fit`, on the same rows, clusters and holdout. The model differs a little from
-the one of the path in memory, as XGBoost finds the bins batch by batch: so ``external_memory`` is a parameter, part of
+the one of the path in memory, as XGBoost finds the bins batch by batch or merges those of the workers: so ``external_memory`` is a parameter, part of
 the recipe, and never chosen by what memory a machine happens to have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +24,13 @@ from updraft.training.fit import (
     tried_model,
     validation_clusters,
 )
-from updraft.training.importance import GAIN, shares_of
-from updraft.training.learning import Checkpoint
+from updraft.training.group import ALONE, Group
+from updraft.training.importance import gain_importance, permutation_importance
+from updraft.training.learning import Checkpoint, Learnt
 from updraft.training.model import Model
 from updraft.training.recipe import Recipe
 from updraft.training.spill import SpilledRows, SpilledWindow
+from updraft.training.trainers import BY_NAME
 from updraft.training.watch import Watch
 from updraft.training.xgb import XGBOOST
 
@@ -40,8 +46,9 @@ def train_from_disk(
     folder: Path,
     checkpoint: Checkpoint | None = None,
     watch: Watch | None = None,
+    group: Group = ALONE,
 ) -> FittedModel:
-    """Prove the recipe on the holdout partitions, then learn from every row, with one batch in memory at a time.
+    """Prove the recipe on the holdout partitions, then learn from every row; the same on every worker of a group.
 
     :param folder: on a local disk, empty; needs the float32 size of the window and a quarter of that again.
     :raises TrainingError: when there is too little to learn from, or the disk is full.
@@ -54,38 +61,63 @@ def train_from_disk(
     learnt = whole.without(holdout)
     encoder = learnt.encoder()
     validating = learnt.of_clusters(validation_clusters(learnt.clusters()))
-    proof = XGBOOST.learn_from_disk(
-        recipe,
-        encoder,
-        "proof",
-        SpilledRows(learnt, encoder, [~mask for mask in validating]),
-        folder,
-        rounds=recipe.rounds,
-        validation=SpilledRows(learnt, encoder, validating),
-        checkpoint=checkpoint,
-        watch=watch,
-    )
-    proved = model_of(recipe, encoder, proof.weights)
-    predictions = _predictions(whole, holdout, proved)
+    phases = _Phases(recipe, folder, checkpoint, watch, group)
+    rows = SpilledRows(learnt, encoder, [~mask for mask in validating])
+    found = phases.learn("proof", rows, SpilledRows(learnt, encoder, validating), recipe.rounds)
+    proof = model_of(recipe, encoder, found.weights)
+    predictions = _predictions(whole, holdout, proof)
     if watch.trial is not None:
         label = np.concatenate([each.label for each in whole.partitions])
-        return tried_model(recipe, proved, proof.progress, predictions, label, watch)
-    encoder = whole.encoder()
-    rows = SpilledRows(whole, encoder, [np.ones(len(each.label), np.bool_) for each in whole.partitions])
-    release = XGBOOST.learn_from_disk(
-        recipe,
-        encoder,
-        "release",
-        rows,
-        folder,
-        rounds=proof.progress.best_rounds,
-        validation=None,
-        checkpoint=checkpoint,
-        watch=watch,
-    )
-    model = model_of(recipe, encoder, release.weights)
-    gains = XGBOOST.scorer(release.weights, encoder, recipe.threads).gain()
-    return fitted_model(recipe, model, proof.progress, predictions, rows.label, shares_of(model, gains, GAIN))
+        return tried_model(recipe, proof, found.progress, predictions, label, watch)
+    rows = SpilledRows(whole, whole.encoder(), [np.ones(len(each.label), np.bool_) for each in whole.partitions])
+    release = phases.learn("release", rows, None, found.progress.best_rounds)
+    model = model_of(recipe, rows.encoder, release.weights)
+    importance = gain_importance(model)
+    if importance is None:
+        masks = [np.ones(len(each.label), np.bool_) for each in whole.of(holdout).partitions]
+        unseen = whole.of(holdout).taken(masks) if holdout else learnt.taken(validating)
+        importance = permutation_importance(proof, unseen)
+    return fitted_model(recipe, model, found.progress, predictions, rows.label, importance)
+
+
+@dataclass(frozen=True, eq=False)
+class _Phases:
+    """How both phases learn: from disk where the recipe says so, else from the share of this worker in memory."""
+
+    recipe: Recipe
+    folder: Path
+    checkpoint: Checkpoint | None
+    watch: Watch
+    group: Group
+
+    def learn(self, phase: str, rows: SpilledRows, validation: SpilledRows | None, rounds: int) -> Learnt:
+        """One phase."""
+        mine = rows.shared(self.group)
+        judged = validation.shared(self.group) if validation is not None else None
+        if self.recipe.external_memory:
+            return XGBOOST.learn_from_disk(
+                self.recipe,
+                rows.encoder,
+                phase,
+                mine,
+                self.folder,
+                rounds=rounds,
+                validation=judged,
+                checkpoint=self.checkpoint,
+                watch=self.watch,
+                group=self.group,
+            )
+        return BY_NAME[self.recipe.trainer].learn(
+            self.recipe,
+            rows.encoder,
+            phase,
+            mine.in_memory(),
+            rounds=rounds,
+            validation=judged.in_memory() if judged is not None else None,
+            checkpoint=self.checkpoint,
+            watch=self.watch,
+            group=self.group,
+        )
 
 
 def _predictions(window: SpilledWindow, holdout: Sequence[str], proof: Model) -> pd.DataFrame:

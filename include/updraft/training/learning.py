@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from updraft.errors import TrainingError
+from updraft.training.group import ALONE
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from updraft.training.encoding import Encoder
+    from updraft.training.group import Group
     from updraft.training.recipe import Recipe
     from updraft.training.watch import Watch
 
@@ -100,11 +102,14 @@ class Trainer(Protocol):
         validation: Rows | None,
         checkpoint: Checkpoint | None,
         watch: Watch,
+        group: Group = ALONE,
     ) -> Learnt:
         """Learn up to a number of rounds; with validation rows, stop when they no longer gain.
 
         The same bytes come out whether or not it was interrupted and went on from its checkpoint.
 
+        :param rows: of this worker of the group: row ``i`` of all is row ``i // size`` of worker ``i % size``.
+        :param validation: the same.
         :raises TrainingError: when the labels cannot be learnt from, or the library is not installed.
         :raises TrainingInterrupted: when the process was asked to end; the checkpoint is written.
         """
@@ -118,24 +123,37 @@ class Trainer(Protocol):
         ...
 
 
-def base(task: str, label: NDArray[np.float64]) -> float:
-    """The mean label, from which learning starts.
+def base(task: str, label: NDArray[np.float64], group: Group = ALONE) -> float:
+    """The mean label of all workers, from which learning starts.
 
     :raises TrainingError: when there is no label, or a binary task has other labels than 0 and 1, or only one of them.
     """
     import numpy as np
 
-    if not len(label):
+    if task == "binary" and not ((label == 1.0) | (label == 0.0)).all():
+        raise TrainingError(f"a binary task needs labels 0 and 1, found {np.unique(label)[:5].tolist()}")
+    count, ones = map(int, group.total(np.array([len(label), (label == 1.0).sum()], np.float64)))
+    if not count:
         raise TrainingError("no labelled row to learn from")
-    if task == "binary":
-        ones = label == 1.0
-        if not (ones | (label == 0.0)).all():
-            raise TrainingError(f"a binary task needs labels 0 and 1, found {np.unique(label)[:5].tolist()}")
-        if ones.all() or not ones.any():
-            raise TrainingError(
-                f"every label of the {len(label)} rows is {label[0]:g}: nothing to learn; widen training.window"
-            )
-    return float(label.mean())
+    if task == "binary" and ones in (0, count):
+        raise TrainingError(
+            f"every label of the {count} rows is {int(ones > 0)}: nothing to learn; widen training.window"
+        )
+    if group.size == 1:
+        return float(label.mean())
+    return float(group.total(np.array([label.sum()]))[0]) / count
+
+
+def group_loss(task: str, label: NDArray[np.float64], margin: NDArray[np.float64], group: Group) -> float:
+    """:func:`mean_loss` of the rows of all workers, on every worker."""
+    import numpy as np
+
+    if group.size == 1:
+        return mean_loss(task, label, margin)
+    power = 1 if task == "binary" else 2
+    loss = mean_loss(task, label, margin) ** power * len(label) if len(label) else 0.0
+    whole, count = group.total(np.array([loss, len(label)], np.float64))
+    return float((whole / count) ** (1 / power))
 
 
 def mean_loss(task: str, label: NDArray[np.float64], margin: NDArray[np.float64]) -> float:

@@ -61,17 +61,16 @@ class Architecture(_Declared):
     width: int = Field(ge=1)
 
     @classmethod
-    def of(cls, encoder: Encoder, values: NDArray[np.float32], layers: int, width: int, embedding: int) -> Architecture:
+    def of(cls, encoder: Encoder, missing: NDArray[np.bool_], layers: int, width: int, embedding: int) -> Architecture:
         """The architecture for encoded rows; an indicator for each number that is missing somewhere.
 
+        :param missing: by column, whether some row has no value there.
         :param embedding: the widest embedding; one of n values has width 1.6 n^0.56, the rule of thumb of fast.ai.
         """
-        import numpy as np
-
         numbers, categories = [], []
         for i, column in enumerate(encoder.columns):
             if column.kind == "number":
-                numbers.append(Number(column=i, indicator=not bool(np.isfinite(values[:, i]).all())))
+                numbers.append(Number(column=i, indicator=bool(missing[i])))
             else:
                 n = len(column.categories)
                 wide = max(1, min(embedding, math.ceil(1.6 * n**0.56)))

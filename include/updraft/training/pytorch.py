@@ -11,13 +11,16 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from updraft.training import mlp
-from updraft.training.learning import Checkpoint, Learnt, Progress, Rows, base, mean_loss
+from updraft.training.collective import torch_collective
+from updraft.training.group import ALONE, Group
+from updraft.training.learning import Checkpoint, Learnt, Progress, Rows, base, group_loss
 from updraft.training.library import load_torch
 from updraft.training.mlp import Architecture, MlpScorer
 from updraft.training.watch import Watch
@@ -54,14 +57,14 @@ class TorchTrainer:
         validation: Rows | None,
         checkpoint: Checkpoint | None,
         watch: Watch,
+        group: Group = ALONE,
     ) -> Learnt:
         """Learn in mini-batches with AdamW."""
         kept = checkpoint.load(phase) if checkpoint else None
         if kept is not None and kept[1].done:
             return Learnt(*kept)
-        base(recipe.task, rows.label)
-        with _settled(recipe) as torch:
-            network = _Network(torch, recipe, encoder, rows)
+        with _settled(recipe) as torch, torch_collective(torch, group, recipe.device):
+            network = _Network(torch, recipe, encoder, rows, group)
             run = _Phase(
                 torch,
                 recipe,
@@ -73,6 +76,7 @@ class TorchTrainer:
                 rounds,
                 checkpoint,
                 watch,
+                group,
             )
             return run.to_the_end(*(kept or (None, Progress())))
 
@@ -104,13 +108,16 @@ def _settled(recipe: Recipe) -> Iterator[Any]:
 class _Network:
     """Parameters on the device, and what turns rows into its inputs."""
 
-    def __init__(self, torch: Any, recipe: Recipe, encoder: Encoder, rows: Rows) -> None:
+    def __init__(self, torch: Any, recipe: Recipe, encoder: Encoder, rows: Rows, group: Group = ALONE) -> None:
+        import numpy as np
+
         self.torch, self.recipe = torch, recipe
+        start = base(recipe.task, rows.label, group)
+        missing = group.total((~np.isfinite(rows.values)).sum(axis=0)) > 0
         self.architecture = Architecture.of(
-            encoder, rows.values, *(int(recipe.own(name)) for name in ("layers", "width", "embedding"))
+            encoder, missing, *(int(recipe.own(name)) for name in ("layers", "width", "embedding"))
         )
-        self.measured = _measure(self.architecture, rows, recipe.task)
-        start = base(recipe.task, rows.label)
+        self.measured = _measure(self.architecture, rows, recipe.task, group)
         drawn = dict(self._draw(start))
         self.parameters = {name: drawn[name].to(recipe.device).requires_grad_() for name in drawn}
 
@@ -142,8 +149,11 @@ class _Network:
         numbers, codes, labels = (torch.from_numpy(each).to(self.recipe.device) for each in found)
         return numbers, codes, labels
 
-    def __call__(self, numbers: Any, codes: Any, dropout: float = 0.0) -> Any:
-        """Standardised output per row."""
+    def __call__(self, numbers: Any, codes: Any, dropout: Callable[[Any], Any] | None = None) -> Any:
+        """Standardised output per row.
+
+        :param dropout: of a hidden layer.
+        """
         functional, held = self.torch.nn.functional, self.parameters
         embedded = [
             functional.embedding(codes[:, i], held[f"embedding.{i}"]) for i in range(len(self.architecture.categories))
@@ -151,8 +161,8 @@ class _Network:
         hidden = self.torch.cat([numbers, *embedded], dim=1)
         for i in range(self.architecture.layers):
             hidden = functional.linear(hidden, held[f"layer.{i}.weight"], held[f"layer.{i}.bias"]).relu_()
-            if dropout:
-                hidden = functional.dropout(hidden, dropout)
+            if dropout is not None:
+                hidden = dropout(hidden)
         return functional.linear(hidden, held["output.weight"], held["output.bias"]).squeeze(1)
 
     def autocast(self) -> Any:
@@ -167,17 +177,15 @@ class _Network:
         return mlp.to_bytes(self.architecture, learnt | self.measured)
 
 
-def _measure(architecture: Architecture, rows: Rows, task: str) -> dict[str, NDArray[Any]]:
+def _measure(architecture: Architecture, rows: Rows, task: str, group: Group) -> dict[str, NDArray[Any]]:
     """Mean and standard deviation of the numbers, and of the label of a regression; a constant has scale 1."""
     import numpy as np
 
     mean, scale = np.zeros(len(architecture.numbers)), np.ones(len(architecture.numbers))
     for i, number in enumerate(architecture.numbers):
         column = rows.values[:, number.column].astype(np.float64)
-        column = column[np.isfinite(column)]
-        if len(column):
-            mean[i], scale[i] = column.mean(), column.std() or 1.0
-    label = (rows.label.mean(), rows.label.std() or 1.0) if task == "regression" else (0.0, 1.0)
+        mean[i], scale[i] = _moments(column[np.isfinite(column)], group)
+    label = _moments(rows.label, group) if task == "regression" else (0.0, 1.0)
     return {
         "numbers.mean": mean,
         "numbers.scale": scale,
@@ -186,8 +194,26 @@ def _measure(architecture: Architecture, rows: Rows, task: str) -> dict[str, NDA
     }
 
 
+def _moments(values: NDArray[np.float64], group: Group) -> tuple[float, float]:
+    """Mean and standard deviation of all workers' values."""
+    import numpy as np
+
+    count = float(group.total(np.array([float(len(values))]))[0])
+    if not count:
+        return 0.0, 1.0
+    if group.size == 1:
+        return float(values.mean()), float(values.std()) or 1.0
+    mean = float(group.total(np.array([values.sum()]))[0]) / count
+    return mean, float(np.sqrt(group.total(np.array([((values - mean) ** 2).sum()]))[0] / count)) or 1.0
+
+
 class _Phase:
-    """One phase, step by step."""
+    """One phase, step by step.
+
+    A group takes the steps that one process would take: each batch is drawn from the rows of all workers, each worker
+    computes the gradients of those rows of it that it has, and their sum is every worker's next step. So parameters,
+    moments and random state are the same on every worker, and a checkpoint of one is a checkpoint of all.
+    """
 
     def __init__(
         self,
@@ -201,8 +227,12 @@ class _Phase:
         rounds: int,
         checkpoint: Checkpoint | None,
         watch: Watch,
+        group: Group,
     ) -> None:
-        self.torch, self.recipe, self.name, self.network = torch, recipe, name, network
+        import numpy as np
+
+        self.torch, self.recipe, self.name, self.network, self.group = torch, recipe, name, network, group
+        self.count = int(group.total(np.array([float(len(rows[2]))]))[0])
         self.rows, self.validation, self.validating = rows, validation, validating
         self.rounds, self.checkpoint, self.watch = rounds, checkpoint, watch
         self.batch, self.dropout = int(recipe.own("batch")), float(recipe.own("dropout"))
@@ -235,29 +265,61 @@ class _Phase:
 
     def _round(self, progress: Progress, step: int) -> None:
         """One pass over the rows from a step on."""
-        torch, count = self.torch, len(self.rows[2])
+        torch, count, group = self.torch, self.count, self.group
         shuffle = torch.Generator(self.recipe.device)
         shuffle.manual_seed((self.recipe.seed << 32) + progress.rounds)
         order = torch.randperm(count, generator=shuffle, device=self.recipe.device)
         for first in range(step * self.batch, count, self.batch):
             chosen = order[first : first + self.batch]
-            self._step(*(tensor.index_select(0, chosen) for tensor in self.rows))
+            mine, local = None, chosen
+            if group.size > 1:
+                mine = torch.nonzero(chosen % group.size == group.rank).squeeze(1)
+                local = chosen[mine] // group.size
+            leaving = self._step(len(chosen), mine, *(tensor.index_select(0, local) for tensor in self.rows))
             curve = progress.curve[-1] if progress.curve else None
             self.watch.saw(self.name, progress.rounds, self.rounds, len(chosen), curve, progress.best)
-            if self.watch.leaving is not None or time.monotonic() >= self.next_save:
-                self._save(progress, first // self.batch + 1)
+            if leaving or time.monotonic() >= self.next_save:
+                self._save(progress, first // self.batch + 1, leaving)
 
-    def _step(self, numbers: Any, codes: Any, label: Any) -> None:
+    def _step(self, count: int, mine: Any, numbers: Any, codes: Any, label: Any) -> bool:
+        """One step; whether a worker was asked to end.
+
+        :param count: rows of the batch.
+        :param mine: positions in it of the rows that this worker has; None for all.
+        """
         functional = self.torch.nn.functional
         with self.network.autocast():
-            out = self.network(numbers, codes, self.dropout)
+            out = self.network(numbers, codes, partial(self._dropped, count, mine) if self.dropout else None)
         if self.recipe.task == "binary":
-            loss = functional.binary_cross_entropy_with_logits(out.float(), label)
+            loss = functional.binary_cross_entropy_with_logits(out.float(), label, reduction="sum") / count
         else:
-            loss = functional.mse_loss(out.float(), label)
+            loss = functional.mse_loss(out.float(), label, reduction="sum") / count
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        leaving = self._summed(self.watch.leaving is not None)
         self.optimizer.step()
+        return leaving
+
+    def _dropped(self, count: int, mine: Any, hidden: Any) -> Any:
+        """Dropout, of a group by what is drawn for the whole batch, so that it is what one process would draw."""
+        if mine is None:
+            return self.torch.nn.functional.dropout(hidden, self.dropout)
+        kept = self.torch.empty(count, hidden.shape[1], dtype=hidden.dtype, device=hidden.device)
+        return hidden * kept.bernoulli_(1 - self.dropout).div_(1 - self.dropout).index_select(0, mine)
+
+    def _summed(self, leaving: bool) -> bool:
+        """Sum the gradients over the workers, in one message that also says whether one of them was asked to end."""
+        if self.group.size == 1:
+            return leaving
+        torch = self.torch
+        gradients = [held.grad for held in self.network.parameters.values()]
+        last = torch.tensor([float(leaving)], device=gradients[0].device)
+        message = torch.cat([*(each.flatten() for each in gradients), last])
+        torch.distributed.all_reduce(message)
+        parts = message.split([*(each.numel() for each in gradients), 1])
+        for gradient, part in zip(gradients, parts[:-1], strict=True):
+            gradient.copy_(part.view_as(gradient))
+        return bool(parts[-1] > 0)
 
     def _judged(self, progress: Progress) -> Progress:
         """The progress after a round, with its validation loss."""
@@ -281,21 +343,21 @@ class _Phase:
                 self.network(numbers[i : i + _EVALUATED_AT_ONCE], codes[i : i + _EVALUATED_AT_ONCE])
                 for i in range(0, len(numbers), _EVALUATED_AT_ONCE)
             ]
-        out = torch.cat(parts).double().cpu().numpy()
+        out = torch.cat([torch.empty(0, device=numbers.device), *parts]).double().cpu().numpy()
         held = self.network.measured
         margin: NDArray[np.float64] = held["label.mean"][0] + held["label.scale"][0] * out
-        return mean_loss(self.recipe.task, self.validating.label, margin)
+        return group_loss(self.recipe.task, self.validating.label, margin, self.group)
 
     # -- the state between processes
 
-    def _save(self, progress: Progress, step: int) -> None:
+    def _save(self, progress: Progress, step: int, leaving: bool) -> None:
         """Write a checkpoint within a round; leave after it when the process was asked to end."""
         began = time.monotonic()
         if self.checkpoint:
             self.checkpoint.save(self.name, self._state(step), progress)
         now = time.monotonic()
         self.next_save = now + max(float(self.recipe.own("checkpoint_seconds")), (now - began) / SHARE)
-        if self.watch.leaving is not None:
+        if leaving:
             self.watch.leave(self.name, progress.rounds)
 
     def _state(self, step: int) -> bytes:

@@ -9,18 +9,21 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
 from updraft import files
 from updraft.data.snapshots import load_snapshot
 from updraft.errors import IntegrityError, TrainingError
-from updraft.training.checkpoint import FolderCheckpoint
+from updraft.training.checkpoint import FolderCheckpoint, GroupCheckpoint
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.data import load_training_data
 from updraft.training.device import choose_device
 from updraft.training.external import train_from_disk
 from updraft.training.fit import FittedModel, train_in_memory
+from updraft.training.group import ALONE, Group, Place, meeting
 from updraft.training.learning import Progress
 from updraft.training.lock import exclusive
 from updraft.training.model import Model, load_model
@@ -29,6 +32,7 @@ from updraft.training.tracking import TrackedRun
 from updraft.training.trainers import BY_NAME
 from updraft.training.usage import Usage, watched
 from updraft.training.watch import Watch, watching
+from updraft.training.workers import train_with_local_workers
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,10 @@ def run_training(request_url: str) -> TrainingResult:
     :raises IntegrityError: when data, feature source or an earlier result is not what its hash says.
     """
     asked = TrainingRequest.read(request_url)
+    place = Place.of() if asked.workers > 1 else None
+    if asked.workers > 1 and place is None:
+        train_with_local_workers(request_url, asked)
+        return TrainingResult.read(f"{asked.output_url}/{RESULT}")
     started = time.monotonic()
     with exclusive(asked.output_url):
         done = _earlier(asked)
@@ -56,11 +64,18 @@ def run_training(request_url: str) -> TrainingResult:
             return done
         request = asked.on(choose_device(asked.device))
         gpu = request.device == "cuda"
-        with watched(request.output_url) as usage, _tracked(request) as run, watching(gpu) as watch:
+        with (
+            watched(request.output_url) as usage,
+            _tracked(request) as run,
+            watching(gpu) as watch,
+            _grouped(request, place) as group,
+        ):
             checkpoint = _checkpoint(request, run)
             watch.trial = request.trial
-            fitted = _fit(request, checkpoint, watch)
-            model, result = _write(request, fitted, time.monotonic() - started, usage.sample())
+            fitted = _fit(request, checkpoint, watch, group)
+            used = usage.sample()
+            used = replace(used, peak_memory_mb=group.highest(used.peak_memory_mb))  # all workers get the same memory
+            model, result = _write(request, fitted, time.monotonic() - started, used)
             if run is not None:
                 run.curve(_curve_name(request), fitted.curve)
                 run.finish(
@@ -70,6 +85,45 @@ def run_training(request_url: str) -> TrainingResult:
         result.write(f"{request.output_url}/{RESULT}")
         checkpoint.discard()
         return result
+
+
+def follow_training(request_url: str, place: Place) -> None:
+    """Learn a share of a request as a worker that is not the first; that one writes what is found.
+
+    :param place: of this worker.
+    :raises TrainingInterrupted: when the group was asked to end, or another worker is lost.
+    """
+    asked = TrainingRequest.read(request_url)
+    request = asked.on(choose_device(asked.device))
+    gpu = request.device == "cuda"
+    with (
+        watched(worker_folder(request.output_url, place.rank)) as usage,
+        watching(gpu) as watch,
+        meeting(place, request.workers, request.request_sha256, partial(_is_done, asked)) as group,
+    ):
+        if group is None:
+            log.info("Worker %d: the result is already there", place.rank)
+            return
+        _fit(request, _checkpoint(request, None), watch, group)
+        group.highest(usage.sample().peak_memory_mb)
+
+
+def worker_folder(output_url: str, rank: int) -> str:
+    """Where a worker that is not the first notes what it uses; it goes with the checkpoint when the result is there."""
+    return f"{output_url}/checkpoint/worker-{rank}"
+
+
+@contextmanager
+def _grouped(request: TrainingRequest, place: Place | None) -> Iterator[Group]:
+    if place is None:
+        yield ALONE
+        return
+    with meeting(place, request.workers, request.request_sha256, lambda: False) as group:
+        yield group or ALONE
+
+
+def _is_done(asked: TrainingRequest) -> bool:
+    return files.exists(f"{asked.output_url}/{RESULT}")
 
 
 def collect_training(request_url: str, tracking_uri: str | None) -> TrainingResult | None:
@@ -108,23 +162,24 @@ def _earlier(asked: TrainingRequest) -> TrainingResult | None:
     return result
 
 
-def _fit(request: TrainingRequest, checkpoint: FolderCheckpoint, watch: Watch) -> FittedModel:
+def _fit(request: TrainingRequest, kept: FolderCheckpoint, watch: Watch, group: Group) -> FittedModel:
     recipe = Recipe(request.task, request.params, request.seed, request.threads, request.trainer, _device(request))
     manifest = load_snapshot(request.snapshot_url, request.snapshot_sha256)
-    if recipe.external_memory:
-        with _scratch(request.output_url) as folder:
-            return train_from_disk(recipe, manifest, request.window, request.holdout, folder, checkpoint, watch)
-    return train_in_memory(recipe, load_training_data(manifest, request.window), request.holdout, checkpoint, watch)
+    if recipe.external_memory or group.size > 1:
+        checkpoint = GroupCheckpoint(group, kept) if group.size > 1 else kept
+        with _scratch(request.output_url, group.rank) as folder:
+            return train_from_disk(recipe, manifest, request.window, request.holdout, folder, checkpoint, watch, group)
+    return train_in_memory(recipe, load_training_data(manifest, request.window), request.holdout, kept, watch)
 
 
 @contextmanager
-def _scratch(output_url: str) -> Iterator[Path]:
+def _scratch(output_url: str, rank: int) -> Iterator[Path]:
     """An empty local folder: beside the output, where the next try finds what a killed one left, or a temporary one."""
     if not files.is_local(output_url):
         with tempfile.TemporaryDirectory(prefix="updraft-") as temporary:
             yield Path(temporary)
         return
-    folder = files.local_path(output_url) / "scratch"
+    folder = files.local_path(output_url) / (f"scratch-{rank}" if rank else "scratch")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
@@ -191,6 +246,7 @@ def _meta(request: TrainingRequest, fitted: FittedModel) -> dict[str, object]:
         "rounds": fitted.rounds,
         "environment": _environment(request.trainer),
         **({"device": request.device} if request.device == "cuda" else {}),
+        **({"workers": request.workers} if request.workers > 1 else {}),
     }
 
 

@@ -20,6 +20,7 @@ from updraft.data.snapshots import SnapshotManifest, read_snapshot_file
 from updraft.errors import DataError, TrainingError
 from updraft.training.data import TrainingData, need_partitions
 from updraft.training.encoding import Encoder
+from updraft.training.group import Group
 from updraft.training.learning import Rows
 
 if TYPE_CHECKING:
@@ -102,6 +103,10 @@ class SpilledWindow:
         """The window without some partitions."""
         return SpilledWindow(self.manifest, tuple(each for each in self.partitions if each.key not in set(holdout)))
 
+    def of(self, keys: Sequence[str]) -> SpilledWindow:
+        """Some partitions of the window."""
+        return SpilledWindow(self.manifest, tuple(each for each in self.partitions if each.key in set(keys)))
+
     def encoder(self) -> Encoder:
         """What :meth:`Encoder.fit` finds in all rows."""
         return Encoder.merged([partition.encoder for partition in self.partitions])
@@ -122,6 +127,14 @@ class SpilledWindow:
         parts = [_joined(self.manifest, key, labels[key]) for key in keys]
         return TrainingData.concatenated([part for part in parts if part is not None])
 
+    def taken(self, masks: Sequence[NDArray[np.bool_]]) -> TrainingData:
+        """Some rows in memory, read one partition at a time.
+
+        :param masks: by partition.
+        """
+        pairs = zip(self.partitions, masks, strict=True)
+        return TrainingData.concatenated([self.load([each.key]).take(mask) for each, mask in pairs])
+
 
 @dataclass(frozen=True, eq=False)
 class SpilledRows:
@@ -131,6 +144,28 @@ class SpilledRows:
     encoder: Encoder
     masks: Sequence[NDArray[np.bool_]]
     """By partition."""
+
+    def shared(self, group: Group) -> SpilledRows:
+        """Those of one worker: row ``i`` of all is row ``i // size`` of worker ``i % size``."""
+        import numpy as np
+
+        if group.size == 1:
+            return self
+        masks, before = [], 0
+        for mask in self.masks:
+            position = before + np.cumsum(mask) - 1
+            masks.append(mask & (position % group.size == group.rank))
+            before += int(mask.sum())
+        return SpilledRows(self.window, self.encoder, masks)
+
+    def in_memory(self) -> Rows:
+        """All of them at once."""
+        import numpy as np
+
+        parts = list(self.batches())
+        if not parts:
+            return Rows(np.empty((0, len(self.encoder.columns)), np.float32), np.empty(0))
+        return Rows(np.concatenate([each.values for each in parts]), np.concatenate([each.label for each in parts]))
 
     def batches(self) -> Iterator[Rows]:
         """The rows, some at a time."""

@@ -103,6 +103,15 @@ def peak_memory_mb() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
+def memory_mb() -> float:
+    """Resident memory of this process now, in MiB; where the system has no /proc, the highest so far."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except FileNotFoundError:
+        return peak_memory_mb()
+    return round(pages * resource.getpagesize() / 2**20, 1)
+
+
 def gpus() -> list[tuple[float, float]]:
     """(use in per cent, memory in MiB) of the GPUs that this process sees; none where the driver's tool is silent."""
     command = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]

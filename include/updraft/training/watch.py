@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from updraft.errors import TrainingInterrupted
-from updraft.training.usage import gpus, peak_memory_mb
+from updraft.training.usage import gpus, memory_mb, peak_memory_mb
 
 if TYPE_CHECKING:
     from updraft.training.contract import Trial
@@ -81,7 +80,7 @@ class Watch:
         self._every = every
         self._gpu = gpu
         self._asked_at: float | None = None
-        self._last = time.monotonic()
+        self._last, self._worked = time.monotonic(), time.process_time()
         self._rows = 0
         self.trial: Trial | None = None
         """What the training is a try of; None for one that is wanted for itself."""
@@ -122,8 +121,9 @@ class Watch:
         if self._tell is None or now - self._last < self._every:
             return
         speed, self._rows = self._rows / (now - self._last), 0
-        self._last = now
-        memory = self._process.memory_info().rss / 2**20
+        worked = time.process_time()
+        percent = 100 * (worked - self._worked) / (now - self._last)
+        self._last, self._worked = now, worked
         self._tell(
             str(
                 ProgressLine(
@@ -131,8 +131,8 @@ class Watch:
                     round=done,
                     of=of,
                     rows_per_s=float(speed),
-                    cpu_percent=float(self._process.cpu_percent()),
-                    memory_mb=round(memory, 1),
+                    cpu_percent=round(percent, 1),
+                    memory_mb=memory_mb(),
                     peak_mb=peak_memory_mb(),
                     loss=loss,
                     best=best,
@@ -140,14 +140,6 @@ class Watch:
                 )
             )
         )
-
-    @cached_property
-    def _process(self) -> Any:
-        import psutil
-
-        process = psutil.Process()
-        process.cpu_percent()  # the first call starts the interval
-        return process
 
 
 def _gpu_use() -> dict[str, float]:

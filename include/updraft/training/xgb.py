@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from updraft.errors import IntegrityError
 from updraft.spec.trainers import TRAINERS
+from updraft.training.collective import xgboost_collective
+from updraft.training.group import ALONE, Group
 from updraft.training.learning import Checkpoint, Learnt, Progress, Rows, base
 from updraft.training.library import load_xgboost
 from updraft.training.watch import GRACE, Watch
@@ -54,6 +56,7 @@ class XgboostTrainer:
         validation: Rows | None,
         checkpoint: Checkpoint | None,
         watch: Watch,
+        group: Group = ALONE,
     ) -> Learnt:
         """Train up to a number of rounds, in blocks."""
 
@@ -61,7 +64,7 @@ class XgboostTrainer:
             matrix = _quantile(recipe, encoder, rows)
             return matrix, _quantile(recipe, encoder, validation, matrix) if validation is not None else None
 
-        return _learn(recipe, phase, base(recipe.task, rows.label), matrices, rounds, checkpoint, watch)
+        return _learn(recipe, phase, base(recipe.task, rows.label, group), matrices, rounds, checkpoint, watch, group)
 
     def learn_from_disk(
         self,
@@ -75,6 +78,7 @@ class XgboostTrainer:
         validation: SpilledRows | None,
         checkpoint: Checkpoint | None,
         watch: Watch,
+        group: Group = ALONE,
     ) -> Learnt:
         """The same with the quantised rows on disk, read page by page in each round.
 
@@ -87,7 +91,8 @@ class XgboostTrainer:
                 return matrix, None
             return matrix, _on_disk(recipe, encoder, validation, folder / f"{phase}-validation", matrix)
 
-        learnt = _learn(recipe, phase, base(recipe.task, rows.label), matrices, rounds, checkpoint, watch)
+        start = base(recipe.task, rows.label, group)
+        learnt = _learn(recipe, phase, start, matrices, rounds, checkpoint, watch, group)
         gc.collect()  # XGBoost's matrix and its iterator hold each other: its pages would stay while the next phase runs
         return learnt
 
@@ -128,12 +133,14 @@ def _learn(
     rounds: int,
     checkpoint: Checkpoint | None,
     watch: Watch,
+    group: Group,
 ) -> Learnt:
     state, progress = (checkpoint.load(phase) if checkpoint else None) or (b"", Progress())
     if not progress.done:
-        matrix, watched = matrices()
-        blocks = _Phase(recipe, phase, matrix, watched, base_score, rounds, matrix.num_row(), watch)
-        state, progress = blocks.run(state, progress, checkpoint)
+        with xgboost_collective(group):
+            matrix, watched = matrices()
+            blocks = _Phase(recipe, phase, matrix, watched, base_score, rounds, matrix.num_row(), watch, group)
+            state, progress = blocks.run(state, progress, checkpoint)
     return Learnt(_cut(state, progress, recipe.threads), progress)
 
 
@@ -150,6 +157,7 @@ class _Phase:
     rounds: int
     rows: int
     watch: Watch
+    group: Group
 
     def run(self, booster: bytes, progress: Progress, checkpoint: Checkpoint | None) -> tuple[bytes, Progress]:
         """Go on from a block to the end."""
@@ -163,7 +171,7 @@ class _Phase:
             if checkpoint:
                 checkpoint.save(self.name, booster, progress)
             log.info("%s: %d rounds, best %s at %d", self.name, progress.rounds, progress.best, progress.best_rounds)
-            if self.watch.leaving is not None and not progress.done:
+            if not progress.done and self.group.highest(float(self.watch.leaving is not None)):
                 self.watch.leave(self.name, progress.rounds)
         return booster, progress
 
@@ -175,11 +183,12 @@ class _Phase:
             nonlocal seen
             seen = seen.after(loss) if loss is not None else replace(seen, rounds=seen.rounds + 1)
             self.watch.saw(self.name, seen.rounds, self.rounds, self.rows, loss, seen.best)
-            leaving = self.watch.leaving
+            leaving, until = self.watch.leaving, 0.0
             if leaving is not None:
                 needed = (last - seen.rounds) * (time.monotonic() - began) / (seen.rounds - progress.rounds)
-                if leaving + needed > GRACE:
-                    self.watch.leave(self.name, progress.rounds)
+                until = leaving + needed
+            if self.group.highest(until) > GRACE:
+                self.watch.leave(self.name, progress.rounds)
             return self._stops(seen)
 
         model = load_xgboost().train(

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from updraft.errors import SettingsError, TrainingError
 
 if TYPE_CHECKING:
-    from kubernetes.client import CoreV1Api
+    from kubernetes.client import BatchV1Api, CoreV1Api
 
 _FORBIDDEN = re.compile(r'cannot (\w+) resource "([\w/]+)"')
-_GONE = 404
+_GONE, _THERE = 404, 409
 
 
 class Cluster:
@@ -62,6 +62,35 @@ class Cluster:
             if error.status != _GONE:
                 raise
 
+    def jobs(self, selector: str) -> list[dict[str, Any]]:
+        """The Jobs with some labels."""
+        found = self._batch.list_namespaced_job(self.namespace, label_selector=selector).items
+        return [self._plain(each) for each in found]
+
+    def create_job(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Create a Job; as the cluster then has it."""
+        return self._plain(self._batch.create_namespaced_job(self.namespace, manifest))
+
+    def create_service(self, manifest: dict[str, Any]) -> None:
+        """Create a Service, unless it is there."""
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            self._api.create_namespaced_service(self.namespace, manifest)
+        except ApiException as error:
+            if error.status != _THERE:
+                raise
+
+    def remove_job(self, name: str) -> None:
+        """Delete a Job, and with it its pods and what else it owns."""
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            self._batch.delete_namespaced_job(name, self.namespace, propagation_policy="Background")
+        except ApiException as error:
+            if error.status != _GONE:
+                raise
+
     def mark(self, pod: str, label: str) -> None:
         """Set a label of a pod to ``True``; a pod that is gone needs none."""
         from kubernetes.client.exceptions import ApiException
@@ -71,6 +100,12 @@ class Cluster:
         except ApiException as error:
             if error.status != _GONE:
                 raise
+
+    @property
+    def _batch(self) -> BatchV1Api:
+        from kubernetes.client import BatchV1Api
+
+        return BatchV1Api(self._api.api_client)
 
     def _plain(self, thing: Any) -> dict[str, Any]:
         return dict(self._api.api_client.sanitize_for_serialization(thing))
@@ -103,7 +138,8 @@ def cluster_errors(connection: str, namespace: str) -> Iterator[None]:
                 if found[2] == "nodes"
                 else f"Role updraft-launcher in namespace {namespace}"
             )
-            rule = f'{{apiGroups: [""], resources: [{found[2]}], verbs: [{found[1]}]}}'
+            group = "batch" if found[2] == "jobs" else '""'
+            rule = f"{{apiGroups: [{group}], resources: [{found[2]}], verbs: [{found[1]}]}}"
             raise SettingsError(
                 f"the cluster refuses: {said}. Missing rule: {rule}; it belongs to {scope}: kubectl apply -f docker/kubernetes/rbac.yaml"
             ) from error

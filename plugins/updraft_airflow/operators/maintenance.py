@@ -109,12 +109,16 @@ class RemovePods(BaseOperator):
         kubernetes = load_deployment(settings().deployment).kubernetes
         with cluster_errors(kubernetes.connection, kubernetes.namespace):
             cluster = Cluster(KubernetesHook(conn_id=kubernetes.connection).core_v1_client, kubernetes.namespace)
-            mine = cluster.pods(",".join(f"{name}={value}" for name, value in owned(settings()).items()))
-            found = orphans(mine, _state_of_training, datetime.now(UTC))
+            labels = ",".join(f"{name}={value}" for name, value in owned(settings()).items())
+            found = orphans(cluster.pods(labels), _state_of_training, datetime.now(UTC))
             for pod, why in found:
                 self.log.info("Removing pod %s: %s", pod, why)
                 cluster.remove(pod)
-        return dict(found)
+            jobs = orphans(cluster.jobs(labels), _state_of_training, datetime.now(UTC))
+            for job, why in jobs:
+                self.log.info("Removing Job %s: %s", job, why)
+                cluster.remove_job(job)
+        return dict([*found, *jobs])
 
 
 def _state_of_training(project: str, run: str) -> str | None:

@@ -149,7 +149,9 @@ class TrainInPod(KubernetesPodOperator):
 
     def get_or_create_pod(self, pod_request_obj: Any, context: Context) -> Any:
         """The base's pod, noted in the lake: which it is, and what it got."""
-        pod = super().get_or_create_pod(pod_request_obj, context)
+        return self._noted(super().get_or_create_pod(pod_request_obj, context), context)
+
+    def _noted(self, pod: Any, context: Context) -> Any:
         loop, run = open_loop(self.project), run_id(context)
         known = {each.pod for each in read_attempts(folder(loop, run))}
         if pod.metadata.name not in known:
@@ -186,7 +188,7 @@ class TrainInPod(KubernetesPodOperator):
         self, loop: Loop, context: Context, event: dict[str, Any], pod: Mapping[str, Any] | None, events: list[Any]
     ) -> None:
         """Let the base end the pod's story (logs, deletion), then take the result, or tell the cause and fail."""
-        end = end_of(pod, events, memory=self._memory_of(loop, run_id(context), event["name"]))
+        end = self._end(loop, context, event["name"], pod, events)
         if pod is not None and end.ending in NEVER_ENDS:
             event = {**event, "status": "timeout", "message": end.words}  # else the base waits for the pod's end
         try:
@@ -209,6 +211,19 @@ class TrainInPod(KubernetesPodOperator):
             self._cluster.remove(event["name"], at_once=True)
         self._fail(loop, context, self._close(loop, run, event["name"], end, pod), end)
 
+    def _end(self, loop: Loop, context: Context, name: str, pod: Mapping[str, Any] | None, events: list[Any]) -> End:
+        """How the training's pod ended."""
+        return end_of(pod, events, memory=self._memory_of(loop, run_id(context), name))
+
+    def _discard(self, pod: Mapping[str, Any]) -> None:
+        """Give up a pod that has not started."""
+        self._cluster.remove(str(pod["metadata"]["name"]))
+
+    def _peak_memory_mb(self, loop: Loop, run: str) -> float | None:
+        """The highest memory that the training told of."""
+        usage = last_usage(folder(loop, run))
+        return usage.peak_memory_mb if usage else None
+
     def _memory_of(self, loop: Loop, run: str, pod: str) -> str:
         return next((each.memory for each in read_attempts(folder(loop, run)) if each.pod == pod), "")
 
@@ -217,12 +232,11 @@ class TrainInPod(KubernetesPodOperator):
         attempt = next((each for each in read_attempts(folder(loop, run)) if each.pod == name), None)
         if attempt is None:
             return None
-        usage = last_usage(folder(loop, run))
         statuses = ((pod or {}).get("status") or {}).get("containerStatuses") or [{}]
         found = {
             "node": ((pod or {}).get("spec") or {}).get("nodeName"),
             "image_id": statuses[0].get("imageID"),
-            "peak_memory_mb": usage.peak_memory_mb if usage else None,
+            "peak_memory_mb": self._peak_memory_mb(loop, run),
         }
         closed = ended(attempt, end.ending, end.words, **found)
         note_attempt(folder(loop, run), closed)
@@ -266,7 +280,7 @@ class TrainInPod(KubernetesPodOperator):
         if does == "waits on":
             return self.invoke_defer_method(context=context)
         self.patch_already_checked(self.pod)
-        self._cluster.remove(name)
+        self._discard(pod)
         self._close(loop, run, name, End("no_gpu", f"no node within {limit}: {waits}", again=falls_back), pod)
         if not falls_back:
             raise AirflowFailException(f"no node within {limit}: {waits}")

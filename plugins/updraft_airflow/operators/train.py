@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from updraft.spec.compute import pod_compute
+from updraft.spec.deployment import load_deployment
+from updraft_airflow.deployment import settings
 from updraft_airflow.links import CardLink, RunLink, VersionLink
 from updraft_airflow.operators.step import StepOperator
 
@@ -21,9 +24,12 @@ def train_model(project: Project) -> BaseOperator:
     """The task `train_model` where the project's policy puts it: a process of this machine, or a pod."""
     if project.spec.training.compute.backend == "local":
         return TrainModel(task_id="train_model", project=project.name, pool="training")
-    from updraft_airflow.operators.pod import TrainInPod  # Airflow's Kubernetes provider takes a second to import
+    from updraft_airflow.operators.group import TrainInGroup  # Airflow's Kubernetes provider takes a second to import
+    from updraft_airflow.operators.pod import TrainInPod
 
-    return TrainInPod(task_id="train_model", project=project.name, retries=TrainInPod.RETRIES)
+    compute = pod_compute(project.spec.training.compute, load_deployment(settings().deployment).kubernetes.defaults)
+    kind = TrainInGroup if compute.workers > 1 or compute.queue else TrainInPod
+    return kind(task_id="train_model", project=project.name, retries=TrainInPod.RETRIES)
 
 
 def run_id(context: Context) -> str:

@@ -1,0 +1,286 @@
+"""Workers that learn one model together: processes with the same request, each with a number.
+
+The first one (worker 0) listens at an address that all of them know; the others come to it. Each pair of connections
+is a *line*, on which the few numbers go that all must agree on, and a *pulse*, on which nothing is said until the end:
+when it breaks, a worker is lost, and every other one ends too. The group then starts again from the checkpoint.
+What is learnt itself goes over XGBoost's collective or torch.distributed, whose addresses are agreed on here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from updraft.errors import SettingsError, TrainingError, TrainingInterrupted
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+WORKER, MEETING = "UPDRAFT_WORKER", "UPDRAFT_MEETING"
+"""Variables of a worker: its number, and host:port of worker 0."""
+WAIT = 1800.0
+"""Seconds that worker 0 waits for the others, which may wait for a node."""
+LOST = 75
+"""Exit code of a worker whose group is lost: as of one that was asked to end, the same request goes on."""
+_TELL, _TRY, _UNWIND = 15.0, 0.5, 10.0
+_BYE = b"."
+_LONGEST = 2**34
+
+
+@dataclass(frozen=True)
+class Place:
+    """One worker of a group, before it has met the others."""
+
+    rank: int
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, env: Mapping[str, str] = os.environ) -> Place | None:
+        """The place that the environment gives this process; None when it is no worker of a group.
+
+        :raises SettingsError: when a variable is malformed.
+        """
+        if WORKER not in env:
+            return None
+        host, _, port = env.get(MEETING, "").rpartition(":")
+        if not (env[WORKER].isdigit() and host and port.isdigit()):
+            raise SettingsError(
+                f"{WORKER}={env[WORKER]!r}, {MEETING}={env.get(MEETING)!r}: a worker needs its number (0 is the first) "
+                "and host:port of worker 0"
+            )
+        return cls(int(env[WORKER]), host, int(port))
+
+
+@dataclass(eq=False)
+class Group:
+    """The workers, seen from one of them."""
+
+    rank: int = 0
+    size: int = 1
+    host: str = "127.0.0.1"
+    """Worker 0 as the others reach it."""
+    lines: list[socket.socket] = field(default_factory=list)
+    """Of worker 0: to each other one, in order; of the others: to worker 0."""
+    lost: threading.Event = field(default_factory=threading.Event)
+
+    def agreed(self, content: bytes = b"") -> bytes:
+        """What worker 0 says, on every worker.
+
+        :raises TrainingInterrupted: when a worker is lost.
+        """
+        with self._told():
+            for line in self.lines if self.rank == 0 else ():
+                _send(line, content)
+            return _receive(self.lines[0]) if self.rank else content
+
+    def total(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The sum over the workers, on every worker; added in their order, so that it repeats itself bit for bit."""
+        import numpy as np
+
+        return self._reduced(values, np.add)
+
+    def highest(self, value: float) -> float:
+        """The highest number of any worker, on every worker."""
+        import numpy as np
+
+        return float(self._reduced(np.array([value], np.float64), np.maximum)[0])
+
+    def _reduced(self, values: NDArray[np.float64], join: Any) -> NDArray[np.float64]:
+        import numpy as np
+
+        found = np.ascontiguousarray(values, np.float64)
+        with self._told():
+            if self.rank:
+                _send(self.lines[0], found.tobytes())
+                return np.frombuffer(_receive(self.lines[0]), np.float64).reshape(found.shape)
+            for line in self.lines:
+                found = join(found, np.frombuffer(_receive(line), np.float64).reshape(found.shape))
+            for line in self.lines:
+                _send(line, found.tobytes())
+        return found
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.lost.set()
+            raise _lost_worker() from error
+
+
+ALONE = Group()
+"""A training by one process."""
+
+
+@contextmanager
+def meeting(place: Place, size: int, token: str, done: Callable[[], bool]) -> Iterator[Group | None]:
+    """Meet the others and be a group until the end of the block; None when there is nothing left to do.
+
+    :param token: of the request; who comes with another one is turned away.
+    :param done: whether the result is there; asked by a worker that finds nobody to meet.
+    :raises TrainingError: when the others do not come.
+    :raises TrainingInterrupted: when a worker is lost, at any time.
+    """
+    if place.rank >= size:
+        raise TrainingError(f"worker {place.rank} of a group of {size}: the last one is {size - 1}")
+    met = _welcome(place, size, token) if place.rank == 0 else _come(place, size, token, done)
+    if met is None:
+        yield None
+        return
+    group, pulses = met
+    ended = threading.Event()
+    for pulse in pulses:
+        threading.Thread(target=_feel, args=(pulse, group, ended), name="pulse", daemon=True).start()
+    log.info("Worker %d of %d: all are here", group.rank, group.size)
+    try:
+        yield group
+        for pulse in pulses:
+            with suppress(OSError):
+                pulse.sendall(_BYE)
+    except TrainingInterrupted:
+        raise
+    except Exception as error:  # a library's collective tells of a lost worker in words of its own, or a moment earlier
+        if group.lost.wait(2.0):
+            raise _lost_worker() from error
+        raise
+    finally:
+        ended.set()
+        for each in (*group.lines, *pulses):
+            each.close()
+
+
+def _lost_worker() -> TrainingInterrupted:
+    return TrainingInterrupted(
+        "a worker of the group was lost; the group goes on from the last checkpoint when it is run again"
+    )
+
+
+def _feel(pulse: socket.socket, group: Group, ended: threading.Event) -> None:
+    """Wait for the end of a pulse. Without a good-bye the worker is lost, and this process ends: what it computes waits for ever."""
+    try:
+        last = pulse.recv(1)
+    except OSError:
+        last = b""
+    if last == _BYE or ended.is_set():
+        return
+    group.lost.set()
+    if not ended.wait(_UNWIND):
+        log.error("%s", _lost_worker())
+        os._exit(LOST)
+
+
+def _welcome(place: Place, size: int, token: str) -> tuple[Group, list[socket.socket]]:
+    here: dict[tuple[int, str], socket.socket] = {}
+    expected = [(rank, use) for rank in range(1, size) for use in ("line", "pulse")]
+    deadline, told = time.monotonic() + WAIT, time.monotonic()
+    with _listening(place) as door:
+        while missing := sorted({rank for rank, use in expected if (rank, use) not in here}):
+            now = time.monotonic()
+            if now > deadline:
+                raise TrainingError(
+                    f"workers {missing} of {size} did not come within {WAIT:.0f} s; are there nodes for all of them?"
+                )
+            if now - told > _TELL:
+                told = now
+                log.info("Waiting for workers %s of %d", missing, size)
+            with suppress(TimeoutError):
+                _let_in(door.accept()[0], token, here, expected)
+    lines = [here[rank, "line"] for rank in range(1, size)]
+    host = lines[0].getsockname()[0]
+    group = Group(0, size, str(host), lines)
+    group.agreed(json.dumps({"host": host}).encode())
+    return group, [here[rank, "pulse"] for rank in range(1, size)]
+
+
+def _listening(place: Place) -> socket.socket:
+    here = place.host if place.host in ("127.0.0.1", "localhost") else ""
+    door = socket.create_server((here, place.port), backlog=64)
+    door.settimeout(_TRY)
+    return door
+
+
+def _let_in(
+    guest: socket.socket, token: str, here: dict[tuple[int, str], socket.socket], expected: list[tuple[int, str]]
+) -> None:
+    """Take a connection in; one that comes again (its process was started anew) takes the place of the former one."""
+    guest.settimeout(5.0)
+    try:
+        said = json.loads(_receive(guest, longest=4096))
+        who = (int(said["rank"]), str(said["use"]))
+        if said["token"] != token or who not in expected:
+            raise ValueError(f"{who} with the token {str(said['token'])[:12]}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("Turned away who is no worker of this group: %s", error)
+        guest.close()
+        return
+    _ready(guest)
+    if who in here:
+        here[who].close()
+    here[who] = guest
+
+
+def _come(place: Place, size: int, token: str, done: Callable[[], bool]) -> tuple[Group, list[socket.socket]] | None:
+    deadline = time.monotonic() + WAIT
+    while not done():
+        try:
+            line, pulse = (_connected(place, token, use) for use in ("line", "pulse"))
+            welcome = json.loads(_receive(line))
+            return Group(place.rank, size, str(welcome["host"]), [line]), [pulse]
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise TrainingError(
+                    f"worker {place.rank} found no worker 0 at {place.host}:{place.port} within {WAIT:.0f} s: {error}"
+                ) from error
+            time.sleep(_TRY)
+    return None
+
+
+def _connected(place: Place, token: str, use: str) -> socket.socket:
+    found = socket.create_connection((place.host, place.port), timeout=5.0)
+    _send(found, json.dumps({"rank": place.rank, "use": use, "token": token}).encode())
+    _ready(found)
+    return found
+
+
+def _ready(connection: socket.socket) -> None:
+    """No time limit, no delay; a machine that is gone is noticed within half a minute."""
+    connection.settimeout(None)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _send(line: socket.socket, content: bytes) -> None:
+    line.sendall(struct.pack(">Q", len(content)) + content)
+
+
+def _receive(line: socket.socket, longest: int = _LONGEST) -> bytes:
+    length = struct.unpack(">Q", _exactly(line, 8))[0]
+    if length > longest:
+        raise ConnectionError(f"a message of {length} bytes")
+    return _exactly(line, length)
+
+
+def _exactly(line: socket.socket, count: int) -> bytes:
+    found = bytearray()
+    while len(found) < count:
+        some = line.recv(min(count - len(found), 2**20))
+        if not some:
+            raise ConnectionResetError("the other side is gone")
+        found += some
+    return bytes(found)

@@ -1,0 +1,138 @@
+"""A group of workers as processes of this machine: started, watched, and started again when one is lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from updraft.errors import TrainingError, TrainingInterrupted
+from updraft.training.contract import TrainingRequest
+from updraft.training.device import visible_gpus
+from updraft.training.group import LOST, MEETING, WORKER
+from updraft.training.watch import Watch, watching
+
+log = logging.getLogger(__name__)
+
+RESTARTS = 3
+"""Times that a group is started again after it lost a worker."""
+_PATIENCE = 60.0
+"""Seconds that the others have to end after one did not end well."""
+_OURS = re.compile(r"^(\w*(?:Error|Refused|Problems)): (.*)")
+
+
+def train_with_local_workers(request_url: str, request: TrainingRequest) -> None:
+    """Run every worker of a request here, until the result is there.
+
+    :raises TrainingInterrupted: when this process was asked to end (SIGTERM); the workers kept a checkpoint.
+    :raises TrainingError: when a worker fails, in its words, or is lost again and again.
+    """
+    gpus = _gpus(request)
+    with watching() as watch:
+        for restart in range(RESTARTS + 1):
+            workers = _start(request_url, request.workers, gpus)
+            codes = _wait(workers, watch)
+            if not any(codes):
+                return
+            if watch.leaving is not None:
+                raise TrainingInterrupted(
+                    "asked to end (SIGTERM): the group keeps its checkpoint and goes on from there"
+                )
+            failed = [
+                each for each in workers if each.process.returncode not in (0, LOST) and each.process.returncode > 0
+            ]
+            if failed:
+                raise TrainingError(f"worker {failed[0].rank}: {failed[0].words}")
+            log.warning("A worker was lost (exit codes %s), %d of %d restarts", codes, restart, RESTARTS)
+    raise TrainingError(f"the group lost a worker {RESTARTS + 1} times, exit codes {codes}; memory, perhaps?")
+
+
+@dataclass(eq=False)
+class _Worker:
+    rank: int
+    process: subprocess.Popen[str]
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=50))
+
+    def relay(self) -> None:
+        """Hand its log on."""
+        for line in self.process.stderr or ():
+            if text := line.rstrip():
+                self.last.append(text)
+                log.info("worker %d: %s", self.rank, text)
+
+    @property
+    def words(self) -> str:
+        """Why it failed, as it said."""
+        found = [match[2] for line in self.last if (match := _OURS.match(line))]
+        return found[-1] if found else (self.last[-1] if self.last else f"exit code {self.process.returncode}")
+
+
+def _gpus(request: TrainingRequest) -> bool:
+    """Whether each worker gets a GPU of its own.
+
+    :raises TrainingError: when GPUs were asked for and there are too few.
+    """
+    if request.device == "cpu":
+        return False
+    found = visible_gpus()
+    if request.device == "cuda" and found < request.workers:
+        raise TrainingError(f"{request.workers} workers need a GPU each, this machine has {found}")
+    return found >= request.workers
+
+
+def _start(request_url: str, count: int, gpus: bool) -> list[_Worker]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    visible = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
+    workers = []
+    for rank in range(count):
+        gpu = (visible[rank] if visible else str(rank)) if gpus else ""
+        env = {**os.environ, WORKER: str(rank), MEETING: address, "CUDA_VISIBLE_DEVICES": gpu}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "updraft.cli", "train", "run", request_url],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=env,
+        )
+        worker = _Worker(rank, process)
+        threading.Thread(target=worker.relay, daemon=True).start()
+        workers.append(worker)
+    log.info("%d workers, processes %s", count, [each.process.pid for each in workers])
+    return workers
+
+
+def _wait(workers: list[_Worker], watch: Watch) -> list[int]:
+    """Exit codes, when all have ended; one that does not end after another did not end well is ended."""
+    asked = False
+    deadline: float | None = None
+    try:
+        while None in (codes := [each.process.poll() for each in workers]):
+            if watch.leaving is not None and not asked:
+                asked = True
+                _signal(workers, signal.SIGTERM)
+            if deadline is None and any(codes):
+                deadline = time.monotonic() + _PATIENCE
+            if deadline is not None and time.monotonic() > deadline:
+                _signal(workers, signal.SIGKILL)
+            time.sleep(0.1)
+    except BaseException:
+        _signal(workers, signal.SIGKILL)
+        raise
+    for each in workers:
+        each.process.wait()
+    return [each.process.returncode for each in workers]
+
+
+def _signal(workers: list[_Worker], number: signal.Signals) -> None:
+    for each in workers:
+        if each.process.poll() is None:
+            each.process.send_signal(number)

@@ -1,0 +1,99 @@
+"""Trainings by several pods, and through a queue, on a real cluster."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.support.pods import SLOW, PodTrainings, eventually
+
+from updraft.spec.compute import Compute, Kubernetes, PodDefaults, pod_compute
+
+pytestmark = [pytest.mark.k8s, pytest.mark.timeout(900)]
+QUICK = {"rounds": 8, "max_depth": 2}
+TWO = {"workers": 2, "gpu": 0, "cpu": "250m", "memory": "512Mi"}
+
+
+@pytest.fixture
+def podded(trained, pod_stack, cluster, pod_projects):
+    trainings = PodTrainings(pod_stack, cluster, pod_projects, "podded")
+    yield trainings
+    trainings.no_pod_is_left()
+    eventually("no Job or Service is left", lambda: things(cluster, "jobs,services") == [], 60)
+
+
+def things(cluster, kinds: str) -> list[dict]:
+    label = "app.kubernetes.io/managed-by=updraft"
+    return list(json.loads(cluster.kubectl("-n", "updraft", "get", kinds, "-l", label, "-o", "json"))["items"])
+
+
+def test_two_pods_find_what_two_processes_find_and_leave_nothing_behind(podded, tmp_path):
+    with podded.wishes(**TWO):
+        podded.start("both", **QUICK)
+        eventually("two pods", lambda: len(podded.cluster.pods()) == 2)
+        assert podded.end("both") == "success"
+    [attempt] = podded.attempts("both")
+    assert (attempt.ending, attempt.cpu, attempt.memory) == ("done", "250m", "512Mi")
+    assert "Worker 0 of 2: all are here" in podded.log("both")
+    assert podded.result("both").model_sha256 == podded.uninterrupted("both", tmp_path).model_sha256
+
+
+@pytest.mark.parametrize("index", ["0", "1"])
+def test_a_group_that_loses_a_pod_starts_again_and_ends_with_the_same_bytes(podded, tmp_path, index):
+    run = f"lost-{index}"
+    with podded.wishes(**TWO):
+        podded.start(run, **{**SLOW, "rounds": 600})
+        podded.checkpointed(run, 50)
+        [pod] = podded.cluster.pods(f"batch.kubernetes.io/job-completion-index={index}")
+        podded.cluster.kubectl("-n", "updraft", "delete", "pod", pod["metadata"]["name"], "--wait=false")
+        eventually("a second group", lambda: len(podded.attempts(run)) == 2)
+        assert podded.end(run) == "success"
+    first, second = podded.attempts(run)
+    assert first.ending in ("interrupted", "lost")
+    assert second.ending == "done"
+    assert podded.result(run).model_sha256 == podded.uninterrupted(run, tmp_path).model_sha256
+
+
+def test_a_cleared_task_takes_its_group_with_it(podded):
+    with podded.wishes(**TWO):
+        podded.start("cleared", **SLOW)
+        podded.checkpointed("cleared", 50)
+        where = f"/dags/{podded.dag}/dagRuns/cleared"
+        podded.api.call("PATCH", where, json={"state": "failed"})
+        eventually("its pods are gone", lambda: podded.cluster.pods() == [], 120)
+    for job in things(podded.cluster, "jobs"):  # of its own, the cluster removes it five minutes after its end
+        assert job["spec"]["ttlSecondsAfterFinished"] == 300
+        eventually("it has ended", lambda: things(podded.cluster, "jobs")[0]["status"].get("conditions"), 60)
+        podded.cluster.kubectl("-n", "updraft", "delete", "job", job["metadata"]["name"])
+
+
+def test_a_training_waits_in_its_queue_without_pods_until_it_is_admitted(podded):
+    with podded.wishes(queue="training", **TWO):
+        podded.start("queued", **QUICK)
+        [job] = eventually("a Job", lambda: things(podded.cluster, "jobs"))
+        assert job["spec"]["suspend"] is True
+        assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "training"
+        eventually("no worker is held", lambda: podded.task("queued")["state"] == "deferred")
+        assert podded.cluster.pods() == []
+        patch = json.dumps({"spec": {"suspend": False}})  # as Kueue does when there is room
+        podded.cluster.kubectl("-n", "updraft", "patch", "job", job["metadata"]["name"], "-p", patch)
+        assert podded.end("queued") == "success"
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_api_server_takes_the_manifest_and_it_says_what_airflows_kueue_operator_says(cluster, workers):
+    from airflow.providers.cncf.kubernetes.operators.kueue import KubernetesStartKueueJobOperator
+
+    from updraft_airflow.pods import QUEUE, training_job
+
+    compute = pod_compute(Compute(workers=workers, queue="training"), PodDefaults())
+    container = {"name": "base", "image": "localhost/pause:1", "env": []}
+    meta = {"name": "manifest", "namespace": Kubernetes().namespace, "labels": {"app": "a"}, "annotations": {}}
+    job = training_job({"metadata": meta, "spec": {"restartPolicy": "Never", "containers": [container]}}, compute)
+    said = cluster.kubectl("create", "--dry-run=server", "-f", "-", "-o", "json", text=json.dumps(job))
+    taken = json.loads(said)
+    theirs = KubernetesStartKueueJobOperator(task_id="t", queue_name="training", name="manifest", image="i")
+    assert taken["spec"]["suspend"] is theirs.suspend is True
+    assert taken["metadata"]["labels"][QUEUE] == theirs.labels[QUEUE]
+    assert taken["metadata"]["annotations"][QUEUE] == theirs.annotations[QUEUE]
+    assert (taken["spec"]["completionMode"], taken["spec"]["completions"]) == ("Indexed", workers)
