@@ -128,6 +128,7 @@ def test_a_project_that_says_what_to_search_has_one_dag_more_whose_trials_are_ma
         ("{backend: local}", "SearchTrial", ["training", 1]),
         ("{backend: kubernetes, gpu: 2}", "TrialInPod", ["gpu", 2]),
         ("{backend: kubernetes}", "TrialInPod", ["default_pool", 1]),
+        ("{backend: kubernetes, gpu: 1, queue: research, workers: 2}", "TrialInQueue", ["gpu", 1]),
     ):
         spec.write_text(own.replace("compute: {backend: local}", f"compute: {compute}\n  {search}"))
         found = parsed(projects, tmp_path)

@@ -123,6 +123,7 @@ def plan_search(
         update={
             "window": plan.window[: -len(plan.holdout)],
             "holdout": (),
+            "workers": 1,  # trials run side by side instead
             "experiment": f"{loop.name}.search",
             "tags": {"updraft.search": run},
         }

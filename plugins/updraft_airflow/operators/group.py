@@ -136,7 +136,7 @@ class TrainInGroup(TrainInPod):
 
     def _peak_memory_mb(self, loop: Loop, run: str) -> float | None:
         """Of the worker that needs most: all get the same."""
-        number = loop.spec.training.compute.workers
+        number = self._wishes(loop).workers
         told = [last_usage(worker_folder(folder(loop, run), rank)) for rank in range(1, number)]
         peaks = [super()._peak_memory_mb(loop, run), *(each.peak_memory_mb for each in told if each)]
         return max((each for each in peaks if each is not None), default=None)

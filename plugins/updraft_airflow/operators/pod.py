@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from updraft.loop.context import Loop
-    from updraft.spec.compute import Kubernetes
+    from updraft.spec.compute import Compute, Kubernetes
 
 NEVER_ENDS = ("image", "refused", "lost")
 """Endings that leave the pod as it is, for ever."""
@@ -112,8 +112,12 @@ class TrainInPod(KubernetesPodOperator):
         self.schedule_timeout_seconds = int(self._asked(loop, kubernetes).wait_at_most.total_seconds())
         return kubernetes
 
+    def _wishes(self, loop: Loop) -> Compute:
+        """What the project asks for."""
+        return loop.spec.training.compute
+
     def _asked(self, loop: Loop, kubernetes: Kubernetes) -> PodCompute:
-        return pod_compute(loop.spec.training.compute, kubernetes.defaults)
+        return pod_compute(self._wishes(loop), kubernetes.defaults)
 
     @property
     def _cluster(self) -> Cluster:
@@ -128,7 +132,7 @@ class TrainInPod(KubernetesPodOperator):
             yield loop
 
     def _next(self, loop: Loop, kubernetes: Kubernetes, run: str) -> NextTry:
-        return next_try(loop.spec.training.compute, kubernetes.defaults, read_attempts(folder(loop, run)))
+        return next_try(self._wishes(loop), kubernetes.defaults, read_attempts(folder(loop, run)))
 
     def _prepare(self, loop: Loop, context: Context) -> None:
         """Decide what the pod gets; say at once when no node can give it."""
