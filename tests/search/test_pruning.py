@@ -1,4 +1,4 @@
-"""The median rule: limits that are known before a trial starts, and say what Optuna's own pruner says."""
+"""The median rule: limits that are known before a trial starts; while none was given up they say what Optuna's own pruner says."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_few_trials_have_no_median():
     assert stop_above(CURVES[: AFTER_TRIALS - 1], 0) == ()
 
 
-def test_a_trial_that_ended_early_counts_on_with_its_best():
+def test_a_trial_that_ended_early_or_was_given_up_counts_on_with_its_best():
     shorter = [*CURVES[:3], [0.4]]
     assert stop_above(shorter, 0)[2] == pytest.approx((0.5 + 0.6) / 2)
 

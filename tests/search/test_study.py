@@ -128,7 +128,7 @@ def test_a_long_curve_is_kept_in_few_points_with_its_best_and_its_last(study, po
     assert trial.value == curve[332]
     assert trial.intermediate_values[333] == curve[332]
     assert trial.intermediate_values[1000] == 0.5
-    assert len(trial.intermediate_values) <= 52
+    assert len(trial.intermediate_values) <= 22
     storage.engine.dispose()
 
 

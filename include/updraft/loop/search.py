@@ -197,7 +197,7 @@ def _tried(row: TrialRow) -> Tried | None:
 def _limits(loop: Loop, plan: SearchPlan, earlier: list[TrialRow]) -> tuple[float | None, ...]:
     if not plan.search.prune:
         return ()
-    done = [result_of(loop, trial_run(plan.run, row.number)) for row in earlier if row.state == "done"]
+    done = [result_of(loop, trial_run(plan.run, row.number)) for row in earlier if row.state in ("done", "pruned")]
     after = int(TRAINERS[plan.request.trainer].value(plan.request.params, "early_stopping"))
     return stop_above([curve_of(each) for each in done], after)
 

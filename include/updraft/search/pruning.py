@@ -13,22 +13,22 @@ from itertools import accumulate
 from statistics import median
 
 AFTER_TRIALS = 4
-"""With fewer whole curves there is no median to speak of (Optuna's default is 5)."""
+"""With fewer trials there is no median to speak of (Optuna's default is 5)."""
 
 
 def stop_above(curves: Sequence[Sequence[float]], after_rounds: int) -> tuple[float | None, ...]:
-    """Limits by round on a trial's lowest validation loss so far; empty while too few trials went to their end.
+    """Limits by round on a trial's lowest validation loss so far; empty while too few trials have ended.
 
-    A trial that ended early, as it gained no more, counts in later rounds with the best that it had: Optuna leaves it
-    out there, and compares with slow learners alone.
+    Every trial counts, in the rounds that it did not reach with the best that it had. Optuna counts whole trials alone:
+    those that were not given up are the better half, their median a stricter one each time, and good trials fall to it
+    (docs/search.md has the figures).
 
-    :param curves: validation loss after each round, of the trials that were not given up.
+    :param curves: validation loss after each round, of the trials that have ended, however they did.
     :param after_rounds: rounds that every trial may have.
     """
-    whole = [curve for curve in curves if curve]
-    if len(whole) < AFTER_TRIALS:
+    if len(curves) < AFTER_TRIALS:
         return ()
-    lowest = [list(accumulate(curve, min)) for curve in whole]
+    lowest = [list(accumulate(curve, min)) for curve in curves]
     rounds = max(map(len, lowest))
     limits = [median(each[min(at, len(each) - 1)] for each in lowest) for at in range(rounds)]
     return tuple(None if at < after_rounds else limit for at, limit in enumerate(limits))

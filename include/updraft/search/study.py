@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "search"
 _NUMBER, _PARAMS, _WHY = "updraft.number", "updraft.params", "updraft.why"
-_SHOWN = 50
+_SHOWN = 20
 """Points of a loss curve that are kept in the study; the whole curve is in the trial's result."""
 TrialState = Literal["running", "done", "pruned", "failed"]
 
