@@ -49,6 +49,10 @@ def test_a_connection_that_is_not_there_is_named():
             "resources: [nodes], verbs: [list]}; it belongs to ClusterRole updraft-nodes",
         ),
         (
+            'jobs.batch is forbidden: User "u" cannot create resource "jobs" in API group "batch" in the namespace "updraft"',
+            "{apiGroups: [batch], resources: [jobs], verbs: [create]}; it belongs to Role updraft-launcher",
+        ),
+        (
             'pods is forbidden: User "u" cannot create resource "pods" in API group "" in the namespace "updraft"',
             "resources: [pods], verbs: [create]}; it belongs to Role updraft-launcher in namespace updraft",
         ),

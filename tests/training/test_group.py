@@ -127,7 +127,7 @@ def test_a_group_that_loses_a_worker_starts_again_and_ends_with_the_same_bytes(c
     began_again = case.train(name, workers=2, params=SLOW[case.request.trainer])
     killed.join()
     said = "\n".join(record.getMessage() for record in caplog.records)
-    assert "A worker was lost" in said
+    assert "The group lost a worker" in said
     assert began_again.model_sha256 == undisturbed.model_sha256
     np.testing.assert_array_equal(margin(began_again), margin(undisturbed))
 

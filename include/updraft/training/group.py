@@ -147,10 +147,10 @@ def meeting(place: Place, size: int, token: str, done: Callable[[], bool]) -> It
     log.info("Worker %d of %d: all are here", group.rank, group.size)
     try:
         yield group
-        for pulse in pulses:
-            with suppress(OSError):
-                pulse.sendall(_BYE)
+        _say_good_bye(pulses)
     except TrainingInterrupted:
+        if not group.lost.is_set():  # all leave, as agreed
+            _say_good_bye(pulses)
         raise
     except Exception as error:  # a library's collective tells of a lost worker in words of its own, or a moment earlier
         if group.lost.wait(2.0):
@@ -160,6 +160,12 @@ def meeting(place: Place, size: int, token: str, done: Callable[[], bool]) -> It
         ended.set()
         for each in (*group.lines, *pulses):
             each.close()
+
+
+def _say_good_bye(pulses: list[socket.socket]) -> None:
+    for pulse in pulses:
+        with suppress(OSError):
+            pulse.sendall(_BYE)
 
 
 def _lost_worker() -> TrainingInterrupted:

@@ -37,7 +37,7 @@ def train_with_local_workers(request_url: str, request: TrainingRequest) -> None
     """
     gpus = _gpus(request)
     with watching() as watch:
-        for restart in range(RESTARTS + 1):
+        for _ in range(RESTARTS + 1):
             workers = _start(request_url, request.workers, gpus)
             codes = _wait(workers, watch)
             if not any(codes):
@@ -51,7 +51,7 @@ def train_with_local_workers(request_url: str, request: TrainingRequest) -> None
             ]
             if failed:
                 raise TrainingError(f"worker {failed[0].rank}: {failed[0].words}")
-            log.warning("A worker was lost (exit codes %s), %d of %d restarts", codes, restart, RESTARTS)
+            log.warning("The group lost a worker, or one was asked to end (exit codes %s)", codes)
     raise TrainingError(f"the group lost a worker {RESTARTS + 1} times, exit codes {codes}; memory, perhaps?")
 
 
@@ -60,6 +60,9 @@ class _Worker:
     rank: int
     process: subprocess.Popen[str]
     last: deque[str] = field(default_factory=lambda: deque(maxlen=50))
+
+    def __post_init__(self) -> None:
+        self.relaying = threading.Thread(target=self.relay, daemon=True)
 
     def relay(self) -> None:
         """Hand its log on."""
@@ -104,7 +107,7 @@ def _start(request_url: str, count: int, gpus: bool) -> list[_Worker]:
             env=env,
         )
         worker = _Worker(rank, process)
-        threading.Thread(target=worker.relay, daemon=True).start()
+        worker.relaying.start()
         workers.append(worker)
     log.info("%d workers, processes %s", count, [each.process.pid for each in workers])
     return workers
@@ -129,6 +132,7 @@ def _wait(workers: list[_Worker], watch: Watch) -> list[int]:
         raise
     for each in workers:
         each.process.wait()
+        each.relaying.join(5.0)
     return [each.process.returncode for each in workers]
 
 
