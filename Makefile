@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/include:$(CURDIR)/plugins
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap torch demo up down status logs doctor test test-k8s lint format bench lock trainer-image k8s-demo clean
+.PHONY: help bootstrap torch demo up down status logs doctor test test-k8s lint format bench lock audit trainer-image k8s-demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -67,6 +67,12 @@ lock: bootstrap ## write requirements.txt anew from pyproject.toml (add ARGS=--u
 	set -- requirements.in --constraint ../../requirements.txt --generate-hashes --no-annotate && \
 	compile "$$@" --output-file requirements-gpu.txt && \
 	compile "$$@" --no-emit-package nvidia-nccl-cu12 --output-file requirements-cpu.txt
+
+audit: bootstrap ## look for known vulnerabilities in what is pinned (asks the service of the package index)
+	@uv=.venv-uv/bin/uv; [ -x $$uv ] || uv=uv; \
+	for file in requirements.txt docker/trainer/requirements-cpu.txt docker/trainer/requirements-gpu.txt; do \
+	  echo "$$file"; $$uv tool run --quiet pip-audit==2.10.1 --strict --no-deps --disable-pip --progress-spinner off --requirement $$file || exit 1; \
+	done
 
 trainer-image: ## build the image that trainings run in, for pods; ARGS="gpu localhost/updraft-trainer:gpu"
 	@PYTHON=$(PYTHON) docker/trainer/build $(ARGS)
