@@ -94,7 +94,7 @@ class PodTrainings:
         """The task that trains."""
         return self.stack.tasks(self.dag, run)["train_model"]
 
-    def end(self, run: str, seconds: float = 300.0) -> str:
+    def end(self, run: str, seconds: float = 600.0) -> str:
         """Wait until the task that trains has ended; its state."""
         eventually(f"{run} ends", lambda: self.task(run)["state"] in ("success", "failed", "upstream_failed"), seconds)
         return str(self.task(run)["state"])
