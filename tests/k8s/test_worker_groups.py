@@ -54,12 +54,11 @@ def test_a_group_that_loses_a_pod_starts_again_and_ends_with_the_same_bytes(podd
     assert podded.result(run).model_sha256 == podded.uninterrupted(run, tmp_path).model_sha256
 
 
-def test_a_cleared_task_takes_its_group_with_it(podded):
+def test_a_run_that_is_ended_by_hand_takes_its_group_along(podded):
     with podded.wishes(**TWO):
-        podded.start("cleared", **SLOW)
-        podded.checkpointed("cleared", 50)
-        where = f"/dags/{podded.dag}/dagRuns/cleared"
-        podded.api.call("PATCH", where, json={"state": "failed"})
+        podded.start("removed", **SLOW)
+        podded.checkpointed("removed", 50)
+        podded.api.call("PATCH", f"/dags/{podded.dag}/dagRuns/removed", {"state": "failed"})
         eventually("its pods are gone", lambda: podded.cluster.pods() == [], 120)
     for job in things(podded.cluster, "jobs"):  # of its own, the cluster removes it five minutes after its end
         assert job["spec"]["ttlSecondsAfterFinished"] == 300

@@ -116,3 +116,10 @@ def test_a_deployments_cap_below_its_memory_is_refused(tmp_path):
 def test_a_deployment_that_is_not_there_says_where_it_was_looked_for(tmp_path):
     with pytest.raises(SpecError, match=r"deployment.yaml: no such file; .* set UPDRAFT_DEPLOYMENT"):
         load_deployment(tmp_path / "deployment.yaml")
+
+
+def test_a_group_has_at_least_one_worker_and_one_is_the_default(make_project, smallest):
+    assert load_project(make_project(smallest)).spec.training.compute.workers == 1
+    found = load_project_or_problems(make_project(smallest + "training: {compute: {workers: 0}}\n"))
+    assert isinstance(found, BrokenProject)
+    assert [problem.key for problem in found.problems] == ["training.compute.workers"]

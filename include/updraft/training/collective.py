@@ -11,6 +11,8 @@ from updraft.training.group import Group
 from updraft.training.library import load_xgboost
 from updraft.training.recipe import Device
 
+_LEAVE_SECONDS = 60
+
 
 @contextmanager
 def xgboost_collective(group: Group) -> Iterator[None]:
@@ -25,13 +27,16 @@ def xgboost_collective(group: Group) -> Iterator[None]:
     from xgboost.collective import CommunicatorContext
     from xgboost.tracker import RabitTracker
 
-    found = b""
-    if group.rank == 0:
-        tracker = RabitTracker(n_workers=group.size, host_ip=group.host, sortby="task")
+    tracker = RabitTracker(n_workers=group.size, host_ip=group.host, sortby="task") if group.rank == 0 else None
+    if tracker is not None:
         tracker.start()
-        found = json.dumps(tracker.worker_args()).encode()
-    with CommunicatorContext(**json.loads(group.agreed(found)), dmlc_task_id=f"{group.rank:06d}"):
-        yield
+    found = group.agreed(json.dumps(tracker.worker_args()).encode() if tracker else b"")
+    try:
+        with CommunicatorContext(**json.loads(found), dmlc_task_id=f"{group.rank:06d}"):
+            yield
+    finally:
+        if tracker is not None:
+            tracker.wait_for(timeout=_LEAVE_SECONDS)  # the others sign off there, and one that finds it gone fails
 
 
 @contextmanager

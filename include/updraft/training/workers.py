@@ -26,7 +26,7 @@ RESTARTS = 3
 """Times that a group is started again after it lost a worker."""
 _PATIENCE = 60.0
 """Seconds that the others have to end after one did not end well."""
-_OURS = re.compile(r"^(\w*(?:Error|Refused|Problems)): (.*)")
+_CAUSE = re.compile(r"^([\w.]*(?:Error|Refused|Problems)): (.*)")
 
 
 def train_with_local_workers(request_url: str, request: TrainingRequest) -> None:
@@ -74,7 +74,7 @@ class _Worker:
     @property
     def words(self) -> str:
         """Why it failed, as it said."""
-        found = [match[2] for line in self.last if (match := _OURS.match(line))]
+        found = [match[2] for line in self.last if (match := _CAUSE.match(line))]
         return found[-1] if found else (self.last[-1] if self.last else f"exit code {self.process.returncode}")
 
 

@@ -85,12 +85,15 @@ class TrainInGroup(TrainInPod):
             self._cluster.remove_job(self.pod.metadata.labels[_JOB])
 
     def _job(self, pod: Any, context: Context) -> dict[str, Any]:
-        """The Job of this run that is under way, or a new one; Jobs that have ended are removed."""
+        """The Job of this run that is under way, or a new one; Jobs that have ended, or are about to, are removed."""
         alive = None
         for job in self._jobs(run_id(context)):
+            name = str(job["metadata"]["name"])
             conditions = job.get("status", {}).get("conditions") or []
-            if any(each["type"] in _ENDED and each["status"] == "True" for each in conditions):
-                self._cluster.remove_job(job["metadata"]["name"])
+            over = any(each["type"] in _ENDED and each["status"] == "True" for each in conditions)
+            # A pod that was told to end takes its Job along: of a cleared task, say.
+            if over or any(pod["metadata"].get("deletionTimestamp") for pod in self._cluster.pods(f"{_JOB}={name}")):
+                self._cluster.remove_job(name)
             elif not job["metadata"].get("deletionTimestamp"):
                 alive = job
         if alive is None:
