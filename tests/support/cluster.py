@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,12 +136,11 @@ def prepared_cluster(store: ObjectStore, launcher: Path) -> RunningCluster:
 
 def start_cluster() -> Path:
     """Start the cluster, or mend what died of it; the administrator's kubeconfig."""
-    for _ in range(
-        5
-    ):  # on a busy machine its own check of the network now and then fails, and succeeds when asked again
+    for _ in range(30):  # now and then its own check of the network fails, and succeeds when asked again
         done = subprocess.run([SHARED / "k8s" / "up"], capture_output=True, text=True, check=False, timeout=400)
         if done.returncode == 0:
             return Path(done.stdout.split()[-1])
+        time.sleep(1)
     raise RuntimeError(f"the cluster does not start: {done.stderr}")
 
 
