@@ -61,7 +61,7 @@ def test_a_training_killed_for_memory_at_the_cap_fails_at_once_and_names_the_lim
 def test_an_image_that_is_not_there_fails_at_once_and_is_named(podded):
     with podded.wishes(image="localhost/not-there:1"):
         podded.start("imageless", **QUICK)
-        assert podded.end("imageless", 60) == "failed"
+        assert podded.end("imageless", 240) == "failed"
     assert "image localhost/not-there:1 cannot be had" in podded.log("imageless")
     assert podded.task("imageless")["try_number"] == 1
 
@@ -71,7 +71,7 @@ def test_a_missing_secret_fails_at_once_and_is_named(podded):
     podded.cluster.kubectl("-n", "updraft", "delete", "secret", "updraft-trainer")
     try:
         podded.start("secretless", **QUICK)
-        assert podded.end("secretless", 90) == "failed"
+        assert podded.end("secretless", 240) == "failed"
     finally:
         podded.cluster.kubectl("apply", "-f", "-", text=secret)
     assert 'secret \\"updraft-trainer\\" not found' in podded.log("secretless")
@@ -81,7 +81,7 @@ def test_a_missing_secret_fails_at_once_and_is_named(podded):
 def test_more_gpus_than_any_node_has_is_said_at_once(podded):
     with podded.wishes(gpu=3):
         podded.start("greedy", **QUICK)
-        assert podded.end("greedy", 60) == "failed"
+        assert podded.end("greedy", 240) == "failed"
     assert "no node can ever give that (cpu: 0 nvidia.com/gpu; gpu: 2 nvidia.com/gpu)" in podded.log("greedy")
     assert podded.attempts("greedy") == ()
 
@@ -221,7 +221,7 @@ def test_a_missing_right_is_named_with_its_rule(podded):
     podded.cluster.kubectl("delete", "clusterrolebinding", "updraft-nodes")
     try:
         podded.start("rightless", **QUICK)
-        assert podded.end("rightless", 60) == "failed"
+        assert podded.end("rightless", 240) == "failed"
     finally:
         podded.cluster.kubectl("apply", "-f", str(rules))
     log = podded.log("rightless")
