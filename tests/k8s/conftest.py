@@ -11,7 +11,7 @@ from updraft.replay.run import Replay
 from updraft.spec.load import load_project
 from updraft.store.store import Store
 
-COMPUTE = {"backend": "kubernetes", "threads": 1, "cpu": "500m", "memory": "768Mi", "gpu": 1}
+COMPUTE = {"backend": "kubernetes", "threads": 1, "cpu": "900m", "memory": "768Mi", "gpu": 1}
 PROJECTS = {"podded": COMPUTE}
 PARTITIONS = 4
 

@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from tests.support.cluster import SHARED, start_cluster
+from tests.support.cluster import ROOT, start_cluster
 from tests.support.pods import SLOW, PodTrainings, eventually
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(900)]
@@ -217,7 +217,7 @@ def test_a_lost_node_loses_no_training(podded, tmp_path):
 
 
 def test_a_missing_right_is_named_with_its_rule(podded):
-    rules = SHARED.parent / "updraft" / "docker" / "kubernetes" / "rbac.yaml"
+    rules = ROOT / "docker" / "kubernetes" / "rbac.yaml"
     podded.cluster.kubectl("delete", "clusterrolebinding", "updraft-nodes")
     try:
         podded.start("rightless", **QUICK)

@@ -54,7 +54,7 @@ def test_the_task_links_to_its_pods_and_its_mlflow_run(trained, pod_stack):
     page = httpx.get(pod_stack.settings.airflow + links["Pod"], headers=api.headers)
     assert page.status_code == 200
     [attempt] = read_attempts(trained[0])
-    for word in (attempt.pod, "gpu", "1 GPU, 500m cores, 768Mi", "done", training.result["model_sha256"]):
+    for word in (attempt.pod, "gpu", "1 GPU, 900m cores, 768Mi", "done", training.result["model_sha256"]):
         assert word in page.text
 
 
