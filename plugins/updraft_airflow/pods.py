@@ -120,7 +120,7 @@ def training_job(pod: dict[str, Any], compute: PodCompute) -> dict[str, Any]:
             {"name": MEETING, "value": f"{name}-0.{name}.{meta['namespace']}.svc:{_MEETING_PORT}"},
         ]
         first, *others = spec["containers"]
-        spec = {**spec, "subdomain": name, "containers": [{**first, "env": [*first["env"], *variables]}, *others]}
+        spec = {**spec, "subdomain": name, "containers": [{**first, "env": variables}, *others]}
     queue = {QUEUE: compute.queue} if compute.queue else {}
     return {
         "apiVersion": "batch/v1",

@@ -44,7 +44,7 @@ def test_a_request_leaves_model_predictions_and_result(trained):
     assert len(holdout) == result.holdout_rows > 0
     assert 0.3 < result.metrics["holdout_log_loss"] < 0.65
     assert sorted(path.name for path in (lake / "output").iterdir() if path.name[0] != ".") == [
-        *("holdout.parquet", "model", "result.json")
+        *("holdout.parquet", "model", "result.json", "usage.json")
     ]
 
 
