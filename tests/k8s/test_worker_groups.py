@@ -86,7 +86,7 @@ def test_the_api_server_takes_the_manifest_and_it_says_what_airflows_kueue_opera
     from updraft_airflow.pods import QUEUE, training_job
 
     compute = pod_compute(Compute(workers=workers, queue="training"), PodDefaults())
-    container = {"name": "base", "image": "localhost/pause:1", "env": []}
+    container = {"name": "base", "image": "localhost/pause:1"}
     meta = {"name": "manifest", "namespace": Kubernetes().namespace, "labels": {"app": "a"}, "annotations": {}}
     job = training_job({"metadata": meta, "spec": {"restartPolicy": "Never", "containers": [container]}}, compute)
     said = cluster.kubectl("create", "--dry-run=server", "-f", "-", "-o", "json", text=json.dumps(job))

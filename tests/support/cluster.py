@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.support.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
@@ -90,10 +92,24 @@ def object_store() -> Iterator[ObjectStore]:
 
 @contextmanager
 def running_object_store() -> Iterator[ObjectStore]:
-    """Start the object store (or find it running), with a bucket for this process alone."""
-    up = SHARED / "s3" / "up"
+    """Start an object store of this process alone, where pods reach it when the cluster is up; it ends with the block."""
     address = HOST if (SHARED / "k8s" / "up").exists() and _has(HOST) else "127.0.0.1"
-    said = subprocess.run([up, "17070", address], capture_output=True, text=True, check=True, timeout=60).stdout
+    home = {**os.environ, "S3_HOME": tempfile.mkdtemp(prefix="updraft-s3-", dir="/var/tmp")}
+    try:
+        up = [SHARED / "s3" / "up", str(free_port(address)), address]
+        said = subprocess.run(up, env=home, capture_output=True, text=True, check=True, timeout=60).stdout
+        with _bucket(said) as store:
+            yield store
+    finally:
+        subprocess.run([SHARED / "s3" / "down"], env=home, capture_output=True, check=False, timeout=60)
+
+
+@contextmanager
+def _bucket(said: str) -> Iterator[ObjectStore]:
+    """A bucket, and the store's settings in the environment for as long.
+
+    :param said: the settings as shell exports.
+    """
     env = dict(each.split("=", 1) for each in shlex.split(said) if "=" in each)
     before = {name: os.environ.get(name) for name in env}
     os.environ.update(env)
@@ -105,7 +121,6 @@ def running_object_store() -> Iterator[ObjectStore]:
     try:
         yield ObjectStore(env, bucket)
     finally:
-        store.rm(bucket, recursive=True)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

@@ -133,7 +133,7 @@ def _initialise(binaries: Path, data: Path, folder: Path, user: dict[str, Any]) 
 def _start(binaries: Path, data: Path, folder: Path, user: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int]:
     log = folder / "log"
     for _ in range(5):  # between finding a free port and using it, another process may take it
-        port = _free_port()
+        port = free_port()
         command: list[str | Path] = [binaries / "postgres", "-D", data, "-p", str(port)]
         command += [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
         with log.open("wb") as output:
@@ -183,7 +183,8 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGQUIT)  # PR_SET_PDEATHSIG
 
 
-def _free_port() -> int:
+def free_port(address: str = "127.0.0.1") -> int:
+    """A port of this machine that nothing listens on."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
