@@ -66,11 +66,15 @@ lock: bootstrap ## write requirements.txt anew from pyproject.toml (add ARGS=--u
 	compile pyproject.toml --extra dev --output-file requirements.txt $(ARGS) && cd docker/trainer && uv=../../$$uv && \
 	set -- requirements.in --constraint ../../requirements.txt --generate-hashes --no-annotate && \
 	compile "$$@" --output-file requirements-gpu.txt && \
-	compile "$$@" --no-emit-package nvidia-nccl-cu12 --output-file requirements-cpu.txt
+	compile "$$@" --no-emit-package nvidia-nccl-cu12 --output-file requirements-cpu.txt && \
+	torch=$$(sed -nE 's/^torch = \["(.*)"\]/\1/p' ../../pyproject.toml) && \
+	printf '%s\n' "$$torch" safetensors | compile "$$@" - --output-file requirements-gpu-torch.txt && \
+	cuda=$$(sed -nE 's/^((nvidia|cuda|triton)[a-z0-9-]*)==.*/--no-emit-package \1/p' requirements-gpu-torch.txt) && \
+	printf '%s\n' "$$torch" safetensors | compile "$$@" - $$cuda --no-emit-package torch --output-file requirements-cpu-torch.txt
 
 audit: bootstrap ## look for known vulnerabilities in what is pinned (asks the service of the package index)
 	@uv=.venv-uv/bin/uv; [ -x $$uv ] || uv=uv; \
-	for file in requirements.txt docker/trainer/requirements-cpu.txt docker/trainer/requirements-gpu.txt; do \
+	for file in requirements.txt docker/trainer/requirements-*.txt; do \
 	  echo "$$file"; $$uv tool run --quiet pip-audit==2.10.1 --strict --no-deps --disable-pip --progress-spinner off --requirement $$file || exit 1; \
 	done
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from tests.support.cluster import ROOT, start_cluster
-from tests.support.pods import SLOW, PodTrainings, eventually
+from tests.support.pods import BRISK, SLOW, PodTrainings, eventually
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(900)]
 QUICK = {"rounds": 8, "max_depth": 2}
@@ -25,7 +25,7 @@ def podded(trained, pod_stack, cluster, pod_projects):
 
 
 def test_a_deleted_pod_is_followed_by_one_that_goes_on_and_ends_with_the_same_bytes(podded, tmp_path):
-    podded.start("deleted", **SLOW)
+    podded.start("deleted", **BRISK)
     pod = podded.checkpointed("deleted", 100)
     podded.cluster.kubectl("-n", "updraft", "delete", "pod", pod, "--wait=false")
     eventually("a second pod", lambda: len(podded.attempts("deleted")) == 2)
@@ -87,12 +87,12 @@ def test_more_gpus_than_any_node_has_is_said_at_once(podded):
 
 
 def test_a_training_beyond_its_timeout_is_ended_and_keeps_its_checkpoint(podded):
-    with podded.wishes(timeout="1m"):
+    with podded.wishes(timeout="30s"):
         podded.start("late", **SLOW | {"rounds": 100_000, "early_stopping": 100_000})
         assert podded.end("late", 240) == "failed"
     [only] = podded.attempts("late")
     assert only.ending == "timeout"
-    assert "training.compute.timeout (60 s)" in podded.log("late")
+    assert "training.compute.timeout (30 s)" in podded.log("late")
     podded.checkpointed("late")
 
 
@@ -119,7 +119,7 @@ def no_gpu_is_free(cluster):
 
 
 def test_while_no_gpu_is_free_the_task_says_what_it_waits_for_and_goes_on_when_one_is(podded):
-    with podded.wishes(wait_at_most="1m", on_no_gpu="wait"):
+    with podded.wishes(wait_at_most="20s", on_no_gpu="wait"):
         with no_gpu_is_free(podded.cluster):
             podded.start("patient", **QUICK)
             eventually("the log says it", lambda: "Insufficient nvidia.com/gpu" in podded.log("patient"))
@@ -131,7 +131,7 @@ def test_while_no_gpu_is_free_the_task_says_what_it_waits_for_and_goes_on_when_o
 
 
 def test_without_a_gpu_in_time_the_training_goes_to_cpu_where_the_policy_says_so(podded):
-    with podded.wishes(wait_at_most="1m", on_no_gpu="cpu"), no_gpu_is_free(podded.cluster):
+    with podded.wishes(wait_at_most="20s", on_no_gpu="cpu"), no_gpu_is_free(podded.cluster):
         podded.start("fallen", **QUICK)
         assert podded.end("fallen") == "success"
     first, second = podded.attempts("fallen")
@@ -141,15 +141,15 @@ def test_without_a_gpu_in_time_the_training_goes_to_cpu_where_the_policy_says_so
 
 
 def test_without_a_gpu_in_time_the_training_fails_where_the_policy_says_so(podded):
-    with podded.wishes(wait_at_most="1m", on_no_gpu="fail"), no_gpu_is_free(podded.cluster):
+    with podded.wishes(wait_at_most="20s", on_no_gpu="fail"), no_gpu_is_free(podded.cluster):
         podded.start("impatient", **QUICK)
         assert podded.end("impatient") == "failed"
-    assert "no node within 1m: 0/2 nodes are available" in podded.log("impatient")
+    assert "no node within 20s: 0/2 nodes are available" in podded.log("impatient")
     assert podded.task("impatient")["try_number"] == 1
 
 
 def test_a_drained_node_gives_its_training_the_time_for_a_checkpoint(podded, tmp_path):
-    podded.start("drained", **SLOW)
+    podded.start("drained", **BRISK)
     podded.checkpointed("drained", 100)
     try:
         podded.cluster.kubectl(
@@ -163,7 +163,7 @@ def test_a_drained_node_gives_its_training_the_time_for_a_checkpoint(podded, tmp
 
 
 def test_a_cleared_task_takes_its_pod_along_and_the_next_goes_on(podded):
-    podded.start("cleared", **SLOW)
+    podded.start("cleared", **BRISK)
     first = podded.checkpointed("cleared", 50)
     body = {"dry_run": False, "dag_run_id": "cleared", "task_ids": ["train_model"], "only_failed": False}
     podded.api.call("POST", f"/dags/{podded.dag}/clearTaskInstances", body)
@@ -183,7 +183,7 @@ def test_a_run_that_is_ended_by_hand_and_deleted_takes_its_pod_along(podded):
 
 
 def test_a_killed_triggerer_loses_no_training(podded):
-    podded.start("untriggered", **SLOW)
+    podded.start("untriggered", **BRISK)
     podded.checkpointed("untriggered", 50)
     podded.stack.kill("triggerer")
     assert podded.end("untriggered") == "success"
@@ -202,7 +202,7 @@ def test_an_api_server_that_is_away_for_a_while_loses_no_training(podded):
 
 
 def test_a_lost_node_loses_no_training(podded, tmp_path):
-    podded.start("stranded", **SLOW)
+    podded.start("stranded", **BRISK)
     podded.checkpointed("stranded", 100)
     pid = podded.cluster.admin.parent / "run" / "kubelet-gpu.pid"
     os.kill(int(pid.read_text()), signal.SIGKILL)

@@ -46,7 +46,7 @@ def test_its_entry_is_the_updraft_command_and_it_is_labelled_with_the_commit(clu
     config = json.loads(said.stdout)["OCIv1"]["config"]
     assert config["Entrypoint"] == ["updraft"]
     assert config["User"] == "10001:10001"
-    assert config["Labels"]["dev.updraft.variant"] == "cpu"
+    assert config["Labels"]["dev.updraft.variant"] == cluster.variant
     assert len(config["Labels"]["org.opencontainers.image.revision"].removesuffix("-dirty")) == 40
 
 
@@ -55,7 +55,7 @@ def test_it_runs_as_nobody_in_particular_and_can_write_nowhere(run):
     assert "Read-only file system" in run("sh", "-c", "touch /opt/x 2>&1 || true")
 
 
-def test_it_has_the_versions_of_this_side_and_no_installer(run):
+def test_it_has_the_versions_of_this_side_and_no_installer(run, cluster):
     listed = "import json, importlib.metadata as m; print(json.dumps({d.name.lower(): d.version for d in m.distributions()}))"
     there = json.loads(run("/opt/venv/bin/python", "-c", listed))
     assert not {"pip", "setuptools", "apache-airflow", "nvidia-nccl-cu12"} & set(there)
@@ -64,5 +64,6 @@ def test_it_has_the_versions_of_this_side_and_no_installer(run):
         for line in (ROOT / "requirements.txt").read_text().splitlines()
         if "==" in line and line[0] != " "
     )
+    assert ("torch" in there) == (cluster.variant == "cpu-torch")
     for name in ("xgboost", "numpy", "pandas", "pyarrow", "s3fs", "mlflow-skinny", "pydantic"):
         assert there[name] == pinned[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.support.pods import SLOW, PodTrainings, eventually
+from tests.support.pods import BRISK, SLOW, PodTrainings, eventually
 
 from updraft.spec.compute import Compute, Kubernetes, PodDefaults, pod_compute
 
@@ -42,7 +42,7 @@ def test_two_pods_find_what_two_processes_find_and_leave_nothing_behind(podded, 
 def test_a_group_that_loses_a_pod_starts_again_and_ends_with_the_same_bytes(podded, tmp_path, index):
     run = f"lost-{index}"
     with podded.wishes(**TWO):
-        podded.start(run, **{**SLOW, "rounds": 600})
+        podded.start(run, **BRISK)
         podded.checkpointed(run, 50)
         [pod] = podded.cluster.pods(f"batch.kubernetes.io/job-completion-index={index}")
         podded.cluster.kubectl("-n", "updraft", "delete", "pod", pod["metadata"]["name"], "--wait=false")

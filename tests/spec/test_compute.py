@@ -12,7 +12,7 @@ from updraft.settings import Settings
 from updraft.spec.compute import GPU, Compute, PodDefaults, Toleration, pod_compute
 from updraft.spec.deployment import load_deployment
 from updraft.spec.load import BrokenProject, load_project, load_project_or_problems
-from updraft.spec.part import cpu_cores, mebibytes, memory_bytes
+from updraft.spec.part import cpu_cores, mebibytes, memory_bytes, shown_duration
 
 
 def deployment(tmp_path: Path, text: str) -> Path:
@@ -123,3 +123,10 @@ def test_a_group_has_at_least_one_worker_and_one_is_the_default(make_project, sm
     found = load_project_or_problems(make_project(smallest + "training: {compute: {workers: 0}}\n"))
     assert isinstance(found, BrokenProject)
     assert [problem.key for problem in found.problems] == ["training.compute.workers"]
+
+
+@pytest.mark.parametrize("text", ["90s", "30m", "6h", "2d"])
+def test_a_duration_is_shown_as_it_was_written(text):
+    compute = Compute(backend="kubernetes", timeout=text)
+    assert compute.timeout is not None
+    assert shown_duration(compute.timeout) == text

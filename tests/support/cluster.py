@@ -63,6 +63,8 @@ class RunningCluster:
     launcher: Path
     """Kubeconfig of the service account `updraft-launcher`, which has the rights of docker/kubernetes/rbac.yaml and no others: of Airflow."""
     image: str
+    variant: str
+    """What docker/trainer/build calls it."""
     namespace: str = "updraft"
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
@@ -139,7 +141,8 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def prepared_cluster(store: ObjectStore, launcher: Path) -> RunningCluster:
     """The cluster with the image, the rights, the Secret, and a kubeconfig of Airflow's account at ``launcher``."""
     admin = start_cluster()
-    found = RunningCluster(admin, launcher, _image_on_the_nodes())
+    variant = _variant()
+    found = RunningCluster(admin, launcher, _image_on_the_nodes(variant), variant)
     found.kubectl("apply", "-f", str(ROOT / "docker" / "kubernetes" / "rbac.yaml"))
     found.kubectl("apply", "-f", "-", text=_secret(store.env))
     token = found.kubectl("-n", found.namespace, "create", "token", "updraft-launcher", "--duration", "8h").strip()
@@ -165,10 +168,16 @@ def _secret(env: dict[str, str]) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": values})
 
 
-def _image_on_the_nodes() -> str:
+def _variant() -> str:
+    """With PyTorch where its CPU build is at hand."""
+    places = os.environ.get("PIP_FIND_LINKS", "").split()
+    return "cpu-torch" if any(Path(place).glob("torch-*+cpu*.whl") for place in places) else "cpu"
+
+
+def _image_on_the_nodes(variant: str) -> str:
     """Build the trainer from this checkout, unless it was built from the same files before."""
     parts = [*sorted((ROOT / "docker" / "trainer").glob("*")), *sorted((ROOT / "include" / "updraft").rglob("*"))]
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(variant.encode())
     for path in parts:
         if path.is_file() and "__pycache__" not in path.parts:
             digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
@@ -178,7 +187,7 @@ def _image_on_the_nodes() -> str:
     if image in subprocess.run(listed, capture_output=True, text=True, check=True, timeout=60).stdout.split():
         return image
     env = {**os.environ, "BASE": "localhost/python:3.11-slim", "BUILDER": "buildah"}
-    for command in ([ROOT / "docker" / "trainer" / "build", "cpu", image], [SHARED / "k8s" / "load-image", image]):
+    for command in ([ROOT / "docker" / "trainer" / "build", variant, image], [SHARED / "k8s" / "load-image", image]):
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=900)
         assert done.returncode == 0, done.stderr[-3000:]
     return image

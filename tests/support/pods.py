@@ -27,6 +27,8 @@ from updraft.training.run import run_training
 
 SLOW = {"max_depth": 6, "eta": 0.01, "rounds": 1200, "checkpoint_every": 50, "early_stopping": 1200, "subsample": 0.7}
 """Minutes of training, with a checkpoint every few seconds."""
+BRISK = {**SLOW, "rounds": 500}
+"""Half a minute of training: time enough to lose a pod."""
 
 
 def eventually(what: str, found: Callable[[], Any], seconds: float = 180.0) -> Any:
@@ -74,12 +76,13 @@ class PodTrainings:
         return f"{self.project}.train"
 
     @contextmanager
-    def wishes(self, **compute: Any) -> Iterator[None]:
-        """Let the project ask for something else for a while."""
+    def wishes(self, trainers: list[dict[str, Any]] | None = None, **compute: Any) -> Iterator[None]:
+        """Let the project ask for something else for a while: of its pods, and of what learns in them."""
         path = self.projects / self.project / "project.yaml"
         before = path.read_text()
         spec = read_document(path).data
         spec["training"]["compute"] |= compute
+        spec["training"]["trainers"] = trainers or spec["training"]["trainers"]
         path.write_text(yaml.safe_dump(spec, sort_keys=False))
         try:
             yield

@@ -217,7 +217,7 @@ class _Reader:
         try:
             return _DURATION.validate_python(value)
         except ValidationError:
-            self._wrong("fresh_within", f"{value!r}: write a whole number and a unit: 30m, 6h, 1d or 2w")
+            self._wrong("fresh_within", f"{value!r}: write a whole number and a unit: 90s, 30m, 6h, 1d or 2w")
             return None
 
     def _share(self, value: object) -> float | None:

@@ -8,10 +8,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-DURATION = r"^\d+\s*[mhdw]$"
+DURATION = r"^\d+\s*[smhdw]$"
 CPU = r"^\d+(\.\d{1,3})?$|^\d+m$"
 MEMORY = r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BYTES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _LEAST_MEMORY = 16 * 2**20
@@ -27,11 +27,11 @@ class Part(BaseModel):
 
 
 def _duration(value: object) -> object:
-    if isinstance(value, str) and (found := re.fullmatch(r"(\d+)\s*([mhdw])", value.strip())):
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d+)\s*([smhdw])", value.strip())):
         return timedelta(**{_UNITS[found[2]]: int(found[1])})
     if isinstance(value, timedelta):
         return value
-    raise ValueError("write a duration as a whole number and a unit: 30m, 6h, 1d or 2w")
+    raise ValueError("write a duration as a whole number and a unit: 90s, 30m, 6h, 1d or 2w")
 
 
 def cpu_cores(text: str) -> float:
@@ -55,9 +55,10 @@ def mebibytes(count: int) -> str:
 
 def shown_duration(value: timedelta) -> str:
     """A duration as a person writes it, in the largest unit that comes out even."""
-    minutes = int(value.total_seconds() // 60)
-    size, unit = next((size, unit) for size, unit in ((1440, "d"), (60, "h"), (1, "m")) if minutes % size == 0)
-    return f"{minutes // size}{unit}"
+    seconds = int(value.total_seconds())
+    units = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+    size, unit = next((size, unit) for size, unit in units if seconds % size == 0)
+    return f"{seconds // size}{unit}"
 
 
 def _cpu(value: object) -> object:

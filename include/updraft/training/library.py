@@ -32,6 +32,6 @@ def load_torch() -> Any:
         import torch
     except ImportError as error:
         raise TrainingError(
-            f"the torch trainer needs PyTorch ({error}); install it with `make torch`, or train where it is installed"
+            f"the torch trainer needs PyTorch ({error}); install it with `make torch`; in a pod, train with an image cpu-torch or gpu-torch"
         ) from error
     return torch

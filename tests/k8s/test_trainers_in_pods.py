@@ -1,0 +1,85 @@
+"""What learns in pods besides the project's XGBoost: PyTorch, and XGBoost on more data than the pod may hold."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import pytest
+from tests.support.large_case import write_large_request
+from tests.support.pods import PodTrainings, eventually
+
+from updraft import files
+from updraft.training.contract import TrainingResult
+
+pytestmark = [pytest.mark.k8s, pytest.mark.timeout(900)]
+TORCH = {"rounds": 60, "early_stopping": 60, "batch": 256, "width": 64, "checkpoint_seconds": 0}
+MEBI = 2**20
+
+
+@pytest.fixture
+def torch_pods(trained, pod_stack, cluster, pod_projects):
+    if cluster.variant != "cpu-torch":
+        pytest.skip("PIP_FIND_LINKS names no folder with PyTorch's CPU build: the image is without it")
+    trainings = PodTrainings(pod_stack, cluster, pod_projects, "podded")
+    with trainings.wishes(trainers=[{"name": "torch", "params": TORCH}], memory="1Gi"):
+        yield trainings
+    trainings.no_pod_is_left()
+
+
+def test_a_torch_training_whose_pod_is_deleted_goes_on_to_the_same_bytes(torch_pods, tmp_path):
+    torch_pods.start("perceptron")
+    pod = torch_pods.checkpointed("perceptron", 3)
+    torch_pods.cluster.kubectl("-n", "updraft", "delete", "pod", pod, "--wait=false")
+    assert torch_pods.end("perceptron") == "success"
+    first, second = torch_pods.attempts("perceptron")
+    assert first.ending in ("interrupted", "lost")
+    assert second.ending == "done"
+    result = torch_pods.result("perceptron")
+    assert 0.3 < result.metrics["holdout_log_loss"] < 0.65
+    if importlib.util.find_spec("torch") is not None:
+        assert result.model_sha256 == torch_pods.uninterrupted("perceptron", tmp_path).model_sha256
+
+
+def test_two_torch_pods_find_each_other_and_learn_one_model(torch_pods, tmp_path):
+    with torch_pods.wishes(workers=2, gpu=0, cpu="250m"):
+        torch_pods.start("perceptrons", rounds=4)
+        assert torch_pods.end("perceptrons") == "success"
+    assert "Worker 0 of 2: all are here" in torch_pods.log("perceptrons")
+    if importlib.util.find_spec("torch") is not None:
+        ours = torch_pods.uninterrupted("perceptrons", tmp_path)
+        assert torch_pods.result("perceptrons").model_sha256 == ours.model_sha256
+
+
+def test_a_pod_learns_from_four_times_the_memory_that_it_may_have(cluster, object_store):
+    """The training's own command in a pod of its own, on Parquet in the object store."""
+    limit = 400
+    params = {"rounds": 2, "max_depth": 3, "max_bin": 32, "external_memory": True}
+    lake = f"{object_store.lake}/large"
+    request = write_large_request(lake, 4 * limit * MEBI, 160, columns=512, params=params, threads=1)
+    url = request.write(f"{lake}/request.json")
+    store, folder = files.filesystem(f"{lake}/features")
+    assert store.du(folder) > 4 * limit * MEBI
+    container = {
+        "name": "base",
+        "image": cluster.image,
+        "args": ["train", "run", url],
+        "envFrom": [{"secretRef": {"name": "updraft-trainer"}}],
+        "resources": {"limits": {"memory": f"{limit}Mi"}},
+        "securityContext": {"readOnlyRootFilesystem": True},
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }
+    spec = {"restartPolicy": "Never", "containers": [container], "volumes": [{"name": "tmp", "emptyDir": {}}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "large", "namespace": "updraft"}, "spec": spec}
+    cluster.kubectl("apply", "-f", "-", text=json.dumps(pod))
+    try:
+        ended = "{.status.containerStatuses[0].state.terminated.reason}"
+        how = eventually(
+            "it ends", lambda: cluster.kubectl("-n", "updraft", "get", "pod", "large", "-o", f"jsonpath={ended}"), 600
+        )
+        assert how == "Completed", cluster.kubectl("-n", "updraft", "logs", "large")[-2000:]
+    finally:
+        cluster.kubectl("-n", "updraft", "delete", "pod", "large", "--wait=false")
+    result = TrainingResult.read(f"{request.output_url}/result.json")
+    assert result.rounds == 2
+    print(result.seconds, result.peak_memory_mb)
