@@ -42,7 +42,7 @@ def test_a_torch_training_whose_pod_is_deleted_goes_on_to_the_same_bytes(torch_p
 
 
 def test_two_torch_pods_find_each_other_and_learn_one_model(torch_pods, tmp_path):
-    with torch_pods.wishes(workers=2, gpu=0, cpu="250m"):
+    with torch_pods.wishes(workers=2, gpu=0, cpu="500m"):
         torch_pods.start("perceptrons", rounds=4)
         assert torch_pods.end("perceptrons") == "success"
     assert "Worker 0 of 2: all are here" in torch_pods.log("perceptrons")

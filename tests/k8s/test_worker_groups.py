@@ -11,7 +11,7 @@ from updraft.spec.compute import Compute, Kubernetes, PodDefaults, pod_compute
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(900)]
 QUICK = {"rounds": 8, "max_depth": 2}
-TWO = {"workers": 2, "gpu": 0, "cpu": "250m", "memory": "512Mi"}
+TWO = {"workers": 2, "gpu": 0, "cpu": "500m", "memory": "512Mi"}
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_two_pods_find_what_two_processes_find_and_leave_nothing_behind(podded, 
         eventually("two pods", lambda: len(podded.cluster.pods()) == 2)
         assert podded.end("both") == "success"
     [attempt] = podded.attempts("both")
-    assert (attempt.ending, attempt.cpu, attempt.memory) == ("done", "250m", "512Mi")
+    assert (attempt.ending, attempt.cpu, attempt.memory) == ("done", "500m", "512Mi")
     assert "Worker 0 of 2: all are here" in podded.log("both")
     assert podded.result("both").model_sha256 == podded.uninterrupted("both", tmp_path).model_sha256
 
