@@ -32,7 +32,7 @@ def test_a_deleted_pod_is_followed_by_one_that_goes_on_and_ends_with_the_same_by
     assert podded.end("deleted") == "success"
     first, second = podded.attempts("deleted")
     assert first.ending in ("interrupted", "lost")
-    assert second.ending == "done"
+    assert (second.ending, first.node, second.node) == ("done", "gpu", "gpu")  # where it was, though it is gone
     assert podded.result("deleted").model_sha256 == podded.uninterrupted("deleted", tmp_path).model_sha256
 
 

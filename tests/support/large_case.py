@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
 from updraft.training.contract import TrainingRequest
 
+COLUMNS = 64
 _RUN = """
 import sys, threading, time
 import pandas, pyarrow.parquet, xgboost, updraft.training.run
@@ -37,30 +39,28 @@ print(result.model_sha256, peak - start)
 """
 
 
-def write_large_request(
-    lake: str, float32_bytes: int, partitions: int, columns: int = 64, **changes: object
-) -> TrainingRequest:
+def write_large_request(folder: Path, float32_bytes: int, partitions: int, **changes: object) -> TrainingRequest:
     """Write ``partitions`` partitions whose features are so large as float32, and ask for a training on them."""
-    rows = float32_bytes // (4 * columns * partitions)
+    rows = float32_bytes // (4 * COLUMNS * partitions)
     random = np.random.default_rng(3)
     keys = tuple(f"2013-{1 + i // 28:02d}-{1 + i % 28:02d}T0000" for i in range(partitions))
     listed: dict[str, tuple[str, str, int]] = {}
     for number, key in enumerate(keys):
-        values = random.standard_normal((rows, columns), np.float32)
+        values = random.standard_normal((rows, COLUMNS), np.float32)
         logit = values[:, 0] - values[:, 1] * values[:, 2]
         time = pd.Timestamp(key[:10], tz="UTC") + pd.to_timedelta(np.arange(rows) % 86400, unit="s")
         row = np.arange(number * rows, (number + 1) * rows, dtype=np.uint64)
         cluster = pd.Categorical.from_codes(np.arange(rows) % 4, [f"{key}{quarter}" for quarter in "abcd"])
         keyed = {ROW: row, EVENT_TIME: time, CLUSTER: cluster}
         label = (random.random(rows) < 1 / (1 + np.exp(-logit))).astype(float)
-        features = pd.DataFrame({**keyed, **{f"x{i}": values[:, i] for i in range(columns)}})
+        features = pd.DataFrame({**keyed, **{f"x{i}": values[:, i] for i in range(COLUMNS)}})
         partition = pd.Categorical.from_codes(np.zeros(rows, int), [key])
         labels = pd.DataFrame({**keyed, PARTITION: partition, LABEL: label})
         for kind, frame in (("features", features), ("labels", labels)):
-            url = f"{lake}/{kind}/{key}.parquet"
+            url = f"file://{folder}/{kind}/{key}.parquet"
             listed[f"{kind}/{key}.parquet"] = (url, files.write_parquet(url, frame), rows)
-    files.write_bytes(f"{lake}/features.py", SOURCE)
-    url, sha256 = write_snapshot(f"{lake}/snapshots", listed)
+    files.write_bytes(f"{folder}/features.py", SOURCE)
+    url, sha256 = write_snapshot(f"file://{folder}/snapshots", listed)
     fields: dict[str, object] = {
         "project": "large",
         "key": keys[-1],
@@ -70,8 +70,7 @@ def write_large_request(
         "snapshot_url": url,
         "snapshot_sha256": sha256,
         "features_sha256": files.sha256(SOURCE),
-        "features_path": f"{lake}/features.py",
-        "output_url": f"{lake}/output",
+        "output_url": f"file://{folder}/output",
         **changes,
     }
     return TrainingRequest.model_validate(fields)

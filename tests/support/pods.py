@@ -82,7 +82,8 @@ class PodTrainings:
         before = path.read_text()
         spec = read_document(path).data
         spec["training"]["compute"] |= compute
-        spec["training"]["trainers"] = trainers or spec["training"]["trainers"]
+        if trainers:
+            spec["training"] = {**spec["training"], "trainers": trainers, "search": None}  # what to search is xgboost's
         path.write_text(yaml.safe_dump(spec, sort_keys=False))
         try:
             yield

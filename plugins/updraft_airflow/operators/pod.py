@@ -70,6 +70,7 @@ class TrainInPod(KubernetesPodOperator):
             termination_grace_period=GRACE_SECONDS,
         )
         self.project = project
+        self.seen: Mapping[str, str | None] = {}
 
     def execute(self, context: Context) -> Any:
         """Start the pod (or find the one that runs), and wait for it without a worker."""
@@ -84,6 +85,7 @@ class TrainInPod(KubernetesPodOperator):
         """The pod has ended, or waits for a node for too long."""
         with fails_at_once(), self._opened(context) as loop:
             self._configure(loop)
+            self.seen = event.get("seen") or {}
             pod, events = self._cluster.pod(event["name"]), self._cluster.events(event["name"])
             waits = waits_for(pod, events) if pod and event["status"] == "timeout" else None
             if pod and waits:
@@ -238,8 +240,8 @@ class TrainInPod(KubernetesPodOperator):
             return None
         statuses = ((pod or {}).get("status") or {}).get("containerStatuses") or [{}]
         found = {
-            "node": ((pod or {}).get("spec") or {}).get("nodeName"),
-            "image_id": statuses[0].get("imageID"),
+            "node": ((pod or {}).get("spec") or {}).get("nodeName") or self.seen.get("node"),
+            "image_id": statuses[0].get("imageID") or self.seen.get("image_id"),
             "peak_memory_mb": self._peak_memory_mb(loop, run),
         }
         closed = ended(attempt, end.ending, end.words, **found)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.triggers.pod import ContainerState, KubernetesPodTrigger
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodLaunchTimeoutException
+from airflow.triggers.base import TriggerEvent
 
 from updraft.pods.endings import NOT_MADE
 
@@ -22,6 +26,21 @@ class TrainingPodTrigger(KubernetesPodTrigger):
 
     Kubernetes itself goes on showing such a pod as running until the node comes back.
     """
+
+    _seen: Mapping[str, str | None] = MappingProxyType({})
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """The base's events, with where the pod was when it was last seen: one that was deleted cannot be asked any more."""
+        async with aclosing(super().run()) as events:
+            async for event in events:
+                yield TriggerEvent({**event.payload, "seen": dict(self._seen)})
+
+    async def _get_pod(self) -> V1Pod:
+        pod = await super()._get_pod()
+        statuses = (pod.status.container_statuses if pod.status else None) or []
+        images = [each.image_id for each in statuses if each.image_id]
+        self._seen = {"node": pod.spec.node_name if pod.spec else None, "image_id": images[0] if images else None}
+        return pod
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """This class, with the arguments of its base."""
