@@ -57,9 +57,14 @@ class JobStartTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """The task was cleared, marked or deleted: nothing of it is to start."""
         from kubernetes_asyncio.client import BatchV1Api
+        from kubernetes_asyncio.client.exceptions import ApiException
 
-        async with AsyncKubernetesHook(conn_id=self.connection).get_conn() as api:
-            await BatchV1Api(api).delete_namespaced_job(self.job, self.namespace, propagation_policy="Background")
+        try:
+            async with AsyncKubernetesHook(conn_id=self.connection).get_conn() as api:
+                await BatchV1Api(api).delete_namespaced_job(self.job, self.namespace, propagation_policy="Background")
+        except ApiException as error:
+            if error.status != _GONE:
+                raise
 
     async def _status(self) -> str:
         from kubernetes_asyncio.client import BatchV1Api
