@@ -17,8 +17,9 @@ WORKERS = min(len(os.sched_getaffinity(0)), 4)
 """More would win little and hold a gigabyte each."""
 
 
-def _prepare() -> None:
+def _prepare(niceness: int) -> None:
     """End quietly, and never outlive the process that asked: a pool's worker would wait for it for ever."""
+    os.nice(niceness)
     atexit.register(os._exit, 0)  # DuckDB's binding reports its own objects as leaked when the interpreter is torn down
     signal.signal(
         signal.SIGINT, signal.SIG_DFL
@@ -33,9 +34,13 @@ def _end_with(parent: BaseProcess | None) -> None:
 
 
 @contextmanager
-def several(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of fresh processes (a fork would inherit the threads of DuckDB and XGBoost); what has not begun is dropped on an error."""
-    pool = ProcessPoolExecutor(max(workers, 1), mp_context=multiprocessing.get_context("spawn"), initializer=_prepare)
+def several(workers: int, *, niceness: int = 0) -> Iterator[ProcessPoolExecutor]:
+    """A pool of fresh processes (a fork would inherit the threads of DuckDB and XGBoost); what has not begun is dropped at the end.
+
+    :param niceness: 19 for work that takes only the time that nobody else wants.
+    """
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(max(workers, 1), mp_context=context, initializer=_prepare, initargs=(niceness,))
     try:
         yield pool
     finally:

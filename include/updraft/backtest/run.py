@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,14 +84,7 @@ def backtest(
     :raises InputError: when a policy is unknown.
     :raises DataError: when the history is open or too short for a first model.
     """
-    own = Settings(
-        home=settings.home,
-        projects=settings.projects,
-        lake=f"{settings.lake}/.backtest",
-        store="",
-        mlflow="",
-        airflow="",
-    )
+    own = _own(settings)
     chosen = policies(project.spec)
     unknown = set(only) - {policy.name for policy in chosen}
     if unknown:
@@ -113,6 +107,29 @@ def backtest(
     return [found[policy.name] for policy in wanted]
 
 
+@contextmanager
+def fitting_beside(project: Project, settings: Settings) -> Iterator[Callable[[Sequence[IngestedPartition]], None]]:
+    """Do the trainings of "every partition" while a history is being played, in what processor time is left over.
+
+    A backtest of the same rows finds them done; what is not done by then, or failed, it does itself.
+
+    :returns: to be called with the rows so far after each new one.
+    """
+    own = _own(settings)
+    with several(1, niceness=19) as pool:
+
+        def learn(rows: Sequence[IngestedPartition]) -> None:
+            _submit(pool, project, own, rows, rows[-1:])
+
+        yield learn
+
+
+def _own(settings: Settings) -> Settings:
+    """A lake of the backtest's own, and no service."""
+    lake = f"{settings.lake}/.backtest"
+    return Settings(home=settings.home, projects=settings.projects, lake=lake, store="", mlflow="", airflow="")
+
+
 def _fit_ahead(
     pool: ProcessPoolExecutor, project: Project, settings: Settings, rows: Sequence[IngestedPartition]
 ) -> None:
@@ -120,25 +137,30 @@ def _fit_ahead(
 
     Every policy finds its trainings there, and the proofs of its trials, which would be computed twice where a trial comes before the training.
     """
-    bare = [replace(row, checks={}, profile=None) for row in rows]
-    store = Store.in_memory()
-    loop = Loop(project, settings, store, KeptModels())
-    ticks = []
-    for row in bare:
-        store.record_partition(project.name, row)
-        if row.state == "published" and len(labelled_partitions(loop, row.key)) >= project.spec.training.first_after:
-            ticks.append(row.key)
-    store.close()
-    for done in as_completed([pool.submit(_fit_at, project, settings, bare, key) for key in ticks]):
+    for done in as_completed(_submit(pool, project, settings, rows, rows)):
         done.result()
 
 
+def _submit(
+    pool: ProcessPoolExecutor,
+    project: Project,
+    settings: Settings,
+    rows: Sequence[IngestedPartition],
+    ticks: Sequence[IngestedPartition],
+) -> list[Future[None]]:
+    bare = [replace(row, checks={}, profile=None) for row in rows]
+    return [pool.submit(_fit_at, project, settings, bare, row.key) for row in ticks if row.state == "published"]
+
+
 def _fit_at(project: Project, settings: Settings, rows: Sequence[IngestedPartition], key: str) -> None:
+    """Do the training of one tick, where there are labels enough by then."""
     store = Store.in_memory()
     loop = Loop(project, settings, store, KeptModels())
     for row in rows:
-        store.record_partition(project.name, row)
-    fit(loop, plan_training(loop, key))
+        if row.key <= key:
+            store.record_partition(project.name, row)
+    if len(labelled_partitions(loop, key)) >= project.spec.training.first_after:
+        fit(loop, plan_training(loop, key))
     store.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from updraft.backtest.run import backtest, fitting_beside, loss_name
 from updraft.cli.edge import console, errors, explained, find_project, open_store, settings, write_json
 from updraft.errors import SettingsError
 from updraft.replay.airflow import AirflowClient
@@ -63,7 +65,10 @@ def _passwords(known: Settings) -> Path:
 
 def _play(found: Project, store: Store, client: AirflowClient, last: int | None, demo: bool, timeout: float) -> None:
     columns = (TextColumn("[bold]{task.fields[key]}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors) as progress:
+    # The comparison at the end needs 45 trainings: they are done beside, not after.
+    beside = fitting_beside(found, settings()) if demo else nullcontext(lambda rows: None)
+    rows: list[IngestedPartition] = []
+    with Progress(*columns, console=errors) as progress, beside as fit_beside:
 
         def say(key: str, words: str) -> None:
             progress.console.print(f"{key}  {escape(words)}", soft_wrap=True)
@@ -76,6 +81,8 @@ def _play(found: Project, store: Store, client: AirflowClient, last: int | None,
 
         def done(number: int, row: IngestedPartition) -> None:
             progress.update(bar, completed=number, key=row.key)
+            rows.append(row)
+            fit_beside(rows)
             if row.state != "published":
                 say(row.key, f"partition {row.state}: {row.checks.get('refusals') or ''}")
             elif row.quarantined:
@@ -111,7 +118,6 @@ def summarise(store: Store, found: Project, seconds: float) -> dict[str, Any]:
 def _compare(found: Project, store: Store) -> list[Path]:
     """The picture of the demo: never retrained, retrained at every partition, Updraft."""
     from updraft.backtest.picture import by_partition
-    from updraft.backtest.run import backtest, loss_name
 
     errors.print("comparing with never retraining and retraining at every partition (backtest)")
     keys = [row.key for row in store.partitions(found.name, state=None)]
