@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 from tests.support import flights
 
 from updraft.backtest.picture import by_partition, frontier
 from updraft.backtest.policies import PROJECT, policies
-from updraft.backtest.run import backtest
+from updraft.backtest.run import backtest, fitting_beside
 from updraft.errors import DataError, InputError
 from updraft.loop.memory import play
 
@@ -65,6 +68,26 @@ def test_every_tick_is_learnt_from_once_and_trials_find_its_proof(played, home):
     for fit in fits:
         assert (fit / "model" / "meta.json").exists()
         assert (fit / "proof.parquet").exists()
+
+
+def test_what_is_learnt_beside_a_replay_is_not_learnt_again(tmp_path):
+    rows = flights.ingested(tmp_path, WEEKS)
+    fits = tmp_path / "lake" / ".backtest" / "flight_delays" / "fits"
+
+    def proofs() -> dict[Path, int]:
+        return {one: one.stat().st_mtime_ns for one in fits.glob("*/model/meta.json")}
+
+    with fitting_beside(flights.flights(), flights.settings(tmp_path)) as learn:
+        for number in range(1, WEEKS + 1):
+            learn(rows[:number])
+        until = time.monotonic() + 120
+        while len(proofs()) < WEEKS - 8 + 1 and time.monotonic() < until:
+            time.sleep(0.2)
+    beside = proofs()
+    assert len(beside) == WEEKS - 8 + 1
+    [one] = backtest(flights.flights(), flights.settings(tmp_path), rows=rows, only=("every partition",))
+    assert len(one.trainings) == WEEKS - 8 + 1
+    assert proofs() == beside
 
 
 def test_means_of_halves_make_the_mean(played):

@@ -54,3 +54,8 @@ def test_a_worker_does_not_outlive_the_process_that_asked(tmp_path, how):
 def test_what_fails_in_a_worker_fails_here():
     with several(1) as pool, pytest.raises(ZeroDivisionError):
         pool.submit(divmod, 1, 0).result()
+
+
+def test_a_worker_can_be_told_to_take_only_the_time_that_nobody_wants():
+    with several(1, niceness=19) as pool:
+        assert pool.submit(os.nice, 0).result() == 19

@@ -54,6 +54,25 @@ def test_a_group_that_loses_a_pod_starts_again_and_ends_with_the_same_bytes(podd
     assert podded.result(run).model_sha256 == podded.uninterrupted(run, tmp_path).model_sha256
 
 
+def test_a_group_whose_second_worker_is_killed_for_memory_is_tried_again_with_more(podded, tmp_path):
+    with podded.wishes(**TWO, memory_cap="1Gi"):
+        podded.start("hungry", **BRISK)
+        podded.checkpointed("hungry", 50)
+        [pod] = podded.cluster.pods("batch.kubernetes.io/job-completion-index=1")
+        eats = "import time; kept = [(bytes(50 * 2**20), time.sleep(0.1)) for _ in range(40)]"
+        with pytest.raises(AssertionError, match="137"):  # it is killed with the worker
+            podded.cluster.kubectl(
+                "-n", "updraft", "exec", pod["metadata"]["name"], "--", "/opt/venv/bin/python", "-c", eats
+            )
+        assert podded.end("hungry") == "success"
+    first, second = podded.attempts("hungry")
+    assert (first.ending, first.memory, second.ending, second.memory) == ("memory", "512Mi", "done", "1Gi")
+    assert "512Mi were too little" in second.why
+    [alert] = podded.alerts("hungry")
+    assert "worker 1: " in alert.text
+    assert podded.result("hungry").model_sha256 == podded.uninterrupted("hungry", tmp_path).model_sha256
+
+
 def test_a_run_that_is_ended_by_hand_takes_its_group_along(podded):
     with podded.wishes(**TWO):
         podded.start("removed", **SLOW)

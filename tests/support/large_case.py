@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -39,28 +38,34 @@ print(result.model_sha256, peak - start)
 """
 
 
-def write_large_request(folder: Path, float32_bytes: int, partitions: int, **changes: object) -> TrainingRequest:
-    """Write ``partitions`` partitions whose features are so large as float32, and ask for a training on them."""
-    rows = float32_bytes // (4 * COLUMNS * partitions)
+def write_large_request(
+    lake: str, size: int, partitions: int, *, columns: int = COLUMNS, kind: type = np.float32, **changes: object
+) -> TrainingRequest:
+    """Write a snapshot below a URL and ask for a training on it.
+
+    :param size: bytes of its features, which no encoding makes fewer.
+    :param kind: what a value is stored as.
+    """
+    rows = size // (np.dtype(kind).itemsize * columns * partitions)
     random = np.random.default_rng(3)
     keys = tuple(f"2013-{1 + i // 28:02d}-{1 + i % 28:02d}T0000" for i in range(partitions))
     listed: dict[str, tuple[str, str, int]] = {}
     for number, key in enumerate(keys):
-        values = random.standard_normal((rows, COLUMNS), np.float32)
+        values = random.standard_normal((rows, columns), kind)
         logit = values[:, 0] - values[:, 1] * values[:, 2]
         time = pd.Timestamp(key[:10], tz="UTC") + pd.to_timedelta(np.arange(rows) % 86400, unit="s")
         row = np.arange(number * rows, (number + 1) * rows, dtype=np.uint64)
         cluster = pd.Categorical.from_codes(np.arange(rows) % 4, [f"{key}{quarter}" for quarter in "abcd"])
         keyed = {ROW: row, EVENT_TIME: time, CLUSTER: cluster}
         label = (random.random(rows) < 1 / (1 + np.exp(-logit))).astype(float)
-        features = pd.DataFrame({**keyed, **{f"x{i}": values[:, i] for i in range(COLUMNS)}})
+        features = pd.DataFrame({**keyed, **{f"x{i}": values[:, i] for i in range(columns)}})
         partition = pd.Categorical.from_codes(np.zeros(rows, int), [key])
         labels = pd.DataFrame({**keyed, PARTITION: partition, LABEL: label})
-        for kind, frame in (("features", features), ("labels", labels)):
-            url = f"file://{folder}/{kind}/{key}.parquet"
-            listed[f"{kind}/{key}.parquet"] = (url, files.write_parquet(url, frame), rows)
-    files.write_bytes(f"{folder}/features.py", SOURCE)
-    url, sha256 = write_snapshot(f"file://{folder}/snapshots", listed)
+        for part, frame in (("features", features), ("labels", labels)):
+            url = f"{lake}/{part}/{key}.parquet"
+            listed[f"{part}/{key}.parquet"] = (url, files.write_parquet(url, frame), rows)
+    files.write_bytes(f"{lake}/features.py", SOURCE)
+    url, sha256 = write_snapshot(f"{lake}/snapshots", listed)
     fields: dict[str, object] = {
         "project": "large",
         "key": keys[-1],
@@ -70,7 +75,7 @@ def write_large_request(folder: Path, float32_bytes: int, partitions: int, **cha
         "snapshot_url": url,
         "snapshot_sha256": sha256,
         "features_sha256": files.sha256(SOURCE),
-        "output_url": f"file://{folder}/output",
+        "output_url": f"{lake}/output",
         **changes,
     }
     return TrainingRequest.model_validate(fields)
