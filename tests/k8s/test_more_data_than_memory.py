@@ -20,21 +20,21 @@ from updraft.training.contract import TrainingResult
 from updraft_airflow.pods import training_pod
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(900)]
-LIMIT = 400 * 2**20
+LIMIT = 360 * 2**20
 WIDE = {"rounds": 2, "max_depth": 3, "max_bin": 16, "external_memory": True}
 
 
 def test_a_pod_trains_on_a_snapshot_of_four_times_its_memory_limit(cluster, object_store, pod_projects, tmp_path):
     lake = f"{object_store.lake}/large"
-    request = write_large_request(lake, int(4.1 * LIMIT), 80, columns=256, kind=np.float64, params=WIDE, threads=1)
+    request = write_large_request(lake, int(4.1 * LIMIT), 72, columns=256, kind=np.float64, params=WIDE, threads=1)
     store, path = fsspec.core.url_to_fs(lake)
     assert store.du(f"{path}/features") > 4 * LIMIT
     settings = Settings(home=tmp_path, projects=pod_projects, lake=lake, store="", mlflow="", airflow="")
     loop = Loop(load_project(pod_projects / "podded"), settings, Store.in_memory(), KeptModels())
     defaults = PodDefaults(image=cluster.image)
-    compute = pod_compute(Compute(backend="kubernetes", memory="400Mi", cpu="900m"), defaults)
+    compute = pod_compute(Compute(backend="kubernetes", memory="360Mi", cpu="900m"), defaults)
     pod = training_pod(loop, "large", request.write(f"{lake}/request.json"), compute, Kubernetes())
-    assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "400Mi"
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "360Mi"
     name = pod["metadata"]["name"] = "train-large"
     cluster.kubectl("apply", "-f", "-", text=json.dumps(pod))
     try:
@@ -43,7 +43,7 @@ def test_a_pod_trains_on_a_snapshot_of_four_times_its_memory_limit(cluster, obje
     finally:
         cluster.kubectl("-n", "updraft", "delete", "pod", name, "--wait=false")
     result = TrainingResult.read(f"{lake}/output/result.json")
-    assert result.rows > 800_000
+    assert result.rows > 700_000
     assert result.metrics["holdout_log_loss"] < 0.69
 
 
