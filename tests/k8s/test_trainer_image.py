@@ -68,7 +68,7 @@ def test_it_has_the_versions_of_this_side_and_no_installer(run, cluster):
     # What `make audit` scans is what is in it.
     torch = there.pop("torch", None)
     assert (torch is not None) == (cluster.variant == "cpu-torch")
-    assert there == pins(ROOT / "docker" / "trainer" / f"requirements-{cluster.variant}.txt")
+    assert there.items() <= pins(ROOT / "docker" / "trainer" / f"requirements-{cluster.variant}.txt").items()
 
 
 def pins(path):
