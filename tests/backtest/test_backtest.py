@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from pathlib import Path
 
@@ -88,6 +89,17 @@ def test_what_is_learnt_beside_a_replay_is_not_learnt_again(tmp_path):
     [one] = backtest(flights.flights(), flights.settings(tmp_path), rows=rows, only=("every partition",))
     assert len(one.trainings) == WEEKS - 8 + 1
     assert proofs() == beside
+
+
+def test_what_is_played_goes_on_when_the_learning_beside_it_is_killed(tmp_path):
+    rows = flights.ingested(tmp_path, 2)
+    with fitting_beside(flights.flights(), flights.settings(tmp_path)) as learn:
+        learn(rows[:1])
+        [worker] = multiprocessing.active_children()
+        worker.kill()
+        worker.join()
+        time.sleep(0.5)  # until the pool knows
+        learn(rows)
 
 
 def test_means_of_halves_make_the_mean(played):

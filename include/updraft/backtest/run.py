@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,7 +120,8 @@ def fitting_beside(project: Project, settings: Settings) -> Iterator[Callable[[S
     with several(1, niceness=19) as pool:
 
         def learn(rows: Sequence[IngestedPartition]) -> None:
-            _submit(pool, project, own, rows, rows[-1:])
+            with suppress(BrokenProcessPool):  # it was killed, for memory say: what is being played goes on
+                _submit(pool, project, own, rows, rows[-1:])
 
         yield learn
 
