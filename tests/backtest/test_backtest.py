@@ -71,8 +71,8 @@ def test_every_tick_is_learnt_from_once_and_trials_find_its_proof(played, home):
         assert (fit / "proof.parquet").exists()
 
 
-def test_what_is_learnt_beside_a_replay_is_not_learnt_again(tmp_path):
-    rows = flights.ingested(tmp_path, WEEKS)
+def test_what_is_learnt_beside_a_replay_is_not_learnt_again(home, tmp_path):
+    rows = flights.ingested(home, WEEKS)
     fits = tmp_path / "lake" / ".backtest" / "flight_delays" / "fits"
 
     def proofs() -> dict[Path, int]:
@@ -91,8 +91,8 @@ def test_what_is_learnt_beside_a_replay_is_not_learnt_again(tmp_path):
     assert proofs() == beside
 
 
-def test_what_is_played_goes_on_when_the_learning_beside_it_is_killed(tmp_path):
-    rows = flights.ingested(tmp_path, 2)
+def test_what_is_played_goes_on_when_the_learning_beside_it_is_killed(home, tmp_path):
+    rows = flights.ingested(home, 2)
     with fitting_beside(flights.flights(), flights.settings(tmp_path)) as learn:
         learn(rows[:1])
         [worker] = multiprocessing.active_children()

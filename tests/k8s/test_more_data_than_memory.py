@@ -26,13 +26,13 @@ WIDE = {"rounds": 2, "max_depth": 3, "max_bin": 16, "external_memory": True}
 
 def test_a_pod_trains_on_a_snapshot_of_four_times_its_memory_limit(cluster, object_store, pod_projects, tmp_path):
     lake = f"{object_store.lake}/large"
-    request = write_large_request(lake, int(4.1 * LIMIT), 72, columns=256, kind=np.float64, params=WIDE, threads=1)
+    request = write_large_request(lake, int(4.1 * LIMIT), 72, columns=256, kind=np.float64, params=WIDE, threads=2)
     store, path = fsspec.core.url_to_fs(lake)
     assert store.du(f"{path}/features") > 4 * LIMIT
     settings = Settings(home=tmp_path, projects=pod_projects, lake=lake, store="", mlflow="", airflow="")
     loop = Loop(load_project(pod_projects / "podded"), settings, Store.in_memory(), KeptModels())
     defaults = PodDefaults(image=cluster.image)
-    compute = pod_compute(Compute(backend="kubernetes", memory="360Mi", cpu="900m"), defaults)
+    compute = pod_compute(Compute(backend="kubernetes", memory="360Mi", cpu="1500m"), defaults)
     pod = training_pod(loop, "large", request.write(f"{lake}/request.json"), compute, Kubernetes())
     assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "360Mi"
     name = pod["metadata"]["name"] = "train-large"

@@ -56,7 +56,7 @@ def test_a_group_that_loses_a_pod_starts_again_and_ends_with_the_same_bytes(podd
 
 def test_a_group_whose_second_worker_is_killed_for_memory_is_tried_again_with_more(podded, tmp_path):
     with podded.wishes(**TWO, memory_cap="1Gi"):
-        podded.start("hungry", **BRISK)
+        podded.start("hungry", **{**BRISK, "rounds": 200})
         podded.checkpointed("hungry", 50)
         [pod] = podded.cluster.pods("batch.kubernetes.io/job-completion-index=1")
         # Many small eaters: where a limit kills one process and not all of a container, it takes the largest, the worker.
