@@ -124,12 +124,12 @@ def test_without_a_holdout_there_are_no_predictions(case, tmp_path):
 
 
 def test_memory_stays_a_fraction_of_what_the_window_takes_in_memory(tmp_path):
-    params = {"rounds": 2, "max_depth": 3, "external_memory": True}
-    request = write_large_request(f"file://{tmp_path}", 256 * 2**20, 32, params=params)
+    params = {"rounds": 2, "max_depth": 3, "max_bin": 32, "external_memory": True}
+    request = write_large_request(f"file://{tmp_path}", 160 * 2**20, 32, params=params)
     plain = request.model_copy(update={"params": {**params, "external_memory": False}, "output_url": f"{tmp_path}/in"})
     _, on_disk = train_measured(request.write(f"{tmp_path}/disk.json"))
     _, in_memory = train_measured(plain.write(f"{tmp_path}/memory.json"))
-    assert in_memory > 2 * 256 * 2**20  # what it would take
+    assert in_memory > 2 * 160 * 2**20  # what it would take
     assert on_disk * 4 < in_memory
 
 
