@@ -100,6 +100,7 @@ def test_what_is_played_goes_on_when_the_learning_beside_it_is_killed(home, tmp_
         worker.join()
         time.sleep(0.5)  # until the pool knows
         learn(rows)
+        assert multiprocessing.active_children() == []  # nor does it begin anew
 
 
 def test_means_of_halves_make_the_mean(played):
