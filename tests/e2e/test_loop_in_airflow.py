@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 
-import psutil
 import pytest
 from tests.e2e.conftest import PARTITIONS
 
@@ -155,16 +152,6 @@ def _quiet(stack, name, api, seconds=480):
         time.sleep(0.3)
 
 
-def _kill_a_task(name):
-    """Kill the process of a running task of a project with signal 9; whether there was one."""
-    for process in psutil.process_iter(["cmdline"]):
-        title = " ".join(process.info["cmdline"] or [])
-        if title.startswith("airflow worker -- ") or (f"{name}." in title and "task" in title):
-            os.kill(process.pid, signal.SIGKILL)
-            return True
-    return False
-
-
 def test_killing_every_process_on_the_way_changes_no_loss_and_no_decision(stack, projects, calm):
     faults = ["scheduler", "triggerer", "task", "mlflow", "postgres"]
     done: list[str] = []
@@ -180,7 +167,7 @@ def test_killing_every_process_on_the_way_changes_no_loss_and_no_decision(stack,
             done.append(fault)
             return
         for _ in range(200):
-            if _kill_a_task("shaken"):
+            if stack.kill_a_task():
                 done.append(fault)
                 return
             time.sleep(0.05)

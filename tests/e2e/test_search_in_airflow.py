@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from tests.e2e.test_loop_in_airflow import _kill_a_task, client
+from tests.e2e.test_loop_in_airflow import client
 
 from updraft import files
 from updraft.loop.train import run_folder, trial_run
@@ -105,7 +105,7 @@ def test_a_search_whose_trials_and_scheduler_are_killed_finds_the_same(stack, se
     deadline, killed = time.monotonic() + 300, 0
     while killed < 2:
         assert time.monotonic() < deadline
-        if any(one["state"] == "running" for one in trials(stack, run).values()) and _kill_a_task("searched"):
+        if any(one["state"] == "running" for one in trials(stack, run).values()) and stack.kill_a_task():
             killed += 1
             time.sleep(2)
         time.sleep(0.05)

@@ -7,10 +7,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from updraft.airflow_api import AirflowApi
 from updraft.errors import StackError
@@ -49,6 +51,19 @@ class RunningStack:
         pid = self.process(program)
         os.kill(pid, signal.SIGKILL)
         return pid
+
+    def kill_a_task(self) -> bool:
+        """Kill a process of a running task with signal 9; whether there was one.
+
+        A worker that waits for a task is spared: it may hold the lock of the executor's queue, which then nobody releases.
+        """
+        for process in psutil.Process(self.process("scheduler")).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                title = " ".join(process.cmdline())
+                if title.startswith("airflow worker -- ") and "<idle>" not in title:
+                    process.kill()
+                    return True
+        return False
 
     def wait_healthy(self, *, seconds: float = 120.0) -> None:
         """Wait until every program is healthy (with a heartbeat of its present life)."""
