@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from pathlib import Path
 
 import pytest
 from tests.support import flights
 
 from updraft.backtest.picture import by_partition, frontier
-from updraft.backtest.policies import PROJECT, policies
-from updraft.backtest.run import backtest, fitting_beside
+from updraft.backtest.policies import EVERY_PARTITION, NEVER, PROJECT, policies
+from updraft.backtest.run import backtest, playing_beside
 from updraft.errors import DataError, InputError
 from updraft.loop.memory import play
 
@@ -71,36 +70,32 @@ def test_every_tick_is_learnt_from_once_and_trials_find_its_proof(played, home):
         assert (fit / "proof.parquet").exists()
 
 
-def test_what_is_learnt_beside_a_replay_is_not_learnt_again(home, tmp_path):
+def test_what_is_played_beside_a_replay_comes_out_as_in_a_backtest(home, played):
     rows = flights.ingested(home, WEEKS)
-    fits = tmp_path / "lake" / ".backtest" / "flight_delays" / "fits"
-
-    def proofs() -> dict[Path, int]:
-        return {one: one.stat().st_mtime_ns for one in fits.glob("*/model/meta.json")}
-
-    with fitting_beside(flights.flights(), flights.settings(tmp_path)) as learn:
-        for number in range(1, WEEKS + 1):
-            learn(rows[:number])
-        until = time.monotonic() + 120
-        while len(proofs()) < WEEKS - 8 + 1 and time.monotonic() < until:
-            time.sleep(0.2)
-    beside = proofs()
-    assert len(beside) == WEEKS - 8 + 1
-    [one] = backtest(flights.flights(), flights.settings(tmp_path), rows=rows, only=("every partition",))
-    assert len(one.trainings) == WEEKS - 8 + 1
-    assert proofs() == beside
+    with playing_beside(flights.flights(), flights.settings(home), (NEVER, EVERY_PARTITION)) as beside:
+        for row in rows:
+            beside.go_on(row)
+        assert beside.played() == [played[NEVER], played[EVERY_PARTITION]]
 
 
-def test_what_is_played_goes_on_when_the_learning_beside_it_is_killed(home, tmp_path):
-    rows = flights.ingested(home, 2)
-    with fitting_beside(flights.flights(), flights.settings(tmp_path)) as learn:
-        learn(rows[:1])
+def test_a_history_that_is_too_short_is_told_at_the_end(home):
+    with playing_beside(flights.flights(), flights.settings(home), (NEVER,)) as beside:
+        beside.go_on(flights.ingested(home, WEEKS)[0])
+        with pytest.raises(DataError, match="0 scored partitions"):
+            beside.played()
+
+
+def test_what_is_played_goes_on_when_the_process_beside_it_is_killed(home):
+    rows = flights.ingested(home, WEEKS)
+    with playing_beside(flights.flights(), flights.settings(home), (NEVER,)) as beside:
+        beside.go_on(rows[0])
         [worker] = multiprocessing.active_children()
         worker.kill()
         worker.join()
         time.sleep(0.5)  # until the pool knows
-        learn(rows)
+        beside.go_on(rows[1])
         assert multiprocessing.active_children() == []  # nor does it begin anew
+        assert beside.played() is None
 
 
 def test_means_of_halves_make_the_mean(played):

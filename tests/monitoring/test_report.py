@@ -4,7 +4,6 @@ import base64
 import gzip
 import json
 import re
-import time
 
 import numpy as np
 import pandas as pd
@@ -69,6 +68,13 @@ def test_the_page_needs_nothing_else_and_its_library_unpacks(written):
     assert "window.drawDashboard=" in gzip.decompress(base64.b64decode(packed)).decode()
 
 
+def test_the_page_shows_distributions_and_no_line_over_rows_that_have_no_order(written):
+    page = files.read_bytes(written[1]).decode()
+    assert "DATA DISTRIBUTION" in page
+    assert '"Drifted Columns"' in page
+    assert "Index binned" not in page
+
+
 def test_equal_rows_give_equal_bytes(tmp_path):
     for name in ("one", "two"):
         write_report(rows(500), rows(500, seed=1), f"{tmp_path}/{name}.html", "t", columns=["x0", "origin"])
@@ -86,10 +92,3 @@ def test_no_rows_or_no_columns_are_refused(tmp_path):
         write_report(rows(0), rows(), f"{tmp_path}/r.html", "t")
     with pytest.raises(DataError, match="no column is left"):
         write_report(rows(9), rows(9), f"{tmp_path}/r.html", "t", columns=["nothing"])
-
-
-def test_a_report_of_ten_thousand_rows_and_sixteen_columns_takes_a_second_and_a_half(tmp_path, written):
-    old, new = rows(10_000), rows(10_000, seed=1)
-    start = time.process_time()  # the budget is for an idle machine
-    write_report(old, new, f"{tmp_path}/r.html", "t")
-    assert time.process_time() - start < 2.5

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from updraft.spec.model import ProjectSpec, Recalibrate, RefreshLane, Remedies, Retrain
 
 PROJECT = "the project's policy"
+NEVER = "never retrained"
 EVERY_PARTITION = "every partition"
 LOSS_TRIGGER = "on a loss trigger"
 
@@ -25,7 +26,7 @@ def policies(spec: ProjectSpec) -> list[Policy]:
     The plain schedules promote every model as it comes: no gates, no probation, no calibration layer. The loss trigger retrains when the refit
     trial says so, and on nothing else.
     """
-    found = [Policy("never retrained", _plain(spec, None))]
+    found = [Policy(NEVER, _plain(spec, None))]
     found += [
         Policy(EVERY_PARTITION if every == 1 else f"every {every} partitions", _plain(spec, every))
         for every in (1, 2, 4, 8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -108,22 +108,52 @@ def backtest(
     return [found[policy.name] for policy in wanted]
 
 
+class Beside:
+    """Policies that a process of the lowest priority plays while their history is still being made."""
+
+    def __init__(self, pool: ProcessPoolExecutor, project: Project, settings: Settings, names: Sequence[str]) -> None:
+        self._pool, self._given = pool, (project, _own(settings), tuple(names))
+        self._steps: list[Future[None]] = []
+
+    def go_on(self, row: IngestedPartition) -> None:
+        """The history has grown by a partition."""
+        with suppress(BrokenProcessPool):  # it was killed, for memory say: what the history is made for goes on
+            self._steps.append(self._pool.submit(_go_on, *self._given, row))
+
+    def played(self) -> list[Played] | None:
+        """What came of each policy, as :func:`backtest` gives it; None when the process was killed.
+
+        :raises DataError: when the history was too short.
+        """
+        try:
+            for step in self._steps:
+                step.result()
+            return self._pool.submit(_played).result()
+        except BrokenProcessPool:
+            return None
+
+
 @contextmanager
-def fitting_beside(project: Project, settings: Settings) -> Iterator[Callable[[Sequence[IngestedPartition]], None]]:
-    """Do the trainings of "every partition" while a history is being played, in what processor time is left over.
-
-    A backtest of the same rows finds them done; what is not done by then, or failed, it does itself.
-
-    :returns: to be called with the rows so far after each new one.
-    """
-    own = _own(settings)
+def playing_beside(project: Project, settings: Settings, only: Sequence[str]) -> Iterator[Beside]:
+    """Play policies of a backtest partition by partition, in what processor time is left over."""
     with several(1, niceness=19) as pool:
+        yield Beside(pool, project, settings, only)
 
-        def learn(rows: Sequence[IngestedPartition]) -> None:
-            with suppress(BrokenProcessPool):  # it was killed, for memory say: what is being played goes on
-                _submit(pool, project, own, rows, rows[-1:])
 
-        yield learn
+_beside: list[_Playing] = []
+"""What this process, if it is one that plays beside, is playing."""
+
+
+def _go_on(project: Project, settings: Settings, names: Sequence[str], row: IngestedPartition) -> None:
+    if not _beside:
+        chosen = {policy.name: policy for policy in policies(project.spec)}
+        _beside.extend(_Playing(project, settings, chosen[name]) for name in names)
+    for one in _beside:
+        one.go_on(row)
+
+
+def _played() -> list[Played]:
+    return [one.played() for one in _beside]
 
 
 def _own(settings: Settings) -> Settings:
@@ -139,19 +169,10 @@ def _fit_ahead(
 
     Every policy finds its trainings there, and the proofs of its trials, which would be computed twice where a trial comes before the training.
     """
-    for done in as_completed(_submit(pool, project, settings, rows, rows)):
-        done.result()
-
-
-def _submit(
-    pool: ProcessPoolExecutor,
-    project: Project,
-    settings: Settings,
-    rows: Sequence[IngestedPartition],
-    ticks: Sequence[IngestedPartition],
-) -> list[Future[None]]:
     bare = [replace(row, checks={}, profile=None) for row in rows]
-    return [pool.submit(_fit_at, project, settings, bare, row.key) for row in ticks if row.state == "published"]
+    ticks = [row.key for row in rows if row.state == "published"]
+    for done in as_completed([pool.submit(_fit_at, project, settings, bare, key) for key in ticks]):
+        done.result()
 
 
 def _fit_at(project: Project, settings: Settings, rows: Sequence[IngestedPartition], key: str) -> None:
@@ -168,22 +189,42 @@ def _fit_at(project: Project, settings: Settings, rows: Sequence[IngestedPartiti
 
 def play_policy(project: Project, settings: Settings, policy: Policy, rows: Sequence[IngestedPartition]) -> Played:
     """Play the history under one policy."""
-    store, models = Store.in_memory(), KeptModels()
-    loop = Loop(project.model_copy(update={"spec": policy.spec}), settings, store, models)
+    playing = _Playing(project, settings, policy)
     for row in rows:
-        play(loop, models, row)
-    measured = store.performance(project.name)
-    if len(measured) < 2:
-        raise DataError(
-            f"{project.name}: {len(measured)} scored partitions have matured labels by the end of the history; it needs a longer one"
+        playing.go_on(row)
+    return playing.played()
+
+
+class _Playing:
+    """One policy's year on its way."""
+
+    def __init__(self, project: Project, settings: Settings, policy: Policy) -> None:
+        self._policy, self._models = policy.name, KeptModels()
+        self._loop = Loop(project.model_copy(update={"spec": policy.spec}), settings, Store.in_memory(), self._models)
+
+    def go_on(self, row: IngestedPartition) -> None:
+        """Play the next partition."""
+        play(self._loop, self._models, row)
+
+    def played(self) -> Played:
+        """What came of it; it is over.
+
+        :raises DataError: when too little was scored.
+        """
+        loop, store = self._loop, self._loop.store
+        measured = store.performance(loop.name)
+        if len(measured) < 2:
+            raise DataError(
+                f"{loop.name}: {len(measured)} scored partitions have matured labels by the end of the history; it needs a longer one"
+            )
+        kinds = {"promote": "promotion", "refuse": "refusal", "roll_back": "rollback"}
+        loss = loss_name(loop.project)
+        played = Played(
+            self._policy,
+            tuple(row.key for row in measured),
+            tuple(row.metrics[loss] for row in measured),
+            tuple(row.key for row in store.trainings(loop.name)),
+            tuple((d.key, kinds[d.kind]) for d in store.decisions(loop.name, kinds=tuple(kinds))),
         )
-    kinds = {"promote": "promotion", "refuse": "refusal", "roll_back": "rollback"}
-    played = Played(
-        policy.name,
-        tuple(row.key for row in measured),
-        tuple(row.metrics[loss_name(project)] for row in measured),
-        tuple(row.key for row in store.trainings(project.name)),
-        tuple((d.key, kinds[d.kind]) for d in store.decisions(project.name, kinds=tuple(kinds))),
-    )
-    store.close()
-    return played
+        store.close()
+        return played

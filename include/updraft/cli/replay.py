@@ -11,7 +11,8 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from updraft.backtest.run import backtest, fitting_beside, loss_name
+from updraft.backtest.policies import EVERY_PARTITION, NEVER
+from updraft.backtest.run import Beside, backtest, loss_name, playing_beside
 from updraft.cli.edge import console, errors, explained, find_project, open_store, settings, write_json
 from updraft.errors import SettingsError
 from updraft.replay.airflow import AirflowClient
@@ -22,6 +23,8 @@ from updraft.store.records import IngestedPartition
 from updraft.store.store import Store
 
 USER = "replay"
+PLAIN = (NEVER, EVERY_PARTITION)
+"""The policies that the demo compares with."""
 
 
 def replay(
@@ -45,11 +48,14 @@ def replay(
             )
         client = AirflowClient(settings().airflow, USER, _passwords(settings()))
         started = time.monotonic()
-        _play(found, store, client, last, demo, timeout)
-        seconds = time.monotonic() - started
-        summary = summarise(store, found, seconds)
-        if demo:
-            summary["pictures"] = [str(path) for path in _compare(found, store)]
+        # What the demo compares with takes 45 trainings: they are done beside, not after.
+        beside = playing_beside(found, settings(), PLAIN) if demo else nullcontext()
+        with beside as plain:
+            _play(found, store, client, last, plain, timeout)
+            seconds = time.monotonic() - started
+            summary = summarise(store, found, seconds)
+            if plain:
+                summary["pictures"] = [str(path) for path in _compare(found, store, plain)]
     if as_json:
         write_json(summary)
     else:
@@ -63,26 +69,25 @@ def _passwords(known: Settings) -> Path:
     return Path(path)
 
 
-def _play(found: Project, store: Store, client: AirflowClient, last: int | None, demo: bool, timeout: float) -> None:
+def _play(
+    found: Project, store: Store, client: AirflowClient, last: int | None, plain: Beside | None, timeout: float
+) -> None:
     columns = (TextColumn("[bold]{task.fields[key]}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    # The comparison at the end needs 45 trainings: they are done beside, not after.
-    beside = fitting_beside(found, settings()) if demo else nullcontext(lambda rows: None)
-    rows: list[IngestedPartition] = []
-    with Progress(*columns, console=errors) as progress, beside as fit_beside:
+    with Progress(*columns, console=errors) as progress:
 
         def say(key: str, words: str) -> None:
             progress.console.print(f"{key}  {escape(words)}", soft_wrap=True)
 
         player = Replay(found, store, client, say, timeout)
         keys = player.keys(last)
-        if demo:
+        if plain:
             player.change = Change(len(keys) // 2, {"max_depth": 4, "eta": 0.06, "rounds": 400})
         bar = progress.add_task("", total=len(keys), key=keys[0])
 
         def done(number: int, row: IngestedPartition) -> None:
             progress.update(bar, completed=number, key=row.key)
-            rows.append(row)
-            fit_beside(rows)
+            if plain:
+                plain.go_on(row)
             if row.state != "published":
                 say(row.key, f"partition {row.state}: {row.checks.get('refusals') or ''}")
             elif row.quarantined:
@@ -115,14 +120,16 @@ def summarise(store: Store, found: Project, seconds: float) -> dict[str, Any]:
     }
 
 
-def _compare(found: Project, store: Store) -> list[Path]:
+def _compare(found: Project, store: Store, beside: Beside) -> list[Path]:
     """The picture of the demo: never retrained, retrained at every partition, Updraft."""
     from updraft.backtest.picture import by_partition
 
     errors.print("comparing with never retraining and retraining at every partition (backtest)")
-    keys = [row.key for row in store.partitions(found.name, state=None)]
-    rows = [row for key in keys if (row := store.partition(found.name, key))]
-    plain = backtest(found, settings(), only=("never retrained", "every partition"), rows=rows)
+    plain = beside.played()
+    if plain is None:
+        keys = [row.key for row in store.partitions(found.name, state=None)]
+        rows = [row for key in keys if (row := store.partition(found.name, key))]
+        plain = backtest(found, settings(), only=PLAIN, rows=rows)
     loss = loss_name(found)
     lines = {one.policy: list(zip(one.keys, one.losses, strict=True)) for one in plain}
     lines["Updraft"] = [(row.key, row.metrics[loss]) for row in store.performance(found.name)]

@@ -55,14 +55,17 @@ def write_report(
     """
     from evidently import DataDefinition, Dataset, Report
 
+    from updraft.monitoring.drift_table import DriftTable
+
     names = [str(one) for one in (reference.columns if columns is None else columns)]
     numbers, texts, left_out = _columns(reference, current, names, frozenset(private))
     if not numbers and not texts:
         raise DataError(f"{title}: no column is left to report on; left out: {left_out}")
     sides = [_sample(side, numbers, texts, rows) for side in (current, reference)]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=texts)
-    preset, distances = _preset()
-    snapshot = Report([preset]).run(*(Dataset.from_pandas(side, definition) for side in sides))
+    table = DriftTable(numbers=NUMBERS, texts=TEXTS, threshold=DRIFTED)
+    snapshot = Report([table]).run(*(Dataset.from_pandas(side, definition) for side in sides))
+    distances = table.distances(snapshot.context)
     files.write_bytes(url, _page(snapshot.get_html_str(as_iframe=False), title).encode())
     return {
         "rows": len(sides[0]),
@@ -71,30 +74,6 @@ def write_report(
         "distances": distances,
         "drifted": sorted(name for name, distance in distances.items() if distance >= DRIFTED),
     }
-
-
-def _preset() -> tuple[Any, dict[str, float]]:
-    """Evidently's drift preset, less the metrics per column that its page does not show and that double its time.
-
-    :returns: the preset, and the distance per column, which is filled when the report has run; the farthest first.
-    """
-    from evidently.presets import DataDriftPreset
-
-    distances: dict[str, float] = {}
-
-    class Drift(DataDriftPreset):  # type: ignore[misc]  # evidently's own annotations are not strict
-        def generate_metrics(self, context: Any) -> Any:
-            return super().generate_metrics(context)[:1]  # the count of drifted columns
-
-        def render(self, context: Any, child_widgets: Any = None) -> Any:
-            widgets = super().render(context, child_widgets)
-            for widget in widgets:
-                for row in (widget.params or {}).get("data", []) if widget.type == "big_table" else []:
-                    distances[row["column_name"]] = float(row["drift_score"])
-            return widgets
-
-    preset = Drift(num_method=NUMBERS, num_threshold=DRIFTED, cat_method=TEXTS, cat_threshold=DRIFTED)
-    return preset, distances
 
 
 def _columns(

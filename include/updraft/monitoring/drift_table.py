@@ -1,0 +1,77 @@
+"""Evidently's drift preset, less what its page does not need: the part of :mod:`.report` that is Evidently's own language.
+
+The preset calculates every column twice (once for the counts above its table) and a third time for metrics per column
+that the page does not show. It also draws each number over the index of its rows, which have no order here.
+Importing this imports Evidently, which takes seconds: import it where a report is written.
+"""
+# ruff: noqa: TID253
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from evidently.core.container import MetricContainer
+from evidently.core.report import Context
+from evidently.legacy.base_metric import InputData
+from evidently.legacy.metrics import DataDriftTable
+from evidently.legacy.metrics.data_drift.data_drift_table import DataDriftTableRenderer, DataDriftTableResults
+from evidently.legacy.model.widget import BaseWidgetInfo
+from evidently.legacy.renderers.base_renderer import default_renderer
+from evidently.legacy.renderers.html_widgets import CounterData, counter
+
+
+class _Columns(DataDriftTable):  # type: ignore[misc]  # evidently's own annotations are not strict
+    class Config:
+        type_alias = "updraft:metric:Columns"
+
+    def calculate(self, data: InputData) -> DataDriftTableResults:
+        result = super().calculate(data)
+        for column in result.drift_by_columns.values():
+            column.scatter = None
+        return result
+
+
+default_renderer(wrap_type=_Columns)(DataDriftTableRenderer)
+
+
+class DriftTable(MetricContainer):  # type: ignore[misc]
+    """The table of columns, farthest first, with the counts above it."""
+
+    class Config:
+        type_alias = "updraft:metric_container:DriftTable"
+
+    numbers: str
+    """Evidently's name of the distance of numbers."""
+    texts: str
+    """Evidently's name of the distance of texts."""
+    threshold: float
+    """Distance from which a column has drifted."""
+
+    def generate_metrics(self, context: Context) -> Sequence[Any]:
+        return []
+
+    def render(self, context: Context, child_widgets: Any = None) -> list[BaseWidgetInfo]:
+        found, table = self._found(context)
+        counts = [
+            CounterData.int("Columns", found.number_of_columns),
+            CounterData.int("Drifted Columns", found.number_of_drifted_columns),
+            CounterData.float("Share of Drifted Columns", found.share_of_drifted_columns, 3),
+        ]
+        return [counter(title="", counters=counts), *table]
+
+    def distances(self, context: Context) -> dict[str, float]:
+        """Distance per column, farthest first."""
+        columns = self._found(context)[0].drift_by_columns.values()
+        return {each.column_name: float(each.drift_score) for each in sorted(columns, key=lambda one: -one.drift_score)}
+
+    def _found(self, context: Context) -> tuple[DataDriftTableResults, list[BaseWidgetInfo]]:
+        """Calculated once: the context keeps it."""
+        metric = _Columns(
+            num_stattest=self.numbers,
+            num_stattest_threshold=self.threshold,
+            cat_stattest=self.texts,
+            cat_stattest_threshold=self.threshold,
+        )
+        found, table = context.get_legacy_metric(metric, None, None)
+        return found, table
