@@ -37,14 +37,14 @@ def test_a_deleted_pod_is_followed_by_one_that_goes_on_and_ends_with_the_same_by
 
 
 def test_a_training_killed_for_memory_is_tried_once_more_with_more(podded):
-    with podded.wishes(memory="160Mi", memory_cap="1Gi"):
+    with podded.wishes(memory="96Mi", memory_cap="1Gi"):
         podded.start("short", **QUICK)
         assert podded.end("short") == "success"
     first, second = podded.attempts("short")
-    assert (first.ending, first.memory, second.ending, second.memory) == ("memory", "160Mi", "done", "320Mi")
-    assert "160Mi were too little" in second.why
+    assert (first.ending, first.memory, second.ending, second.memory) == ("memory", "96Mi", "done", "192Mi")
+    assert "96Mi were too little" in second.why
     [alert] = podded.alerts("short")
-    assert "the limit is 160Mi" in alert.text
+    assert "the limit is 96Mi" in alert.text
 
 
 def test_a_training_killed_for_memory_at_the_cap_fails_at_once_and_names_the_limit_and_the_peak(podded):
