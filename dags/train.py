@@ -4,7 +4,7 @@
 Freezes the data, trains, holds the proof against what serves, and registers the model: as challenger, or refused with its reason.
 
 **Cadence:** started by `watch` (the run id is the episode's), or by hand with the form: another trainer or other parameters make it a `change`,
-which is proved in shadow before it serves.
+which is proved in shadow before it serves. A training that follows a refit trial of `monitor` takes over its proof, and learns the model alone.
 
 **What you see:** `train_model` runs in a process of this machine or in a pod (`training.compute.backend`), and links to the MLflow run and the
 pod, `evaluate_model` to the model card, `register_model` to the version. When the gates refuse the model, `register_model` is skipped and says

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,12 +14,14 @@ from updraft.loop.context import Loop
 from updraft.loop.judge import Comparison, judge_candidate
 from updraft.loop.plan import Plan, Scalar, plan_training
 from updraft.loop.rollout import open_release, point_aliases, release_id
-from updraft.loop.trials import label_files
+from updraft.loop.trials import hand_over, label_files
 from updraft.spec.deployment import load_deployment
 from updraft.spec.model import Trainer
 from updraft.store.records import TrainingRow
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.run import collect_training
+
+log = logging.getLogger(__name__)
 
 
 def folder(loop: Loop, run: str) -> str:
@@ -69,6 +72,8 @@ def prepare(
         raise TrainingError(f"{loop.name}: no partition is published yet; {loop.name}.ingest comes first")
     plan = plan_training(loop, key or published[-1].key, trainer=trainer, params=params)
     request = request_for(loop, plan, run)
+    if hand_over(loop, plan, request):
+        log.info("The refit trial has proved this recipe on these rows: the training goes on from there")
     if search is not None:
         request = request.model_copy(update={"tags": {**request.tags, "updraft.search": search}})
     files.write_json(

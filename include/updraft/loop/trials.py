@@ -12,9 +12,12 @@ from updraft.loop.context import Loop
 from updraft.loop.judge import compare
 from updraft.loop.plan import Plan
 from updraft.monitoring.trial import Trial, paired_trial
+from updraft.training.checkpoint import FolderCheckpoint
+from updraft.training.contract import TrainingRequest
 from updraft.training.data import TrainingData
 from updraft.training.fit import prove
 from updraft.training.lock import exclusive
+from updraft.training.run import checkpoint_of, versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,9 +59,31 @@ def proof(loop: Loop, plan: Plan) -> pd.DataFrame:
         try:
             return files.read_parquet(f"{url}/{PROOF}")
         except FileNotFoundError:
-            found = prove(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout).predictions
+            kept = _checkpoint(url, plan)
+            found = prove(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout, kept).predictions
             files.write_parquet(f"{url}/{PROOF}", found)
             return found
+
+
+def hand_over(loop: Loop, plan: Plan, request: TrainingRequest) -> bool:
+    """Let a training begin where the refit trial of the same plan ended, after its first phase; whether there was one.
+
+    A group of workers, or a training from disk, adds up in another order than a refit trial: its model would be another one.
+    """
+    if plan.workers > 1 or plan.recipe(loop.spec.task).external_memory:
+        return False
+    own = _checkpoint(fit_url(loop, plan), plan)
+    kept = own.load("proof")
+    if kept is None or not kept[1].done:
+        return False
+    checkpoint_of(request).save("proof", *kept)
+    own.discard()
+    return True
+
+
+def _checkpoint(url: str, plan: Plan) -> FolderCheckpoint:
+    """How far a refit trial has come, below :func:`fit_url`."""
+    return FolderCheckpoint(f"{url}/checkpoint", {"recipe": plan.recipe_sha256, **versions(plan.trainer.name)})
 
 
 def refit_trial(loop: Loop, plan: Plan) -> Trial | None:

@@ -60,7 +60,7 @@ def run_training(request_url: str) -> TrainingResult:
     with exclusive(asked.output_url):
         done = _earlier(asked)
         if done is not None:
-            _checkpoint(asked, None).discard()
+            checkpoint_of(asked).discard()
             return done
         request = asked.on(choose_device(asked.device))
         gpu = request.device == "cuda"
@@ -70,7 +70,7 @@ def run_training(request_url: str) -> TrainingResult:
             watching(gpu) as watch,
             _grouped(request, place) as group,
         ):
-            checkpoint = _checkpoint(request, run)
+            checkpoint = checkpoint_of(request, run)
             watch.trial = request.trial
             fitted = _fit(request, checkpoint, watch, group)
             used = usage.sample()
@@ -104,7 +104,7 @@ def follow_training(request_url: str, place: Place) -> None:
         if group is None:
             log.info("Worker %d: the result is already there", place.rank)
             return
-        _fit(request, _checkpoint(request, None), watch, group)
+        _fit(request, checkpoint_of(request), watch, group)
         group.highest(usage.sample().peak_memory_mb)
 
 
@@ -268,9 +268,13 @@ def _features_source(request: TrainingRequest) -> bytes | None:
     return source
 
 
-def _checkpoint(request: TrainingRequest, run: TrackedRun | None) -> FolderCheckpoint:
+def checkpoint_of(request: TrainingRequest, run: TrackedRun | None = None) -> FolderCheckpoint:
+    """Where a training keeps how far it has come.
+
+    :param run: shows the curve while it grows.
+    """
     trainer = BY_NAME[request.trainer]
-    binding = {"request": request.request_sha256, **{name: version(name) for name in trainer.libraries}}
+    binding = {"request": request.request_sha256, **versions(request.trainer)}
     name = _curve_name(request)
 
     def saved(phase: str, progress: Progress) -> None:
@@ -278,6 +282,11 @@ def _checkpoint(request: TrainingRequest, run: TrackedRun | None) -> FolderCheck
             run.curve(name, progress.curve)
 
     return FolderCheckpoint(f"{request.output_url}/checkpoint", binding, saved, PurePosixPath(trainer.file).suffix)
+
+
+def versions(trainer: TrainerName) -> dict[str, str]:
+    """Versions of what a trainer learns with; a checkpoint is of these alone."""
+    return {name: version(name) for name in BY_NAME[trainer].libraries}
 
 
 @contextmanager
