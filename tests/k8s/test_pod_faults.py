@@ -40,11 +40,7 @@ def test_a_training_killed_for_memory_is_tried_once_more_with_more(podded):
     with podded.wishes(memory="96Mi", memory_cap="1Gi"):
         podded.start("short", **QUICK)
         assert podded.end("short") == "success"
-    first, second = podded.attempts("short")
-    assert (first.ending, first.memory, second.ending, second.memory) == ("memory", "96Mi", "done", "192Mi")
-    assert "96Mi were too little" in second.why
-    [alert] = podded.alerts("short")
-    assert "the limit is 96Mi" in alert.text
+    assert "the limit is 96Mi" in podded.tried_again_with_more("short", "96Mi", "192Mi")
 
 
 def test_a_training_killed_for_memory_at_the_cap_fails_at_once_and_names_the_limit_and_the_peak(podded):

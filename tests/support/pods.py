@@ -137,6 +137,14 @@ class PodTrainings:
         where = f"/dags/{self.dag}/dagRuns/{run}/taskInstances/train_model/logs/{attempt}"
         return str(self.api.call("GET", where, accept=(404,)) or "")
 
+    def tried_again_with_more(self, run: str, first: str, second: str) -> str:
+        """A run's first try was killed for memory and its second had more; the text of the alert."""
+        one, two = self.attempts(run)
+        assert (one.ending, one.memory, two.ending, two.memory) == ("memory", first, "done", second)
+        assert f"{first} were too little" in two.why
+        [alert] = self.alerts(run)
+        return alert.text
+
     def alerts(self, run: str) -> list[Any]:
         """What on-call was told of a run."""
         store = Store.open(self.stack.settings.store)
