@@ -115,7 +115,7 @@ def no_gpu_is_free(cluster):
 
 
 def test_while_no_gpu_is_free_the_task_says_what_it_waits_for_and_goes_on_when_one_is(podded):
-    with podded.wishes(wait_at_most="20s", on_no_gpu="wait"):
+    with podded.wishes(wait_at_most="10s", on_no_gpu="wait"):
         with no_gpu_is_free(podded.cluster):
             podded.start("patient", **QUICK)
             eventually("the log says it", lambda: "Insufficient nvidia.com/gpu" in podded.log("patient"))
@@ -127,7 +127,7 @@ def test_while_no_gpu_is_free_the_task_says_what_it_waits_for_and_goes_on_when_o
 
 
 def test_without_a_gpu_in_time_the_training_goes_to_cpu_where_the_policy_says_so(podded):
-    with podded.wishes(wait_at_most="20s", on_no_gpu="cpu"), no_gpu_is_free(podded.cluster):
+    with podded.wishes(wait_at_most="10s", on_no_gpu="cpu"), no_gpu_is_free(podded.cluster):
         podded.start("fallen", **QUICK)
         assert podded.end("fallen") == "success"
     first, second = podded.attempts("fallen")
@@ -137,10 +137,10 @@ def test_without_a_gpu_in_time_the_training_goes_to_cpu_where_the_policy_says_so
 
 
 def test_without_a_gpu_in_time_the_training_fails_where_the_policy_says_so(podded):
-    with podded.wishes(wait_at_most="20s", on_no_gpu="fail"), no_gpu_is_free(podded.cluster):
+    with podded.wishes(wait_at_most="10s", on_no_gpu="fail"), no_gpu_is_free(podded.cluster):
         podded.start("impatient", **QUICK)
         assert podded.end("impatient") == "failed"
-    assert "no node within 20s: 0/2 nodes are available" in podded.log("impatient")
+    assert "no node within 10s: 0/2 nodes are available" in podded.log("impatient")
     assert podded.task("impatient")["try_number"] == 1
 
 
@@ -191,7 +191,7 @@ def test_an_api_server_that_is_away_for_a_while_loses_no_training(podded):
     podded.checkpointed("unreachable", 50)
     pid = podded.cluster.admin.parent / "run" / "apiserver.pid"
     os.kill(int(pid.read_text()), signal.SIGKILL)
-    time.sleep(40)
+    time.sleep(25)
     start_cluster()
     assert podded.end("unreachable") == "success"
     podded.result("unreachable")
