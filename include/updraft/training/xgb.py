@@ -62,7 +62,7 @@ class XgboostTrainer:
 
         def matrices() -> tuple[Any, Any]:
             matrix = _quantile(recipe, encoder, rows)
-            return matrix, _quantile(recipe, encoder, validation, matrix) if validation is not None else None
+            return matrix, _watched(recipe, encoder, validation, matrix) if validation is not None else None
 
         return _learn(recipe, phase, base(recipe.task, rows.label, group), matrices, rounds, checkpoint, watch, group)
 
@@ -232,6 +232,19 @@ def _quantile(recipe: Recipe, encoder: Encoder, rows: Rows, reference: Any = Non
         enable_categorical=True,
         max_bin=int(recipe.params.get("max_bin", 256)),
         ref=reference,
+        nthread=recipe.threads,
+    )
+
+
+def _watched(recipe: Recipe, encoder: Encoder, rows: Rows, reference: Any) -> Any:
+    """The matrix of validation rows. On a CPU not a quantised one: trees read it four times as slowly, to the same scores."""
+    if recipe.device != "cpu":
+        return _quantile(recipe, encoder, rows, reference)
+    return load_xgboost().DMatrix(
+        rows.values,
+        label=rows.label,
+        feature_types=encoder.feature_types,
+        enable_categorical=True,
         nthread=recipe.threads,
     )
 
