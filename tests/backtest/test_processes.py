@@ -15,10 +15,11 @@ from updraft.backtest.processes import several
 
 ROOT = Path(__file__).parents[2]
 ASKS = """
-import os, time
+import os, signal, time
 from updraft.backtest.processes import several
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what runs in its background ignore it
     with several(1) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         time.sleep(60)
