@@ -73,7 +73,7 @@ def prepare(
     plan = plan_training(loop, key or published[-1].key, trainer=trainer, params=params)
     request = request_for(loop, plan, run)
     if hand_over(loop, plan, request):
-        log.info("The refit trial has proved this recipe on these rows: the training goes on from there")
+        log.info("The refit trial has proved this recipe on these rows: on a CPU, the training goes on from there")
     if search is not None:
         request = request.model_copy(update={"tags": {**request.tags, "updraft.search": search}})
     files.write_json(

@@ -69,6 +69,7 @@ def hand_over(loop: Loop, plan: Plan, request: TrainingRequest) -> bool:
     """Let a training begin where the refit trial of the same plan ended, after its first phase; whether there was one.
 
     A group of workers, or a training from disk, adds up in another order than a refit trial: its model would be another one.
+    One on a GPU has a request of another hash, and leaves what is handed over.
     """
     if plan.workers > 1 or plan.recipe(loop.spec.task).external_memory:
         return False
