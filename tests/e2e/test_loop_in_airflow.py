@@ -157,6 +157,8 @@ def test_killing_every_process_on_the_way_changes_no_loss_and_no_decision(stack,
     done: list[str] = []
 
     def disturb(number, row):
+        if number == 2:
+            assert stack.kill_idle_workers()  # now, as none of them has just been given something
         if number in (3, 4, 5, 6, 7):
             fault = faults[number - 3]
             threading.Timer(1.5, strike, (fault,)).start()  # into the middle of the next partition

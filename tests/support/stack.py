@@ -53,16 +53,23 @@ class RunningStack:
         return pid
 
     def kill_a_task(self) -> bool:
-        """Kill a process of a running task with signal 9; whether there was one.
+        """Kill a process of a running task with signal 9; whether there was one."""
+        return any(self._killed(process, idle=False) for process in self._below_the_scheduler())
 
-        A worker that waits for a task is spared: it may hold the lock of the executor's queue, which then nobody releases.
-        """
-        for process in psutil.Process(self.process("scheduler")).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                title = " ".join(process.cmdline())
-                if title.startswith("airflow worker -- ") and "<idle>" not in title:
-                    process.kill()
-                    return True
+    def kill_idle_workers(self) -> int:
+        """Kill every worker that waits for a task with signal 9, with it the one that holds the lock of the queue; how many there were."""
+        return sum(self._killed(process, idle=True) for process in self._below_the_scheduler())
+
+    def _below_the_scheduler(self) -> list[psutil.Process]:
+        return psutil.Process(self.process("scheduler")).children(recursive=True)
+
+    @staticmethod
+    def _killed(process: psutil.Process, *, idle: bool) -> bool:
+        with suppress(psutil.NoSuchProcess):
+            title = " ".join(process.cmdline())
+            if title.startswith("airflow worker -- ") and ("<idle>" in title) == idle:
+                process.kill()
+                return True
         return False
 
     def wait_healthy(self, *, seconds: float = 120.0) -> None:

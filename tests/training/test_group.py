@@ -100,7 +100,8 @@ SLOW = {
 
 
 def children() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children() if "train" in each.cmdline()]
+    """The workers among the processes below this one, whatever else is there, alive or not yet forgotten."""
+    return [each for each in psutil.Process().children() if "train" in (each.as_dict(["cmdline"])["cmdline"] or ())]
 
 
 def when_kept(folder: Path, rounds: int, act) -> threading.Thread:

@@ -77,7 +77,7 @@ def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets)
     base = addresses(ports)[1]
     sections: dict[str, dict[str, object]] = {
         "core": {
-            "executor": "LocalExecutor",
+            "executor": "updraft_airflow.executor.PromptLocalExecutor",
             "parallelism": 16,  # idle workers are forks of the scheduler and share its memory
             "mp_start_method": "fork",  # tasks share what the scheduler has imported
             "dags_folder": layout.dags,
@@ -98,7 +98,7 @@ def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets)
             "sql_alchemy_conn_async": postgres.url("airflow", ports["postgres"], secrets.database, driver="asyncpg"),
         },
         "scheduler": {
-            "scheduler_idle_sleep_time": 0.1,
+            "scheduler_idle_sleep_time": 0,  # the executor waits in its place, until a task ends
             "scheduler_heartbeat_sec": 2,
             "scheduler_health_check_threshold": 20,
             # A killed scheduler takes its tasks with it (they are reaped): find that out in seconds, not minutes.
