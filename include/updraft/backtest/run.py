@@ -77,7 +77,8 @@ def backtest(
 ) -> list[Played]:
     """Play the history under every policy.
 
-    It works in a lake of its own, ``<lake>/.backtest``, which keeps partitions and trainings for the next time.
+    It works in a lake of its own, ``<lake>/.backtest``, which keeps partitions and trainings for the next time. A training that the
+    deployment has done on the same data is taken from there.
 
     :param last: only the first so many partitions of the history.
     :param only: names of policies; all when empty.
@@ -85,12 +86,11 @@ def backtest(
     :raises InputError: when a policy is unknown.
     :raises DataError: when the history is open or too short for a first model.
     """
-    own = _own(settings)
     chosen = policies(project.spec)
     unknown = set(only) - {policy.name for policy in chosen}
     if unknown:
         raise InputError(f"no policy {sorted(unknown)}; there are {[policy.name for policy in chosen]}")
-    rows = list(rows)[:last] or history(project, own, last, say)
+    rows = list(rows)[:last] or history(project, _own(settings), last, say)
     if len(rows) <= project.spec.training.first_after:
         raise DataError(
             f"{project.name}: {len(rows)} partitions are too short a history; the first model comes after {project.spec.training.first_after}"
@@ -100,8 +100,8 @@ def backtest(
     found: dict[str, Played] = {}
     with several(min(len(wanted), WORKERS)) as pool:
         if EVERY_PARTITION in {policy.name for policy in wanted}:
-            _fit_ahead(pool, project, own, rows)
-        begun = {pool.submit(play_policy, project, own, policy, rows): policy.name for policy in longest}
+            _fit_ahead(pool, project, settings, rows)
+        begun = {pool.submit(play_policy, project, settings, policy, rows): policy.name for policy in longest}
         for one in as_completed(begun):
             played = found[begun[one]] = one.result()
             say(f"{played.policy}: mean {loss_name(project)} {played.mean:.4f}, {len(played.trainings)} trainings")
@@ -112,7 +112,7 @@ class Beside:
     """Policies that a process of the lowest priority plays while their history is still being made."""
 
     def __init__(self, pool: ProcessPoolExecutor, project: Project, settings: Settings, names: Sequence[str]) -> None:
-        self._pool, self._given = pool, (project, _own(settings), tuple(names))
+        self._pool, self._given = pool, (project, settings, tuple(names))
         self._steps: list[Future[None]] = []
 
     def go_on(self, row: IngestedPartition) -> None:
@@ -162,6 +162,11 @@ def _own(settings: Settings) -> Settings:
     return Settings(home=settings.home, projects=settings.projects, lake=lake, store="", mlflow="", airflow="")
 
 
+def _loop(project: Project, settings: Settings, models: KeptModels) -> Loop:
+    """The loop on a store in memory and in the backtest's own lake."""
+    return Loop(project, _own(settings), Store.in_memory(), models, settings.lake)
+
+
 def _fit_ahead(
     pool: ProcessPoolExecutor, project: Project, settings: Settings, rows: Sequence[IngestedPartition]
 ) -> None:
@@ -177,18 +182,20 @@ def _fit_ahead(
 
 def _fit_at(project: Project, settings: Settings, rows: Sequence[IngestedPartition], key: str) -> None:
     """Do the training of one tick, where there are labels enough by then."""
-    store = Store.in_memory()
-    loop = Loop(project, settings, store, KeptModels())
+    loop = _loop(project, settings, KeptModels())
     for row in rows:
         if row.key <= key:
-            store.record_partition(project.name, row)
+            loop.store.record_partition(project.name, row)
     if len(labelled_partitions(loop, key)) >= project.spec.training.first_after:
         fit(loop, plan_training(loop, key))
-    store.close()
+    loop.store.close()
 
 
 def play_policy(project: Project, settings: Settings, policy: Policy, rows: Sequence[IngestedPartition]) -> Played:
-    """Play the history under one policy."""
+    """Play the history of a deployment under one policy.
+
+    :param settings: of the deployment; the backtest's own lake lies below its lake.
+    """
     playing = _Playing(project, settings, policy)
     for row in rows:
         playing.go_on(row)
@@ -200,7 +207,7 @@ class _Playing:
 
     def __init__(self, project: Project, settings: Settings, policy: Policy) -> None:
         self._policy, self._models = policy.name, KeptModels()
-        self._loop = Loop(project.model_copy(update={"spec": policy.spec}), settings, Store.in_memory(), self._models)
+        self._loop = _loop(project.model_copy(update={"spec": policy.spec}), settings, self._models)
 
     def go_on(self, row: IngestedPartition) -> None:
         """Play the next partition."""

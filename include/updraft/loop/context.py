@@ -46,6 +46,8 @@ class Loop:
     settings: Settings
     store: Store
     models: Models
+    deployment_lake: str | None = None
+    """In a backtest, the lake of the deployment: what was learnt there of the same data need not be learnt again."""
 
     @property
     def spec(self) -> ProjectSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from updraft import files
 from updraft.loop.context import Loop
@@ -12,7 +12,7 @@ from updraft.loop.plan import Plan, plan_training
 from updraft.loop.rollout import conclude, look, promote, promotion_key
 from updraft.loop.score import score_partition
 from updraft.loop.train import enter
-from updraft.loop.trials import PROOF, fit_url, training_data
+from updraft.loop.trials import PROOF, Fit, fit_url, proved_there, trained_there, training_data
 from updraft.loop.waiting import due_episode
 from updraft.store.records import IngestedPartition, TrainingRow
 from updraft.training.fit import train_in_memory
@@ -77,15 +77,21 @@ def _move(loop: Loop, release: str) -> bool:
     return True
 
 
-def fit(loop: Loop, plan: Plan) -> str:
-    """Folder of the plan's model and its proof in the lake; trained once, whoever asks."""
+def fit(loop: Loop, plan: Plan) -> Fit:
+    """The plan's model and its proof in the lake; learnt once, whoever asks; what the deployment has learnt is taken from there."""
     url = fit_url(loop, plan)
+    own = Fit(f"{url}/model", None, f"{url}/{PROOF}")
     with exclusive(url):  # policies that are played side by side share equal trainings
-        if not files.exists(f"{url}/model/meta.json"):
-            fitted = train_in_memory(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout)
-            files.write_parquet(f"{url}/{PROOF}", fitted.holdout)
-            fitted.model({"project": loop.name, "key": plan.key}).save(f"{url}/model")
-    return url
+        if files.exists(f"{own.model_url}/meta.json"):
+            return own
+        if (there := trained_there(loop, plan)) is not None:
+            files.write_bytes(own.proof_url, files.read_bytes(there.proof_url))  # for the trials of this plan
+            return replace(there, proof_url=own.proof_url)
+        data, recipe = training_data(loop, plan), plan.recipe(loop.spec.task)
+        fitted = train_in_memory(recipe, data, plan.holdout, proved_there(loop, plan))
+        files.write_parquet(own.proof_url, fitted.holdout)
+        fitted.model({"project": loop.name, "key": plan.key}).save(own.model_url)
+    return own
 
 
 def train(loop: Loop, models: KeptModels, run: str, key: str, *, episode: str | None = None) -> None:
@@ -94,8 +100,8 @@ def train(loop: Loop, models: KeptModels, run: str, key: str, *, episode: str | 
     loop.store.record_training(TrainingRow(run, loop.name, key, episode, None, "running", None, {}))
     if episode:
         loop.store.start_episode(episode)
-    url = fit(loop, plan)
-    comparison = judge_candidate(loop, plan, files.read_parquet(f"{url}/{PROOF}"))
-    version = models.add(load_model(f"{url}/model"))
-    kept = {"holdout_predictions_url": f"{url}/{PROOF}", "features_sha256": loop.features.sha256}
+    fitted = fit(loop, plan)
+    comparison = judge_candidate(loop, plan, files.read_parquet(fitted.proof_url))
+    version = models.add(load_model(fitted.model_url, fitted.model_sha256))
+    kept = {"holdout_predictions_url": fitted.proof_url, "features_sha256": loop.features.sha256}
     enter(loop, run, plan, version, comparison.as_dict(), kept)

@@ -14,7 +14,7 @@ from updraft.loop.context import Loop
 from updraft.loop.judge import Comparison, judge_candidate
 from updraft.loop.plan import Plan, Scalar, plan_training
 from updraft.loop.rollout import open_release, point_aliases, release_id
-from updraft.loop.trials import hand_over, label_files
+from updraft.loop.trials import fit_name, hand_over, label_files, note_training
 from updraft.spec.deployment import load_deployment
 from updraft.spec.model import Trainer
 from updraft.store.records import TrainingRow
@@ -77,7 +77,8 @@ def prepare(
     if search is not None:
         request = request.model_copy(update={"tags": {**request.tags, "updraft.search": search}})
     files.write_json(
-        f"{folder(loop, run)}/plan.json", {**asdict(plan), "trainer": plan.trainer.model_dump(), "reason": reason}
+        f"{folder(loop, run)}/plan.json",
+        {**asdict(plan), "trainer": plan.trainer.model_dump(), "reason": reason, "fit": fit_name(loop, plan)},
     )
     loop.store.record_training(
         TrainingRow(
@@ -172,7 +173,8 @@ def code_commit(loop: Loop) -> str | None:
 def plan_of(loop: Loop, run: str) -> Plan:
     """The plan that a run was prepared with."""
     kept = files.read_json(f"{folder(loop, run)}/plan.json")
-    kept.pop("reason", None)
+    for beside in ("reason", "fit"):
+        kept.pop(beside, None)
     return Plan(
         **{
             **kept,
@@ -188,17 +190,26 @@ def reason_of(loop: Loop, run: str) -> str:
     return str(files.read_json(f"{folder(loop, run)}/plan.json").get("reason") or "")
 
 
+def fit_of(loop: Loop, run: str) -> str | None:
+    """Name of what a run learnt, by the data as they were when it was prepared; None for one of an earlier version."""
+    name = files.read_json(f"{folder(loop, run)}/plan.json").get("fit")
+    return str(name) if name else None
+
+
 def result_of(loop: Loop, run: str) -> TrainingResult:
     """What a run's training left."""
     return TrainingResult.read(f"{folder(loop, run)}/result.json")
 
 
 def evaluate(loop: Loop, run: str) -> Comparison:
-    """Hold a run's model against the gates and keep the outcome beside it."""
+    """Hold a run's model against the gates and keep the outcome beside it; note the training for backtests."""
     result = result_of(loop, run)
     if result.holdout_predictions_url is None:
         raise TrainingError(f"{run}: the training kept no holdout, so it proves nothing")
-    comparison = judge_candidate(loop, plan_of(loop, run), files.read_parquet(result.holdout_predictions_url))
+    plan = plan_of(loop, run)
+    comparison = judge_candidate(loop, plan, files.read_parquet(result.holdout_predictions_url))
+    if (name := fit_of(loop, run)) is not None:
+        note_training(loop, plan, name, result)
     files.write_json(f"{folder(loop, run)}/evaluation.json", comparison.as_dict())
     return comparison
 

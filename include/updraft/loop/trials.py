@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from updraft import files
@@ -12,8 +13,8 @@ from updraft.loop.context import Loop
 from updraft.loop.judge import compare
 from updraft.loop.plan import Plan
 from updraft.monitoring.trial import Trial, paired_trial
-from updraft.training.checkpoint import FolderCheckpoint
-from updraft.training.contract import TrainingRequest
+from updraft.training.checkpoint import Begun, FolderCheckpoint
+from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.data import TrainingData
 from updraft.training.fit import prove
 from updraft.training.lock import exclusive
@@ -39,17 +40,37 @@ def label_files(loop: Loop, plan: Plan) -> dict[str, tuple[str, str]]:
 
 def fit_url(loop: Loop, plan: Plan) -> str:
     """Folder of what follows from a plan's recipe and data, whoever asks for it: its proof, and in a backtest its model."""
+    return loop.url(FITS, fit_name(loop, plan))
+
+
+def fit_name(loop: Loop, plan: Plan) -> str:
+    """That folder's name, from the content of all that the plan's model depends on: the same in every lake."""
     known = {
         "window": [(key, loop.feature_file(key)[1]) for key in plan.window],
         "labels": sorted(sha for _, sha in label_files(loop, plan).values()),
         "recipe": plan.recipe_sha256,
         "holdout": plan.holdout,
     }
-    return loop.url("fits", f"{plan.key}-{canonical_hash(known)[:16]}")
+    return f"{plan.key}-{canonical_hash(known)[:16]}"
 
 
+FITS = "fits"
+"""Folder of a project's part of the lake."""
 PROOF = "proof.parquet"
 """Walk-forward predictions of the holdout, below :func:`fit_url`."""
+TRAINED = "training.json"
+"""Where the training of the same plan left its model and its proof, below :func:`fit_url`."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A model and its proof."""
+
+    model_url: str
+    model_sha256: str | None
+    """To be checked when it is loaded; None for a model of the backtest's own."""
+    proof_url: str
+    """Walk-forward predictions of the holdout."""
 
 
 def proof(loop: Loop, plan: Plan) -> pd.DataFrame:
@@ -71,7 +92,7 @@ def hand_over(loop: Loop, plan: Plan, request: TrainingRequest) -> bool:
     A group of workers, or a training from disk, adds up in another order than a refit trial: its model would be another one.
     One on a GPU has a request of another hash, and leaves what is handed over.
     """
-    if plan.workers > 1 or plan.recipe(loop.spec.task).external_memory:
+    if not _as_a_trial(loop, plan):
         return False
     own = _checkpoint(fit_url(loop, plan), plan)
     kept = own.load("proof")
@@ -80,6 +101,47 @@ def hand_over(loop: Loop, plan: Plan, request: TrainingRequest) -> bool:
     checkpoint_of(request).save("proof", *kept)
     own.discard()
     return True
+
+
+def note_training(loop: Loop, plan: Plan, name: str, result: TrainingResult) -> None:
+    """Note where a training left its model, for a backtest that comes to the same plan; of one that a backtest would not do alike, nothing.
+
+    :param name: :func:`fit_name` when the training was prepared; the lake may hold other data by now.
+    """
+    if _as_a_trial(loop, plan) and result.device == "cpu" and result.holdout_predictions_url is not None:
+        found = Fit(result.model_url, result.model_sha256, result.holdout_predictions_url)
+        learnt_with = {library: result.environment.get(library) for library in versions(plan.trainer.name)}
+        files.write_json(f"{loop.url(FITS, name)}/{TRAINED}", {"fit": asdict(found), "versions": learnt_with})
+
+
+def trained_there(loop: Loop, plan: Plan) -> Fit | None:
+    """What the deployment's own training of the plan left; None when there was none, by these libraries, whose files are there."""
+    if loop.deployment_lake is None:
+        return None
+    try:
+        noted = files.read_json(f"{_there(loop, plan)}/{TRAINED}")
+    except FileNotFoundError:
+        return None
+    found = Fit(**noted["fit"])
+    kept = files.exists(f"{found.model_url}/meta.json") and files.exists(found.proof_url)
+    return found if kept and noted["versions"] == versions(plan.trainer.name) else None
+
+
+def proved_there(loop: Loop, plan: Plan) -> Begun | None:
+    """What the deployment's refit trial of the plan learnt; None when there was none."""
+    if loop.deployment_lake is None:
+        return None
+    kept = _checkpoint(_there(loop, plan), plan).load("proof")
+    return Begun({"proof": kept}) if kept is not None and kept[1].done else None
+
+
+def _there(loop: Loop, plan: Plan) -> str:
+    return f"{loop.deployment_lake}/{loop.name}/{FITS}/{fit_name(loop, plan)}"
+
+
+def _as_a_trial(loop: Loop, plan: Plan) -> bool:
+    """Whether the plan's training, on a CPU, adds up in the order of a trial: a group of workers and a training from disk do not."""
+    return plan.workers == 1 and not plan.recipe(loop.spec.task).external_memory
 
 
 def _checkpoint(url: str, plan: Plan) -> FolderCheckpoint:

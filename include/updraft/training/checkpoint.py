@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -37,6 +37,20 @@ class GroupCheckpoint:
         """Keep it, on worker 0; the state is the same on every worker."""
         if self.group.rank == 0:
             self.kept.save(phase, state, progress)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What others learnt, by phase, to go on from; what follows is not kept."""
+
+    phases: Mapping[str, tuple[bytes, Progress]]
+
+    def load(self, phase: str) -> tuple[bytes, Progress] | None:
+        """What there was of a phase."""
+        return self.phases.get(phase)
+
+    def save(self, phase: str, state: bytes, progress: Progress) -> None:
+        """Nowhere."""
 
 
 @dataclass(frozen=True)
