@@ -25,6 +25,6 @@ for project in projects("monitor"):
         measure = MeasurePerformance(task_id="measure_performance", project=project.name)
         recalibrate = RecalibrateModels(task_id="recalibrate_models", project=project.name)
         decide = DecideRemedies(task_id="decide_remedies", project=project.name)
-        measure >> recalibrate >> decide
+        [measure, recalibrate] >> decide
         measure >> WriteReport(task_id="write_report", project=project.name)
     globals()[dag.dag_id] = dag

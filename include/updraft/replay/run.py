@@ -20,6 +20,8 @@ from updraft.store.store import Store
 
 T = TypeVar("T")
 STAGES = ("ingest", "score", "monitor", "watch", "train", "release")
+WAITING = ("watch", "release")
+"""Stages whose runs may wait for the next partition; those of the others end by themselves."""
 ACTIVE = ["scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule"]
 PAUSE = 0.2
 RARELY = 2.0
@@ -161,6 +163,8 @@ class Replay:
             or seen.get(sensor_name("remedy"), "") < key
             or self.store.episodes(name, states=("due", "started"))
         ):
+            return False
+        if self.airflow.open_runs([f"{name}.{stage}" for stage in STAGES if stage not in WAITING]):
             return False
         tasks = self.airflow.tasks(self.dags, ["deferred", *ACTIVE, "awaiting_input"])
         if any(task["state"] != "deferred" for task in tasks):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -39,8 +38,6 @@ class CheckStaging(StepOperator):
 
 class ChooseLane(BaseBranchOperator):
     """Follows the lane that the registration decided."""
-
-    template_fields: Sequence[str] = ("project",)
 
     def __init__(self, *, project: str, lanes: dict[str, str], **kwargs: Any) -> None:
         super().__init__(**kwargs)

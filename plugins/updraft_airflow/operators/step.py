@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,6 @@ class StepOperator(BaseOperator):
     :param project: the project's name.
     """
 
-    template_fields: Sequence[str] = ("project",)
     ui_color = "#e8f4ea"
 
     def __init__(self, *, project: str, **kwargs: Any) -> None:

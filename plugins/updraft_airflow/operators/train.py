@@ -43,7 +43,7 @@ def run_id(context: Context) -> str:
 class NoteStart(StepOperator):
     """Notes that an episode's remedy was started, so that `watch` does not offer it again."""
 
-    template_fields = ("project", "episode")
+    template_fields = ("episode",)
 
     def __init__(self, *, episode: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

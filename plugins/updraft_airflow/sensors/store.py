@@ -23,7 +23,7 @@ class _StoreSensor(BaseSensorOperator):
     """Defers to :class:`StoreTrigger`; never ends by itself, as a release may take months and a watch for ever."""
 
     question: Question
-    template_fields: Sequence[str] = ("project", "subject")
+    template_fields: Sequence[str] = ("subject",)
 
     def __init__(self, *, project: str, subject: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)

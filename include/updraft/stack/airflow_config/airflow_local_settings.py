@@ -13,7 +13,8 @@ import os
 __all__: list[str] = []  # nothing here replaces a setting of Airflow
 
 _HEAVY = (
-    "numpy", "pandas", "pyarrow.parquet", "scipy.stats", "sklearn.metrics", "duckdb", "xgboost", "matplotlib.pyplot",
+    "numpy", "pandas", "pandas.core.arrays.arrow.extension_types", "pyarrow.parquet", "pyarrow.dataset", "scipy.stats",
+    "sklearn.metrics", "duckdb", "xgboost", "matplotlib.pyplot",
     "great_expectations", "mlflow", "mlflow.models", "evidently", "evidently.presets", "model_signing.signing",
     "model_signing.verifying", "slack_sdk", "duckdb_engine", "sqlalchemy.dialects.postgresql.psycopg2", "matplotlib.figure",
     "great_expectations.execution_engine.sqlalchemy_execution_engine", "great_expectations.expectations.core",
