@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -87,10 +86,3 @@ def test_scores_that_say_the_truth_lie_on_the_line():
     assert len(means) == 10
     assert np.all(np.abs(means - found) < 4 * errors)
     assert means == pytest.approx(np.linspace(0.05, 0.95, 10), abs=0.02)
-
-
-def test_a_card_is_made_in_a_moment():
-    card_html(DATA)
-    started = time.perf_counter()
-    card_html(DATA)
-    assert time.perf_counter() - started < 1.5

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-import time
 import warnings
 from datetime import date, timedelta
 from pathlib import Path
@@ -385,13 +384,3 @@ def test_loading_a_project_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "include"
     )
     assert done.stdout.strip() == "[]"
-
-
-def test_a_project_loads_in_a_few_milliseconds():
-    load_project(PROJECTS / "flight_delays")
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        load_project(PROJECTS / "flight_delays")
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.015  # 3 ms on an idle core; a busy test machine gets room
