@@ -20,7 +20,7 @@ bootstrap: ## build .venv from requirements.txt (every other target does it when
 torch: ## add PyTorch to .venv, for projects with the torch trainer (PIP_FIND_LINKS may name a folder with a CPU build)
 	@PYTHONPATH= $(PYTHON) include/updraft/stack/bootstrap.py torch
 
-demo: up ## start everything and replay a year of flights through the real DAGs (8 to 11 minutes)
+demo: up ## start everything and replay a year of flights through the real DAGs (7 to 10 minutes)
 	@$(PY) -m updraft.cli replay $(PROJECT) --demo $(ARGS)
 
 k8s-demo: bootstrap ## the reference project trained in pods of the cluster of your kubeconfig (docs/kubernetes.md)

@@ -214,7 +214,7 @@ def test_validate_tells_what_is_wrong_in_the_file_and_with_the_sources_at_once(t
     for old, new in (
         ("arr_delay > 15", "arr_dely > 15"),
         ("by: [origin,", "by: [orign,"),
-        ("margin: 0 ", "margin: x "),
+        ("margin: 0.01 ", "margin: x "),
     ):
         assert old in text
         text = text.replace(old, new)

@@ -81,7 +81,7 @@ def _play(
         player = Replay(found, store, client, say, timeout)
         keys = player.keys(last)
         if plain:
-            player.change = Change(len(keys) // 2, {"max_depth": 5})
+            player.change = Change(len(keys) // 2, {"max_depth": 3}, "a smaller model, started by the replay")
         bar = progress.add_task("", total=len(keys), key=keys[0])
 
         def done(number: int, row: IngestedPartition) -> None:
