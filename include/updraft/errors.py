@@ -4,12 +4,15 @@ UpdraftError
 ├── SettingsError        the environment or a settings file is wrong
 ├── InputError           what was asked for on the command line is not there
 ├── SpecError            a project's folder is wrong; carries every problem found
+├── Transient            worth another try: with it come those below whose names say what was away
 ├── DataError            a source or a partition is wrong
 │   ├── PartitionRefused more rows break the contract than the project allows
-│   └── SourceMissing    a source's file is not there
+│   ├── SourceMissing    a source's file is not there
+│   └── SourceAway       a source does not answer
 ├── IntegrityError       something signed or hashed is not what it was
 ├── TrainingError        a training cannot start or cannot go on
-│   └── TrainingInterrupted  it was asked to end, and goes on when it is run again
+│   ├── TrainingInterrupted  it was asked to end, and goes on when it is run again
+│   └── MLflowAway       MLflow does not answer
 ├── StoreError           the store refuses a write that would rewrite history
 │   └── ReleaseClosed    a release was closed meanwhile
 └── StackError           the embedded stack cannot start
@@ -34,6 +37,10 @@ class SpecError(UpdraftError):
     """A project's folder is wrong; see :mod:`updraft.spec.load` for the subclass that carries the problems."""
 
 
+class Transient(UpdraftError):
+    """What went wrong may be over when it is tried again: nobody has to mend anything."""
+
+
 class DataError(UpdraftError):
     """A source or a partition is wrong."""
 
@@ -50,6 +57,10 @@ class SourceMissing(DataError):
         self.source = source
 
 
+class SourceAway(DataError, Transient):
+    """A source does not answer (now)."""
+
+
 class IntegrityError(UpdraftError):
     """Something signed or hashed is not what it was when it was written."""
 
@@ -58,8 +69,12 @@ class TrainingError(UpdraftError):
     """A training cannot start, or cannot go on."""
 
 
-class TrainingInterrupted(TrainingError):
+class TrainingInterrupted(TrainingError, Transient):
     """A training was asked to end (SIGTERM) and wrote its checkpoint; the same request goes on from there."""
+
+
+class MLflowAway(TrainingError, Transient):
+    """MLflow does not answer (now)."""
 
 
 class StoreError(UpdraftError):

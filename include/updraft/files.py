@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -68,6 +69,13 @@ def exists(url: str) -> bool:
     with _explained(url, "looking for it"):
         there, path = filesystem(url)
         return bool(there.exists(path))
+
+
+def note_use(url: str) -> None:
+    """Note that a local file was used now, in its time of access (reading alone may not); its time of change stays."""
+    if is_local(url):
+        path = local_path(url)
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
 def remove(url: str) -> None:

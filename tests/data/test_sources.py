@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import gzip
 import os
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pandas as pd
 import pytest
 
 from updraft import files
 from updraft.data import sources
-from updraft.errors import DataError
+from updraft.errors import DataError, SourceAway, SourceMissing
 
 KEY = "2024-01-02T0000"
 
@@ -113,6 +115,30 @@ def test_the_key_stands_in_the_url(tmp_path) -> None:
 def test_an_unreachable_store_is_named(shop) -> None:
     with pytest.raises(DataError, match="cannot be reached"):
         read(shop, "nosuchscheme://x/o.csv")
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, SourceMissing), (503, SourceAway), (None, SourceAway)])
+def test_a_web_server_that_is_away_is_told_from_a_file_that_is_not_there(shop, status, kind) -> None:
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        url = f"http://127.0.0.1:{server.server_port}/o.csv"
+        if status is None:
+            server.server_close()
+        else:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(DataError) as raised:
+            read(shop, url)
+        if status is not None:
+            server.shutdown()
+    assert type(raised.value) is kind
 
 
 def test_the_environment_is_left_alone() -> None:

@@ -13,7 +13,7 @@ import pytest
 from mlflow.entities import LoggedModelOutput
 from tests.support.training_case import KEYS, SOURCE, features_and_labels, write_request
 
-from updraft.errors import DataError, IntegrityError, TrainingError
+from updraft.errors import DataError, IntegrityError, MLflowAway, TrainingError, Transient
 from updraft.registry.mlflow_registry import ModelRegistry
 from updraft.registry.signing import SIGNATURE, sign
 from updraft.training.contract import TrainingRequest, TrainingResult
@@ -115,8 +115,14 @@ def test_a_training_that_fails_closes_its_run_as_failed_and_a_retry_opens_it_aga
 def test_mlflow_that_does_not_answer_is_named(case, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     nowhere = case.request.model_copy(update={"tracking_uri": "http://127.0.0.1:9", "output_url": str(tmp_path)})
-    with pytest.raises(TrainingError, match=r"MLflow at http://127.0.0.1:9: starting a run failed"):
+    with pytest.raises(MLflowAway, match=r"MLflow at http://127.0.0.1:9: starting a run failed"):
         run_training(nowhere.write(f"{tmp_path}/request.json"))
+
+
+def test_what_mlflow_refuses_is_no_reason_to_try_again(case):
+    with pytest.raises(TrainingError, match="was refused") as refused:
+        case.registry.version(case.project, "4711")
+    assert not isinstance(refused.value, Transient)
 
 
 def test_a_request_has_one_version_however_often_it_is_registered(case, version):

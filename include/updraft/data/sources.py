@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from updraft import files
 from updraft.data.duck import attempt, columns_of, connection, first_failing, kind_of, literal, name, parquet
-from updraft.errors import DataError, SettingsError, SourceMissing
+from updraft.errors import DataError, SettingsError, SourceAway, SourceMissing
 from updraft.spec.model import Project, Source
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def locate(url: str, *, source: str) -> Location:
     """Find a file and its fingerprint: size and time of change, or what its store tells instead of them.
 
     :raises SourceMissing: when there is no such file.
-    :raises DataError: when it cannot be reached.
+    :raises SourceAway: when its store does not answer.
+    :raises DataError: when it cannot be reached for another reason, such as credentials.
     """
     if files.is_local(url):
         path = files.local_path(url)
@@ -78,13 +79,26 @@ def locate(url: str, *, source: str) -> Location:
         known = {each: info[each] for each in ("ETag", "etag", "LastModified", "mtime", "md5Hash") if info.get(each)}
         if not known:  # nothing tells two contents apart but the content
             known = {"sha256": files.sha256(files.read_bytes(url))}
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if (why := _away(error)) is not None:
+            raise SourceAway(f"source {source}: {url} does not answer: {why}") from error
         raise SourceMissing(
             f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml", source
         ) from None
-    except (OSError, ImportError, ValueError) as error:
+    except (PermissionError, ImportError, ValueError) as error:
         raise DataError(f"source {source}: {url} cannot be reached: {type(error).__name__}: {error}") from error
+    except OSError as error:
+        raise SourceAway(f"source {source}: {url} cannot be reached: {type(error).__name__}: {error}") from error
     return Location(url, files.canonical_hash([url, info.get("size"), known]))
+
+
+def _away(error: FileNotFoundError) -> str | None:
+    """Why a web server gave no file, when it did not say that there is none: fsspec calls everything a missing file there."""
+    cause = error.__cause__
+    if cause is None or not type(cause).__module__.startswith("aiohttp"):
+        return None
+    status = getattr(cause, "status", None)
+    return None if status in (401, 403, 404, 410) else f"{type(cause).__name__}: {cause}"
 
 
 def close_raw_zone(lake: str) -> None:
@@ -119,6 +133,7 @@ def table(project: Project, lake: str, source: str, key: str) -> Iterator[Path]:
     cached = f"{lake}/raw/sources/{source}-{version}.parquet"
     if not files.exists(cached):
         _convert(found.url, spec, source, cached)
+    files.note_use(cached)
     with files.fetched(cached) as path:
         yield path
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from updraft.errors import TrainingError
+from updraft.errors import MLflowAway, TrainingError
 from updraft.training.contract import TrainingRequest
 
 if TYPE_CHECKING:
@@ -18,22 +18,25 @@ log = logging.getLogger(__name__)
 
 REQUEST_TAG = "updraft.request_sha256"
 _PER_BATCH = 1000  # MLflow's limit of metrics in one call
+_AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED")
+"""Codes of MLflow's errors that may be gone at the next try; the first one also stands for no answer at all."""
 
 
 @contextmanager
 def mlflow_errors(uri: str, doing: str) -> Iterator[None]:
     """Turn MLflow's errors into ours.
 
-    :raises TrainingError: says what was tried, and where.
+    :raises MLflowAway: when it does not answer, or says that it cannot now.
+    :raises TrainingError: when it refuses; both say what was tried, and where.
     """
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except MlflowException as error:
-        raise TrainingError(
-            f"MLflow at {uri}: {doing} failed: {error}; is it up? Run the task again: nothing is lost"
-        ) from error
+        if error.error_code in _AWAY:
+            raise MLflowAway(f"MLflow at {uri}: {doing} failed: {error}; is it up?") from error
+        raise TrainingError(f"MLflow at {uri}: {doing} was refused: {error}") from error
 
 
 def mlflow_client(uri: str) -> MlflowClient:

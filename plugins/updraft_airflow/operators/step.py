@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from updraft.errors import DataError, IntegrityError, SettingsError, SpecError, TrainingError
+from updraft.errors import DataError, IntegrityError, SettingsError, SpecError, TrainingError, Transient
 from updraft.loop import tell
 from updraft_airflow.deployment import open_loop, settings
 from updraft_airflow.hooks.slack import deliver_alerts
@@ -31,6 +31,8 @@ def fails_at_once() -> Iterator[None]:
     """
     try:
         yield
+    except Transient:
+        raise
     except NO_RETRY as error:
         raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
