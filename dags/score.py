@@ -7,8 +7,9 @@ Scores a partition with the champion, and in shadow with whatever is being prove
 
 **What you see:** `score_partition` links to the model version in MLflow. Before the first champion it scores nothing and succeeds.
 
-**When it fails:** a model that is not what was signed is never loaded: the task fails at once and on-call is told. Otherwise clear the task: a
-partition that has been scored keeps what was served, whoever is champion by now.
+**When it fails:** a champion that is not what was signed is never loaded: the task fails at once and on-call is told. A shadow that cannot be
+scored stops nothing: its release is closed, with the reason. Otherwise clear the task: a partition that has been scored keeps what was served,
+whoever is champion by now.
 """
 
 from airflow.sdk import Asset, PartitionedAssetTimetable

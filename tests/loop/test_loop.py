@@ -8,7 +8,7 @@ from tests.support import flights
 
 from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, ROW, SCORE
-from updraft.errors import StoreError, TrainingError
+from updraft.errors import DataError, IntegrityError, MLflowAway, StoreError, TrainingError
 from updraft.loop.drifting import seasonal_keys
 from updraft.loop.memory import play, train
 from updraft.loop.monitor import (
@@ -475,6 +475,93 @@ def test_a_refresh_that_is_shown_worse_is_rolled_back(lake):
     conclude(loop, release_id(loop, version), found, key)
     assert loop.store.serving(loop.name).champion == before
     assert len(loop.store.decisions(loop.name, kinds=("roll_back",))) == 1
+    from updraft.alerts.outbox import recent
+    from updraft.loop import tell
+
+    for _ in range(2):
+        tell.of_release(loop, release_id(loop, version))
+    [told] = [one.alert for one in recent(loop.store.engine, loop.name) if one.alert.kind == "rollback"]
+    assert before in told.title + told.text
+
+
+def test_a_shadow_that_cannot_be_scored_is_closed_and_told_and_the_champion_scores_on(lake, monkeypatch):
+    from updraft.alerts.outbox import recent
+
+    loop, models, release, version = change_in_shadow(lake)
+    load = models.load
+
+    def changed(wanted):
+        if wanted == version:
+            raise IntegrityError(f"version {wanted} is not what was signed")
+        return load(wanted)
+
+    monkeypatch.setattr(models, "load", changed)
+    _, rows = lake
+    for row in rows[9:11]:
+        loop.store.record_partition(loop.name, row)
+        for _ in range(2):
+            score_partition(loop, row.key)
+        assert set(loop.store.predictions(loop.name, row.key)) == {"champion"}
+    closed = loop.store.release(release)
+    assert (closed.state, closed.outcome) == ("closed", "rejected")
+    assert closed.reason == f"version {version} cannot be scored: version {version} is not what was signed"
+    assert look(loop, release).act == "gone"
+    told = [one.alert.kind for one in recent(loop.store.engine, loop.name)]
+    assert (told.count("integrity"), told.count("verdict")) == (1, 1)
+
+
+def test_a_previous_champion_that_cannot_be_scored_ends_the_probation_and_the_champion_stays(lake, monkeypatch):
+    loop, models = played(lake, 9)
+    key, before = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
+    version = models.add(models.load(before))
+    open_release(loop, version, "refresh", key)
+    promote(loop, release_id(loop, version), key, "newer")
+    load = models.load
+
+    def changed(wanted):
+        if wanted == before:
+            raise DataError("features.py of this version raises")
+        return load(wanted)
+
+    monkeypatch.setattr(models, "load", changed)
+    _, rows = lake
+    loop.store.record_partition(loop.name, rows[9])
+    score_partition(loop, rows[9].key)
+    assert loop.store.predictions(loop.name, rows[9].key)["champion"].version == version
+    kept = loop.store.release(release_id(loop, version))
+    assert (kept.state, kept.outcome) == ("closed", "kept")
+    assert "its probation ends early" in str(kept.reason)
+
+
+def test_what_is_away_for_a_moment_closes_no_release_and_a_champion_that_was_changed_scores_nothing(lake, monkeypatch):
+    loop, models, release, _ = change_in_shadow(lake)
+    loop.store.record_partition(loop.name, lake[1][9])
+    for error in (MLflowAway("MLflow does not answer"), IntegrityError("not what was signed")):
+
+        def fails(_, error=error):
+            raise error
+
+        monkeypatch.setattr(models, "load", fails)
+        if isinstance(error, IntegrityError):
+            monkeypatch.setattr("updraft.loop.score.roles", lambda *_: {"champion": "1"})
+        with pytest.raises(type(error)):
+            score_partition(loop, lake[1][9].key)
+        assert loop.store.release(release).state == "shadow"
+        assert loop.store.predictions(loop.name, lake[1][9].key) == {}
+
+
+def test_a_rollback_by_hand_counts_though_mlflow_is_away_so_that_nobody_rolls_back_twice(lake, monkeypatch):
+    loop, models = played(lake, 9)
+    key, before = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
+    version = models.add(models.load(before))
+    open_release(loop, version, "refresh", key)
+    promote(loop, release_id(loop, version), key, "newer")
+
+    def away(aliases):
+        raise MLflowAway("MLflow does not answer")
+
+    monkeypatch.setattr(models, "point", away)
+    assert roll_back_by_hand(loop, by="ann", reason="odd scores")["champion"] == before
 
 
 def test_a_rollback_by_hand_needs_a_previous_champion(lake):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
-from updraft.errors import IntegrityError, ReleaseClosed, StoreError
+from updraft.errors import IntegrityError, ReleaseClosed, StoreError, Transient
 from updraft.loop.context import Loop
 from updraft.loop.evidence import gains
 from updraft.loop.monitor import MONITOR, refit_layer
 from updraft.release.verdict import Judgement, judge_change, judge_probation
-from updraft.store.records import Lane, ReleaseRow
+from updraft.store.records import Lane, ReleaseRow, Role
+
+log = logging.getLogger(__name__)
 
 
 def release_id(loop: Loop, version: str) -> str:
@@ -177,6 +180,19 @@ def conclude(loop: Loop, release: str, found: Look, key: str) -> None:
     point_aliases(loop)
 
 
+def close_unscorable(loop: Loop, version: str, role: Role, key: str, why: str) -> str:
+    """Close the open release of a version, as a shadow cannot be scored any more; the release.
+
+    :param role: of the shadow: without its previous champion a probation ends as if it had lasted, and says so.
+    """
+    release = release_id(loop, version)
+    if role == "previous":
+        conclude(loop, release, Look(key, "keep", f"its probation ends early: {why}"), key)
+    else:
+        record_verdict(loop, release, Look(key, "reject", why), key)
+    return release
+
+
 def record_verdict(loop: Loop, release: str, found: Look, key: str) -> None:
     """Write the verdict of a shadow, once: the approval that follows refers to it."""
     row = loop.store.release(release)
@@ -206,6 +222,9 @@ def record_approval(loop: Loop, release: str, *, approved: bool, by: str, key: s
 def roll_back_by_hand(loop: Loop, *, by: str, reason: str) -> dict[str, str | None]:
     """Put the version back now that served before the champion was promoted. After a rollback that is the one before it again.
 
+    The decision counts, whatever MLflow's aliases say: when it does not answer, `maintenance` sets them.
+
+    :return: the aliases as the store has them.
     :raises StoreError: when nothing served before.
     """
     champion = loop.store.serving(loop.name).champion
@@ -214,4 +233,9 @@ def roll_back_by_hand(loop: Loop, *, by: str, reason: str) -> dict[str, str | No
         raise StoreError(f"{loop.name}: there is no previous champion to roll back to")
     newest = loop.store.partitions(loop.name)[-1].key
     loop.store.roll_back(row, key=newest, reason=f"{reason} (by {by})", body={"by": by})
-    return point_aliases(loop)
+    try:
+        return point_aliases(loop)
+    except Transient as error:
+        log.warning("The rollback is done; MLflow's aliases follow with `maintenance`: %s", error)
+        serving = loop.store.serving(loop.name)
+        return {"champion": serving.champion, "previous": serving.previous}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, MARGIN, ROW, SCORE
+from updraft.errors import DataError, IntegrityError, TrainingError, Transient
+from updraft.loop import tell
 from updraft.loop.context import Loop
+from updraft.loop.rollout import close_unscorable
 from updraft.monitoring.calibration import Layer
 from updraft.store.records import PredictionRow, Role
 from updraft.training.model import link
@@ -42,8 +45,10 @@ def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
     Without a champion there is nothing to do: ingestion and profiles go on. A calibration layer is used when it was fitted before the
     partition's tick.
 
+    What is being proved does not stop what serves: a shadow that cannot be scored is told to on-call, and its release is closed.
+
     :raises StoreError: when the partition is not published.
-    :raises IntegrityError: when a model is not what was signed.
+    :raises IntegrityError: when the champion is not what was signed.
     """
     loop.published(key)
     there = loop.store.predictions(loop.name, key)
@@ -55,16 +60,32 @@ def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
     for role in sorted(wanted, key=lambda role: role == "champion"):  # the champion last: its row closes the partition
         if role in there:
             continue
-        version = wanted[role]
-        model = loop.models.load(version)
-        frame = loop.feature_frame(key, loop.features_of(model))
-        margin = model.margin(frame.drop(columns=[ROW, EVENT_TIME, CLUSTER]))
-        layer = layers.get(version)
-        predictions = frame[[ROW]].assign(
-            **{MARGIN: margin, SCORE: link(loop.spec.task, Layer.of(layer).apply(margin))}
-        )
-        stem = loop.url("predictions", key, f"{role}-v{version}")
-        url, sha256 = files.write_parquet_named_by_content(stem, predictions)
-        row = PredictionRow(key, role, version, layer, url, sha256, len(predictions))
-        found.append(loop.store.record_predictions(loop.name, row))
+        try:
+            found.append(_scored(loop, key, role, wanted[role], layers.get(wanted[role])))
+        except Transient:
+            raise
+        except (DataError, IntegrityError, TrainingError) as error:
+            if role == "champion":
+                raise
+            _give_up(loop, role, wanted, key, error)
     return found
+
+
+def _scored(loop: Loop, key: str, role: Role, version: str, layer: dict[str, float] | None) -> PredictionRow:
+    model = loop.models.load(version)
+    frame = loop.feature_frame(key, loop.features_of(model))
+    margin = model.margin(frame.drop(columns=[ROW, EVENT_TIME, CLUSTER]))
+    predictions = frame[[ROW]].assign(**{MARGIN: margin, SCORE: link(loop.spec.task, Layer.of(layer).apply(margin))})
+    stem = loop.url("predictions", key, f"{role}-v{version}")
+    url, sha256 = files.write_parquet_named_by_content(stem, predictions)
+    row = PredictionRow(key, role, version, layer, url, sha256, len(predictions))
+    return loop.store.record_predictions(loop.name, row)
+
+
+def _give_up(loop: Loop, role: Role, wanted: dict[Role, str], key: str, error: Exception) -> None:
+    """Close the release of a shadow that cannot be scored; that of a previous champion is the champion's probation."""
+    why = f"version {wanted[role]} cannot be scored: {error}"
+    if isinstance(error, IntegrityError):
+        tell.tampered(loop, f"model version {wanted[role]}", tell.version_url(loop, wanted[role]), str(error))
+    release = close_unscorable(loop, wanted["champion" if role == "previous" else role], role, key, why)
+    tell.of_release(loop, release)
