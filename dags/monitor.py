@@ -6,7 +6,8 @@ Measures what served on the labels that have matured, adds evidence to open rele
 **Cadence:** starts by itself when `score` has finished a partition (asset `predictions`), with the same partition key, one at a time.
 
 **What you see:** metrics in the log of `measure_performance`; in `decide_remedies` the diagnosis; `write_report` links to the Evidently report.
-`updraft status` tells the same in words.
+`updraft status` tells the same in words. A partition whose feed looks broken (nulls, new categories, another unit, stale) starts no training, and
+none learns from it: mend the source and clear its run of `ingest`, or say that it is right as it is with `updraft readmit`.
 
 **When it fails:** clear the task. Each task writes its part once; a second run finds it written. The report is a picture: when it fails,
 everything else has been decided already.

@@ -18,8 +18,9 @@ REMEDIES = {  # what Updraft does, what is left for a person
     "retrain": ("A training starts; its result follows in this thread.", ""),
     "recalibrate": ("The calibration layer is refitted; the model itself stays.", ""),
     "quarantine": (
-        "The broken data is kept out, and nothing is trained on it.",
-        "Ask the owner of the source: this is the feed, not the world.",
+        "The partition was scored; no training, reference or calibration layer will learn from it.",
+        "Ask the owner of the source. When it is mended, clear the partition's ingestion; if the data are right as they are, "
+        "updraft readmit.",
     ),
     "person": (
         "Nothing more by itself: neither remedy helps on the last matured partitions.",

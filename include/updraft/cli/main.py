@@ -1,4 +1,4 @@
-"""``updraft validate | status | replay | backtest | rightsize | train run | rollback | doctor``."""
+"""``updraft validate | status | replay | backtest | rightsize | train run | rollback | readmit | doctor``."""
 
 from __future__ import annotations
 
@@ -105,6 +105,27 @@ def rollback(
         console.print(
             f"{project}: version {aliases['champion']} serves again; version {aliases['previous']} was taken back"
         )
+
+
+@app.command()
+def readmit(
+    project: Annotated[str, typer.Argument(help="name of the project")],
+    partition: Annotated[str, typer.Argument(help="key of the partition, such as 2013-03-04T0500")],
+    reason: Annotated[str, typer.Option(help="why, for the record")],
+    as_json: AsJson = False,
+) -> None:
+    """Let trainings learn again from a partition that was kept out as its feed looked broken: it is right as it is.
+
+    Example: updraft readmit flight_delays 2013-03-04T0500 --reason "distances are in kilometres from now on"
+    """
+    from updraft.loop.keptout import readmit as readmit_partition
+
+    with explained(), open_store() as store:
+        readmit_partition(store, find_project(project).name, partition, by=getpass.getuser(), reason=reason)
+    if as_json:
+        write_json({"project": project, "partition": partition, "reason": reason})
+    else:
+        console.print(f"{project}: the next training may learn from {partition}")
 
 
 @app.command()

@@ -8,6 +8,7 @@ import typer
 
 from updraft.alerts import outbox
 from updraft.cli.edge import UNHEALTHY, console, explained, find_project, open_store, settings, write_json
+from updraft.loop.keptout import kept_out
 from updraft.loop.words import in_words
 from updraft.spec.load import project_names
 from updraft.store.store import Store
@@ -44,6 +45,10 @@ def describe(store: Store, name: str, decisions: int = 10) -> dict[str, Any]:
     performance = store.performance(name)[-8:]
     wanted = [f"{row.id} waits for approval" for row in releases if row.state == "approval"]
     wanted += [row.diagnosis["words"] for row in store.episodes(name)[-1:] if row.remedy == "person"]
+    wanted += [
+        f"nothing is learnt from {key}, its feed looked broken: mend the source and clear its ingestion, or `updraft readmit`"
+        for key in sorted(kept_out(store, name, partitions[-1].key) if partitions else ())
+    ]
     return {
         "project": name,
         "champion": serving.champion,

@@ -8,6 +8,7 @@ from typing import Any
 from updraft import files
 from updraft.files import canonical_hash
 from updraft.loop.context import Loop
+from updraft.loop.keptout import kept_out
 from updraft.monitoring.drift import FEWEST, DriftReport, Threshold, assess, calibrate
 from updraft.monitoring.faults import feed_faults
 from updraft.monitoring.profiles import Profile
@@ -75,7 +76,10 @@ def look_for_drift(loop: Loop, key: str) -> Drifting:
     if season:
         against = "the same season of earlier years"
         reference, threshold = _reference(loop, season, code)
-    after = [row.key for row in loop.store.partitions(loop.name, until=key) if row.key > window[-1]]
+    out = kept_out(loop.store, loop.name, key) - {key}
+    after = [
+        row.key for row in loop.store.partitions(loop.name, until=key) if row.key > window[-1] and row.key not in out
+    ]
     recent = [loop.profile(one, code) for one in after[-threshold.of :]]
     return Drifting(assess(reference, threshold, recent), faults, against)
 
@@ -115,5 +119,7 @@ def _reference(loop: Loop, window: tuple[str, ...], code: FeatureCode) -> tuple[
 
 
 def _before(loop: Loop, key: str, code: FeatureCode) -> Profile | None:
-    earlier = [row.key for row in loop.store.partitions(loop.name, until=key) if row.key < key]
+    """The newest partition before this one whose feed was whole: after a change of unit, each one is held against what came before it."""
+    out = kept_out(loop.store, loop.name, key)
+    earlier = [row.key for row in loop.store.partitions(loop.name, until=key) if row.key < key and row.key not in out]
     return loop.profile(earlier[-1], code) if earlier else None

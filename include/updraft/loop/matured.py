@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from updraft import files
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, PARTITION, ROW
 from updraft.loop.context import Loop, label_file, labels_of
+from updraft.loop.keptout import scored_broken
 from updraft.monitoring.calibration import LOOK_BACK, Matured
 
 if TYPE_CHECKING:
@@ -52,11 +53,12 @@ def newly_known(loop: Loop, key: str) -> dict[str, frozenset[int]]:
 def unseen_by(loop: Loop, version: str, as_of: str) -> list[Matured]:
     """The newest partitions with known labels that a version had not learnt from: its holdout (as its proof predicted it), and what it scored.
 
-    In order, enough of them for a refit of the calibration layer and its walk-forward trial.
+    In order, enough of them for a refit of the calibration layer and its walk-forward trial, and none whose feed was found broken.
     """
     recalibrate = loop.spec.monitoring.remedies.recalibrate
     wanted = LOOK_BACK + (recalibrate.window if recalibrate else 1)
-    scored = loop.store.predictions_of(loop.name, version, until=as_of)[-wanted:]
+    out = scored_broken(loop.store, loop.name, as_of)
+    scored = [row for row in loop.store.predictions_of(loop.name, version, until=as_of) if row.key not in out][-wanted:]
     parts: dict[str, Matured] = {}
     if len(scored) < wanted:
         parts |= {part.key: part for part in proved(holdout_of(loop, version))}

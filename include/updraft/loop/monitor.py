@@ -267,6 +267,7 @@ def decide_remedies(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting |
 
 def _open(loop: Loop, key: str, found: Diagnosis) -> EpisodeRow:
     needs_action = found.remedy == "retrain"
+    content = {"content": loop.published(key).sha256} if found.remedy == "quarantine" else {}
     return loop.store.open_episode(
         EpisodeRow(
             id=f"{loop.name}-{key}-{found.cause}",
@@ -275,7 +276,7 @@ def _open(loop: Loop, key: str, found: Diagnosis) -> EpisodeRow:
             cause=found.cause,
             remedy=found.remedy,
             state="due" if needs_action else "closed",
-            diagnosis=found.as_dict(),
+            diagnosis=found.as_dict() | content,
             outcome=None if needs_action else found.words,
             closed_at=None if needs_action else key,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from updraft.errors import TrainingError
 from updraft.files import canonical_hash
 from updraft.loop.context import Loop
+from updraft.loop.keptout import kept_out
 from updraft.spec.model import Trainer
 from updraft.store.records import Lane, TrainingRow
 from updraft.training.recipe import Recipe
@@ -90,9 +91,16 @@ def plan_training(
 
 
 def labelled_partitions(loop: Loop, key: str) -> list[str]:
-    """Published partitions of which some labels are known at the tick of ``key``: rows older than ``label.matures_after`` by then."""
-    matured = loop.partition(key).tick - loop.spec.data.label.matures_after
-    return [row.key for row in loop.store.partitions(loop.name, until=key) if loop.partition(row.key).start < matured]
+    """Published partitions of which some labels are known at the tick of ``key``: rows older than ``label.matures_after`` by then.
+
+    Without those whose feed was found broken.
+    """
+    matured, out = loop.partition(key).tick - loop.spec.data.label.matures_after, kept_out(loop.store, loop.name, key)
+    return [
+        row.key
+        for row in loop.store.partitions(loop.name, until=key)
+        if row.key not in out and loop.partition(row.key).start < matured
+    ]
 
 
 def recipe_sha256(loop: Loop, trainer: Trainer) -> str:

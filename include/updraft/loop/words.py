@@ -34,6 +34,8 @@ def in_words(decision: Decision) -> str | None:
             if found:
                 return f"episode {body['episode']}: {found['remedy']}, {found['words']}"
             return None
+        case "readmit":
+            return f"readmitted partition {body['partition']} (by {body['by']}): {reason}"
         case "recalibrate":
             layer = body["layer"]
             what = f"intercept {layer['intercept']:+.3f}, slope {layer['slope']:.3f}" if layer else "no layer"

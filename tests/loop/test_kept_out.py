@@ -1,0 +1,99 @@
+"""Nothing is learnt from a partition whose feed was found broken, until it is mended or a person says that it is right."""
+
+import dataclasses
+
+import pytest
+from tests.support import flights
+
+from updraft.errors import StoreError
+from updraft.loop import drifting
+from updraft.loop.keptout import kept_out, readmit
+from updraft.loop.matured import unseen_by
+from updraft.loop.memory import play
+from updraft.loop.plan import labelled_partitions, plan_training
+from updraft.monitoring.faults import FeedFault
+from updraft.monitoring.profiles import profile
+
+BROKEN = 9
+"""Number of the partition whose feed breaks: the first one after the champion's first."""
+
+
+@pytest.fixture
+def broken(lake, monkeypatch):
+    """A loop at the tick of a partition with a broken feed; the profiles that each later one was held against."""
+    home, rows = lake
+    loop, models = flights.fresh_loop(home)
+    for row in rows[:BROKEN]:
+        play(loop, models, row)
+    held_against = []
+
+    def faults(profile, reference, previous):
+        held_against.append(previous)
+        fault = FeedFault("nulls", "temp", 0.9, 0.0, "temp is null in 90 % of the rows")
+        return (fault,) if len(held_against) == 1 else ()
+
+    monkeypatch.setattr(drifting, "feed_faults", faults)
+    play(loop, models, rows[BROKEN])
+    return loop, models, rows, held_against
+
+
+def test_no_training_and_no_layer_learns_from_it_and_what_follows_is_held_against_what_came_before(broken):
+    loop, models, rows, held_against = broken
+    bad = rows[BROKEN].key
+    [episode] = [row for row in loop.store.episodes(loop.name) if row.cause == "feed"]
+    assert (episode.opened_at, episode.remedy, episode.state) == (bad, "quarantine", "closed")
+    assert "champion" in loop.store.predictions(loop.name, bad)  # it was scored all the same
+    play(loop, models, rows[BROKEN + 1])
+    after = rows[BROKEN + 1].key
+    assert kept_out(loop.store, loop.name, after) == {bad}
+    assert bad not in labelled_partitions(loop, after)
+    assert bad not in plan_training(loop, after).window
+    champion = loop.store.serving(loop.name).champion
+    assert bad not in [part.key for part in unseen_by(loop, champion, after)]
+    assert after in [part.key for part in unseen_by(loop, champion, after)]
+    assert held_against[1] == loop.profile(rows[BROKEN - 1].key)
+    assert kept_out(loop.store, loop.name, rows[BROKEN - 1].key) == frozenset()  # not known then
+
+
+def test_ingested_anew_with_another_content_it_is_back_but_not_what_it_was_scored_as(broken):
+    loop, _, rows, _ = broken
+    bad = rows[BROKEN].key
+    loop.store.record_partition(loop.name, rows[BROKEN])
+    assert kept_out(loop.store, loop.name, bad) == {bad}  # the same content again
+    loop.store.record_partition(loop.name, dataclasses.replace(rows[BROKEN], sha256="0" * 64))
+    assert kept_out(loop.store, loop.name, bad) == frozenset()
+    assert bad in labelled_partitions(loop, bad)
+    champion = loop.store.serving(loop.name).champion
+    assert bad not in [part.key for part in unseen_by(loop, champion, bad)]
+
+
+def test_readmitted_by_a_person_it_is_back_once_and_in_the_chain(broken):
+    loop, _, rows, _ = broken
+    bad = rows[BROKEN].key
+    with pytest.raises(StoreError, match=f"{rows[0].key} is not kept out; kept out are {bad}"):
+        readmit(loop.store, loop.name, rows[0].key, by="ann", reason="no")
+    for _ in range(2):
+        readmit(loop.store, loop.name, bad, by="ann", reason="kilometres from now on")
+    assert kept_out(loop.store, loop.name, bad) == frozenset()
+    assert bad in labelled_partitions(loop, bad)
+    [decision] = loop.store.decisions(loop.name, kinds=("readmit",))
+    assert decision.body == {"partition": bad, "reason": "kilometres from now on", "by": "ann"}
+    loop.store.verify_chain(loop.name)
+
+
+def test_a_jump_that_stays_is_found_at_every_tick_and_never_learnt(lake):
+    """A training is due by age on the way; it waits until somebody has looked at the feed."""
+    home, rows = lake
+    loop, models = flights.fresh_loop(home)
+    for row in rows[:BROKEN]:
+        play(loop, models, row)
+    code = loop.features
+    for row in rows[BROKEN:]:
+        loop.store.record_partition(loop.name, row)
+        frame = loop.feature_frame(row.key, code)
+        frame["temp"] = frame["temp"].where(frame.index % 10 == 0)
+        broken = {"features_sha256": code.sha256, **profile(frame).as_dict()}
+        play(loop, models, dataclasses.replace(row, profile=broken))
+    assert kept_out(loop.store, loop.name, rows[-1].key) == {row.key for row in rows[BROKEN:]}
+    trained = [row.key for row in loop.store.trainings(loop.name)]
+    assert trained == [rows[7].key]
