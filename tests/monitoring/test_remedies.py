@@ -95,6 +95,13 @@ def test_two_fruitless_trainings_call_a_person_instead_of_a_third():
     assert due.remedy == "person"
 
 
+def test_after_two_fruitless_trainings_the_one_that_is_due_by_count_says_so():
+    due = found(replace(PAST, since_training=9, since_attempt=9, fruitless=2))
+    assert due is not None
+    assert (due.cause, due.remedy) == ("age", "retrain")
+    assert "the last 2 trainings did not help" in due.words
+
+
 def test_the_trial_is_only_run_where_it_could_change_something():
     assert wants_refit_trial(POLICY, PAST, 8)
     assert not wants_refit_trial(POLICY, replace(PAST, since_training=1, since_attempt=1), 8)

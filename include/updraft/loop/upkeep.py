@@ -12,7 +12,7 @@ STALE_SECONDS = 24 * 3600
 
 
 def remove_leftovers(loop: Loop) -> dict[str, int]:
-    """Remove what killed tasks left aside, and raw copies of partitions that have left the training window.
+    """Remove what killed tasks left aside, and raw copies: of partitions that have left the training window, of sources not used for as long.
 
     Only on a lake of this machine: an object store shows no half-written objects, and has retention rules of its own.
     """
@@ -30,4 +30,17 @@ def remove_leftovers(loop: Loop) -> dict[str, int]:
         if path.parent.name in finished and path.parent.name not in kept:
             path.unlink(missing_ok=True)
             removed["raw"] += 1
+    for path in (root / "raw" / "sources").glob("*.parquet"):
+        if path.stat().st_atime < time.time() - _window_seconds(loop):  # made again when it is needed again
+            path.unlink(missing_ok=True)
+            removed["raw"] += 1
     return removed
+
+
+def _window_seconds(loop: Loop) -> float:
+    """How long a training window lasts."""
+    rows = loop.store.partitions(loop.name, state=None)
+    if not rows:
+        return float("inf")
+    newest = loop.partition(rows[-1].key)
+    return loop.spec.training.window * (newest.tick - newest.start).total_seconds()

@@ -93,14 +93,13 @@ def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) ->
             "retrain",
             f"the last training is {past.since_training} partitions old; the policy says every {retrain.every}",
         )
-    if found is not None and found.cause != "age" and past.fruitless >= 2:
-        return Diagnosis(
-            found.cause,
-            "person",
-            f"{found.words}; but the last {past.fruitless} trainings did not help: the features or the world changed",
-            found.figures,
-        )
-    return found
+    if found is None or past.fruitless < 2:
+        return found
+    words = f"{found.words}; but the last {past.fruitless} trainings did not help: the features or the world changed"
+    remedy: Remedy = (
+        "retrain" if found.cause == "age" else "person"
+    )  # what is due by count is tried, and told all the same
+    return Diagnosis(found.cause, remedy, words, found.figures)
 
 
 def _evidence(on: Sequence[str | FixedLimit], signs: Signs) -> Diagnosis | None:
