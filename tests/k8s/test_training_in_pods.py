@@ -62,7 +62,7 @@ def test_the_log_told_the_training_while_it_ran(trained, pod_stack):
     _, training, _ = trained
     where = f"/dags/podded.train/dagRuns/{training.id}/taskInstances/train_model"
     log = str(client(pod_stack, "admin").call("GET", f"{where}/logs/1"))
-    assert "proof: 8 rounds, best 0." in log
+    assert "proof: 8 rounds, best 0." in log, log
 
 
 def test_the_version_knows_its_image_and_the_store_its_pods(trained, pod_stack):

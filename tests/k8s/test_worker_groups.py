@@ -34,7 +34,8 @@ def test_two_pods_find_what_two_processes_find_and_leave_nothing_behind(podded, 
         assert podded.end("both") == "success"
     [attempt] = podded.attempts("both")
     assert (attempt.ending, attempt.cpu, attempt.memory) == ("done", "500m", "512Mi")
-    assert "Worker 0 of 2: all are here" in podded.log("both")
+    said = podded.log("both")
+    assert "Worker 0 of 2: all are here" in said, said
     assert podded.result("both").model_sha256 == podded.uninterrupted("both", tmp_path).model_sha256
 
 

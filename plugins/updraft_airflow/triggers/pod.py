@@ -29,6 +29,19 @@ class TrainingPodTrigger(KubernetesPodTrigger):
 
     _seen: Mapping[str, str | None] = MappingProxyType({})
 
+    @property
+    def last_log_time(self) -> datetime | None:
+        """Up to when the log was handed on: to the whole second.
+
+        The base leaves out the lines of the second in which it looks, and then asks for those since the very moment: lines of that
+        second from before it looked would come neither time.
+        """
+        return self._last_log_time
+
+    @last_log_time.setter
+    def last_log_time(self, value: datetime | None) -> None:
+        self._last_log_time = value.replace(microsecond=0) if isinstance(value, datetime) else value
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """The base's events, with where the pod was when it was last seen: one that was deleted cannot be asked any more."""
         async with aclosing(super().run()) as events:
