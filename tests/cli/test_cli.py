@@ -7,16 +7,25 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from updraft.release.power import detectable_gain, spread
 from updraft.store.migrations import upgrade
-from updraft.store.records import EpisodeRow, TrainingRow
+from updraft.store.records import (
+    EpisodeRow,
+    EvidenceRow,
+    IngestedPartition,
+    PartitionRow,
+    ReleaseRow,
+    TrainingRow,
+)
 from updraft.store.store import Store
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("validate", "status", "replay", "backtest", "rightsize", "train run", "rollback", "doctor")
+COMMANDS = ("validate", "status", "replay", "backtest", "rightsize", "train run", "rollback", "readmit", "doctor")
 
 
 def run(*arguments, **env):
@@ -158,6 +167,47 @@ def test_status_ends_with_3_when_a_person_is_wanted(deployment):
     done = run("status", "--json", **deployment)
     assert done.returncode == 3
     assert json.loads(done.stdout)["flight_delays"]["wanted"] == [words["words"]]
+
+
+def test_validate_tells_what_a_change_must_show_and_counts_the_margin(deployment):
+    store = Store.open(deployment["UPDRAFT_STORE"])
+    key, release = "2013-04-01T0500", "flight_delays-v2"
+    partition = PartitionRow(key, "published", None, "0" * 64, 1, 0, None)
+    store.record_partition("flight_delays", IngestedPartition(**asdict(partition), checks={}, profile=None))
+    store.open_release(ReleaseRow(release, "flight_delays", "change", "2", "1", "shadow", None, None, key, None))
+    gains = [0.02 * (-1) ** n + 0.001 * n for n in range(28)]
+    rows = [EvidenceRow(f"2013-04-{1 + n:02}", key, 100, gain, {}) for n, gain in enumerate(gains)]
+    store.record_evidence("flight_delays", release, rows)
+    store.close()
+    done = run("validate", "flight_delays", **deployment)
+    assert done.returncode == 0, done.stderr
+    needed = detectable_gain(*spread(gains), clusters=84, confidence=0.95, margin=0.01)
+    words = f"must gain {needed:.4f}" if needed > 0 else f"may cost up to {-needed:.4f}"
+    assert f"a change {words} in log_loss" in " ".join(done.stdout.split())
+
+
+def test_readmitting_what_is_not_kept_out_fails_with_words(deployment):
+    done = run("readmit", "flight_delays", "2013-04-01T0500", "--reason", "test", **deployment)
+    assert done.returncode == 1
+    assert "partition 2013-04-01T0500 is not kept out" in done.stderr
+
+
+def test_what_is_kept_out_wants_a_person_until_it_is_readmitted(deployment):
+    store = Store.open(deployment["UPDRAFT_STORE"])
+    key = "2013-04-01T0500"
+    partition = PartitionRow(key, "published", None, "0" * 64, 1, 0, None)
+    store.record_partition("flight_delays", IngestedPartition(**asdict(partition), checks={}, profile=None))
+    found = {"words": "the feed is broken", "content": "0" * 64}
+    store.open_episode(EpisodeRow("e", "flight_delays", key, "feed", "quarantine", "closed", found, "", key))
+    status = run("status", "flight_delays", **deployment)
+    assert status.returncode == 3
+    assert f"nothing is learnt from {key}" in status.stdout
+    done = run("readmit", "flight_delays", key, "--reason", "kilometres from now on", **deployment)
+    assert done.returncode == 0, done.stderr
+    status = run("status", "flight_delays", **deployment)
+    assert status.returncode == 0, status.stdout
+    assert "readmitted partition 2013-04-01T0500" in status.stdout
+    store.close()
 
 
 def test_a_rollback_without_a_previous_champion_fails_with_words(deployment):

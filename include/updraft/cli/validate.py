@@ -113,7 +113,10 @@ def _power(found: Project) -> list[str]:
     length = {"hour": 3600, "day": 86400, "week": 7 * 86400}.get(found.spec.release.cluster)
     at_most = found.spec.release.change.shadow.at_most
     clusters = max(int(at_most * (span.tick - span.start).total_seconds() / length), 1) if length else at_most
-    gain = detectable_gain(sd, carried, clusters, found.spec.release.confidence)
-    return [
-        f"a change must gain {gain:.4f} in {found.spec.release.metric} to be shown within {at_most} partitions with 80 % power"
-    ]
+    release = found.spec.release
+    gain = detectable_gain(sd, carried, clusters, release.confidence, margin=release.margin)
+    if gain > 0:
+        words = f"a change must gain {gain:.4f} in {release.metric}"
+    else:
+        words = f"a change may cost up to {-gain:.4f} in {release.metric} (release.margin is {release.margin:g})"
+    return [f"{words} to be shown good enough within {at_most} partitions with 80 % power"]
