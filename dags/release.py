@@ -35,7 +35,8 @@ for project in projects("release"):
         )
         ask = {
             "subject": "Promote {{ params.release }}?",
-            "body": "The evidence shows a gain; see the picture behind the link *Evidence* of `await_verdict`, and the model card in MLflow.",
+            "body": "The evidence shows that it is good enough: see the picture behind the link *Evidence* of `await_verdict`, "
+            "and the model card in MLflow.",
             "response_timeout": policy.change.approval_timeout,
             "defaults": "Reject",
         }

@@ -33,7 +33,7 @@ for project in projects("search"):
         ),
         "trials": Param(search.trials, type="integer", minimum=2, maximum=500, title="Trials"),
         "train": Param(True, type="boolean", title="Train", description="start a training with what is found"),
-        "reason": Param("", type="string", title="Reason", description="for the record"),
+        "reason": Param(None, type=["null", "string"], title="Reason", description="for the record"),
     }
     with stage_dag(project, "search", __doc__, schedule=None, params=form, max_active_runs=1) as dag:
         plan = PlanSearch(task_id="plan_search", project=project.name)

@@ -33,7 +33,7 @@ for project in projects("train"):
         "parameters": Param(
             {}, type="object", title="Parameters that differ", description='such as {"max_depth": 4}; makes it a change'
         ),
-        "reason": Param("", type="string", title="Reason", description="for the record"),
+        "reason": Param(None, type=["null", "string"], title="Reason", description="for the record"),
         "episode": Param(None, type=["null", "string"], title="Episode", description="set by watch"),
         "search": Param(None, type=["null", "string"], title="Search", description="set by search"),
     }

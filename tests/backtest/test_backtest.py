@@ -122,3 +122,13 @@ def test_an_unknown_policy_is_named_with_those_there_are(home):
 def test_a_history_that_is_too_short_is_refused(home):
     with pytest.raises(DataError, match="too short"):
         backtest(flights.flights(), flights.settings(home), last=5)
+
+
+@pytest.mark.timeout(1200)
+def test_on_a_year_of_flights_the_policy_beats_retraining_every_week_with_at_most_twelve_trainings(home):
+    """The goal that docs/backtest.md reports."""
+    only = (NEVER, EVERY_PARTITION, PROJECT)
+    year = {one.policy: one for one in backtest(flights.flights(), flights.settings(home), only=only)}
+    mean = {name: sum(one.losses) / len(one.losses) for name, one in year.items()}
+    assert mean[PROJECT] < mean[EVERY_PARTITION] < mean[NEVER]
+    assert len(year[PROJECT].trainings) <= 12 < len(year[EVERY_PARTITION].trainings)

@@ -7,12 +7,12 @@ import shutil
 
 import pytest
 import yaml
+from tests.support.replay import outcome, replay
 from tests.support.slack import TOKEN, running_slack
 from tests.support.stack import running_stack
 
 from updraft.spec.load import load_project
 
-PARTITIONS = 8
 SPEC = {
     "training": {
         "window": 6,
@@ -60,7 +60,7 @@ def project_folder(root, name, **changes):
 @pytest.fixture(scope="session")
 def projects(tmp_path_factory):
     root = tmp_path_factory.mktemp("projects")
-    for name in ("calm", "shaken"):
+    for name in ("calm", "shaken", "resumed"):
         project_folder(root, name)
     project_folder(root, "searched", training={**SPEC["training"], "search": SEARCH})
     return root
@@ -79,3 +79,10 @@ def stack(tmp_path_factory, projects, slack):
         patch.setenv("AIRFLOW_CONN_SLACK_API_DEFAULT", json.dumps(value))
         with running_stack(tmp_path_factory.mktemp("a home with spaces"), projects=projects) as running:
             yield running
+
+
+@pytest.fixture(scope="session")
+def calm(stack, projects):
+    """What was told of a replay that nothing disturbs, and what came of it."""
+    told = replay(stack, projects, "calm")
+    return told, outcome(stack, "calm")

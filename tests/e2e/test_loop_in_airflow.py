@@ -6,67 +6,18 @@ import threading
 import time
 
 import pytest
-from tests.e2e.conftest import PARTITIONS
+from tests.support.replay import PARTITIONS, client, outcome, replay
 
 from updraft.alerts.outbox import recent
 from updraft.backtest.history import history
 from updraft.backtest.policies import Policy
 from updraft.backtest.run import play_policy
-from updraft.replay.airflow import AirflowClient
-from updraft.replay.run import Change, Replay
+from updraft.replay.run import Replay
 from updraft.settings import Settings
 from updraft.spec.load import load_project
 from updraft.store.store import Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
-CHANGE = Change(after=5, parameters={"max_depth": 5, "rounds": 60})
-
-
-def client(stack, user="replay"):
-    return AirflowClient(stack.settings.airflow, user, stack.layout.airflow_passwords)
-
-
-def replay(stack, projects, name, done=lambda number, row: None):
-    """Replay the first partitions of a project; what was told on the way."""
-    told: list[str] = []
-    store = Store.open(stack.settings.store)
-    player = Replay(
-        load_project(projects / name),
-        store,
-        client(stack),
-        lambda key, words: told.append(words),
-        timeout=600,
-        change=CHANGE,
-    )
-    player.play(player.keys(PARTITIONS), done)
-    store.close()
-    return told
-
-
-def outcome(stack, name):
-    """Losses, and decisions without the project's name: what must be the same whatever happened on the way."""
-    store = Store.open(stack.settings.store)
-    losses = {
-        (row.key, row.as_of, row.role): (row.metrics["log_loss"], row.rows, row.version)
-        for role in ("champion", "previous", "challenger")
-        for row in store.performance(name, role=role)
-    }
-    decisions = [
-        (d.key, d.kind, d.subject.replace(name, "P"), d.body.get("version"), d.body.get("layer"))
-        for d in store.decisions(name)
-    ]
-    assert store.verify_chain(name) == len(decisions)
-    rows = [(row.key, row.state, row.rows) for row in store.partitions(name, state=None)]
-    serving = store.serving(name)
-    store.close()
-    decisions.sort(key=str)  # two at one tick may be written in either order
-    return losses, decisions, rows, serving.champion, serving.previous
-
-
-@pytest.fixture(scope="session")
-def calm(stack, projects):
-    told = replay(stack, projects, "calm")
-    return told, outcome(stack, "calm")
 
 
 def test_the_loop_goes_all_the_way_round(calm):
@@ -93,25 +44,25 @@ def test_the_change_is_proved_in_shadow_approved_by_the_replay_and_promoted(calm
 
 
 def test_the_replays_losses_equal_the_backtests(stack, projects, calm, tmp_path):
-    """Until the change starts, which no backtest plays."""
+    """Until the change is promoted, which no backtest plays; a refreshed model's are among them."""
     project = load_project(projects / "calm")
     own = Settings(
         home=tmp_path, projects=projects, lake=f"file://{tmp_path / 'lake'}", store="", mlflow="", airflow=""
     )
-    rows = history(project, own, CHANGE.after + 1, lambda _: None)
-    played = play_policy(project, own, Policy("own", project.spec), rows)
-    _, (losses, *_) = calm
-    replayed = {key: loss for (key, _, role), (loss, *_) in losses.items() if role == "champion"}
-    same = {key: loss for key, loss in zip(played.keys, played.losses, strict=True) if key in replayed}
-    assert len(same) == len(played.keys) > 0
-    early = list(same)[:-1]  # of the last one more labels are known to the longer replay
-    assert {key: replayed[key] for key in early} == {key: same[key] for key in early}
+    played = play_policy(project, own, Policy("own", project.spec), history(project, own, PARTITIONS, lambda _: None))
+    _, (losses, decisions, *_) = calm
+    change = {subject for _, kind, subject, *_ in decisions if kind == "verdict"}
+    [until] = [key for key, kind, subject, *_ in decisions if kind == "promote" and subject in change]
+    replayed = {key: (loss, version) for (key, _, role), (loss, _, version) in losses.items() if role == "champion"}
+    early = {key: loss for key, loss in zip(played.keys, played.losses, strict=True) if key <= until}
+    assert {key: replayed[key][0] for key in early} == early
+    assert len({replayed[key][1] for key in early}) > 1, "no refreshed model served in time"
 
 
 def test_clearing_any_task_changes_nothing(stack, calm):
     before = calm[1]
     api = client(stack)
-    dags = [f"calm.{stage}" for stage in ("ingest", "score", "monitor", "train", "release")]
+    dags = [f"calm.{stage}" for stage in ("ingest", "score", "monitor", "watch", "train", "release")]
     runs = api.call("POST", "/dags/~/dagRuns/list", {"dag_ids": dags, "page_limit": 200})["dag_runs"]
     done = [(run["dag_id"], run["dag_run_id"]) for run in runs if run["state"] == "success"]
     assert {dag for dag, _ in done} == set(dags)
@@ -120,6 +71,21 @@ def test_clearing_any_task_changes_nothing(stack, calm):
         api.call("POST", f"/dags/{dag}/dagRuns/{run}/clear", {"dry_run": False, "only_failed": False})
     _quiet(stack, "calm", api)
     assert_same(outcome(stack, "calm"), before)
+    cleared = {run for dag, run in done if dag == "calm.watch"}
+    assert cleared
+    _let_go_of_the_watch_that_waits(api, cleared)
+    _quiet(stack, "calm", api)
+    assert_same(outcome(stack, "calm"), before)
+
+
+def _let_go_of_the_watch_that_waits(api, cleared, seconds=120):
+    """One `watch` runs at a time: end the one that waits, until one that was cleared takes its place and waits."""
+    deadline = time.monotonic() + seconds
+    while not cleared & (waiting := {task["dag_run_id"] for task in api.tasks(["calm.watch"], ["deferred"])}):
+        assert time.monotonic() < deadline, api.open_runs(["calm.watch"])
+        for run in waiting:
+            api.call("PATCH", f"/dags/calm.watch/dagRuns/{run}", {"state": "success"})
+        time.sleep(1.0)
 
 
 def assert_same(found, expected):
@@ -141,7 +107,7 @@ def _quiet(stack, name, api, seconds=480):
     active = ["scheduled", "queued", "running", "restarting", "up_for_retry"]
     dags = [f"{name}.{stage}" for stage in ("ingest", "score", "monitor", "train", "release")]
     while True:
-        queued = [run for run in api.open_runs(dags) if run["state"] == "queued"]
+        queued = [run for run in api.open_runs(dags) if run["state"] == "queued"]  # `watch` has one run at a time
         if queued or api.tasks(dags, active):
             since = None
         elif since is None:

@@ -7,6 +7,7 @@ twelve weeks that follow, looked at after every day. As a control, models of the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
 
@@ -22,6 +23,10 @@ from updraft.release.simulation import asymptotic_sequence, bartlett_mixture, z_
 
 WEEKS, STARTS, MODELS, DRAWS = 12, (24, 28, 32, 36, 40), 8, 800
 PARAMS = {"objective": "binary:logistic", "max_depth": 6, "eta": 0.1, "tree_method": "hist", "nthread": 1}
+
+
+Test = Callable[[np.ndarray], np.ndarray]
+"""Of histories, one a row, at each look: whether the newer model is shown better."""
 
 
 def flights() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -80,6 +85,12 @@ def redrawn(losses: list[np.ndarray], length: int) -> list[np.ndarray]:
     return list(loss[older[:, block], days] - loss[newer[:, block], days])
 
 
+def share_promoted(histories: list[np.ndarray], test: Test) -> float:
+    """Share that is promoted at any of the daily looks."""
+    # The z-test takes the standard deviation as 1: give it each history in units of its own.
+    return float(np.mean([test((x / x.std())[None, :])[:, FIRST_LOOK - 1 :].any() for x in histories]))
+
+
 def main() -> None:
     """Print the share promoted, by method and kind of comparison."""
     table, known = flights()
@@ -91,15 +102,13 @@ def main() -> None:
         kinds["redrawn weekly"] += redrawn(fresh, 7)
         kinds["redrawn two-weekly"] += redrawn(fresh, 14)
         kinds["control"] += [old - new for old in daily_losses(table, known, start, stale) for new in fresh[:2]]
-    # The z-test takes the standard deviation as 1: give it each history in units of its own.
     for name, test in {
         "z": z_test,
         "asymptotic": asymptotic_sequence,
         "mixture": bartlett_mixture,
         "bound": bound,
     }.items():
-        shown = [[test((x / x.std())[None, :])[:, FIRST_LOOK - 1 :].any() for x in xs] for xs in kinds.values()]
-        print(f"| {name} | {' | '.join(f'{np.mean(one):.1%}' for one in shown)} |")
+        print(f"| {name} | {' | '.join(f'{share_promoted(xs, test):.1%}' for xs in kinds.values())} |")
     for name, xs in kinds.items():
         figures = np.array([[x.mean(), *spread(x.tolist())] for x in xs])
         sizes = np.abs(figures[:, 0] / figures[:, 1])

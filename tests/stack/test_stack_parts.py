@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -139,6 +140,15 @@ def test_a_percent_sign_and_quotes_in_the_path_reach_supervisord_whole(
 
     assert shlex.split(program.command)[3:] == [str(layout.plan), "postgres"]
     assert program.stdout_logfile == "logs/postgres.log"
+
+
+def test_nothing_is_started_where_the_disk_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12 - 10**6, 10**6))
+    settings = Settings.from_env({"UPDRAFT_HOME": str(tmp_path)})
+    with pytest.raises(StackError, match=str(tmp_path)):
+        control.up(settings)
+    assert supervision.running(Layout.of(settings)) is None
 
 
 def test_the_socket_of_a_long_path_is_short(tmp_path: Path) -> None:

@@ -170,13 +170,23 @@ class Replay:
         if any(task["state"] != "deferred" for task in tasks):
             return False
         waiting = {(task["dag_id"], task["dag_run_id"]) for task in tasks}
-        if any((run["dag_id"], run["dag_run_id"]) not in waiting for run in self.airflow.open_runs(self.dags)):
+        if any((run["dag_id"], run["dag_run_id"]) not in waiting for run in self._open_runs(waiting)):
             return False
         releases = self.store.releases(name, states=("shadow", "approval", "probation"))
         if any(seen.get(sensor_name("release", row.id), "") < key for row in releases):
             return False
         # Read again: what was written between the first look and Airflow's answers would be missed otherwise.
         return not self.store.episodes(name, states=("due", "started")) and self.store.seen(name) == seen
+
+    def _open_runs(self, waiting: set[tuple[str, str]]) -> list[dict[str, Any]]:
+        """Runs that are open, less those of `watch` that were cleared and queue behind the one that waits: one runs at a time."""
+        watch = f"{self.project.name}.watch"
+        held = any(dag == watch for dag, _ in waiting)
+        return [
+            run
+            for run in self.airflow.open_runs(self.dags)
+            if not (held and run["dag_id"] == watch and run["state"] == "queued")
+        ]
 
     def _mend(self, key: str, mended: set[tuple[str, str]]) -> None:
         """A run that failed because a process was killed is cleared once: what it had done stays done."""

@@ -1,0 +1,87 @@
+"""What the replays do not bring: a person who says no, and a refresh that turns out worse."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from tests.support.replay import PARTITIONS, client
+
+from updraft.alerts.outbox import recent
+from updraft.replay.run import Replay
+from updraft.spec.load import load_project
+from updraft.store.records import EvidenceRow
+from updraft.store.store import Store
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def store(stack, calm):
+    found = Store.open(stack.settings.store)
+    yield found
+    found.close()
+
+
+def eventually(what, condition, seconds=240):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.5)
+    return found
+
+
+def trained(api, store, run, **form):
+    """Train by the form; the release that follows."""
+    api.start("calm.train", run, form={"reason": "a test", **form})
+    row = eventually(run, lambda: (row := store.training("calm", run)) and row.version and row)
+    return eventually(run, lambda: next((one for one in store.releases("calm") if one.version == row.version), None))
+
+
+def with_evidence(store, release, gain):
+    """Two months of gains around this one; they are looked at when the next partition has been monitored, with what it brings."""
+    gains = np.random.default_rng(1).normal(gain, abs(gain), 60)
+    rows = [
+        EvidenceRow(f"2012-{n // 28:02}-{n % 28:02}", release.opened_at, 100, each, {})
+        for n, each in enumerate(gains.tolist())
+    ]
+    store.record_evidence("calm", release.id, rows)
+
+
+def the_next_partition(api, store, projects, number):
+    key = Replay(load_project(projects / "calm"), store, api, lambda *_: None).keys(number)[-1]
+    api.start("calm.ingest", f"by_hand__{key}", partition=key)
+    eventually(key, lambda: store.seen("calm").get("monitor", "") >= key)
+
+
+def test_a_change_that_a_person_rejects_is_not_promoted(stack, projects, store):
+    api = client(stack, "admin")
+    release = trained(api, store, "rejected", parameters={"max_depth": 3, "rounds": 9})
+    assert release.lane == "change"
+    with_evidence(store, release, 0.5)
+    the_next_partition(api, store, projects, PARTITIONS + 3)
+    [task] = eventually("a question", lambda: api.tasks(["calm.release"], ["awaiting_input"]))
+    api.answer(task, "Reject")
+    closed = eventually("an end", lambda: (row := store.release(release.id)).state == "closed" and row)
+    assert (closed.outcome, closed.reason) == ("rejected", "rejected by admin")
+    run = eventually("its run", lambda: (r := api.run("calm.release", release.id))["state"] == "success" and r)
+    where = f"/dags/calm.release/dagRuns/{run['dag_run_id']}/taskInstances/promote_change"
+    assert api.call("GET", where)["state"] == "skipped"
+    served = {decision.body["version"] for decision in store.decisions("calm", kinds=("promote",))}
+    assert release.version not in served  # a refresh may have been promoted meanwhile
+
+
+def test_a_refresh_that_is_shown_worse_in_probation_is_rolled_back_and_told(stack, projects, store):
+    api = client(stack, "admin")
+    release = trained(api, store, "worse")
+    assert release.lane == "refresh"
+    eventually("its promotion", lambda: store.release(release.id).state == "probation")
+    with_evidence(store, store.release(release.id), -0.5)
+    the_next_partition(api, store, projects, PARTITIONS + 4)
+    closed = eventually("a rollback", lambda: (row := store.release(release.id)).state == "closed" and row)
+    assert closed.outcome == "rolled_back"
+    [decision] = [one for one in store.decisions("calm", kinds=("roll_back",)) if one.subject == release.id]
+    assert decision.body["version"] == release.against != release.version
+    told = eventually("an alert", lambda: [a for a in recent(store.engine, "calm") if a.alert.kind == "rollback"])
+    assert release.version in told[0].alert.title + told[0].alert.text
