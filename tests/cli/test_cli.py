@@ -197,7 +197,7 @@ def test_what_is_kept_out_wants_a_person_until_it_is_readmitted(deployment):
     key = "2013-04-01T0500"
     partition = PartitionRow(key, "published", None, "0" * 64, 1, 0, None)
     store.record_partition("flight_delays", IngestedPartition(**asdict(partition), checks={}, profile=None))
-    found = {"words": "the feed is broken", "content": "0" * 64}
+    found = {"words": "the feed is broken", "content": "0" * 64, "signs": [["nulls", "temp"]]}
     store.open_episode(EpisodeRow("e", "flight_delays", key, "feed", "quarantine", "closed", found, "", key))
     status = run("status", "flight_delays", **deployment)
     assert status.returncode == 3

@@ -117,7 +117,9 @@ def test_an_unreachable_store_is_named(shop) -> None:
         read(shop, "nosuchscheme://x/o.csv")
 
 
-@pytest.mark.parametrize(("status", "kind"), [(404, SourceMissing), (503, SourceAway), (None, SourceAway)])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(404, SourceMissing), (403, DataError), (503, SourceAway), (None, SourceAway)]
+)
 def test_a_web_server_that_is_away_is_told_from_a_file_that_is_not_there(shop, status, kind) -> None:
     class Server(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

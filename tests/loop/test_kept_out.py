@@ -10,7 +10,9 @@ from updraft.loop import drifting
 from updraft.loop.keptout import kept_out, readmit
 from updraft.loop.matured import unseen_by
 from updraft.loop.memory import play
+from updraft.loop.monitor import monitor_partition
 from updraft.loop.plan import labelled_partitions, plan_training
+from updraft.monitoring.calibration import refit
 from updraft.monitoring.faults import FeedFault
 from updraft.monitoring.profiles import profile
 
@@ -25,24 +27,30 @@ def broken(lake, monkeypatch):
     loop, models = flights.fresh_loop(home)
     for row in rows[:BROKEN]:
         play(loop, models, row)
-    held_against = []
+    held_against = {}
+    faulty = {rows[BROKEN].key}
 
     def faults(profile, reference, previous):
-        held_against.append(previous)
+        key = next(row.key for row in loop.store.partitions(loop.name) if loop.profile(row.key) == profile)
+        held_against[key] = previous
         fault = FeedFault("nulls", "temp", 0.9, 0.0, "temp is null in 90 % of the rows")
-        return (fault,) if len(held_against) == 1 else ()
+        return (fault,) if key in faulty else ()
 
     monkeypatch.setattr(drifting, "feed_faults", faults)
     play(loop, models, rows[BROKEN])
-    return loop, models, rows, held_against
+    return loop, models, rows, held_against, faulty
 
 
 def test_no_training_and_no_layer_learns_from_it_and_what_follows_is_held_against_what_came_before(broken):
-    loop, models, rows, held_against = broken
+    loop, models, rows, held_against, _ = broken
     bad = rows[BROKEN].key
     [episode] = [row for row in loop.store.episodes(loop.name) if row.cause == "feed"]
     assert (episode.opened_at, episode.remedy, episode.state) == (bad, "quarantine", "closed")
     assert "champion" in loop.store.predictions(loop.name, bad)  # it was scored all the same
+    [champion] = {row.version for row in loop.store.predictions(loop.name, bad).values()}
+    [layer] = [one for one in loop.store.decisions(loop.name, kinds=("recalibrate",)) if one.key == bad]
+    assert layer.body["reason"] == refit(loop.spec.task, unseen_by(loop, champion, bad), 2).reason
+    assert bad not in [part.key for part in unseen_by(loop, champion, bad)]
     play(loop, models, rows[BROKEN + 1])
     after = rows[BROKEN + 1].key
     assert kept_out(loop.store, loop.name, after) == {bad}
@@ -51,16 +59,23 @@ def test_no_training_and_no_layer_learns_from_it_and_what_follows_is_held_agains
     champion = loop.store.serving(loop.name).champion
     assert bad not in [part.key for part in unseen_by(loop, champion, after)]
     assert after in [part.key for part in unseen_by(loop, champion, after)]
-    assert held_against[1] == loop.profile(rows[BROKEN - 1].key)
+    assert held_against[after] == loop.profile(rows[BROKEN - 1].key)
     assert kept_out(loop.store, loop.name, rows[BROKEN - 1].key) == frozenset()  # not known then
 
 
 def test_ingested_anew_with_another_content_it_is_back_but_not_what_it_was_scored_as(broken):
-    loop, _, rows, _ = broken
+    loop, _, rows, _, faulty = broken
     bad = rows[BROKEN].key
     loop.store.record_partition(loop.name, rows[BROKEN])
     assert kept_out(loop.store, loop.name, bad) == {bad}  # the same content again
+    loop.store.record_partition(loop.name, dataclasses.replace(rows[BROKEN], sha256="1" * 64))
+    for _ in range(2):
+        monitor_partition(loop, bad)
+    assert kept_out(loop.store, loop.name, bad) == {bad}  # another content, and no better
+    assert len([row for row in loop.store.episodes(loop.name) if row.cause == "feed"]) == 2
+    faulty.clear()
     loop.store.record_partition(loop.name, dataclasses.replace(rows[BROKEN], sha256="0" * 64))
+    monitor_partition(loop, bad)
     assert kept_out(loop.store, loop.name, bad) == frozenset()
     assert bad in labelled_partitions(loop, bad)
     champion = loop.store.serving(loop.name).champion
@@ -68,7 +83,7 @@ def test_ingested_anew_with_another_content_it_is_back_but_not_what_it_was_score
 
 
 def test_readmitted_by_a_person_it_is_back_once_and_in_the_chain(broken):
-    loop, _, rows, _ = broken
+    loop, models, rows, _, faulty = broken
     bad = rows[BROKEN].key
     with pytest.raises(StoreError, match=f"{rows[0].key} is not kept out; kept out are {bad}"):
         readmit(loop.store, loop.name, rows[0].key, by="ann", reason="no")
@@ -77,8 +92,13 @@ def test_readmitted_by_a_person_it_is_back_once_and_in_the_chain(broken):
     assert kept_out(loop.store, loop.name, bad) == frozenset()
     assert bad in labelled_partitions(loop, bad)
     [decision] = loop.store.decisions(loop.name, kinds=("readmit",))
-    assert decision.body == {"partition": bad, "reason": "kilometres from now on", "by": "ann"}
+    signs = [["nulls", "temp"]]
+    assert decision.body == {"partition": bad, "reason": "kilometres from now on", "by": "ann", "signs": signs}
     loop.store.verify_chain(loop.name)
+    faulty.add(rows[BROKEN + 1].key)  # the same sign in what follows is no fault either
+    play(loop, models, rows[BROKEN + 1])
+    assert kept_out(loop.store, loop.name, rows[BROKEN + 1].key) == frozenset()
+    assert bad in plan_training(loop, rows[BROKEN + 1].key).window
 
 
 def test_a_jump_that_stays_is_found_at_every_tick_and_never_learnt(lake):

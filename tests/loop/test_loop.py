@@ -8,7 +8,8 @@ from tests.support import flights
 
 from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, ROW, SCORE
-from updraft.errors import DataError, IntegrityError, MLflowAway, StoreError, TrainingError
+from updraft.errors import DataError, IntegrityError, MLflowAway, SpecError, StoreError, TrainingError
+from updraft.loop import tell
 from updraft.loop.drifting import seasonal_keys
 from updraft.loop.memory import play, train
 from updraft.loop.monitor import (
@@ -34,6 +35,7 @@ from updraft.loop.rollout import (
 from updraft.loop.score import score_partition
 from updraft.loop.train import enter
 from updraft.loop.waiting import ask, due_episode
+from updraft.loop.words import in_words
 
 
 def played(lake, count=13, project=None):
@@ -408,7 +410,6 @@ def test_a_release_that_waits_for_an_answer_is_not_judged_again(lake):
 
 def test_what_was_decided_and_not_told_is_told_from_the_chain(lake):
     from updraft.alerts.outbox import recent
-    from updraft.loop import tell
 
     loop, _, release, _ = change_in_shadow(lake)
     with_gain(loop, release, 0.02)
@@ -476,7 +477,6 @@ def test_a_refresh_that_is_shown_worse_is_rolled_back(lake):
     assert loop.store.serving(loop.name).champion == before
     assert len(loop.store.decisions(loop.name, kinds=("roll_back",))) == 1
     from updraft.alerts.outbox import recent
-    from updraft.loop import tell
 
     for _ in range(2):
         tell.of_release(loop, release_id(loop, version))
@@ -511,6 +511,8 @@ def test_a_shadow_that_cannot_be_scored_is_closed_and_told_and_the_champion_scor
 
 
 def test_a_previous_champion_that_cannot_be_scored_ends_the_probation_and_the_champion_stays(lake, monkeypatch):
+    from updraft.alerts.outbox import recent
+
     loop, models = played(lake, 9)
     key, before = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
     version = models.add(models.load(before))
@@ -531,26 +533,56 @@ def test_a_previous_champion_that_cannot_be_scored_ends_the_probation_and_the_ch
     kept = loop.store.release(release_id(loop, version))
     assert (kept.state, kept.outcome) == ("closed", "kept")
     assert "its probation ends early" in str(kept.reason)
+    told = [one.alert.text for one in recent(loop.store.engine, loop.name) if one.alert.kind == "verdict"]
+    assert sum("its probation ends early" in text for text in told) == 1
 
 
-def test_what_is_away_for_a_moment_closes_no_release_and_a_champion_that_was_changed_scores_nothing(lake, monkeypatch):
+def test_a_change_that_waits_for_approval_and_cannot_be_scored_any_more_is_closed_in_the_chain_and_told(
+    lake, monkeypatch
+):
+    from updraft.alerts.outbox import recent
+
+    loop, models, release, version = change_in_shadow(lake)
+    with_gain(loop, release, 0.02)
+    found = look(loop, release)
+    record_verdict(loop, release, dataclasses.replace(found, act="promote"), found.key)
+    tell.of_release(loop, release)
+    load = models.load
+
+    def changed(wanted):
+        if wanted == version:
+            raise SpecError("its features.py imports what is not installed any more")
+        return load(wanted)
+
+    monkeypatch.setattr(models, "load", changed)
+    loop.store.record_partition(loop.name, lake[1][9])
+    score_partition(loop, lake[1][9].key)
+    [decision] = loop.store.decisions(loop.name, kinds=("unscorable",))
+    assert (decision.subject, decision.body["verdict"]) == (release, "reject")
+    assert "not installed any more" in str(in_words(decision))
+    told = [one.alert.title for one in recent(loop.store.engine, loop.name) if one.alert.kind == "verdict"]
+    assert sorted(told) == [f"Version {version}: promote", f"Version {version}: reject"]
+
+
+def test_what_is_away_for_a_moment_or_wrong_for_all_models_closes_no_release(lake, monkeypatch):
     loop, models, release, _ = change_in_shadow(lake)
     loop.store.record_partition(loop.name, lake[1][9])
-    for error in (MLflowAway("MLflow does not answer"), IntegrityError("not what was signed")):
+    for error in (MLflowAway("MLflow does not answer"), IntegrityError("the key is not there")):
 
         def fails(_, error=error):
             raise error
 
         monkeypatch.setattr(models, "load", fails)
-        if isinstance(error, IntegrityError):
-            monkeypatch.setattr("updraft.loop.score.roles", lambda *_: {"champion": "1"})
         with pytest.raises(type(error)):
             score_partition(loop, lake[1][9].key)
         assert loop.store.release(release).state == "shadow"
         assert loop.store.predictions(loop.name, lake[1][9].key) == {}
 
 
-def test_a_rollback_by_hand_counts_though_mlflow_is_away_so_that_nobody_rolls_back_twice(lake, monkeypatch):
+@pytest.mark.parametrize("kind", [MLflowAway, TrainingError])
+def test_a_rollback_by_hand_counts_though_mlflow_does_not_take_it_so_that_nobody_rolls_back_twice(
+    lake, monkeypatch, kind
+):
     loop, models = played(lake, 9)
     key, before = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
     version = models.add(models.load(before))
@@ -558,7 +590,7 @@ def test_a_rollback_by_hand_counts_though_mlflow_is_away_so_that_nobody_rolls_ba
     promote(loop, release_id(loop, version), key, "newer")
 
     def away(aliases):
-        raise MLflowAway("MLflow does not answer")
+        raise kind("MLflow does not answer, or refuses")
 
     monkeypatch.setattr(models, "point", away)
     assert roll_back_by_hand(loop, by="ann", reason="odd scores")["champion"] == before

@@ -8,6 +8,7 @@ import typer
 
 from updraft.alerts import outbox
 from updraft.cli.edge import UNHEALTHY, console, explained, find_project, open_store, settings, write_json
+from updraft.errors import SpecError
 from updraft.loop.keptout import kept_out
 from updraft.loop.words import in_words
 from updraft.spec.load import project_names
@@ -25,7 +26,7 @@ def status(
     """
     with explained(), open_store() as store:
         names = [find_project(project).name] if project else project_names(settings().projects)
-        told = {name: describe(store, name, decisions) for name in names}
+        told = {name: describe(store, name, decisions, _window(name)) for name in names}
     if as_json:
         write_json(told)
     else:
@@ -35,8 +36,19 @@ def status(
         raise typer.Exit(UNHEALTHY)
 
 
-def describe(store: Store, name: str, decisions: int = 10) -> dict[str, Any]:
-    """Everything that `status` tells of a project, JSON-able."""
+def _window(name: str) -> int:
+    """How many of the newest partitions a training may learn from; of a project that is broken, none."""
+    try:
+        return find_project(name).spec.training.window
+    except SpecError:
+        return 0
+
+
+def describe(store: Store, name: str, decisions: int, window: int) -> dict[str, Any]:
+    """Everything that `status` tells of a project, JSON-able.
+
+    :param window: how many of the newest partitions a training may learn from: of those it is told which are kept out.
+    """
     serving = store.serving(name)
     partitions = store.partitions(name, state=None)
     releases = store.releases(name, states=("shadow", "approval", "probation"))
@@ -48,6 +60,7 @@ def describe(store: Store, name: str, decisions: int = 10) -> dict[str, Any]:
     wanted += [
         f"nothing is learnt from {key}, its feed looked broken: mend the source and clear its ingestion, or `updraft readmit`"
         for key in sorted(kept_out(store, name, partitions[-1].key) if partitions else ())
+        if key in {row.key for row in partitions[-window:]}
     ]
     return {
         "project": name,

@@ -80,8 +80,7 @@ def locate(url: str, *, source: str) -> Location:
         if not known:  # nothing tells two contents apart but the content
             known = {"sha256": files.sha256(files.read_bytes(url))}
     except FileNotFoundError as error:
-        if (why := _away(error)) is not None:
-            raise SourceAway(f"source {source}: {url} does not answer: {why}") from error
+        _unless_missing(url, source, error)
         raise SourceMissing(
             f"source {source}: no file {url}; check data.sources.{source}.url in project.yaml", source
         ) from None
@@ -92,13 +91,14 @@ def locate(url: str, *, source: str) -> Location:
     return Location(url, files.canonical_hash([url, info.get("size"), known]))
 
 
-def _away(error: FileNotFoundError) -> str | None:
-    """Why a web server gave no file, when it did not say that there is none: fsspec calls everything a missing file there."""
+def _unless_missing(url: str, source: str, error: FileNotFoundError) -> None:
+    """Tell apart what fsspec calls a missing file for everything that a web server says, or does not say."""
     cause = error.__cause__
-    if cause is None or not type(cause).__module__.startswith("aiohttp"):
-        return None
     status = getattr(cause, "status", None)
-    return None if status in (401, 403, 404, 410) else f"{type(cause).__name__}: {cause}"
+    if not url.startswith(("http://", "https://")) or cause is None or status in (404, 410):
+        return
+    words = f"source {source}: {url} cannot be reached: {type(cause).__name__}: {cause}"
+    raise (DataError if status in (401, 403) else SourceAway)(words) from error
 
 
 def close_raw_zone(lake: str) -> None:
@@ -244,8 +244,15 @@ def _downloaded(url: str, source: str) -> Iterator[Path]:
 
 
 def is_there(url: str, *, source: str, key: str) -> bool:
-    """Whether the file of a partition is there."""
-    return files.exists(resolve(url, source=source, key=key))
+    """Whether the file of a partition is there.
+
+    :raises SourceAway: when its store does not answer.
+    """
+    try:
+        locate(resolve(url, source=source, key=key), source=source)
+    except SourceMissing:
+        return False
+    return True
 
 
 def select(path: Path, columns: Mapping[str, str], event_time: str | None, start: datetime, end: datetime) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 from updraft import files
 from updraft.files import canonical_hash
 from updraft.loop.context import Loop
-from updraft.loop.keptout import kept_out
+from updraft.loop.keptout import kept_out, readmitted_signs
 from updraft.monitoring.drift import FEWEST, DriftReport, Threshold, assess, calibrate
-from updraft.monitoring.faults import feed_faults
+from updraft.monitoring.faults import FeedFault, feed_faults
 from updraft.monitoring.profiles import Profile
 from updraft.monitoring.reference import Reference, fit_reference, same_season
 from updraft.spec.features import FeatureCode
@@ -24,7 +24,7 @@ class Drifting:
     """What a tick's profile says."""
 
     report: DriftReport | None
-    feed_faults: tuple[str, ...] = ()
+    feed_faults: tuple[FeedFault, ...] = ()
     against: str = ""
     """What the profiles were held against."""
 
@@ -33,17 +33,22 @@ class Drifting:
         """Words of the alarm; None when there is none."""
         return f"{self.report.reason} (against {self.against})" if self.report and self.report.alarm else None
 
+    @property
+    def fault_words(self) -> list[str]:
+        """What is wrong with the feed, in words."""
+        return [fault.words for fault in self.feed_faults]
+
     def as_dict(self) -> dict[str, Any]:
         """For the tick's decision."""
         report = self.report
         if report is None:
-            return {"alarm": False, "reason": "no champion yet", "feed_faults": list(self.feed_faults)}
+            return {"alarm": False, "reason": "no champion yet", "feed_faults": self.fault_words}
         chosen = {
             name: value
             for name, value in asdict(report).items()
             if name in ("score", "threshold", "alarm", "column", "reason")
         }
-        return {**chosen, "against": self.against, "feed_faults": list(self.feed_faults)}
+        return {**chosen, "against": self.against, "feed_faults": self.fault_words}
 
 
 def look_for_drift(loop: Loop, key: str) -> Drifting:
@@ -52,26 +57,12 @@ def look_for_drift(loop: Loop, key: str) -> Drifting:
     Drift is measured against the same season of earlier years where the history has enough of it, else against the champion's training window;
     a broken feed shows against the window.
     """
-    serving = loop.store.serving(loop.name)
-    training = (
-        next((row for row in loop.store.trainings(loop.name) if row.version == serving.champion), None)
-        if serving.champion
-        else None
-    )
+    training = _champions(loop, key)
     if training is None:
         return Drifting(None)
-    window = tuple(training.result["window"])
-    if key in window:
-        return Drifting(None)
-    code = _code_of(loop, training)
+    code, window = _code_of(loop, training), tuple(training.result["window"])
     reference, threshold = _reference(loop, window, code)
-    newest = loop.profile(key, code)
-    faults = tuple(
-        fault.words
-        for fault in feed_faults(newest, reference, _before(loop, key, code))
-        if fault.kind != "unit"
-        or reference.partitions >= FEWEST  # few partitions do not show how far weather alone moves a column
-    )
+    faults = _faults(loop, key, window, code, reference)
     against, season = "the champion's training window", seasonal_keys(loop, key)
     if season:
         against = "the same season of earlier years"
@@ -84,9 +75,43 @@ def look_for_drift(loop: Loop, key: str) -> Drifting:
     return Drifting(assess(reference, threshold, recent), faults, against)
 
 
+def broken_feed(loop: Loop, key: str) -> tuple[FeedFault, ...]:
+    """Signs that a partition's feed is broken; none without a champion to hold it against, or of what that has learnt from."""
+    training = _champions(loop, key)
+    if training is None:
+        return ()
+    code, window = _code_of(loop, training), tuple(training.result["window"])
+    return _faults(loop, key, window, code, _reference(loop, window, code)[0])
+
+
+def _champions(loop: Loop, key: str) -> TrainingRow | None:
+    """The training of what serves, if it has not learnt from this partition."""
+    champion = loop.store.serving(loop.name).champion
+    found = (
+        next((row for row in loop.store.trainings(loop.name) if row.version == champion), None) if champion else None
+    )
+    return None if found is None or key in found.result["window"] else found
+
+
+def _faults(
+    loop: Loop, key: str, window: tuple[str, ...], code: FeatureCode, reference: Reference
+) -> tuple[FeedFault, ...]:
+    """Faults less those of columns about which a person has said, since the champion was trained, that they are right as they are."""
+    said = readmitted_signs(loop.store, loop.name, window)
+    return tuple(
+        fault
+        for fault in feed_faults(loop.profile(key, code), reference, _before(loop, key, code))
+        if (fault.kind, fault.column) not in said
+        # few partitions do not show how far weather alone moves a column
+        and (fault.kind != "unit" or reference.partitions >= FEWEST)
+    )
+
+
 def seasonal_keys(loop: Loop, key: str) -> tuple[str, ...]:
     """Keys of the same season in earlier years; none where the history is too short for a reference of them."""
-    keys = {loop.partition(row.key).tick: row.key for row in loop.store.partitions(loop.name, until=key)}
+    out = kept_out(loop.store, loop.name, key)
+    rows = (row for row in loop.store.partitions(loop.name, until=key) if row.key not in out)
+    keys = {loop.partition(row.key).tick: row.key for row in rows}
     return tuple(keys[tick] for tick in same_season(list(keys), loop.partition(key).tick))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from updraft.data.columns import CLUSTER, LABEL, PARTITION, ROW, SCORE
 from updraft.evaluation.gates import GateResult, judge_gates
 from updraft.loop.context import Loop
+from updraft.loop.keptout import scored_broken
 from updraft.loop.matured import matured, proved
 from updraft.loop.plan import Plan
 from updraft.monitoring.calibration import cross_fitted
@@ -42,14 +43,14 @@ def compare(loop: Loop, plan: Plan, holdout: pd.DataFrame) -> pd.DataFrame:
     margins = (
         cross_fitted(loop.spec.task, parts) if loop.spec.monitoring.remedies.recalibrate else [p.margin for p in parts]
     )
-    frames = []
+    frames, broken = [], scored_broken(loop.store, loop.name, plan.key)
     for part, margin in zip(parts, margins, strict=True):
         frame = holdout[holdout[PARTITION] == part.key].sort_values(ROW, ignore_index=True)[
             [PARTITION, ROW, CLUSTER, LABEL]
         ]
         frame = frame.assign(candidate=link(loop.spec.task, margin))
         served = loop.store.predictions(loop.name, part.key).get("champion")
-        if served is None:
+        if served is None or part.key in broken:  # it was served on other features than the candidate is judged on
             frames.append(frame.assign(champion=np.nan))
             continue
         scores = matured(loop, served, plan.key)[[ROW, SCORE]].rename(columns={SCORE: "champion"})

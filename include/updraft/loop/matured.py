@@ -50,14 +50,16 @@ def newly_known(loop: Loop, key: str) -> dict[str, frozenset[int]]:
     return {target: frozenset(rows) for target, rows in found.items()}
 
 
-def unseen_by(loop: Loop, version: str, as_of: str) -> list[Matured]:
+def unseen_by(loop: Loop, version: str, as_of: str, without: frozenset[str] = frozenset()) -> list[Matured]:
     """The newest partitions with known labels that a version had not learnt from: its holdout (as its proof predicted it), and what it scored.
 
     In order, enough of them for a refit of the calibration layer and its walk-forward trial, and none whose feed was found broken.
+
+    :param without: keys of partitions to leave out beside them.
     """
     recalibrate = loop.spec.monitoring.remedies.recalibrate
     wanted = LOOK_BACK + (recalibrate.window if recalibrate else 1)
-    out = scored_broken(loop.store, loop.name, as_of)
+    out = without | scored_broken(loop.store, loop.name, as_of)
     scored = [row for row in loop.store.predictions_of(loop.name, version, until=as_of) if row.key not in out][-wanted:]
     parts: dict[str, Matured] = {}
     if len(scored) < wanted:

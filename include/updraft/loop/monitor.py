@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from updraft.data.columns import CLUSTER, LABEL, ROW, SCORE
 from updraft.evaluation.metrics import all_metrics, row_loss
 from updraft.loop.context import Loop, rounded
-from updraft.loop.drifting import Drifting, look_for_drift
+from updraft.loop.drifting import Drifting, broken_feed, look_for_drift
 from updraft.loop.matured import matured, newly_known, unseen_by
 from updraft.loop.plan import labelled_partitions, plan_training
 from updraft.loop.trials import refit_trial
 from updraft.monitoring.calibration import refit, walk_forward
 from updraft.monitoring.corp import decompose
+from updraft.monitoring.faults import FeedFault
 from updraft.monitoring.remedies import Diagnosis, Past, Signs, diagnose, wants_refit_trial
 from updraft.store.records import (
     Decision,
@@ -167,15 +168,16 @@ def recalibrate(loop: Loop, key: str) -> dict[str, str]:
         return {}
     serving = loop.store.serving(loop.name)
     versions = {serving.champion} | {row.version for row in loop.store.predictions(loop.name, key).values()}
-    return {version: refit_layer(loop, version, key) for version in sorted(v for v in versions if v)}
+    broken = frozenset({key} if broken_feed(loop, key) else ())  # its episode is opened after this
+    return {version: refit_layer(loop, version, key, broken) for version in sorted(v for v in versions if v)}
 
 
-def refit_layer(loop: Loop, version: str, key: str) -> str:
-    """Refit one version's layer at a tick and write the decision; returns its reason."""
+def refit_layer(loop: Loop, version: str, key: str, without: frozenset[str] = frozenset()) -> str:
+    """Refit one version's layer at a tick, less some partitions, and write the decision; returns its reason."""
     policy = loop.spec.monitoring.remedies.recalibrate
     if policy is None:
         return "the policy has no recalibration"
-    found = refit(loop.spec.task, unseen_by(loop, version, key), policy.window)
+    found = refit(loop.spec.task, unseen_by(loop, version, key, without), policy.window)
     body: dict[str, Any] = {
         "version": version,
         "layer": found.layer.as_dict() if found.in_force else None,
@@ -239,6 +241,8 @@ def decide_remedies(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting |
     """
     policy, first_after = loop.spec.monitoring.remedies, loop.spec.training.first_after
     if _diagnosed(loop, key) is not None:
+        if (again := _still_broken(loop, key)) is not None:
+            return again, None
         return next((row for row in loop.store.episodes(loop.name) if row.opened_at == key), None), None
     if is_late(loop, key):
         body: dict[str, Any] = {"diagnosis": None, "episode": None, "late": loop.store.seen(loop.name)[MONITOR]}
@@ -254,29 +258,50 @@ def decide_remedies(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting |
         refit=refit_trial(loop, plan_training(loop, key)) if wants_refit_trial(policy, before, first_after) else None,
         recalibration=walk_forward(loop.spec.task, parts, window) if len(parts) > 1 else None,
         drift=drift.alarm_words,
-        feed_faults=drift.feed_faults,
+        feed_faults=tuple(drift.fault_words),
         metrics=measured[-1].metrics if measured else {},
     )
     found = diagnose(policy, before, signs, first_after=first_after)
-    episode = _open(loop, key, found) if found else None
+    episode = _open(loop, key, found, _content(loop, key, drift.feed_faults)) if found else None
     body = {"diagnosis": found.as_dict() if found else None, "episode": episode.id if episode else None}
     body |= {"refit": signs.refit.as_dict() if signs.refit else None, "drift": drift.as_dict()}
     loop.store.decide(loop.name, key=key, kind="diagnose", subject=key, body=body)
     return episode, drift
 
 
-def _open(loop: Loop, key: str, found: Diagnosis) -> EpisodeRow:
+def _still_broken(loop: Loop, key: str) -> EpisodeRow | None:
+    """The episode of a partition that was found broken and ingested anew, and is no better; None when it is, or was never broken."""
+    content = loop.published(key).sha256
+    known = [row for row in loop.store.episodes(loop.name) if row.opened_at == key and row.remedy == "quarantine"]
+    if not known or any(row.diagnosis.get("content") == content for row in known):
+        return None
+    faults = broken_feed(loop, key)
+    found = diagnose(
+        loop.spec.monitoring.remedies,
+        past(loop, key),
+        Signs(feed_faults=tuple(fault.words for fault in faults)),
+        first_after=loop.spec.training.first_after,
+    )
+    return _open(loop, key, found, _content(loop, key, faults), f"-{content}"[:9]) if faults and found else None
+
+
+def _content(loop: Loop, key: str, faults: Sequence[FeedFault]) -> dict[str, Any]:
+    """What a broken feed's episode keeps beside its words: of which content it speaks, and the signs."""
+    signs = [[fault.kind, fault.column] for fault in faults]
+    return {"content": loop.published(key).sha256, "signs": signs} if faults else {}
+
+
+def _open(loop: Loop, key: str, found: Diagnosis, beside: Mapping[str, Any], suffix: str = "") -> EpisodeRow:
     needs_action = found.remedy == "retrain"
-    content = {"content": loop.published(key).sha256} if found.remedy == "quarantine" else {}
     return loop.store.open_episode(
         EpisodeRow(
-            id=f"{loop.name}-{key}-{found.cause}",
+            id=f"{loop.name}-{key}-{found.cause}{suffix}",
             project=loop.name,
             opened_at=key,
             cause=found.cause,
             remedy=found.remedy,
             state="due" if needs_action else "closed",
-            diagnosis=found.as_dict() | content,
+            diagnosis=found.as_dict() | dict(beside),
             outcome=None if needs_action else found.words,
             closed_at=None if needs_action else key,
         )

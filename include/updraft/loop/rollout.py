@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
-from updraft.errors import IntegrityError, ReleaseClosed, StoreError, Transient
+from updraft.errors import IntegrityError, ReleaseClosed, StoreError, TrainingError
 from updraft.loop.context import Loop
 from updraft.loop.evidence import gains
 from updraft.loop.monitor import MONITOR, refit_layer
@@ -186,11 +186,28 @@ def close_unscorable(loop: Loop, version: str, role: Role, key: str, why: str) -
     :param role: of the shadow: without its previous champion a probation ends as if it had lasted, and says so.
     """
     release = release_id(loop, version)
-    if role == "previous":
-        conclude(loop, release, Look(key, "keep", f"its probation ends early: {why}"), key)
-    else:
-        record_verdict(loop, release, Look(key, "reject", why), key)
+    outcome: Literal["kept", "rejected"] = "kept" if role == "previous" else "rejected"
+    reason = f"its probation ends early: {why}" if role == "previous" else why
+    body: dict[str, Any] = {
+        "version": version,
+        "verdict": "keep" if role == "previous" else "reject",
+        "reason": reason,
+        "evidence": {},
+    }
+    loop.store.decide(loop.name, key=key, kind="unscorable", subject=release, body=body)
+    loop.store.move_release(release, to="closed", key=key, outcome=outcome, reason=reason)
+    _point_aliases_or_later(loop)
     return release
+
+
+def _point_aliases_or_later(loop: Loop) -> dict[str, str | None]:
+    """Set the aliases where MLflow lets us; what was decided counts all the same. As the store has them."""
+    try:
+        return point_aliases(loop)
+    except TrainingError as error:
+        log.warning("This is decided; MLflow's aliases follow with `maintenance`: %s", error)
+        serving = loop.store.serving(loop.name)
+        return {"champion": serving.champion, "previous": serving.previous}
 
 
 def record_verdict(loop: Loop, release: str, found: Look, key: str) -> None:
@@ -222,7 +239,7 @@ def record_approval(loop: Loop, release: str, *, approved: bool, by: str, key: s
 def roll_back_by_hand(loop: Loop, *, by: str, reason: str) -> dict[str, str | None]:
     """Put the version back now that served before the champion was promoted. After a rollback that is the one before it again.
 
-    The decision counts, whatever MLflow's aliases say: when it does not answer, `maintenance` sets them.
+    The decision counts, whatever MLflow's aliases say: when it does not take them, `maintenance` sets them.
 
     :return: the aliases as the store has them.
     :raises StoreError: when nothing served before.
@@ -233,9 +250,4 @@ def roll_back_by_hand(loop: Loop, *, by: str, reason: str) -> dict[str, str | No
         raise StoreError(f"{loop.name}: there is no previous champion to roll back to")
     newest = loop.store.partitions(loop.name)[-1].key
     loop.store.roll_back(row, key=newest, reason=f"{reason} (by {by})", body={"by": by})
-    try:
-        return point_aliases(loop)
-    except Transient as error:
-        log.warning("The rollback is done; MLflow's aliases follow with `maintenance`: %s", error)
-        serving = loop.store.serving(loop.name)
-        return {"champion": serving.champion, "previous": serving.previous}
+    return _point_aliases_or_later(loop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, MARGIN, ROW, SCORE
-from updraft.errors import DataError, IntegrityError, TrainingError, Transient
+from updraft.errors import DataError, IntegrityError, SpecError, TrainingError, Transient, UpdraftError
 from updraft.loop import tell
 from updraft.loop.context import Loop
 from updraft.loop.rollout import close_unscorable
@@ -45,7 +45,8 @@ def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
     Without a champion there is nothing to do: ingestion and profiles go on. A calibration layer is used when it was fitted before the
     partition's tick.
 
-    What is being proved does not stop what serves: a shadow that cannot be scored is told to on-call, and its release is closed.
+    What is being proved does not stop what serves: where the champion can be scored and a shadow cannot, on-call is told, and the shadow's
+    release is closed.
 
     :raises StoreError: when the partition is not published.
     :raises IntegrityError: when the champion is not what was signed.
@@ -57,6 +58,7 @@ def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
     wanted = roles(loop, key)
     layers = loop.store.serving(loop.name, before=key).layers
     found = []
+    failed: dict[Role, UpdraftError] = {}
     for role in sorted(wanted, key=lambda role: role == "champion"):  # the champion last: its row closes the partition
         if role in there:
             continue
@@ -64,10 +66,12 @@ def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
             found.append(_scored(loop, key, role, wanted[role], layers.get(wanted[role])))
         except Transient:
             raise
-        except (DataError, IntegrityError, TrainingError) as error:
-            if role == "champion":
+        except (DataError, IntegrityError, SpecError, TrainingError) as error:
+            if role == "champion":  # what is wrong may be wrong for all of them, such as a key that is not there
                 raise
-            _give_up(loop, role, wanted, key, error)
+            failed[role] = error
+    for role, why in failed.items():
+        _give_up(loop, role, wanted, key, why)
     return found
 
 

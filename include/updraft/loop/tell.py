@@ -138,9 +138,9 @@ def _promoted(loop: Loop, decision: Decision) -> None:
 
 def of_release(loop: Loop, release: str) -> None:
     """Everything that was decided about a release, from the chain: what a killed task had written and not told is told by the next one."""
-    for decision in loop.store.decisions(loop.name, kinds=("verdict", "promote", "roll_back")):
+    for decision in loop.store.decisions(loop.name, kinds=("verdict", "promote", "roll_back", "unscorable")):
         if decision.subject == release:
-            {"verdict": _verdict, "promote": _promoted, "roll_back": _rolled_back}[decision.kind](loop, decision)
+            _TOLD[decision.kind](loop, decision)
 
 
 def _verdict(loop: Loop, decision: Decision) -> None:
@@ -199,6 +199,10 @@ def _rolled_back(loop: Loop, decision: Decision) -> None:
             thread=_thread(loop, row),
         ),
     )
+
+
+_TOLD = {"verdict": _verdict, "unscorable": _verdict, "promote": _promoted, "roll_back": _rolled_back}
+"""How a decision of a release is told, by kind."""
 
 
 def tampered(loop: Loop, what: str, where: str, error: str) -> None:

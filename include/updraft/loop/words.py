@@ -21,7 +21,7 @@ def in_words(decision: Decision) -> str | None:
             return f"trained version {body['version']} ({body['lane']}): {gates_in_words(body['gates'])}"
         case "refuse":
             return f"refused version {body['version']} ({body['lane']}): {'; '.join(body['gates']['reasons'])}"
-        case "verdict":
+        case "verdict" | "unscorable":
             return f"verdict on version {body['version']}: {body['verdict']}, {reason}"
         case "approval":
             return f"{'approved' if body['approved'] else 'rejected'} version {body['version']} by {body['by']}"

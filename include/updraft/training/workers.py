@@ -14,7 +14,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from updraft.errors import TrainingError, TrainingInterrupted
+from updraft.errors import MLflowAway, TrainingError, TrainingInterrupted
 from updraft.training.contract import TrainingRequest
 from updraft.training.device import visible_gpus
 from updraft.training.group import LOST, MEETING, WORKER
@@ -26,7 +26,7 @@ RESTARTS = 3
 """Times that a group is started again after it lost a worker."""
 _PATIENCE = 60.0
 """Seconds that the others have to end after one did not end well."""
-_CAUSE = re.compile(r"^([\w.]*(?:Error|Refused|Problems)): (.*)")
+_CAUSE = re.compile(r"^([\w.]*(?:Error|Refused|Problems|Away)): (.*)")
 
 
 def train_with_local_workers(request_url: str, request: TrainingRequest) -> None:
@@ -50,7 +50,8 @@ def train_with_local_workers(request_url: str, request: TrainingRequest) -> None
                 each for each in workers if each.process.returncode not in (0, LOST) and each.process.returncode > 0
             ]
             if failed:
-                raise TrainingError(f"worker {failed[0].rank}: {failed[0].words}")
+                kind = MLflowAway if failed[0].cause == MLflowAway.__name__ else TrainingError
+                raise kind(f"worker {failed[0].rank}: {failed[0].words}")
             log.warning("The group lost a worker, or one was asked to end (exit codes %s)", codes)
     raise TrainingError(f"the group lost a worker {RESTARTS + 1} times, exit codes {codes}; memory, perhaps?")
 
@@ -70,6 +71,11 @@ class _Worker:
             if text := line.rstrip():
                 self.last.append(text)
                 log.info("worker %d: %s", self.rank, text)
+
+    @property
+    def cause(self) -> str:
+        """The error's name, as it said; nothing when it said none."""
+        return next((match[1] for line in reversed(self.last) if (match := _CAUSE.match(line))), "")
 
     @property
     def words(self) -> str:
