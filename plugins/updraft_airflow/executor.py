@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from multiprocessing.connection import wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.executors.local_executor import LocalExecutor
+
+if TYPE_CHECKING:
+    from airflow.models.taskinstance import TaskInstance
 
 FIRST_WAIT = 0.2
 """Seconds, after something happened: what follows from it may not be in the database yet."""
@@ -52,6 +55,16 @@ class PromptLocalExecutor(LocalExecutor):
         super().sync()
         self._wait = 0.0 if self.event_buffer else min(2 * self._wait + FIRST_WAIT, LONGEST_WAIT)
         self._give_the_lock_back()
+
+    def revoke_task(self, *, ti: TaskInstance) -> None:
+        """Forget a task that is queued for too long, so that the scheduler queues it anew.
+
+        It was lost with a worker that had just taken it. Airflow's own executor knows no such thing, and the task is queued for ever.
+        One that lies in the queue after all is started once: the second start is refused.
+        """
+        self.queued_tasks.pop(ti.key, None)
+        self.running.discard(ti.key)
+        self.log.warning("A task was lost with its worker, and is queued again: %s", ti)
 
     def _give_the_lock_back(self) -> None:
         """In the place of a worker that took it along.

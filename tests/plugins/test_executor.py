@@ -114,6 +114,17 @@ def test_a_free_lock_stays_free_while_every_worker_is_busy(workers, monkeypatch,
     assert "given back" not in capsys.readouterr().out
 
 
+def test_a_task_that_was_lost_with_its_worker_can_be_handed_in_again(workers):
+    hand_in(workers, "lost", seconds=60.0)
+    workers.running.add("lost")  # as the scheduler's heartbeat does
+    [pid] = busy(workers, 1)
+    os.kill(pid, signal.SIGKILL)
+    workers.revoke_task(ti=Work("lost"))
+    assert "lost" not in workers.running
+    hand_in(workers, "lost")
+    wait_for(workers, "lost")
+
+
 def busy(executor, number):
     """Wait until so many tasks are under way; the workers that do them."""
     deadline = time.monotonic() + 10

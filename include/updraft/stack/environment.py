@@ -99,6 +99,8 @@ def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets)
         },
         "scheduler": {
             "scheduler_idle_sleep_time": 0,  # the executor waits in its place, until a task ends
+            "task_queued_timeout": 90,  # a worker takes a task within milliseconds: one that is not begun by then was lost with it
+            "task_queued_timeout_check_interval": 15,
             "scheduler_heartbeat_sec": 2,
             "scheduler_health_check_threshold": 20,
             # A killed scheduler takes its tasks with it (they are reaped): find that out in seconds, not minutes.
