@@ -146,6 +146,30 @@ def test_killing_every_process_on_the_way_changes_no_loss_and_no_decision(stack,
     assert_same(outcome(stack, "shaken"), calm[1])
 
 
+def test_a_task_that_was_lost_with_its_worker_is_queued_again(stack, calm):
+    """A worker that is killed between taking a task and beginning it leaves no more behind than this."""
+    import sqlalchemy as sa
+
+    api = client(stack)
+    body = {"dag_ids": ["calm.monitor"], "states": ["success"], "page_limit": 1}
+    [run] = api.call("POST", "/dags/~/dagRuns/list", body)["dag_runs"]
+    task = {"dag": run["dag_id"], "run": run["dag_run_id"], "task": "write_report"}
+    where = "WHERE dag_id = :dag AND run_id = :run"
+    job = "(SELECT max(id) FROM job WHERE job_type = 'SchedulerJob' AND state = 'running')"
+    engine = sa.create_engine(stack.env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    with engine.begin() as connection:
+        lost = (
+            f"state = 'queued', queued_by_job_id = {job}, queued_dttm = now() - interval '5 minutes', end_date = NULL"
+        )
+        connection.execute(sa.text(f"UPDATE task_instance SET {lost} {where} AND task_id = :task"), task)
+        connection.execute(sa.text(f"UPDATE dag_run SET state = 'running', end_date = NULL {where}"), task)
+    engine.dispose()
+    deadline = time.monotonic() + 120
+    while api.run(run["dag_id"], run["dag_run_id"])["state"] != "success":
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
 def test_a_broken_project_shows_its_problems_and_the_others_go_on(stack, projects, calm):
     folder = projects / "shattered"
     folder.mkdir()
