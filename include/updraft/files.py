@@ -75,7 +75,8 @@ def note_use(url: str) -> None:
     """Note that a local file was used now, in its time of access (reading alone may not); its time of change stays."""
     if is_local(url):
         path = local_path(url)
-        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+        with suppress(PermissionError):  # another user's; it is as old as its last reading
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
 def remove(url: str) -> None:

@@ -7,7 +7,7 @@ from tests.support import flights
 
 from updraft.errors import StoreError
 from updraft.loop import drifting
-from updraft.loop.keptout import kept_out, readmit
+from updraft.loop.keptout import kept_out, readmit, readmitted_signs
 from updraft.loop.matured import unseen_by
 from updraft.loop.memory import play
 from updraft.loop.monitor import monitor_partition
@@ -99,6 +99,21 @@ def test_readmitted_by_a_person_it_is_back_once_and_in_the_chain(broken):
     play(loop, models, rows[BROKEN + 1])
     assert kept_out(loop.store, loop.name, rows[BROKEN + 1].key) == frozenset()
     assert bad in plan_training(loop, rows[BROKEN + 1].key).window
+
+
+def test_a_readmitted_sign_is_news_again_when_the_champion_has_learnt_of_it_or_its_window_has_moved_on(broken):
+    loop, _, rows, _, _ = broken
+    bad = rows[BROKEN].key
+    readmit(loop.store, loop.name, bad, by="ann", reason="right")
+    keys = [row.key for row in rows]
+    windows = {
+        "before": keys[:BROKEN],
+        "around": [*keys[:BROKEN], keys[BROKEN + 1]],
+        "learnt": keys,
+        "past": keys[BROKEN + 1 :],
+    }
+    known = {name: bool(readmitted_signs(loop.store, loop.name, window)) for name, window in windows.items()}
+    assert known == {"before": True, "around": True, "learnt": False, "past": False}
 
 
 def test_a_jump_that_stays_is_found_at_every_tick_and_never_learnt(lake):

@@ -484,18 +484,23 @@ def test_a_refresh_that_is_shown_worse_is_rolled_back(lake):
     assert before in told.title + told.text
 
 
-def test_a_shadow_that_cannot_be_scored_is_closed_and_told_and_the_champion_scores_on(lake, monkeypatch):
-    from updraft.alerts.outbox import recent
-
-    loop, models, release, version = change_in_shadow(lake)
+def cannot_be_loaded(monkeypatch, models, version, error):
+    """Let one version fail, and the others be what they are."""
     load = models.load
 
     def changed(wanted):
         if wanted == version:
-            raise IntegrityError(f"version {wanted} is not what was signed")
+            raise error
         return load(wanted)
 
     monkeypatch.setattr(models, "load", changed)
+
+
+def test_a_shadow_that_cannot_be_scored_is_closed_and_told_and_the_champion_scores_on(lake, monkeypatch):
+    from updraft.alerts.outbox import recent
+
+    loop, models, release, version = change_in_shadow(lake)
+    cannot_be_loaded(monkeypatch, models, version, IntegrityError(f"version {version} is not what was signed"))
     _, rows = lake
     for row in rows[9:11]:
         loop.store.record_partition(loop.name, row)
@@ -518,14 +523,7 @@ def test_a_previous_champion_that_cannot_be_scored_ends_the_probation_and_the_ch
     version = models.add(models.load(before))
     open_release(loop, version, "refresh", key)
     promote(loop, release_id(loop, version), key, "newer")
-    load = models.load
-
-    def changed(wanted):
-        if wanted == before:
-            raise DataError("features.py of this version raises")
-        return load(wanted)
-
-    monkeypatch.setattr(models, "load", changed)
+    cannot_be_loaded(monkeypatch, models, before, DataError("features.py of this version raises"))
     _, rows = lake
     loop.store.record_partition(loop.name, rows[9])
     score_partition(loop, rows[9].key)
@@ -547,14 +545,7 @@ def test_a_change_that_waits_for_approval_and_cannot_be_scored_any_more_is_close
     found = look(loop, release)
     record_verdict(loop, release, dataclasses.replace(found, act="promote"), found.key)
     tell.of_release(loop, release)
-    load = models.load
-
-    def changed(wanted):
-        if wanted == version:
-            raise SpecError("its features.py imports what is not installed any more")
-        return load(wanted)
-
-    monkeypatch.setattr(models, "load", changed)
+    cannot_be_loaded(monkeypatch, models, version, SpecError("its features.py imports what is not installed any more"))
     loop.store.record_partition(loop.name, lake[1][9])
     score_partition(loop, lake[1][9].key)
     [decision] = loop.store.decisions(loop.name, kinds=("unscorable",))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Sequence
 
 from updraft.errors import StoreError
 from updraft.store.records import EpisodeRow
@@ -25,12 +25,15 @@ def scored_broken(store: Store, project: str, key: str) -> frozenset[str]:
     return frozenset(_broken(store, project, key))
 
 
-def readmitted_signs(store: Store, project: str, window: Container[str]) -> frozenset[tuple[str, str | None]]:
-    """Kind and column of faults that a person said are right as they are, of partitions that are in no such training window."""
+def readmitted_signs(store: Store, project: str, window: Sequence[str]) -> frozenset[tuple[str, str | None]]:
+    """Kind and column of faults that a person said are right as they are, and that this training window has not learnt.
+
+    That is, of partitions that are not in it; those from before it count no more.
+    """
     return frozenset(
         (kind, column)
         for decision in store.decisions(project, kinds=("readmit",))
-        if decision.body["partition"] not in window
+        if decision.body["partition"] >= window[0] and decision.body["partition"] not in window
         for kind, column in decision.body["signs"]
     )
 

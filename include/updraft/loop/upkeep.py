@@ -30,8 +30,9 @@ def remove_leftovers(loop: Loop) -> dict[str, int]:
         if path.parent.name in finished and path.parent.name not in kept:
             path.unlink(missing_ok=True)
             removed["raw"] += 1
+    oldest = time.time() - _window_seconds(loop)
     for path in (root / "raw" / "sources").glob("*.parquet"):
-        if path.stat().st_atime < time.time() - _window_seconds(loop):  # made again when it is needed again
+        if path.stat().st_atime < oldest:  # made again when it is needed again
             path.unlink(missing_ok=True)
             removed["raw"] += 1
     return removed

@@ -96,9 +96,8 @@ def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) ->
     if found is None or past.fruitless < 2:
         return found
     words = f"{found.words}; but the last {past.fruitless} trainings did not help: the features or the world changed"
-    remedy: Remedy = (
-        "retrain" if found.cause == "age" else "person"
-    )  # what is due by count is tried, and told all the same
+    # What is due by count is tried, and told all the same.
+    remedy: Remedy = "retrain" if found.cause == "age" else "person"
     return Diagnosis(found.cause, remedy, words, found.figures)
 
 
