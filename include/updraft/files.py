@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from updraft.errors import SettingsError
+from updraft.errors import IntegrityError, SettingsError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +48,61 @@ def write_bytes(url: str, content: bytes) -> None:
             there.pipe_file(where, content)  # an object store shows an object only when it is whole
         except FileNotFoundError as error:
             raise SettingsError(f"{url}: there is no such bucket ({error}); make it, or set UPDRAFT_LAKE") from error
+
+
+def append_line(url: str, line: str) -> None:
+    """Append a line to a file of this machine, as a whole: a process that is killed leaves all of it or none."""
+    path = local_path(url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, f"{line}\n".encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def create_once(path: Path, content: bytes, mode: int) -> bool:
+    """Make a file of this machine, whole, unless it exists: of two processes the first wins. Whether this call made it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(aside, path)  # fails when another process was first, where a rename would replace its file
+    except FileExistsError:
+        return False
+    finally:
+        aside.unlink()
+    return True
+
+
+def names_below(url: str) -> list[str]:
+    """Names of the files right below a URL, in order; none where there is no such folder."""
+    with _explained(url, "listing it"):
+        there, path = filesystem(url)
+        try:
+            entries = there.ls(path, detail=False)
+        except FileNotFoundError:
+            return []
+    return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+
+
+def read_verified(url: str, sha256_of_content: str) -> bytes:
+    """Read an object that must be what was recorded of it.
+
+    :raises IntegrityError: when it is not.
+    :raises FileNotFoundError: when there is none.
+    """
+    content = read_bytes(url)
+    if (actual := sha256(content)) != sha256_of_content:
+        raise IntegrityError(
+            f"{url} has SHA-256 {actual}, recorded is {sha256_of_content}; it was changed after it was written"
+        )
+    return content
 
 
 def read_bytes(url: str) -> bytes:
@@ -151,12 +206,18 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def read_parquet(url: str, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read a Parquet object into a frame."""
+def read_parquet(url: str, sha256_of_content: str | None = None, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet object into a frame.
+
+    :param sha256_of_content: as it was recorded; None reads it as it is, which is right for a file that this process has just made.
+    :raises IntegrityError: when the object is not what was recorded.
+    """
     import io
 
     import pandas as pd
 
+    if sha256_of_content is not None:
+        return pd.read_parquet(io.BytesIO(read_verified(url, sha256_of_content)), columns=columns)
     return pd.read_parquet(local_path(url) if is_local(url) else io.BytesIO(read_bytes(url)), columns=columns)
 
 

@@ -34,6 +34,8 @@ class Settings:
     """Base URL of the Airflow UI, for links in alerts."""
     airflow_passwords: str = ""
     """File with the passwords of Airflow's users, for a replay; empty outside of the embedded stack."""
+    audit: str = ""
+    """URL below which the anchors of decisions stand, such as a bucket whose objects cannot be removed; the lake when empty."""
     poll_seconds: float = 0.5
     """How often a deferred sensor looks at the store."""
 
@@ -59,9 +61,14 @@ class Settings:
             mlflow=env.get("UPDRAFT_MLFLOW") or "",
             airflow=(env.get("UPDRAFT_AIRFLOW") or "").rstrip("/"),
             airflow_passwords=env.get("UPDRAFT_AIRFLOW_PASSWORDS") or "",
+            audit=(env.get("UPDRAFT_AUDIT") or "").rstrip("/"),
             poll_seconds=_seconds(env.get("UPDRAFT_POLL_SECONDS") or "0.5"),
         )
-        for name, value in (("UPDRAFT_LAKE", settings.lake), ("UPDRAFT_STORE", settings.store)):
+        for name, value in (
+            ("UPDRAFT_LAKE", settings.lake),
+            ("UPDRAFT_STORE", settings.store),
+            ("UPDRAFT_AUDIT", settings.audit),
+        ):
             if value and "://" not in value:
                 raise SettingsError(
                     f"{name}={value!r} is not a URL; write it with its scheme, such as file:///srv/lake"

@@ -10,6 +10,7 @@ from updraft.loop.registered import RegisteredModels
 from updraft.registry.mlflow_registry import ModelRegistry
 from updraft.settings import Settings
 from updraft.spec.load import load_project
+from updraft.store.anchors import Anchors
 from updraft.store.store import Store
 
 
@@ -21,7 +22,7 @@ def settings() -> Settings:
 
 @lru_cache(maxsize=2)
 def _store(url: str, process: int) -> Store:  # by process: a connection must not cross a fork
-    return Store.open(url)
+    return Store.open(url, Anchors.of(settings()))
 
 
 def store() -> Store:

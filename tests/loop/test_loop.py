@@ -302,7 +302,7 @@ def test_a_training_that_failed_for_good_gives_way_to_the_next_one_after_the_coo
     loop.store.record_partition(loop.name, rows[7])
     monitor_partition(loop, rows[7].key)
     episode = due_episode(loop)
-    loop.store.start_episode(episode.id)
+    loop.store.start_episode(loop.name, episode.id)
     opened = []
     for row in rows[8:11]:
         loop.store.record_partition(loop.name, row)

@@ -16,6 +16,7 @@ from updraft.errors import InputError, SettingsError, SpecError, TrainingInterru
 from updraft.settings import Settings
 from updraft.spec.load import load_project, project_names
 from updraft.spec.model import Project
+from updraft.store.anchors import Anchors
 from updraft.store.store import Store
 
 OK, FAILED, BAD_INPUT, UNHEALTHY, INTERRUPTED = 0, 1, 2, 3, 75
@@ -62,7 +63,7 @@ def find_project(name: str) -> Project:
 @contextmanager
 def open_store() -> Iterator[Store]:
     """The store of the deployment."""
-    store = Store.open(settings().need_store())
+    store = Store.open(settings().need_store(), Anchors.of(settings()))
     try:
         yield store
     finally:

@@ -1,4 +1,4 @@
-"""``updraft validate | status | replay | backtest | rightsize | train run | rollback | readmit | doctor``."""
+"""``updraft validate | status | replay | backtest | rightsize | train run | rollback | readmit | audit verify | doctor``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from updraft.cli import replay as replay_command
 from updraft.cli import rightsize as rightsize_command
 from updraft.cli import status as status_command
 from updraft.cli import validate as validate_command
+from updraft.cli.audit import audit_app
 from updraft.cli.edge import FAILED, OK, UNHEALTHY, console, explained, find_project, open_store, settings, write_json
 from updraft.errors import InputError, TrainingError
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 train_app = typer.Typer(help="Training jobs.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
+app.add_typer(audit_app, name="audit")
 
 app.command("validate")(validate_command.validate)
 app.command("status")(status_command.status)
@@ -87,6 +89,7 @@ def rollback(
     Example: updraft rollback flight_delays --reason "scores too high since Monday"
     """
     from updraft.loop import tell
+    from updraft.loop.auditing import tell_head
     from updraft.loop.context import Loop
     from updraft.loop.registered import RegisteredModels
     from updraft.loop.rollout import release_id, roll_back_by_hand
@@ -99,6 +102,7 @@ def rollback(
         before = store.serving(project).champion
         aliases = roll_back_by_hand(loop, by=getpass.getuser(), reason=reason)
         tell.of_release(loop, release_id(loop, str(before)))
+        tell_head(loop, registry)
     if as_json:
         write_json({"project": project, "champion": aliases["champion"], "previous": aliases["previous"]})
     else:

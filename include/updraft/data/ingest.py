@@ -96,7 +96,7 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Ingeste
     checks = read_checks(project, settings, key)
     base = lake(project, settings)
     pseudonyms = pseudonymiser(project, settings)
-    url, digest, rows, labels_url = None, None, 0, None
+    url, digest, rows, labels_url, labels_sha256 = None, None, 0, None, None
     with connection() as con, ExitStack() as stack:
         raw, digests = _raw(stack, project, settings, key)
         if digests != dict(checks.raw):
@@ -113,7 +113,7 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Ingeste
             url, digest = write_table(f"{base}/partitions", key, table)
         labels = publisher.labels()
         if len(labels):
-            labels_url, _ = write_table(f"{base}/labels", key, labels)
+            labels_url, labels_sha256 = write_table(f"{base}/labels", key, labels)
     return IngestedPartition(
         key=key,
         state="published" if checks.state == "passed" else checks.state,
@@ -122,6 +122,7 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Ingeste
         rows=rows,
         quarantined=checks.quarantined,
         labels_url=labels_url,
+        labels_sha256=labels_sha256,
         checks=checks.to_dict(),
         profile=None,
     )

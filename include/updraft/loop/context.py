@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
 from updraft.data.partitions import Partition, partition
-from updraft.errors import StoreError
+from updraft.errors import IntegrityError, StoreError
+from updraft.loop.sealed import SealedNotes
 from updraft.monitoring.profiles import Profile, profile
 from updraft.settings import Settings
 from updraft.spec.features import FeatureCode, compute, features_from, load_features
@@ -21,6 +22,10 @@ from updraft.training.model import Model
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+LabelFile = tuple[str, str | None]
+"""URL and SHA-256 of a file of labels; no hash for one from before it was recorded."""
 
 
 class Models(Protocol):
@@ -64,6 +69,11 @@ class Loop:
         """The feature function as it is now."""
         return load_features(self.project)
 
+    @cached_property
+    def notes(self) -> SealedNotes:
+        """The notes of this deployment in the project's part of the lake."""
+        return SealedNotes.of(self.url(), self.name, self.settings)
+
     def url(self, *parts: str) -> str:
         """A URL below the project's part of the lake."""
         return "/".join((self.settings.lake, self.name, *parts))
@@ -84,15 +94,38 @@ class Loop:
         return row
 
     def features_of(self, model: Model) -> FeatureCode:
-        """The feature function that a model was trained with; the project's own may have changed since."""
+        """The feature function that a model was trained with; the project's own may have changed since.
+
+        What is executed is the store's copy of what the training was prepared with. The copy that travels in the model only names it.
+
+        :raises IntegrityError: when the store knows no such code.
+        """
         source = model.features_source
         if source is None or files.sha256(source) == self.features.sha256:
             return self.features
-        return features_from(self.project, source, self.project.folder / f"features.py of {model.meta.get('key')}")
+        sha256 = files.sha256(source)
+        kept = self.store.feature_code(self.name, sha256)
+        if kept is None and self._was_registered_before(sha256):
+            kept = source
+        if kept is None or files.sha256(kept) != sha256:
+            raise IntegrityError(
+                f"{self.name}: the features.py in the model of {model.meta.get('key')} (SHA-256 {sha256}) is none that a training "
+                "was prepared with; it is not executed"
+            )
+        return features_from(self.project, kept, self.project.folder / f"features.py of {model.meta.get('key')}")
+
+    def _was_registered_before(self, sha256: str) -> bool:
+        """Whether a version with this feature code was registered before the store kept the code: then its signature vouches for it."""
+        return any(
+            row.version is not None
+            and row.result.get("features_sha256") == sha256
+            and self.store.run_record(self.name, row.id, "request") is None
+            for row in self.store.trainings(self.name)
+        )
 
     def feature_frame(self, key: str, code: FeatureCode | None = None) -> pd.DataFrame:
         """ROW, EVENT_TIME, CLUSTER and the features of a published partition; by today's function when none is given."""
-        return files.read_parquet(self.feature_file(key, code)[0])
+        return files.read_parquet(*self.feature_file(key, code))
 
     def feature_file(self, key: str, code: FeatureCode | None = None) -> tuple[str, str]:
         """URL and hash of the features of a partition; computed when not there yet."""
@@ -101,18 +134,16 @@ class Loop:
     def features_file(self, row: PartitionRow, code: FeatureCode | None = None) -> tuple[str, str]:
         """The same of a partition that the store need not know yet."""
         code = code or self.features
-        name = f"{row.key}-{(row.sha256 or '')[:8]}"
-        url = self.url("features", code.sha256[:12], f"{name}.parquet")
-        note = f"{url}.sha256"
-        try:
-            return url, files.read_bytes(note).decode()
-        except FileNotFoundError:
-            pass
-        rows = files.read_parquet(str(row.url))
+        place = f"features/{code.sha256[:12]}/{row.key}-{(row.sha256 or '')[:8]}.parquet"
+        url, note = self.url(place), f"{place}.sha256"
+        known = self.notes.read(note)
+        if isinstance(known, str):
+            return url, known
+        rows = files.read_parquet(str(row.url), row.sha256)
         keys = rows[[ROW, EVENT_TIME, CLUSTER]]
         frame = compute(self.project, code, rows.drop(columns=[ROW, EVENT_TIME, CLUSTER]))
         digest = files.write_parquet(url, keys.join(frame))
-        files.write_bytes(note, digest.encode())  # last: with it the file is whole
+        self.notes.write(note, digest)  # last: with it the file is whole
         return url, digest
 
     def profile(self, key: str, code: FeatureCode | None = None) -> Profile:
@@ -130,36 +161,37 @@ class Loop:
 
     def known_labels(self, key: str, as_of: str) -> pd.DataFrame:
         """ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL of a partition's rows whose labels were known at the tick of ``as_of``."""
-        return labels_of(key, self.label_urls(key, as_of))
+        return labels_of(key, self.label_files(key, as_of))
 
-    def label_urls(self, key: str, as_of: str) -> tuple[str, ...]:
+    def label_files(self, key: str, as_of: str) -> tuple[LabelFile, ...]:
         """The label files, in the order of their ticks, that hold what was known of a partition at the tick of ``as_of``."""
         found = []
         whole = self.partition(key).tick + self.spec.data.label.matures_after
         for row in self.store.partitions(self.name, until=as_of, state=None):
             if row.key < key or row.labels_url is None:
                 continue
-            found.append(row.labels_url)
+            found.append((row.labels_url, row.labels_sha256))
             if self.partition(row.key).tick >= whole:
                 break
         return tuple(found)
 
     def lookup(self, key: str, columns: tuple[str, ...]) -> pd.DataFrame:
         """ROW and some columns of a published partition, such as those that slices are made by."""
-        return files.read_parquet(str(self.published(key).url), columns=[ROW, *columns])
+        row = self.published(key)
+        return files.read_parquet(str(row.url), row.sha256, columns=[ROW, *columns])
 
 
 @lru_cache(maxsize=128)
-def label_file(url: str) -> pd.DataFrame:
-    """A file of labels. Its name comes from its content, so it may be kept; nobody changes the frame."""
-    return files.read_parquet(url)
+def label_file(url: str, sha256: str | None) -> pd.DataFrame:
+    """A file of labels, verified. Its name comes from its content, so it may be kept; nobody changes the frame."""
+    return files.read_parquet(url, sha256)
 
 
-def labels_of(key: str, urls: tuple[str, ...]) -> pd.DataFrame:
+def labels_of(key: str, label_files: tuple[LabelFile, ...]) -> pd.DataFrame:
     """The labels of one partition's rows in some files; the last one of a row counts."""
     import pandas as pd
 
-    frames = [frame[frame[PARTITION] == key] for frame in map(label_file, urls)]
+    frames = [frame[frame[PARTITION] == key] for frame in (label_file(*file) for file in label_files)]
     if not frames:
         return pd.DataFrame({name: [] for name in (ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL)})
     return pd.concat(frames, ignore_index=True).drop_duplicates(ROW, keep="last")

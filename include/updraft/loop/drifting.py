@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from updraft import files
 from updraft.files import canonical_hash
 from updraft.loop.context import Loop
 from updraft.loop.keptout import kept_out, readmitted_signs
@@ -129,17 +128,14 @@ def _reference(loop: Loop, window: tuple[str, ...], code: FeatureCode) -> tuple[
         "features": code.sha256,
         "policy": loop.spec.monitoring.drift.model_dump(mode="json"),
     }
-    url = loop.url("references", f"{window[-1]}-{canonical_hash(made_of)[:16]}.json")
-    try:
-        kept = files.read_json(url)
+    place = f"references/{window[-1]}-{canonical_hash(made_of)[:16]}.json"
+    if (kept := loop.notes.read(place)) is not None:
         return Reference.from_dict(kept["reference"]), Threshold.from_dict(kept["threshold"])
-    except FileNotFoundError:
-        pass
     profiles = [loop.profile(key, code) for key in window]
     span = loop.partition(window[-1]).tick - loop.partition(window[-1]).start
     per_year = DAYS_PER_YEAR * 86400 / span.total_seconds()
     reference, threshold = fit_reference(profiles), calibrate(profiles, loop.spec.monitoring.drift, per_year)
-    files.write_json(url, {"reference": reference.as_dict(), "threshold": threshold.as_dict()})
+    loop.notes.write(place, {"reference": reference.as_dict(), "threshold": threshold.as_dict()})
     return reference, threshold
 
 

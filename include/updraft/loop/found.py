@@ -10,7 +10,7 @@ from updraft import files
 from updraft.errors import TrainingError
 from updraft.loop.context import Loop
 from updraft.loop.search import Ended, SearchPlan, ended, open_study, plan_of, search_folder, shown
-from updraft.loop.train import folder, result_of, trial_run
+from updraft.loop.train import request_of, result_of, trial_run
 from updraft.search.study import TrialRow
 from updraft.spec.trainers import Value
 from updraft.training.contract import TrainingResult
@@ -128,10 +128,7 @@ def search_page(loop: Loop, plan: SearchPlan, found: Found, results: dict[int, T
     from jinja2 import Environment
 
     lines, top, bottom = _lines(found, results)
-    all_params = {
-        number: files.read_json(f"{folder(loop, trial_run(plan.run, number))}/request.json")["params"]
-        for number in results
-    }
+    all_params = {number: request_of(loop, trial_run(plan.run, number)).params for number in results}
     values: dict[str, Any] = {"project": loop.name, "plan": plan, "found": found, "results": results}
     values |= {"names": sorted(plan.search.space), "all": all_params, "shown": shown}
     values |= {"lines": lines, "top": top, "bottom": bottom}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, PARTITION, ROW
-from updraft.loop.context import Loop, label_file, labels_of
+from updraft.loop.context import LabelFile, Loop, label_file, labels_of
 from updraft.loop.keptout import scored_broken
 from updraft.monitoring.calibration import LOOK_BACK, Matured
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 def matured(loop: Loop, prediction: PredictionRow, as_of: str) -> pd.DataFrame:
     """ROW, CLUSTER, LABEL, MARGIN, SCORE of the rows whose labels were known at the tick of ``as_of``, in the order of ROW."""
-    return _joined(prediction.key, prediction.url, loop.label_urls(prediction.key, as_of))
+    return _joined(prediction.key, prediction.url, prediction.sha256, loop.label_files(prediction.key, as_of))
 
 
 @lru_cache(maxsize=64)  # the same partition is looked at tick after tick; every file's name comes from its content
-def _joined(key: str, predictions_url: str, label_urls: tuple[str, ...]) -> pd.DataFrame:
-    scored = files.read_parquet(predictions_url)
+def _joined(key: str, url: str, sha256: str, label_files: tuple[LabelFile, ...]) -> pd.DataFrame:
+    scored = files.read_parquet(url, sha256)
     return (
-        labels_of(key, label_urls)[[ROW, CLUSTER, LABEL]]
+        labels_of(key, label_files)[[ROW, CLUSTER, LABEL]]
         .merge(scored, on=ROW, how="inner", validate="1:1")
         .sort_values(ROW, ignore_index=True)
     )
@@ -44,7 +44,7 @@ def newly_known(loop: Loop, key: str) -> dict[str, frozenset[int]]:
     for row in loop.store.partitions(loop.name, until=key, state=None):
         if row.key <= since or row.labels_url is None:
             continue
-        for target, rows in label_file(row.labels_url).groupby(PARTITION)[ROW]:
+        for target, rows in label_file(row.labels_url, row.labels_sha256).groupby(PARTITION)[ROW]:
             if target in published:
                 found.setdefault(str(target), set()).update(rows.tolist())
     return {target: frozenset(rows) for target, rows in found.items()}
@@ -72,7 +72,8 @@ def holdout_of(loop: Loop, version: str) -> pd.DataFrame | None:
     """What a version's proof said of its holdout partitions; None when it had none."""
     for training in loop.store.trainings(loop.name):
         if training.version == version and training.result.get("holdout_predictions_url"):
-            return files.read_parquet(training.result["holdout_predictions_url"])
+            result = training.result
+            return files.read_parquet(result["holdout_predictions_url"], result.get("holdout_predictions_sha256"))
     return None
 
 

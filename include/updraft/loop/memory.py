@@ -12,7 +12,19 @@ from updraft.loop.plan import Plan, plan_training
 from updraft.loop.rollout import conclude, look, promote, promotion_key
 from updraft.loop.score import score_partition
 from updraft.loop.train import enter
-from updraft.loop.trials import PROOF, Fit, fit_url, proved_there, trained_there, training_data
+from updraft.loop.trials import (
+    FITS,
+    FITTED,
+    PROOF,
+    Fit,
+    fit_name,
+    fit_url,
+    note_proof,
+    proof_sha256,
+    proved_there,
+    trained_there,
+    training_data,
+)
 from updraft.loop.waiting import due_episode
 from updraft.store.records import IngestedPartition, TrainingRow
 from updraft.training.fit import train_in_memory
@@ -80,18 +92,23 @@ def _move(loop: Loop, release: str) -> bool:
 def fit(loop: Loop, plan: Plan) -> Fit:
     """The plan's model and its proof in the lake; learnt once, whoever asks; what the deployment has learnt is taken from there."""
     url = fit_url(loop, plan)
-    own = Fit(f"{url}/model", None, f"{url}/{PROOF}")
+    place = f"{FITS}/{fit_name(loop, plan)}/{FITTED}"
     with exclusive(url):  # policies that are played side by side share equal trainings
-        if files.exists(f"{own.model_url}/meta.json"):
-            return own
-        if (there := trained_there(loop, plan)) is not None:
-            files.write_bytes(own.proof_url, files.read_bytes(there.proof_url))  # for the trials of this plan
-            return replace(there, proof_url=own.proof_url)
+        known, proof = loop.notes.read(place), proof_sha256(loop, plan)
+        if isinstance(known, str) and proof is not None:
+            return Fit(f"{url}/model", known, f"{url}/{PROOF}", proof)
+        if (trained := trained_there(loop, plan)) is not None:
+            content = files.read_verified(trained.proof_url, trained.proof_sha256)
+            files.write_bytes(f"{url}/{PROOF}", content)  # for the trials of this plan
+            note_proof(loop, plan, trained.proof_sha256)
+            return replace(trained, proof_url=f"{url}/{PROOF}")
         data, recipe = training_data(loop, plan), plan.recipe(loop.spec.task)
         fitted = train_in_memory(recipe, data, plan.holdout, proved_there(loop, plan))
-        files.write_parquet(own.proof_url, fitted.holdout)
-        fitted.model({"project": loop.name, "key": plan.key}).save(own.model_url)
-    return own
+        proof = files.write_parquet(f"{url}/{PROOF}", fitted.holdout)
+        note_proof(loop, plan, proof)
+        model_sha256 = fitted.model({"project": loop.name, "key": plan.key}).save(f"{url}/model")
+        loop.notes.write(place, model_sha256)
+    return Fit(f"{url}/model", model_sha256, f"{url}/{PROOF}", proof)
 
 
 def train(loop: Loop, models: KeptModels, run: str, key: str, *, episode: str | None = None) -> None:
@@ -99,9 +116,13 @@ def train(loop: Loop, models: KeptModels, run: str, key: str, *, episode: str | 
     plan = plan_training(loop, key)
     loop.store.record_training(TrainingRow(run, loop.name, key, episode, None, "running", None, {}))
     if episode:
-        loop.store.start_episode(episode)
+        loop.store.start_episode(loop.name, episode)
     fitted = fit(loop, plan)
-    comparison = judge_candidate(loop, plan, files.read_parquet(fitted.proof_url))
+    comparison = judge_candidate(loop, plan, files.read_parquet(fitted.proof_url, fitted.proof_sha256))
     version = models.add(load_model(fitted.model_url, fitted.model_sha256))
-    kept = {"holdout_predictions_url": fitted.proof_url, "features_sha256": loop.features.sha256}
+    kept = {
+        "holdout_predictions_url": fitted.proof_url,
+        "holdout_predictions_sha256": fitted.proof_sha256,
+        "features_sha256": loop.features.sha256,
+    }
     enter(loop, run, plan, version, comparison.as_dict(), kept)

@@ -231,7 +231,7 @@ def close_failed_training(loop: Loop, episode: EpisodeRow, key: str, why: str) -
     there = loop.store.training(loop.name, episode.id)
     row = there or TrainingRow(episode.id, loop.name, episode.opened_at, episode.id, None, "running", None, {})
     loop.store.record_training(replace(row, state="failed"))
-    loop.store.close_episode(episode.id, key=key, outcome=why)
+    loop.store.close_episode(loop.name, episode.id, key=key, outcome=why)
 
 
 def decide_remedies(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:

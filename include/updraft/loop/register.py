@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from updraft.loop.context import Loop
-from updraft.loop.train import enter, evaluation_of, folder, plan_of, result_of
+from updraft.loop.train import enter, evaluation_of, folder, plan_of, request_of, result_of
 from updraft.pods.attempts import read_attempts
 from updraft.registry.mlflow_registry import ModelRegistry
+from updraft.training.run import check_result
 
 
 def register(loop: Loop, run: str, registry: ModelRegistry) -> tuple[str, str | None]:
     """Register a run's model once; (version, release), the release is None when the gates refused it."""
     result, gates, plan = result_of(loop, run), evaluation_of(loop, run), plan_of(loop, run)
+    check_result(request_of(loop, run), result)  # nothing is signed that is not what was asked for
     attempts = read_attempts(folder(loop, run))
     tags = {"updraft.lane": plan.lane, "updraft.run": run}
     if attempts and attempts[-1].image_id:
@@ -24,6 +26,7 @@ def register(loop: Loop, run: str, registry: ModelRegistry) -> tuple[str, str | 
         "model_sha256": result.model_sha256,
         "mlflow_run_id": result.mlflow_run_id,
         "holdout_predictions_url": result.holdout_predictions_url,
+        "holdout_predictions_sha256": result.holdout_predictions_sha256,
         "rounds": result.rounds,
         "rows": result.rows,
         "metrics": result.metrics,

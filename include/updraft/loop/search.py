@@ -9,6 +9,7 @@ project, the data and the seed, and not on which of two trials that run side by 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -16,11 +17,19 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from updraft import files
 from updraft.errors import TrainingError
 from updraft.loop.context import Loop
 from updraft.loop.plan import plan_training
-from updraft.loop.train import collect, folder, request_for, result_of, run_folder, trial_run
+from updraft.loop.train import (
+    collect,
+    folder,
+    request_for,
+    request_of,
+    result_of,
+    run_folder,
+    trial_run,
+    write_request,
+)
 from updraft.search.pruning import stop_above
 from updraft.search.sampling import Tried, distributions, inside, suggest
 from updraft.search.study import Study, TrialRow
@@ -109,8 +118,7 @@ def plan_search(
     :param trials: in place of the project's number.
     :raises TrainingError: when the project asks for no search, or there is nothing to learn from.
     """
-    url = f"{search_folder(loop, run)}/plan.json"
-    if files.exists(url):
+    if loop.store.run_record(loop.name, run, "search") is not None:
         return plan_of(loop, run)
     search = loop.spec.training.search
     if search is None:
@@ -138,8 +146,9 @@ def plan_search(
         reason=reason,
     )
     with closing(open_study(loop, run)):  # its tables are there before the trials begin side by side
-        files.write_json(url, found.model_dump(mode="json"))
-    return found
+        loop.store.record_feature_code(loop.name, loop.features.sha256, loop.features.source)
+        kept = loop.store.record_run(loop.name, run, "search", found.model_dump(mode="json"))
+    return SearchPlan.model_validate_json(json.dumps(kept))
 
 
 def plan_of(loop: Loop, run: str) -> SearchPlan:
@@ -147,11 +156,10 @@ def plan_of(loop: Loop, run: str) -> SearchPlan:
 
     :raises TrainingError: when it was not planned yet.
     """
-    url = f"{search_folder(loop, run)}/plan.json"
-    try:
-        return SearchPlan.model_validate_json(files.read_bytes(url))
-    except FileNotFoundError:
-        raise TrainingError(f"{url}: this search has no plan; the task plan_search comes first") from None
+    kept = loop.store.run_record(loop.name, run, "search")
+    if kept is None:
+        raise TrainingError(f"{run}: this search has no plan; the task plan_search comes first")
+    return SearchPlan.model_validate_json(json.dumps(kept))
 
 
 def open_study(loop: Loop, run: str) -> Study:
@@ -164,11 +172,11 @@ def begin_trial(loop: Loop, run: str, number: int) -> str | Waits | None:
 
     A trial that has a request keeps it: one that was killed goes on from its checkpoint.
     """
-    plan, url = plan_of(loop, run), f"{folder(loop, trial_run(run, number))}/request.json"
+    plan, trial = plan_of(loop, run), trial_run(run, number)
     space = distributions(plan.request.trainer, plan.search.space)
     with closing(open_study(loop, run)) as study:
         rows = study.rows()
-        if not files.exists(url):
+        if loop.store.run_record(loop.name, trial, "request") is None:
             if plan.over:
                 study.give_up(number, f"the search's timeout ({plan.search.timeout}) had passed")
                 return None
@@ -181,10 +189,11 @@ def begin_trial(loop: Loop, run: str, number: int) -> str | Waits | None:
             if number > 0:
                 tried = [found for row in earlier if (found := _tried(row)) is not None]
                 params |= suggest(space, tried, seed=plan.seed, number=number, trials=plan.search.trials)
-            _trial_request(loop, plan, number, params, _limits(loop, plan, earlier)).write(url)
-        params = dict(TrainingRequest.read(url).params)
+            request = _trial_request(loop, plan, number, params, _limits(loop, plan, earlier))
+            loop.store.record_run(loop.name, trial, "request", request.model_dump(mode="json"))
+        params = dict(request_of(loop, trial).params)
         study.begin(number, params, inside(params, plan.search.space), space)
-    return url
+    return write_request(loop, trial)
 
 
 def _tried(row: TrialRow) -> Tried | None:

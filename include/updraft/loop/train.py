@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from updraft import files
-from updraft.errors import TrainingError
+from updraft.data.columns import LABEL, MARGIN, PARTITION, ROW, SCORE
+from updraft.errors import IntegrityError, TrainingError
 from updraft.loop.context import Loop
 from updraft.loop.judge import Comparison, judge_candidate
 from updraft.loop.plan import Plan, Scalar, plan_training
@@ -19,7 +21,12 @@ from updraft.spec.deployment import load_deployment
 from updraft.spec.model import Trainer
 from updraft.store.records import TrainingRow
 from updraft.training.contract import TrainingRequest, TrainingResult
-from updraft.training.run import collect_training
+from updraft.training.data import load_training_data
+from updraft.training.model import link
+from updraft.training.run import check_result, collect_training, run_training
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +71,10 @@ def prepare(
     :param search: the search that found the parameters.
     :raises TrainingError: when there is nothing to learn from, or a parameter is unknown.
     """
-    url = f"{folder(loop, run)}/request.json"
-    if files.exists(url):
-        return url
+    if loop.store.run_record(loop.name, run, "request") is not None:
+        return write_request(loop, run)
+    if episode is not None and loop.store.episode(loop.name, episode) is None:
+        raise TrainingError(f"{loop.name}: no episode {episode!r}; leave the field empty: it is for trainings that watch starts")
     published = loop.store.partitions(loop.name)
     if not published:
         raise TrainingError(f"{loop.name}: no partition is published yet; {loop.name}.ingest comes first")
@@ -76,10 +84,8 @@ def prepare(
         log.info("The refit trial has proved this recipe on these rows: on a CPU, the training goes on from there")
     if search is not None:
         request = request.model_copy(update={"tags": {**request.tags, "updraft.search": search}})
-    files.write_json(
-        f"{folder(loop, run)}/plan.json",
-        {**asdict(plan), "trainer": plan.trainer.model_dump(), "reason": reason, "fit": fit_name(loop, plan)},
-    )
+    kept = {**asdict(plan), "trainer": plan.trainer.model_dump(), "reason": reason, "fit": fit_name(loop, plan)}
+    loop.store.record_run(loop.name, run, "plan", kept)
     loop.store.record_training(
         TrainingRow(
             run,
@@ -93,8 +99,35 @@ def prepare(
         )
     )
     if episode is not None:
-        loop.store.start_episode(episode)
-    return request.write(url)
+        loop.store.start_episode(loop.name, episode)
+    keep_request(loop, run, request)  # last: with it the run is prepared
+    return write_request(loop, run)
+
+
+def keep_request(loop: Loop, run: str, request: TrainingRequest) -> None:
+    """Keep a run's request in the store, and the feature code that it names: what comes back is held against them."""
+    loop.store.record_feature_code(loop.name, loop.features.sha256, loop.features.source)
+    loop.store.record_run(loop.name, run, "request", request.model_dump(mode="json"))
+
+
+def write_request(loop: Loop, run: str) -> str:
+    """Write a run's request and its feature code into the lake, for whoever trains; what lies there is replaced. The URL."""
+    request = request_of(loop, run)
+    source = loop.store.feature_code(loop.name, request.features_sha256)
+    if source is not None and request.features_path is not None:
+        files.write_bytes(request.features_path, source)
+    return request.write(f"{folder(loop, run)}/request.json")
+
+
+def request_of(loop: Loop, run: str) -> TrainingRequest:
+    """What a run was asked for, as the store has it.
+
+    :raises TrainingError: when it was not prepared.
+    """
+    kept = loop.store.run_record(loop.name, run, "request")
+    if kept is None:
+        raise TrainingError(f"{run}: the store has no request of this run; clear its first task, which prepares it")
+    return TrainingRequest.model_validate(kept)
 
 
 def request_for(loop: Loop, plan: Plan, run: str) -> TrainingRequest:
@@ -115,7 +148,6 @@ def request_for(loop: Loop, plan: Plan, run: str) -> TrainingRequest:
     }
     snapshot = take_snapshot(loop.project, loop.settings, name=plan.key, files=parts, record=record)
     code = f"{folder(loop, run)}/features.py"  # of the lake: the training may run where the project's folder is not
-    files.write_bytes(code, loop.features.path.read_bytes())
     return TrainingRequest(
         project=loop.name,
         key=plan.key,
@@ -147,13 +179,42 @@ def _tracking_uri(loop: Loop) -> str | None:
     return load_deployment(loop.settings.deployment).kubernetes.mlflow
 
 
+def train_here(loop: Loop, run: str) -> TrainingResult:
+    """Train in this process what a run was asked for, as the store has it, and take the result.
+
+    :raises TrainingError: when it was not prepared, or leaves nothing.
+    """
+    with tempfile.TemporaryDirectory(prefix="updraft-") as private:  # the lake's copy may have been changed
+        run_training(request_of(loop, run).write(f"{private}/request.json"))
+    result = collect(loop, run)
+    if result is None:
+        raise TrainingError(f"{run}: the training left no result; clear its task to run it again")
+    return result
+
+
 def collect(loop: Loop, run: str) -> TrainingResult | None:
-    """What a run's training left, checked against its request and its hashes, and recorded in MLflow; None while there is nothing.
+    """What a run's training left, held against the store's request, recorded in MLflow and kept in the store; None while there is nothing.
+
+    From then on the store's copy counts. The model in the lake is verified each time.
 
     :raises TrainingError: when the result is of another request, or cut short.
-    :raises IntegrityError: when the model is not what the result says.
+    :raises IntegrityError: when result, model or feature code is not what was asked for.
     """
-    return collect_training(f"{folder(loop, run)}/request.json", loop.settings.mlflow or None)
+    request = request_of(loop, run)
+    if (kept := loop.store.run_record(loop.name, run, "result")) is not None:
+        result = TrainingResult.model_validate(kept)
+        check_result(request, result)
+        return result
+    collected = collect_training(request, loop.settings.mlflow or None)
+    if collected is None:
+        return None
+    if (url := collected.holdout_predictions_url) is not None:
+        actual = files.sha256(files.read_bytes(url))
+        if collected.holdout_predictions_sha256 not in (None, actual):
+            raise IntegrityError(f"{url} is not what its training wrote (SHA-256 {actual})")
+        collected = collected.model_copy(update={"holdout_predictions_sha256": actual})
+    kept = loop.store.record_run(loop.name, run, "result", collected.model_dump(mode="json"))
+    return TrainingResult.model_validate(kept)
 
 
 def code_commit(loop: Loop) -> str | None:
@@ -172,7 +233,7 @@ def code_commit(loop: Loop) -> str | None:
 
 def plan_of(loop: Loop, run: str) -> Plan:
     """The plan that a run was prepared with."""
-    kept = files.read_json(f"{folder(loop, run)}/plan.json")
+    kept = _kept_plan(loop, run)
     for beside in ("reason", "fit"):
         kept.pop(beside, None)
     return Plan(
@@ -187,36 +248,71 @@ def plan_of(loop: Loop, run: str) -> Plan:
 
 def reason_of(loop: Loop, run: str) -> str:
     """Why a run was started, as whoever started it said."""
-    return str(files.read_json(f"{folder(loop, run)}/plan.json").get("reason") or "")
+    return str(_kept_plan(loop, run).get("reason") or "")
 
 
-def fit_of(loop: Loop, run: str) -> str | None:
-    """Name of what a run learnt, by the data as they were when it was prepared; None for one of an earlier version."""
-    name = files.read_json(f"{folder(loop, run)}/plan.json").get("fit")
-    return str(name) if name else None
+def _kept_plan(loop: Loop, run: str) -> dict[str, Any]:
+    kept = loop.store.run_record(loop.name, run, "plan")
+    if kept is None:
+        raise TrainingError(f"{run}: the store has no plan of this run; clear snapshot_data, which makes it")
+    return kept
 
 
 def result_of(loop: Loop, run: str) -> TrainingResult:
-    """What a run's training left."""
-    return TrainingResult.read(f"{folder(loop, run)}/result.json")
+    """What a run's training left, as it was collected.
+
+    :raises TrainingError: when nothing was.
+    """
+    kept = loop.store.run_record(loop.name, run, "result")
+    if kept is None:
+        raise TrainingError(f"{run}: the store has no result of this run; clear the task that trains")
+    return TrainingResult.model_validate(kept)
 
 
 def evaluate(loop: Loop, run: str) -> Comparison:
-    """Hold a run's model against the gates and keep the outcome beside it; note the training for backtests."""
-    result = result_of(loop, run)
-    if result.holdout_predictions_url is None:
-        raise TrainingError(f"{run}: the training kept no holdout, so it proves nothing")
-    plan = plan_of(loop, run)
-    comparison = judge_candidate(loop, plan, files.read_parquet(result.holdout_predictions_url))
-    if (name := fit_of(loop, run)) is not None:
-        note_training(loop, plan, name, result)
-    files.write_json(f"{folder(loop, run)}/evaluation.json", comparison.as_dict())
+    """Hold a run's model against the gates and keep the outcome in the store; note the training for backtests."""
+    result, plan = result_of(loop, run), plan_of(loop, run)
+    comparison = judge_candidate(loop, plan, proved_holdout(loop, run))
+    note_training(loop, plan, str(_kept_plan(loop, run)["fit"]), result)
+    loop.store.record_run(loop.name, run, "evaluation", comparison.as_dict(), replace=True)
     return comparison
 
 
+def proved_holdout(loop: Loop, run: str) -> pd.DataFrame:
+    """What a run's proof said of its holdout: the margins are the training's; rows, clusters and labels those of the snapshot.
+
+    :raises TrainingError: when the training kept no holdout.
+    :raises IntegrityError: when its rows or labels are not those that it was given.
+    """
+    import numpy as np
+
+    from updraft.data.snapshots import load_snapshot
+
+    request, result = request_of(loop, run), result_of(loop, run)
+    url = result.holdout_predictions_url
+    if url is None:
+        raise TrainingError(f"{run}: the training kept no holdout, so it proves nothing")
+    given = load_training_data(load_snapshot(request.snapshot_url, request.snapshot_sha256), request.holdout)
+    rows = given.keys.assign(**{LABEL: given.label})
+    predicted = files.read_parquet(url, result.holdout_predictions_sha256)[[PARTITION, ROW, LABEL, MARGIN]]
+    predicted = predicted.astype({PARTITION: str}).drop_duplicates([PARTITION, ROW])
+    joined = rows.merge(predicted, on=[PARTITION, ROW], how="outer", suffixes=("", "_told"), indicator=True)
+    same = len(predicted) == len(rows) and (joined["_merge"] == "both").all()
+    if not same or not (joined[LABEL] == joined[f"{LABEL}_told"]).all() or not np.isfinite(joined[MARGIN]).all():
+        raise IntegrityError(f"{url}: its rows, labels or scores are not those of the snapshot that the training was given")
+    proved = joined.drop(columns=["_merge", f"{LABEL}_told"])
+    return proved.assign(**{SCORE: link(request.task, proved[MARGIN].to_numpy(np.float64))})
+
+
 def evaluation_of(loop: Loop, run: str) -> dict[str, Any]:
-    """What the gates said of a run."""
-    return dict(files.read_json(f"{folder(loop, run)}/evaluation.json"))
+    """What the gates said of a run.
+
+    :raises TrainingError: when it was not evaluated.
+    """
+    kept = loop.store.run_record(loop.name, run, "evaluation")
+    if kept is None:
+        raise TrainingError(f"{run}: the store has no evaluation of this run; clear evaluate_model")
+    return kept
 
 
 def enter(
@@ -262,6 +358,6 @@ def enter(
         open_release(loop, version, plan.lane, plan.key)
     if episode is not None:
         said = f"version {version} {'goes to release' if passed else 'was refused'}: {'; '.join(gates['reasons'])}"
-        loop.store.close_episode(episode, key=plan.key, outcome=said)
+        loop.store.close_episode(loop.name, episode, key=plan.key, outcome=said)
     point_aliases(loop)
     return release_id(loop, version) if passed else None

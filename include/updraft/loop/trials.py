@@ -12,6 +12,7 @@ from updraft.files import canonical_hash
 from updraft.loop.context import Loop
 from updraft.loop.judge import compare
 from updraft.loop.plan import Plan
+from updraft.loop.sealed import SealedNotes
 from updraft.monitoring.trial import Trial, paired_trial
 from updraft.training.checkpoint import Begun, FolderCheckpoint
 from updraft.training.contract import TrainingRequest, TrainingResult
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def training_data(loop: Loop, plan: Plan) -> TrainingData:
     """Features and known labels of a plan's window."""
     features = {key: loop.feature_frame(key) for key in plan.window}
-    labels = [files.read_parquet(url) for url, _ in label_files(loop, plan).values()]
+    labels = [files.read_parquet(url, sha256) for url, sha256 in label_files(loop, plan).values()]
     return TrainingData.join(features, labels, plan.window)
 
 
@@ -35,7 +36,12 @@ def label_files(loop: Loop, plan: Plan) -> dict[str, tuple[str, str]]:
     """Label files that a training may see: those of the window's ticks. By key: URL and hash."""
     rows = loop.store.partitions(loop.name, until=plan.key, state=None)
     wanted = [row for row in rows if row.key >= plan.window[0] and row.labels_url]
-    return {row.key: (str(row.labels_url), files.sha256(files.read_bytes(str(row.labels_url)))) for row in wanted}
+    return {row.key: (str(row.labels_url), row.labels_sha256 or _hashed(str(row.labels_url))) for row in wanted}
+
+
+def _hashed(url: str) -> str:
+    """Of a file whose hash was not recorded yet when it was made."""
+    return files.sha256(files.read_bytes(url))
 
 
 def fit_url(loop: Loop, plan: Plan) -> str:
@@ -59,7 +65,9 @@ FITS = "fits"
 PROOF = "proof.parquet"
 """Walk-forward predictions of the holdout, below :func:`fit_url`."""
 TRAINED = "training.json"
-"""Where the training of the same plan left its model and its proof, below :func:`fit_url`."""
+"""Where the training of the same plan left its model and its proof, below :func:`fit_url`: a sealed note."""
+FITTED = "model.sha256"
+"""Hash of the backtest's own model of a plan, below :func:`fit_url`: a sealed note."""
 
 
 @dataclass(frozen=True)
@@ -67,23 +75,33 @@ class Fit:
     """A model and its proof."""
 
     model_url: str
-    model_sha256: str | None
-    """To be checked when it is loaded; None for a model of the backtest's own."""
+    model_sha256: str
     proof_url: str
     """Walk-forward predictions of the holdout."""
+    proof_sha256: str
 
 
 def proof(loop: Loop, plan: Plan) -> pd.DataFrame:
     """Walk-forward predictions of the plan's holdout by a model that has not seen it; computed once, as the same plan proves the same."""
     url = fit_url(loop, plan)
     with exclusive(url):
-        try:
-            return files.read_parquet(f"{url}/{PROOF}")
-        except FileNotFoundError:
-            kept = _checkpoint(url, plan)
-            found = prove(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout, kept).predictions
-            files.write_parquet(f"{url}/{PROOF}", found)
-            return found
+        if (sha256 := proof_sha256(loop, plan)) is not None:
+            return files.read_parquet(f"{url}/{PROOF}", sha256)
+        kept = _checkpoint(url, plan)
+        predictions = prove(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout, kept).predictions
+        note_proof(loop, plan, files.write_parquet(f"{url}/{PROOF}", predictions))
+        return predictions
+
+
+def proof_sha256(loop: Loop, plan: Plan) -> str | None:
+    """Hash of the plan's proof, when it is there."""
+    sha256 = loop.notes.read(f"{FITS}/{fit_name(loop, plan)}/{PROOF}.sha256")
+    return sha256 if isinstance(sha256, str) else None
+
+
+def note_proof(loop: Loop, plan: Plan, sha256: str) -> None:
+    """Note the hash of the plan's proof, which has been written."""
+    loop.notes.write(f"{FITS}/{fit_name(loop, plan)}/{PROOF}.sha256", sha256)
 
 
 def hand_over(loop: Loop, plan: Plan, request: TrainingRequest) -> bool:
@@ -109,22 +127,23 @@ def note_training(loop: Loop, plan: Plan, name: str, result: TrainingResult) -> 
     :param name: :func:`fit_name` when the training was prepared; the lake may hold other data by now.
     """
     if _as_a_trial(loop, plan) and result.device == "cpu" and result.holdout_predictions_url is not None:
-        found = Fit(result.model_url, result.model_sha256, result.holdout_predictions_url)
+        url, sha256 = result.holdout_predictions_url, str(result.holdout_predictions_sha256)
+        fit = Fit(result.model_url, result.model_sha256, url, sha256)
         learnt_with = {library: result.environment.get(library) for library in versions(plan.trainer.name)}
-        files.write_json(f"{loop.url(FITS, name)}/{TRAINED}", {"fit": asdict(found), "versions": learnt_with})
+        loop.notes.write(f"{FITS}/{name}/{TRAINED}", {"fit": asdict(fit), "versions": learnt_with})
 
 
 def trained_there(loop: Loop, plan: Plan) -> Fit | None:
     """What the deployment's own training of the plan left; None when there was none, by these libraries, whose files are there."""
     if loop.deployment_lake is None:
         return None
-    try:
-        noted = files.read_json(f"{_there(loop, plan)}/{TRAINED}")
-    except FileNotFoundError:
+    notes = SealedNotes.of(f"{loop.deployment_lake}/{loop.name}", loop.name, loop.settings)
+    noted = notes.read(f"{FITS}/{fit_name(loop, plan)}/{TRAINED}")
+    if noted is None:
         return None
-    found = Fit(**noted["fit"])
-    kept = files.exists(f"{found.model_url}/meta.json") and files.exists(found.proof_url)
-    return found if kept and noted["versions"] == versions(plan.trainer.name) else None
+    fit = Fit(**noted["fit"])
+    kept = files.exists(f"{fit.model_url}/meta.json") and files.exists(fit.proof_url)
+    return fit if kept and noted["versions"] == versions(plan.trainer.name) else None
 
 
 def proved_there(loop: Loop, plan: Plan) -> Begun | None:

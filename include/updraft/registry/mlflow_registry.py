@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from updraft import files
+from updraft.airflow_api import get
 from updraft.errors import IntegrityError, TrainingError
 from updraft.registry.signing import sign, verify
 from updraft.training.contract import TrainingResult
 from updraft.training.lock import exclusive
 from updraft.training.model import META, Model, content_hash, load_model
-from updraft.training.tracking import REQUEST_TAG, mlflow_client, mlflow_errors
+from updraft.training.tracking import REQUEST_TAG, experiment_id, mlflow_client, mlflow_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,6 +31,7 @@ ALIASES = ("champion", "challenger", "previous")
 REFUSED_TAG = "updraft.refused"
 SHA256_TAG = "updraft.model_sha256"
 CARD = "card.html"
+HEAD_TAG = "updraft.decisions"
 
 
 class ModelRegistry:
@@ -185,6 +187,23 @@ class ModelRegistry:
                 Path(came).rename(folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+    def answers(self) -> bool:
+        """Whether MLflow answers now; asked once, without the client's patience."""
+        return get(f"{self.tracking_uri}/health", seconds=2.0) is not None
+
+    # -- the head of the chain of decisions
+
+    def note_head(self, project: str, head: str) -> None:
+        """Keep the head of a project's chain of decisions, as a tag of its experiment: a copy that the store's database cannot reach."""
+        with mlflow_errors(self.tracking_uri, "noting the head of the decisions"):
+            self.client.set_experiment_tag(experiment_id(self.client, project), HEAD_TAG, head)
+
+    def head(self, project: str) -> str | None:
+        """What :meth:`note_head` kept last; None when nothing was."""
+        with mlflow_errors(self.tracking_uri, "reading the head of the decisions"):
+            experiment = self.client.get_experiment_by_name(project)
+        return None if experiment is None else experiment.tags.get(HEAD_TAG)
 
     # -- pages
 

@@ -12,7 +12,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,8 @@ class FeatureCode:
     sha256: str
     """Of the file's bytes."""
     path: Path
+    source: bytes = field(repr=False, compare=False)
+    """The file's bytes, as they were run."""
 
 
 def check_features(project: Project) -> tuple[Problem, ...]:
@@ -66,7 +68,7 @@ def features_from(project: Project, content: bytes, path: Path) -> FeatureCode:
     module = ModuleType(f"_updraft_features_{project.name}_{sha[:12]}")
     module.__file__ = str(path)
     function = _run(module, content, path)
-    return FeatureCode(function, sha, path)
+    return FeatureCode(function, sha, path, content)
 
 
 def _run(module: ModuleType, content: bytes, path: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:

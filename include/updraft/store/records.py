@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["champion", "previous", "challenger", "refresh"]
@@ -24,6 +24,8 @@ class PartitionRow:
     rows: int
     quarantined: int
     labels_url: str | None
+    labels_sha256: str | None = field(default=None, kw_only=True)
+    """None for a partition that was ingested before it was recorded."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,10 @@ class TrainingRow:
     result: dict[str, Any]
 
 
+RecordKind = Literal["plan", "request", "result", "evaluation", "search"]
+"""What the store keeps of a run: what it was to do, and what came of it."""
+
+
 @dataclass(frozen=True)
 class Decision:
     """One link of the chain: what was decided at the tick of ``key``, about what, and on which evidence."""
@@ -127,6 +133,10 @@ class Decision:
     body: dict[str, Any]
     previous_sha256: str
     sha256: str
+    form: int = 1
+    """2: ``written_at`` is part of the hash; 1 for decisions from before it was."""
+    written_at: str = ""
+    """When it was written, by the clock: ISO 8601 in UTC with microseconds."""
 
 
 @dataclass(frozen=True)

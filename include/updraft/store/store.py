@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from updraft.errors import ReleaseClosed, StoreError
+from updraft.errors import IntegrityError, ReleaseClosed, StoreError
 from updraft.files import canonical_hash
 from updraft.store import tables as t
+from updraft.store.clean import clean_value
 from updraft.store.records import (
     Decision,
     EpisodeRow,
@@ -22,6 +24,7 @@ from updraft.store.records import (
     PartitionRow,
     PerformanceRow,
     PredictionRow,
+    RecordKind,
     ReleaseRow,
     ReleaseState,
     Serving,
@@ -29,19 +32,37 @@ from updraft.store.records import (
 )
 
 GENESIS = "0" * 64
+_FORM = 2
+"""Of new links of a chain: with the time in the hash."""
 _PARTITION_ROW = [t.partitions.c[name] for name in PartitionRow.__dataclass_fields__]
+
+
+class Witness(Protocol):
+    """Who attests decisions outside of the database (:mod:`updraft.store.anchors`)."""
+
+    def intend(self, decision: Decision) -> None:
+        """A decision is about to be committed. What is raised here takes the decision back."""
+        ...
+
+    def confirm(self, decision: Decision) -> None:
+        """It was committed."""
+        ...
 
 
 class Store:
     """One project's or many projects' history behind one SQLAlchemy engine."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, witness: Witness | None = None) -> None:
         self.engine = engine
+        self.witness = witness
 
     @classmethod
-    def open(cls, url: str) -> Store:
-        """Connect to a store whose schema is there already (``updraft.store.migrations.upgrade``)."""
-        return cls(sa.create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4))
+    def open(cls, url: str, witness: Witness | None = None) -> Store:
+        """Connect to a store whose schema is there already (``updraft.store.migrations.upgrade``).
+
+        :param witness: of every decision; whoever decides in a deployment has one.
+        """
+        return cls(sa.create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4), witness)
 
     @classmethod
     def in_memory(cls) -> Store:
@@ -66,12 +87,26 @@ class Store:
             return self._insert_once(connection, table, values)
 
     @contextmanager
-    def _chain(self, project: str) -> Iterator[sa.Connection]:
-        """A transaction that is alone in writing the project's chain."""
+    def _chain(self, project: str) -> Iterator[_Writing]:
+        """A transaction that is alone in writing the project's chain. Its decisions are witnessed before they count and after."""
         with self.engine.begin() as connection:
             if self.engine.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"updraft:{project}"))))
-            yield connection
+            writing = _Writing(connection)
+            yield writing
+            if self.witness is not None:
+                for decision in writing.decisions:
+                    self.witness.intend(decision)
+        if self.witness is not None:
+            for decision in writing.decisions:
+                self.witness.confirm(decision)
+
+    def _replace(self, table: sa.Table, key: Sequence[str], values: Mapping[str, Any]) -> None:
+        """Insert a row, or put its values in the place of those of the row with the same key."""
+        insert = sqlite.insert(table) if self.engine.dialect.name == "sqlite" else postgresql.insert(table)
+        changed = {name: insert.excluded[name] for name in values if name not in key}
+        with self.engine.begin() as connection:
+            connection.execute(insert.values(**values).on_conflict_do_update(index_elements=list(key), set_=changed))
 
     # -- partitions ------------------------------------------------------------------------------------------------
 
@@ -80,15 +115,7 @@ class Store:
 
         The predictions, decisions and trainings made from the older content keep the hash of what they used.
         """
-        values = {"project": project, **asdict(row)}
-        insert = (
-            sqlite.insert(t.partitions) if self.engine.dialect.name == "sqlite" else postgresql.insert(t.partitions)
-        )
-        changed = {name: insert.excluded[name] for name in values if name not in ("project", "key")}
-        with self.engine.begin() as connection:
-            connection.execute(
-                insert.values(**values).on_conflict_do_update(index_elements=["project", "key"], set_=changed)
-            )
+        self._replace(t.partitions, ("project", "key"), {"project": project, **asdict(row)})
         return row
 
     def partition(self, project: str, key: str) -> IngestedPartition | None:
@@ -168,59 +195,59 @@ class Store:
 
     def decide(self, project: str, *, key: str, kind: str, subject: str, body: Mapping[str, Any]) -> Decision:
         """Append a decision to the project's chain, or return the one that (project, kind, subject) already has."""
-        with self._chain(project) as connection:
-            return self._decide(connection, project, key=key, kind=kind, subject=subject, body=body)
+        with self._chain(project) as writing:
+            return self._decide(writing, project, key=key, kind=kind, subject=subject, body=body)
 
     def _decide(
-        self, connection: sa.Connection, project: str, *, key: str, kind: str, subject: str, body: Mapping[str, Any]
+        self, writing: _Writing, project: str, *, key: str, kind: str, subject: str, body: Mapping[str, Any]
     ) -> Decision:
+        connection = writing.connection
         if (there := self._decided(connection, project, kind, subject)) is not None:
             return there
         d = t.decisions.c
         last = connection.execute(
             sa.select(d.seq, d.sha256).where(d.project == project).order_by(d.seq.desc()).limit(1)
         ).first()
-        link = {
-            "project": project,
-            "seq": last.seq + 1 if last else 1,
-            "key": key,
-            "kind": kind,
-            "subject": subject,
-            "body": dict(body),
-            "previous_sha256": last.sha256 if last else GENESIS,
-        }
-        decision = _as(Decision, {**link, "sha256": canonical_hash(link)})
-        connection.execute(sa.insert(t.decisions).values(**asdict(decision)))
+        now = datetime.now(UTC)
+        link = clean_value(
+            {
+                "project": project,
+                "seq": last.seq + 1 if last else 1,
+                "key": key,
+                "kind": kind,
+                "subject": subject,
+                "body": dict(body),
+                "previous_sha256": last.sha256 if last else GENESIS,
+                "form": _FORM,
+                "written_at": _iso(now),
+            }
+        )
+        decision = Decision(**link, sha256=link_hash(link))
+        connection.execute(sa.insert(t.decisions).values(**{**asdict(decision), "written_at": now}))
+        writing.decisions.append(decision)
         return decision
 
     def _decided(self, connection: sa.Connection, project: str, kind: str, subject: str) -> Decision | None:
         d = t.decisions.c
         query = sa.select(t.decisions).where(d.project == project, d.kind == kind, d.subject == subject)
         there = connection.execute(query).mappings().first()
-        return _as(Decision, dict(there)) if there is not None else None
+        return _decision(there) if there is not None else None
 
     def decisions(self, project: str, *, kinds: Sequence[str] = (), since: int = 0) -> list[Decision]:
         """The chain in order, or the links of some kinds."""
         query = sa.select(t.decisions).where(t.decisions.c.project == project, t.decisions.c.seq > since)
         if kinds:
             query = query.where(t.decisions.c.kind.in_(kinds))
-        return [_as(Decision, row) for row in self._rows(query.order_by(t.decisions.c.seq))]
+        return [_decision(row) for row in self._rows(query.order_by(t.decisions.c.seq))]
 
     def verify_chain(self, project: str) -> int:
-        """Recompute every hash of the chain and return its length.
+        """Recompute every hash of the chain and return its length. :mod:`updraft.store.anchors` also knows what is missing.
 
-        :raises StoreError: naming the first decision whose content or place was changed.
+        :raises IntegrityError: naming the first decision whose content or place was changed.
         """
-        previous = GENESIS
         chain = self.decisions(project)
-        for expected, decision in enumerate(chain, start=1):
-            link = asdict(decision)
-            found = link.pop("sha256")
-            if decision.seq != expected or decision.previous_sha256 != previous or canonical_hash(link) != found:
-                raise StoreError(
-                    f"{project}: decision {decision.seq} ({decision.kind} {decision.subject}) was changed after it was written"
-                )
-            previous = found
+        if problem := chain_problem(chain):
+            raise IntegrityError(f"{project}: {problem}")
         return len(chain)
 
     def serving(self, project: str, *, before: str | None = None) -> Serving:
@@ -272,7 +299,8 @@ class Store:
 
         :raises ReleaseClosed: when it was closed meanwhile.
         """
-        with self._chain(release.project) as connection:
+        with self._chain(release.project) as writing:
+            connection = writing.connection
             if (there := self._decided(connection, release.project, "promote", release.id)) is not None:
                 return there  # what followed from it is done, and newer promotions may have come since
             now = connection.execute(
@@ -284,7 +312,7 @@ class Store:
                 raise ReleaseClosed(f"{release.id} is closed: {now.reason}")
             serving = self._serving(connection, release.project)
             decision = self._decide(
-                connection,
+                writing,
                 release.project,
                 key=key,
                 kind="promote",
@@ -311,7 +339,8 @@ class Store:
 
         :raises StoreError: when something else was promoted since, or there was nothing before.
         """
-        with self._chain(release.project) as connection:
+        with self._chain(release.project) as writing:
+            connection = writing.connection
             if (there := self._decided(connection, release.project, "roll_back", release.id)) is not None:
                 return there
             before = release.against
@@ -322,7 +351,7 @@ class Store:
                 raise StoreError(f"{release.id}: version {serving} serves by now; roll that one back")
             content = {"version": before, "previous": release.version, "reason": reason, **body}
             decision = self._decide(
-                connection, release.project, key=key, kind="roll_back", subject=release.id, body=content
+                writing, release.project, key=key, kind="roll_back", subject=release.id, body=content
             )
             connection.execute(
                 sa.update(t.releases)
@@ -377,21 +406,29 @@ class Store:
             query = query.where(t.episodes.c.state.in_(states))
         return [_as(EpisodeRow, row) for row in self._rows(query.order_by(t.episodes.c.opened_at, t.episodes.c.id))]
 
-    def start_episode(self, episode: str) -> None:
-        """The remedy was started; a closed episode stays closed."""
+    def episode(self, project: str, episode: str) -> EpisodeRow | None:
+        """One episode of a project; None when it has none of that id."""
+        e = t.episodes.c
+        rows = self._rows(sa.select(t.episodes).where(e.project == project, e.id == episode))
+        return _as(EpisodeRow, rows[0]) if rows else None
+
+    def start_episode(self, project: str, episode: str) -> None:
+        """The remedy was started; a closed episode stays closed, and that of another project stays as it is."""
+        e = t.episodes.c
         with self.engine.begin() as connection:
             connection.execute(
                 sa.update(t.episodes)
-                .where(t.episodes.c.id == episode, t.episodes.c.state == "due")
+                .where(e.project == project, e.id == episode, e.state == "due")
                 .values(state="started")
             )
 
-    def close_episode(self, episode: str, *, key: str, outcome: str) -> None:
-        """Close an episode with its outcome; the first closing stays."""
+    def close_episode(self, project: str, episode: str, *, key: str, outcome: str) -> None:
+        """Close an episode with its outcome; the first closing stays, and that of another project stays as it is."""
+        e = t.episodes.c
         with self.engine.begin() as connection:
             connection.execute(
                 sa.update(t.episodes)
-                .where(t.episodes.c.id == episode, t.episodes.c.state != "closed")
+                .where(e.project == project, e.id == episode, e.state != "closed")
                 .values(state="closed", outcome=outcome, closed_at=key)
             )
 
@@ -422,6 +459,37 @@ class Store:
         )
         return [_as(TrainingRow, row) for row in self._rows(query)]
 
+    def record_run(
+        self, project: str, run: str, kind: RecordKind, body: Mapping[str, Any], *, replace: bool = False
+    ) -> dict[str, Any]:
+        """Keep what a run was to do, or what came of it: in the lake it could be changed by whoever writes there.
+
+        :param replace: whether it takes the place of what was kept before; else the first one stays.
+        :return: what is kept.
+        """
+        values = {"project": project, "run": run, "kind": kind, "body": dict(body)}
+        if replace:
+            self._replace(t.run_records, ("project", "run", "kind"), values)
+        else:
+            self._once(t.run_records, **values)
+        return self.run_record(project, run, kind) or dict(body)
+
+    def run_record(self, project: str, run: str, kind: RecordKind) -> dict[str, Any] | None:
+        """What was kept of a run; None when nothing was."""
+        r = t.run_records.c
+        rows = self._rows(sa.select(r.body).where(r.project == project, r.run == run, r.kind == kind))
+        return dict(rows[0]["body"]) if rows else None
+
+    def record_feature_code(self, project: str, sha256: str, source: bytes) -> None:
+        """Keep the source of a feature function under its hash."""
+        self._once(t.feature_code, project=project, sha256=sha256, source=source)
+
+    def feature_code(self, project: str, sha256: str) -> bytes | None:
+        """The source of a feature function that a training was prepared with, by its hash; None when none was."""
+        f = t.feature_code.c
+        rows = self._rows(sa.select(f.source).where(f.project == project, f.sha256 == sha256))
+        return bytes(rows[0]["source"]) if rows else None
+
     # -- sensors ---------------------------------------------------------------------------------------------------
 
     def mark_seen(self, project: str, sensor: str, key: str) -> None:
@@ -441,6 +509,43 @@ class Store:
     def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with self.engine.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """A transaction on a chain, and the decisions that it writes."""
+
+    connection: sa.Connection
+    decisions: list[Decision] = field(default_factory=list)
+
+
+def link_hash(link: Mapping[str, Any]) -> str:
+    """Hash of a link of the chain; links of the first form are hashed without their time, as they were written."""
+    hashed = {name: value for name, value in link.items() if name != "sha256"}
+    if link["form"] == 1:
+        hashed = {name: value for name, value in hashed.items() if name not in ("form", "written_at")}
+    return canonical_hash(hashed)
+
+
+def chain_problem(chain: Sequence[Decision]) -> str:
+    """What is wrong with the first broken link of a whole chain, in words; empty when it is whole."""
+    previous, form = GENESIS, 1
+    for expected, decision in enumerate(chain, start=1):
+        whole = decision.sha256 == link_hash(asdict(decision)) and decision.form >= form
+        if decision.seq != expected or decision.previous_sha256 != previous or not whole:
+            return f"decision {decision.seq} ({decision.kind} {decision.subject}) was changed after it was written, or one before it is missing"
+        previous, form = decision.sha256, decision.form
+    return ""
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _decision(row: Mapping[str, Any]) -> Decision:
+    moment = row["written_at"]
+    utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment  # SQLite keeps no zone
+    return _as(Decision, {**row, "written_at": _iso(utc)})
 
 
 T = TypeVar("T")

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Column,
     DateTime,
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
-    String,
+    SmallInteger,
     Table,
-    Text,
     UniqueConstraint,
     func,
 )
+
+from updraft.store.clean import CleanJSON as JSON
+from updraft.store.clean import CleanString as String
+from updraft.store.clean import CleanText as Text
 
 metadata = MetaData()
 
@@ -36,6 +39,7 @@ partitions = Table(
     Column("rows", Integer, nullable=False),
     Column("quarantined", Integer, nullable=False),
     Column("labels_url", Text),
+    Column("labels_sha256", String(64)),  # null for partitions ingested before it was recorded
     Column("checks", JSON, nullable=False),  # what the contract found: see data.validation
     Column("profile", JSON),  # mergeable summary: see monitoring.profiles
     _written(),
@@ -133,6 +137,25 @@ trainings = Table(
     Index("trainings_project", "project", "key"),
 )
 
+run_records = Table(
+    "run_records",
+    metadata,
+    Column("project", String(63), primary_key=True),
+    Column("run", String(280), primary_key=True),  # of a training, of a trial of a search, of a search
+    Column("kind", String(16), primary_key=True),  # plan | request | result | evaluation | search
+    Column("body", JSON, nullable=False),
+    _written(),
+)
+
+feature_code = Table(
+    "feature_code",
+    metadata,
+    Column("project", String(63), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("source", LargeBinary, nullable=False),  # of features.py, as it was when a training was prepared
+    _written(),
+)
+
 decisions = Table(
     "decisions",
     metadata,
@@ -147,6 +170,7 @@ decisions = Table(
     Column("body", JSON, nullable=False),
     Column("previous_sha256", String(64), nullable=False),
     Column("sha256", String(64), nullable=False),
+    Column("form", SmallInteger, nullable=False, server_default="1"),  # 2: written_at is part of the hash
     _written(),
     UniqueConstraint("project", "seq"),
     UniqueConstraint("project", "kind", "subject"),

@@ -132,6 +132,7 @@ class TrainingResult(Contract):
     rows: int
     holdout_rows: int
     holdout_predictions_url: str | None = Field(description="Parquet; null without a holdout")
+    holdout_predictions_sha256: str | None = Field(default=None, pattern=SHA256)
     seconds: float
     peak_memory_mb: float
     cpu_seconds: float | None = Field(None, description="of the process that ended the training")

@@ -28,7 +28,7 @@ from updraft.training.learning import Progress
 from updraft.training.lock import exclusive
 from updraft.training.model import Model, load_model
 from updraft.training.recipe import Device, Recipe, TrainerName
-from updraft.training.tracking import TrackedRun
+from updraft.training.tracking import TrackedRun, check_run
 from updraft.training.trainers import BY_NAME
 from updraft.training.usage import Usage, watched
 from updraft.training.watch import Watch, watching
@@ -126,16 +126,42 @@ def _is_done(asked: TrainingRequest) -> bool:
     return files.exists(f"{asked.output_url}/{RESULT}")
 
 
-def collect_training(request_url: str, tracking_uri: str | None) -> TrainingResult | None:
-    """What a training left that ran elsewhere, verified; recorded in MLflow here when it could not do so there.
+def collect_training(request: TrainingRequest, tracking_uri: str | None) -> TrainingResult | None:
+    """What a training left that ran elsewhere, held against what it was asked; recorded in MLflow here when it could not do so there.
 
+    :param request: as whoever asked has kept it: the file beside the result may have been changed with it.
     :param tracking_uri: MLflow as this process reaches it.
     :return: None when there is no result yet.
     :raises TrainingError: when the result is of another request, or cut short.
-    :raises IntegrityError: when the model is not what the result says.
+    :raises IntegrityError: when the result, the model or its feature code is not what was asked for.
     """
-    request = TrainingRequest.read(request_url).model_copy(update={"tracking_uri": tracking_uri})
-    return _earlier(request)
+    return _earlier(request.model_copy(update={"tracking_uri": tracking_uri}))
+
+
+def check_result(request: TrainingRequest, result: TrainingResult) -> None:
+    """Hold a result, its model and the feature code in it against the request. Nothing of it is executed.
+
+    :raises IntegrityError: names what is not as it was asked for.
+    """
+    model_url, holdout_url = _model_url(request), _holdout_url(request)
+    facts = {name: getattr(request, name) for name in ("project", "key", "snapshot_sha256", "features_sha256")}
+    facts |= {"model_url": model_url, "holdout_predictions_url": holdout_url}
+    wrong = [name for name, value in facts.items() if getattr(result, name) != value]
+    if wrong:
+        raise IntegrityError(f"{request.output_url}/{RESULT}: {', '.join(wrong)}: not what the training was asked for")
+    model = load_model(model_url, result.model_sha256)
+    made_of = _made_of(request.on(result.device))
+    wrong = [name for name, value in made_of.items() if model.meta.get(name) != value]
+    if wrong or (model.task, model.trainer) != (request.task, request.trainer):
+        raise IntegrityError(f"{model_url}: {', '.join(wrong) or 'task or trainer'}: not what the training was asked for")
+    source = model.features_source
+    if (source is None) != (request.features_path is None) or (
+        source is not None and files.sha256(source) != request.features_sha256
+    ):
+        raise IntegrityError(
+            f"{model_url}/features.py is not the feature code of the request (SHA-256 {request.features_sha256}); "
+            "it was changed after the training: find out who writes there"
+        )
 
 
 def _earlier(asked: TrainingRequest) -> TrainingResult | None:
@@ -149,7 +175,9 @@ def _earlier(asked: TrainingRequest) -> TrainingResult | None:
             f"{url} is of request {result.request_sha256[:12]}, this one is {request.request_sha256[:12]}; "
             "give each request its own output_url"
         )
-    load_model(result.model_url, result.model_sha256)  # raises when it is not what it was
+    check_result(request, result)
+    if request.tracking_uri is not None and result.mlflow_run_id is not None:
+        check_run(request.tracking_uri, result.mlflow_run_id, result.request_sha256)
     if request.tracking_uri is not None and result.mlflow_run_id is None:
         with _tracked(request) as run:
             if run is not None:
@@ -194,12 +222,9 @@ def _device(request: TrainingRequest) -> Device:
 
 def _write(request: TrainingRequest, fitted: FittedModel, seconds: float, usage: Usage) -> tuple[Model, TrainingResult]:
     model = fitted.model(_meta(request, fitted), _features_source(request))
-    model_url = f"{request.output_url}/model"
+    model_url, holdout_url = _model_url(request), _holdout_url(request)
     model.save(model_url)
-    holdout_url = None
-    if request.holdout:
-        holdout_url = f"{request.output_url}/holdout.parquet"
-        files.write_parquet(holdout_url, fitted.holdout)
+    holdout_sha256 = None if holdout_url is None else files.write_parquet(holdout_url, fitted.holdout)
     return model, TrainingResult(
         project=request.project,
         key=request.key,
@@ -218,6 +243,7 @@ def _write(request: TrainingRequest, fitted: FittedModel, seconds: float, usage:
         rows=fitted.rows,
         holdout_rows=len(fitted.holdout),
         holdout_predictions_url=holdout_url,
+        holdout_predictions_sha256=holdout_sha256,
         seconds=round(seconds, 3),
         peak_memory_mb=usage.peak_memory_mb,
         cpu_seconds=usage.cpu_seconds,
@@ -233,6 +259,11 @@ def _trial_tags(result: TrainingResult, request: TrainingRequest) -> dict[str, s
 
 def _meta(request: TrainingRequest, fitted: FittedModel) -> dict[str, object]:
     """What the model is made from; nothing of when or where, so that equal requests give equal bytes."""
+    return {**_made_of(request), "rounds": fitted.rounds, "environment": _environment(request.trainer)}
+
+
+def _made_of(request: TrainingRequest) -> dict[str, object]:
+    """What a model carries of its request, whose device is settled."""
     return {
         "project": request.project,
         "key": request.key,
@@ -243,11 +274,17 @@ def _meta(request: TrainingRequest, fitted: FittedModel) -> dict[str, object]:
         "seed": request.seed,
         "window": list(request.window),
         "holdout": list(request.holdout),
-        "rounds": fitted.rounds,
-        "environment": _environment(request.trainer),
         **({"device": request.device} if request.device == "cuda" else {}),
         **({"workers": request.workers} if request.workers > 1 else {}),
     }
+
+
+def _model_url(request: TrainingRequest) -> str:
+    return f"{request.output_url}/model"
+
+
+def _holdout_url(request: TrainingRequest) -> str | None:
+    return f"{request.output_url}/holdout.parquet" if request.holdout else None
 
 
 def _environment(trainer: TrainerName) -> dict[str, str]:

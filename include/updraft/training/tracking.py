@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from updraft.errors import MLflowAway, TrainingError
+from updraft.errors import IntegrityError, MLflowAway, TrainingError
 from updraft.training.contract import TrainingRequest
 
 if TYPE_CHECKING:
@@ -105,6 +105,24 @@ class TrackedRun:
                 self._client.set_terminated(self.run_id, "FAILED")
         except TrainingError as error:
             log.warning("%s", error)
+
+
+def check_run(uri: str, run_id: str, request_sha256: str) -> None:
+    """Hold an MLflow run that a result names against the request that it must be of.
+
+    :raises IntegrityError: when it is another one's, or there is none.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with mlflow_errors(uri, f"reading run {run_id[:64]!r}"):
+        try:
+            tags = mlflow_client(uri).get_run(run_id).data.tags
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            tags = {}
+    if tags.get(REQUEST_TAG) != request_sha256:
+        raise IntegrityError(f"MLflow run {run_id[:64]!r} is not of request {request_sha256[:12]}, whose result names it")
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from updraft.errors import IntegrityError
 from updraft_airflow.deployment import open_loop, settings
 from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.notifiers.failure import in_words
@@ -59,11 +60,26 @@ class ReconcileAliases(ForEachProject):
 
 
 class VerifyDecisions(ForEachProject):
-    """Recomputes the hash chain of every project's decisions."""
+    """Recomputes the hash chain of every project's decisions, and holds it against its anchors."""
 
-    def step(self, loop: Loop) -> int:
-        """Decisions verified."""
-        return loop.store.verify_chain(loop.name)
+    def step(self, loop: Loop) -> str:
+        """What was found.
+
+        :raises IntegrityError: when the chain is broken, after on-call was told.
+        """
+        from updraft.loop import tell
+        from updraft.loop.auditing import audit_decisions
+        from updraft_airflow.deployment import registry
+
+        audit = audit_decisions(loop.store, loop.settings, loop.name, registry())
+        if audit.problems:
+            problems = "; ".join(audit.problems)
+            tell.tampered(loop, "the chain of decisions", f"{loop.name}'s decisions in the store", problems)
+            deliver_alerts(loop)
+            raise IntegrityError(f"{audit.words}; `updraft audit verify {loop.name}` lists everything")
+        if audit.head is not None:
+            registry().note_head(loop.name, audit.head.line())
+        return audit.words
 
 
 class SendAlerts(ForEachProject):

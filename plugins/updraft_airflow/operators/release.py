@@ -9,7 +9,7 @@ from airflow.sdk import BaseBranchOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from updraft.errors import ReleaseClosed
-from updraft_airflow.deployment import open_loop, settings
+from updraft_airflow.deployment import open_loop, registry, settings
 from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.links import PICTURE, EvidenceLink, VersionLink
 from updraft_airflow.operators.step import StepOperator
@@ -101,6 +101,7 @@ class ApproveRelease(ApprovalOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Write the answer down, then go on as Airflow does."""
+        from updraft.loop.auditing import tell_head
         from updraft.loop.monitor import MONITOR
         from updraft.loop.rollout import record_approval
 
@@ -118,6 +119,7 @@ class ApproveRelease(ApprovalOperator):
                 loop, release, approved=event["chosen_options"] == [self.APPROVE], by=by, key=key
             )
             self.log.info("%s by %s", "Approved" if approved else "Rejected", by)
+            tell_head(loop, registry())
         return super().execute_complete(context, event)
 
 

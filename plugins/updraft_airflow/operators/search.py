@@ -86,9 +86,10 @@ class SearchTrial(StepOperator):
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Its loss; a trial that was given up early ends as skipped."""
         from updraft.loop.search import end_trial
-        from updraft.training.run import run_training
+        from updraft.loop.train import train_here, trial_run
 
-        run_training(begin(loop, context, self.number))
+        begin(loop, context, self.number)
+        train_here(loop, trial_run(search_run(context), self.number))
         return conclude(context, end_trial(loop, search_run(context), self.number))
 
 

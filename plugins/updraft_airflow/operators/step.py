@@ -11,7 +11,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from updraft.errors import DataError, IntegrityError, SettingsError, SpecError, TrainingError, Transient
 from updraft.loop import tell
-from updraft_airflow.deployment import open_loop, settings
+from updraft.loop.auditing import tell_head
+from updraft_airflow.deployment import open_loop, registry, settings
 from updraft_airflow.hooks.slack import deliver_alerts
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class StepOperator(BaseOperator):
             loop = open_loop(self.project)
             with tells_tampering(loop, self.task_id, context):
                 found = self.step(loop, context)
+        tell_head(loop, registry())
         deliver_alerts(loop)
         return found
 

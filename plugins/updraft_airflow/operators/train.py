@@ -51,7 +51,7 @@ class NoteStart(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> None:
         """Note it in the store."""
-        loop.store.start_episode(self.episode)
+        loop.store.start_episode(loop.name, self.episode)
 
 
 class SnapshotData(StepOperator):
@@ -83,10 +83,9 @@ class TrainModel(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """References and the figures that people look at first."""
-        from updraft.loop.train import folder
-        from updraft.training.run import run_training
+        from updraft.loop.train import train_here
 
-        return references(self.log, run_training(f"{folder(loop, run_id(context))}/request.json"))
+        return references(self.log, train_here(loop, run_id(context)))
 
 
 def references(log: Any, found: TrainingResult) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
-from updraft_airflow.deployment import open_loop
+from updraft_airflow.deployment import open_loop, registry
 from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.links import PICTURE, EvidenceLink
 from updraft_airflow.triggers.store import StoreTrigger
@@ -81,6 +81,7 @@ class EvidenceSensor(_StoreSensor):
     def conclude(self, context: Context) -> dict[str, Any]:
         """What was concluded. A release that ends here skips what comes after."""
         from updraft.loop import tell
+        from updraft.loop.auditing import tell_head
         from updraft.loop.evidence import write_picture
         from updraft.loop.rollout import conclude, look, record_verdict, was_promoted
 
@@ -97,6 +98,7 @@ class EvidenceSensor(_StoreSensor):
         elif before.state == "shadow" and before.lane == "change" and found.act in ("promote", "reject"):
             record_verdict(loop, self.subject, found, key)
         tell.of_release(loop, self.subject)
+        tell_head(loop, registry())
         deliver_alerts(loop)
         if found.act in ("reject", "gone") and before.state != "probation" and not was_promoted(loop, self.subject):
             raise AirflowSkipException(f"{self.subject}: {found.reason}")

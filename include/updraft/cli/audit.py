@@ -1,0 +1,46 @@
+"""``updraft audit verify``: are the decisions whole, and as they were written?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from updraft.cli.edge import UNHEALTHY, console, explained, find_project, open_store, settings, write_json
+from updraft.errors import TrainingError
+
+audit_app = typer.Typer(help="What was decided: whole, and as it was written.", no_args_is_help=True)
+
+
+@audit_app.command("verify")
+def verify(
+    project: Annotated[str, typer.Argument(help="name of the project")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON for scripts")] = False,
+) -> None:
+    """Hold the chain of a project's decisions against its signed anchors, in the lake and in MLflow. Ends with 3 when it is broken.
+
+    Says which decisions are missing, changed, or were written by somebody else.
+
+    Example: updraft audit verify flight_delays
+    """
+    from updraft.loop.auditing import audit_decisions
+    from updraft.registry.mlflow_registry import ModelRegistry
+
+    notes = []
+    with explained(), open_store() as store:
+        name, known = find_project(project).name, settings()
+        registry = ModelRegistry(known.mlflow, known.home) if known.mlflow else None
+        try:
+            found = audit_decisions(store, known, name, registry)
+        except TrainingError as error:
+            notes.append(f"MLflow's copy of the head was not looked at: {error}")
+            found = audit_decisions(store, known, name, None)
+    if as_json:
+        write_json({**asdict(found), "whole": not found.problems, "notes": notes})
+    else:
+        console.print(found.words if not found.problems else f"{name}: the chain of decisions is broken", markup=False)
+        for line in (*found.problems, *notes):
+            console.print(f"  {line}", markup=False, soft_wrap=True)
+    if found.problems:
+        raise typer.Exit(UNHEALTHY)

@@ -1,0 +1,41 @@
+"""The audit of a project's decisions: the chain held against its anchors, in the lake and in MLflow."""
+
+from __future__ import annotations
+
+import logging
+
+from updraft.errors import TrainingError
+from updraft.loop.context import Loop
+from updraft.registry.mlflow_registry import ModelRegistry
+from updraft.settings import Settings
+from updraft.store.anchors import Anchor, Anchors, Audit, audit
+from updraft.store.store import Store
+
+log = logging.getLogger(__name__)
+
+
+def audit_decisions(store: Store, settings: Settings, project: str, registry: ModelRegistry | None) -> Audit:
+    """Hold a project's chain of decisions against its log of anchors, and against the head that MLflow was told.
+
+    :param registry: None leaves MLflow's copy out, as where there is no MLflow.
+    :raises MLflowAway: when MLflow does not answer.
+    """
+    anchors = Anchors.of(settings)
+    told = registry.head(project) if registry is not None else None
+    head = Anchor.read(told) if told is not None else None
+    return audit(project, store.decisions(project), anchors.log(project), anchors.key, head)
+
+
+def tell_head(loop: Loop, registry: ModelRegistry) -> None:
+    """Tell MLflow the newest anchor that this process has written; what MLflow does not take now it is told with the next one."""
+    anchors = loop.store.witness
+    head = anchors.heads.pop(loop.name, None) if isinstance(anchors, Anchors) else None
+    if head is None or not registry.tracking_uri:
+        return
+    if not registry.answers():  # asked first, as MLflow's client tries for minutes: no task waits for this
+        log.warning("MLflow does not answer; it will be told of decision %d with the next one", head.seq)
+        return
+    try:
+        registry.note_head(loop.name, head.line())
+    except TrainingError as error:
+        log.warning("MLflow was not told of decision %d: %s", head.seq, error)

@@ -1,0 +1,274 @@
+"""Anchors: what the chain of decisions is held against, kept where the database cannot reach.
+
+Who has rights in the database can cut a chain's tail, or write it anew with new hashes. So every decision is attested
+outside of it: its project, sequence, hash and time, signed with a key that is no part of the database (Ed25519, RFC 8032),
+in a log that is only added to. A line says that the decision is *intended*, before it is committed, another one that it is
+*committed*: so every decision of the chain must have an intention, every commitment must be in the chain, and a process
+that was killed in between leaves an intention alone, which means nothing.
+
+On a disk the log is one file, ``<audit>/<project>/audit/log.jsonl``. In a bucket it is an object for each line, which the
+bucket's own retention (object lock) keeps from being changed or removed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from updraft import files
+from updraft.errors import SettingsError
+from updraft.settings import Settings
+from updraft.store.records import Decision
+from updraft.store.store import chain_problem
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+PRIVATE, PUBLIC = "audit.pem", "audit.pub.pem"
+LOG = "log.jsonl"
+Phase = Literal["intended", "committed"]
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """One line of the log."""
+
+    project: str
+    seq: int
+    sha256: str
+    time: str
+    """When the decision was written, as the chain has it."""
+    phase: Phase
+    signature: str = ""
+    """Base64, over the canonical JSON of the rest."""
+
+    @property
+    def signed(self) -> bytes:
+        """What the signature covers."""
+        content = {name: value for name, value in asdict(self).items() if name != "signature"}
+        return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+    def line(self) -> str:
+        """As the log holds it."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def read(cls, line: str) -> Anchor | None:
+        """The inverse of :meth:`line`; None for what is no anchor."""
+        try:
+            anchor = cls(**json.loads(line))
+        except (ValueError, TypeError):
+            return None
+        return anchor if isinstance(anchor.seq, int) and isinstance(anchor.signature, str) else None
+
+
+@dataclass(frozen=True)
+class AnchorLog:
+    """The log of one project."""
+
+    url: str
+    """Of its folder."""
+
+    def append(self, anchor: Anchor) -> None:
+        """Add a line; a line that is there stays."""
+        if files.is_local(self.url):
+            files.append_line(f"{self.url}/{LOG}", anchor.line())
+            return
+        # By content: written again after an answer that was lost, it is the same object.
+        name = f"{anchor.seq:09d}-{anchor.phase}-{anchor.sha256[:16]}.json"
+        files.write_bytes(f"{self.url}/{name}", anchor.line().encode())
+
+    def lines(self) -> Iterator[str]:
+        """Every line, in the order of the decisions."""
+        if files.is_local(self.url):
+            try:
+                yield from files.read_bytes(f"{self.url}/{LOG}").decode(errors="replace").splitlines()
+            except FileNotFoundError:
+                return
+            return
+        for name in files.names_below(self.url):
+            yield files.read_bytes(f"{self.url}/{name}").decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class AuditKey:
+    """The key pair of a deployment's anchors. Who verifies needs the public half alone."""
+
+    keys: Path
+    """Folder of the deployment's keys."""
+
+    @cached_property
+    def private(self) -> Ed25519PrivateKey:
+        """The private half; made at the first call.
+
+        :raises SettingsError: when it is lost and its public half is still there, or when others can read it.
+        """
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import (
+            Encoding,
+            NoEncryption,
+            PrivateFormat,
+            PublicFormat,
+            load_pem_private_key,
+        )
+
+        path, public = self.keys / PRIVATE, self.keys / PUBLIC
+        if not path.exists():
+            if public.exists():
+                raise SettingsError(
+                    f"{path} is lost, and its public half {public} is still there: restore it from a backup. To go on with a new "
+                    "pair, move the public half to another name: decisions from before can be verified with that one alone"
+                )
+            made = Ed25519PrivateKey.generate()
+            files.create_once(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise SettingsError(f"{path} can be read by others; run: chmod 600 {path}")
+        key = load_pem_private_key(path.read_bytes(), None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise SettingsError(f"{path} is no Ed25519 key; restore it from a backup")
+        if not public.exists():
+            pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+            files.create_once(public, pem, 0o644)
+        return key
+
+    def sign(self, anchor: Anchor) -> Anchor:
+        """The anchor with its signature."""
+        signature = base64.b64encode(self.private.sign(anchor.signed)).decode()
+        return Anchor(**{**asdict(anchor), "signature": signature})
+
+    def holds(self, anchor: Anchor) -> bool:
+        """Whether an anchor was signed with this deployment's key, or one that it had before (``audit*.pub.pem``)."""
+        from cryptography.exceptions import InvalidSignature
+
+        for public in self._public:
+            try:
+                public.verify(base64.b64decode(anchor.signature), anchor.signed)
+            except (InvalidSignature, ValueError):
+                continue
+            return True
+        return False
+
+    @cached_property
+    def _public(self) -> list[Ed25519PublicKey]:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+        keys = [load_pem_public_key(path.read_bytes()) for path in sorted(self.keys.glob("audit*.pub.pem"))]
+        return [key for key in keys if isinstance(key, Ed25519PublicKey)]
+
+
+@dataclass
+class Anchors:
+    """The witness of a deployment's decisions."""
+
+    base: str
+    """URL below which the logs stand."""
+    key: AuditKey
+    heads: dict[str, Anchor] = field(default_factory=dict)
+    """The newest anchor of each project that this process has written."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Anchors:
+        """Those of a deployment."""
+        return cls(settings.audit or settings.lake, AuditKey(settings.keys))
+
+    def log(self, project: str) -> AnchorLog:
+        """The log of a project."""
+        return AnchorLog(f"{self.base}/{project}/audit")
+
+    def intend(self, decision: Decision) -> None:
+        """Attest that a decision is about to be committed."""
+        self._append(decision, "intended")
+
+    def confirm(self, decision: Decision) -> None:
+        """Attest that it was."""
+        self.heads[decision.project] = self._append(decision, "committed")
+
+    def _append(self, decision: Decision, phase: Phase) -> Anchor:
+        anchor = Anchor(decision.project, decision.seq, decision.sha256, decision.written_at, phase)
+        anchor = self.key.sign(anchor)
+        self.log(decision.project).append(anchor)
+        return anchor
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the chain is worth, held against its anchors."""
+
+    project: str
+    decisions: int
+    anchored: int
+    """Decisions with an anchor; those from before there were anchors have none."""
+    problems: tuple[str, ...]
+    """Everything that is wrong, in words; empty when the chain is whole."""
+    head: Anchor | None = None
+    """The newest committed anchor."""
+
+    @property
+    def words(self) -> str:
+        """One line for a person."""
+        if self.problems:
+            return f"{self.project}: the chain of decisions is broken: {self.problems[0]}"
+        older = self.decisions - self.anchored
+        before = f", {older} of them from before there were anchors" if older else ""
+        return f"{self.project}: {self.decisions} decisions, whole and as they were written{before}"
+
+
+def audit(
+    project: str, chain: Sequence[Decision], log: AnchorLog, key: AuditKey, head: Anchor | None = None
+) -> Audit:
+    """Hold a whole chain against the anchors of its log.
+
+    :param head: the newest anchor that was told elsewhere (MLflow); None when none was.
+    """
+    problems = [problem] if (problem := chain_problem(chain)) else []
+    intended: dict[int, set[str]] = {}
+    committed: dict[int, Anchor] = {}
+    foreign = 0
+    anchors = [Anchor.read(line) for line in log.lines() if line.strip()]
+    if head is not None:
+        anchors.append(head)
+    for anchor in anchors:
+        if anchor is None or anchor.project != project or not key.holds(anchor):
+            foreign += 1
+            continue
+        intended.setdefault(anchor.seq, set()).add(anchor.sha256)
+        if anchor.phase == "committed":
+            committed[anchor.seq] = anchor
+    if foreign:
+        problems.append(f"{foreign} line(s) of {log.url} are not signed by this deployment")
+    problems += _missing(chain, committed)
+    by_seq = {decision.seq: decision for decision in chain}
+    for seq, anchor in sorted(committed.items()):
+        decision = by_seq.get(seq)
+        if decision is not None and (decision.sha256, decision.written_at) != (anchor.sha256, anchor.time):
+            problems.append(f"decision {seq} ({decision.kind} {decision.subject}) is not the one that was written at {anchor.time}")
+    unattested = [d for d in chain if d.form > 1 and d.sha256 not in intended.get(d.seq, set()) and d.seq not in committed]
+    if unattested:
+        problems.append(
+            f"{_range([d.seq for d in unattested])} without an anchor in {log.url}: written by somebody else, or the log was cut"
+        )
+    newest = committed[max(committed)] if committed else None
+    return Audit(project, len(chain), sum(d.seq in intended for d in chain), tuple(problems), newest)
+
+
+def _missing(chain: Sequence[Decision], committed: dict[int, Anchor]) -> list[str]:
+    present = {decision.seq for decision in chain}
+    missing = sorted(seq for seq in committed if seq not in present)
+    if not missing:
+        return []
+    first, last = committed[missing[0]], committed[missing[-1]]
+    return [f"{_range(missing)} missing: they were written from {first.time} to {last.time}"]
+
+
+def _range(seqs: Sequence[int]) -> str:
+    plural = len(seqs) != 1
+    listed = str(seqs[0]) if not plural else f"{seqs[0]} to {seqs[-1]} ({len(seqs)} of them)"
+    return f"decision{'s' if plural else ''} {listed} {'are' if plural else 'is'}"
+
