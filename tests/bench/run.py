@@ -14,6 +14,7 @@ BENCHES = {  # script -> arguments of the full and of the quick run
     "bench_validation.py": ([], ["--rows", "500000"]),
     "bench_drift.py": ([], ["--rows", "100000"]),
     "bench_mlflow.py": ([], []),
+    "bench_verified.py": ([], ["--partitions", "10", "--repeats", "2"]),
     "bench_training.py": ([], ["--rows", "40000"]),
     "bench_workers.py": ([], ["--rows", "100000", "--repeats", "1"]),
     "bench_parse.py": (["--projects", "200"], ["--projects", "40"]),

@@ -13,7 +13,7 @@ from updraft import files
 from updraft.loop.context import Loop
 from updraft.loop.memory import KeptModels, fit
 from updraft.loop.plan import plan_training
-from updraft.loop.train import evaluate, folder, prepare
+from updraft.loop.train import collect, evaluate, folder, prepare
 from updraft.loop.trials import fit_url, proof
 from updraft.store.store import Store
 from updraft.training.model import load_model
@@ -52,6 +52,11 @@ def learning(caplog, do):
     with caplog.at_level(logging.INFO):
         result = do()
     return result, {line.split(":")[0] for line in caplog.messages if " rounds, best " in line}
+
+
+def keep(loop, run, result):
+    """Let the store have another result of a run than its training left."""
+    loop.store.record_run(loop.name, run, "result", result.model_dump(mode="json"))
 
 
 def backtests(loop):
@@ -104,6 +109,7 @@ def test_a_backtest_takes_the_deployments_training_as_it_is_while_its_files_are_
     own, plan = backtests(deployed)
     result, phases = trained(deployed, "noted", caplog)
     assert phases == {"proof", "release"}
+    collect(deployed, "noted")
     evaluate(deployed, "noted")
     found, phases = learning(caplog, lambda: fit(own, plan))
     assert phases == set()
@@ -121,7 +127,7 @@ def test_a_model_of_a_gpu_is_not_taken(lake, caplog):
     deployed = loop_with(lake, 0.16)
     own, plan = backtests(deployed)
     result, _ = trained(deployed, "on-a-gpu", caplog)
-    result.model_copy(update={"device": "cuda"}).write(f"{folder(deployed, 'on-a-gpu')}/result.json")
+    keep(deployed, "on-a-gpu", result.model_copy(update={"device": "cuda"}))
     evaluate(deployed, "on-a-gpu")
     _, phases = learning(caplog, lambda: fit(own, plan))
     assert phases == {"proof", "release"}
@@ -132,7 +138,7 @@ def test_a_model_of_other_libraries_is_not_taken(lake, caplog):
     own, plan = backtests(deployed)
     result, _ = trained(deployed, "of-another-version", caplog)
     other = {**result.environment, "xgboost": "1.0"}
-    result.model_copy(update={"environment": other}).write(f"{folder(deployed, 'of-another-version')}/result.json")
+    keep(deployed, "of-another-version", result.model_copy(update={"environment": other}))
     evaluate(deployed, "of-another-version")
     _, phases = learning(caplog, lambda: fit(own, plan))
     assert phases == {"proof", "release"}
@@ -141,6 +147,7 @@ def test_a_model_of_other_libraries_is_not_taken(lake, caplog):
 def test_a_model_is_not_taken_for_data_that_came_after_it(lake, caplog):
     deployed = loop_with(lake, 0.14)
     trained(deployed, "before", caplog)
+    collect(deployed, "before")
     row = deployed.store.partition(deployed.name, deployed.store.partitions(deployed.name)[0].key)
     rows = files.read_parquet(row.url)
     url, sha256 = files.write_parquet_named_by_content(row.url.removesuffix(".parquet"), rows.iloc[1:])

@@ -159,7 +159,15 @@ def test_a_decision_that_cannot_be_attested_is_not_taken(store, chain, anchors, 
 
 
 def test_links_from_before_there_were_anchors_stay_valid(store, anchors):
-    link = {"project": P, "seq": 1, "key": "k0", "kind": "note", "subject": "old", "body": {}, "previous_sha256": GENESIS}
+    link = {
+        "project": P,
+        "seq": 1,
+        "key": "k0",
+        "kind": "note",
+        "subject": "old",
+        "body": {},
+        "previous_sha256": GENESIS,
+    }
     with store.engine.begin() as connection:
         connection.execute(sa.insert(D).values(**link, sha256=canonical_hash(link)))  # as an earlier version wrote it
     store.decide(P, key="k1", kind="note", subject="new", body={})

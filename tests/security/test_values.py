@@ -25,7 +25,9 @@ def store(postgres_server):
 
 
 def test_a_failure_whose_text_holds_nul_and_half_a_character_is_told(store):
-    alert = messages.failure(P, dag="flights.ingest", task="extract_partition", run="r\x00un", error="cell \x00 and \ud83d")
+    alert = messages.failure(
+        P, dag="flights.ingest", task="extract_partition", run="r\x00un", error="cell \x00 and \ud83d"
+    )
     outbox.record(store.engine, alert)
     outbox.record(store.engine, alert)
     [stored] = outbox.recent(store.engine, P)
@@ -47,12 +49,16 @@ def test_a_decision_with_such_values_verifies(store):
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats() | st.text(st.characters(), max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(), max_size=8), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(), max_size=8), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(value=anything, words=st.text(st.characters(), max_size=60))
 def test_whatever_comes_is_written_and_the_chain_stays_whole(store, value, words):
     store.record_training(TrainingRow("run", "fuzz", "k", None, None, "running", None, {"result": value}))

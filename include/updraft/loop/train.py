@@ -74,7 +74,9 @@ def prepare(
     if loop.store.run_record(loop.name, run, "request") is not None:
         return write_request(loop, run)
     if episode is not None and loop.store.episode(loop.name, episode) is None:
-        raise TrainingError(f"{loop.name}: no episode {episode!r}; leave the field empty: it is for trainings that watch starts")
+        raise TrainingError(
+            f"{loop.name}: no episode {episode!r}; leave the field empty: it is for trainings that watch starts"
+        )
     published = loop.store.partitions(loop.name)
     if not published:
         raise TrainingError(f"{loop.name}: no partition is published yet; {loop.name}.ingest comes first")
@@ -299,7 +301,9 @@ def proved_holdout(loop: Loop, run: str) -> pd.DataFrame:
     joined = rows.merge(predicted, on=[PARTITION, ROW], how="outer", suffixes=("", "_told"), indicator=True)
     same = len(predicted) == len(rows) and (joined["_merge"] == "both").all()
     if not same or not (joined[LABEL] == joined[f"{LABEL}_told"]).all() or not np.isfinite(joined[MARGIN]).all():
-        raise IntegrityError(f"{url}: its rows, labels or scores are not those of the snapshot that the training was given")
+        raise IntegrityError(
+            f"{url}: its rows, labels or scores are not those of the snapshot that the training was given"
+        )
     proved = joined.drop(columns=["_merge", f"{LABEL}_told"])
     return proved.assign(**{SCORE: link(request.task, proved[MARGIN].to_numpy(np.float64))})
 

@@ -220,9 +220,7 @@ class Audit:
         return f"{self.project}: {self.decisions} decisions, whole and as they were written{before}"
 
 
-def audit(
-    project: str, chain: Sequence[Decision], log: AnchorLog, key: AuditKey, head: Anchor | None = None
-) -> Audit:
+def audit(project: str, chain: Sequence[Decision], log: AnchorLog, key: AuditKey, head: Anchor | None = None) -> Audit:
     """Hold a whole chain against the anchors of its log.
 
     :param head: the newest anchor that was told elsewhere (MLflow); None when none was.
@@ -248,8 +246,12 @@ def audit(
     for seq, anchor in sorted(committed.items()):
         decision = by_seq.get(seq)
         if decision is not None and (decision.sha256, decision.written_at) != (anchor.sha256, anchor.time):
-            problems.append(f"decision {seq} ({decision.kind} {decision.subject}) is not the one that was written at {anchor.time}")
-    unattested = [d for d in chain if d.form > 1 and d.sha256 not in intended.get(d.seq, set()) and d.seq not in committed]
+            problems.append(
+                f"decision {seq} ({decision.kind} {decision.subject}) is not the one that was written at {anchor.time}"
+            )
+    unattested = [
+        d for d in chain if d.form > 1 and d.sha256 not in intended.get(d.seq, set()) and d.seq not in committed
+    ]
     if unattested:
         problems.append(
             f"{_range([d.seq for d in unattested])} without an anchor in {log.url}: written by somebody else, or the log was cut"
@@ -271,4 +273,3 @@ def _range(seqs: Sequence[int]) -> str:
     plural = len(seqs) != 1
     listed = str(seqs[0]) if not plural else f"{seqs[0]} to {seqs[-1]} ({len(seqs)} of them)"
     return f"decision{'s' if plural else ''} {listed} {'are' if plural else 'is'}"
-

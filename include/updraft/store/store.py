@@ -231,7 +231,7 @@ class Store:
         d = t.decisions.c
         query = sa.select(t.decisions).where(d.project == project, d.kind == kind, d.subject == subject)
         there = connection.execute(query).mappings().first()
-        return _decision(there) if there is not None else None
+        return _decision(dict(there)) if there is not None else None
 
     def decisions(self, project: str, *, kinds: Sequence[str] = (), since: int = 0) -> list[Decision]:
         """The chain in order, or the links of some kinds."""

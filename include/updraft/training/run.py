@@ -153,7 +153,9 @@ def check_result(request: TrainingRequest, result: TrainingResult) -> None:
     made_of = _made_of(request.on(result.device))
     wrong = [name for name, value in made_of.items() if model.meta.get(name) != value]
     if wrong or (model.task, model.trainer) != (request.task, request.trainer):
-        raise IntegrityError(f"{model_url}: {', '.join(wrong) or 'task or trainer'}: not what the training was asked for")
+        raise IntegrityError(
+            f"{model_url}: {', '.join(wrong) or 'task or trainer'}: not what the training was asked for"
+        )
     source = model.features_source
     if (source is None) != (request.features_path is None) or (
         source is not None and files.sha256(source) != request.features_sha256

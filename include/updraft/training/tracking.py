@@ -122,7 +122,9 @@ def check_run(uri: str, run_id: str, request_sha256: str) -> None:
                 raise
             tags = {}
     if tags.get(REQUEST_TAG) != request_sha256:
-        raise IntegrityError(f"MLflow run {run_id[:64]!r} is not of request {request_sha256[:12]}, whose result names it")
+        raise IntegrityError(
+            f"MLflow run {run_id[:64]!r} is not of request {request_sha256[:12]}, whose result names it"
+        )
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

@@ -1,0 +1,264 @@
+"""A training's folder in the lake against whoever can write there, as every training pod can: nothing of it is believed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pandas as pd
+import pytest
+from tests.support import flights
+
+from updraft import files
+from updraft.data.columns import LABEL
+from updraft.errors import IntegrityError, TrainingError
+from updraft.loop.memory import KeptModels
+from updraft.loop.monitor import measure
+from updraft.loop.register import register
+from updraft.loop.score import score_partition
+from updraft.loop.train import collect, evaluate, evaluation_of, folder, plan_of, prepare, request_of, train_here
+from updraft.store.records import EpisodeRow
+from updraft.training.contract import TrainingRequest, TrainingResult
+from updraft.training.model import load_model
+from updraft.training.run import run_training
+
+WEEKS = 6
+RUN = "by-hand"
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory):
+    home = tmp_path_factory.mktemp("flights")
+    return home, flights.ingested(home, WEEKS)
+
+
+@pytest.fixture
+def loop(ingested, tmp_path):
+    """Six weeks of flights in a lake of this test's own, nothing trained yet; a recipe that takes a second."""
+    home, rows = ingested
+    project = flights.flights()
+    training = project.spec.training
+    params = {"max_depth": 2, "rounds": 3, "early_stopping": 3}
+    trainer = training.trainers[0].model_copy(update={"params": params})
+    spec = project.spec.model_copy(update={"training": training.model_copy(update={"trainers": (trainer,)})})
+    made, _ = flights.fresh_loop(tmp_path, project.model_copy(update={"spec": spec}))
+    for row in rows:
+        moved = {}
+        for name, sha256 in (("url", row.sha256), ("labels_url", row.labels_sha256)):
+            if (url := getattr(row, name)) is not None:
+                moved[name] = url.replace(str(home), str(tmp_path))
+                files.write_bytes(moved[name], files.read_verified(url, sha256))
+        made.store.record_partition(made.name, dataclasses.replace(row, **moved))
+    return made
+
+
+@pytest.fixture
+def marker(tmp_path):
+    """A file that the planted code makes when it is executed."""
+    return tmp_path / "executed"
+
+
+def planted(marker) -> bytes:
+    return f"open({str(marker)!r}, 'w').close()\ndef features(rows):\n    return rows[['distance']]\n".encode()
+
+
+def trained_elsewhere(loop) -> str:
+    """A training that ran where the request said, such as in a pod, and has not been collected; its folder."""
+    run_training(prepare(loop, RUN, None))
+    return folder(loop, RUN)
+
+
+def plant(where: str, source: bytes) -> None:
+    """Replace features.py, the hashes of the result and the request, so that all of them fit together."""
+    request, result = TrainingRequest.read(f"{where}/request.json"), TrainingResult.read(f"{where}/result.json")
+    request = request.model_copy(update={"features_sha256": files.sha256(source)})
+    model = load_model(f"{where}/model")
+    meta = {**model.meta, "features_sha256": request.features_sha256, "request_sha256": request.request_sha256}
+    sha256 = dataclasses.replace(model, features_source=source, meta=meta).save(f"{where}/model")
+    request.write(f"{where}/request.json")
+    changed = {"model_sha256": sha256, "request_sha256": request.request_sha256}
+    result.model_copy(update=changed | {"features_sha256": request.features_sha256}).write(f"{where}/result.json")
+
+
+def test_a_folder_that_nobody_touched_is_taken(loop):
+    where = trained_elsewhere(loop)
+    result = collect(loop, RUN)
+    assert result.model_url == f"{where}/model"
+    assert evaluate(loop, RUN).as_dict() == evaluation_of(loop, RUN)
+
+
+def test_model_result_and_request_replaced_together_are_refused_and_nothing_is_executed(loop, marker):
+    plant(trained_elsewhere(loop), planted(marker))
+    with pytest.raises((IntegrityError, TrainingError)):
+        collect(loop, RUN)
+    assert loop.store.run_record(loop.name, RUN, "result") is None
+    assert not marker.exists()
+
+
+def test_planted_feature_code_under_the_honest_request_hash_is_refused(loop, marker):
+    where = trained_elsewhere(loop)
+    model = load_model(f"{where}/model")
+    sha256 = dataclasses.replace(model, features_source=planted(marker)).save(f"{where}/model")
+    result = TrainingResult.read(f"{where}/result.json")
+    result.model_copy(update={"model_sha256": sha256}).write(f"{where}/result.json")
+    with pytest.raises(IntegrityError, match=r"features.py is not the feature code of the request"):
+        collect(loop, RUN)
+    assert not marker.exists()
+
+
+def test_a_model_replaced_after_it_was_collected_is_not_signed(loop, marker):
+    where = trained_elsewhere(loop)
+    collect(loop, RUN)
+    evaluate(loop, RUN)
+    plant(where, planted(marker))
+    with pytest.raises(IntegrityError):
+        register(loop, RUN, None)  # nothing of the registry is reached
+    assert not marker.exists()
+
+
+def test_a_result_that_points_elsewhere_is_refused(loop, tmp_path):
+    where = trained_elsewhere(loop)
+    result = TrainingResult.read(f"{where}/result.json")
+    result.model_copy(update={"model_url": f"file://{tmp_path}/other/model"}).write(f"{where}/result.json")
+    with pytest.raises(IntegrityError, match="model_url: not what the training was asked for"):
+        collect(loop, RUN)
+
+
+def test_forged_gates_and_plans_in_the_lake_change_nothing(loop):
+    where = trained_elsewhere(loop)
+    collect(loop, RUN)
+    evaluate(loop, RUN)
+    honest, plan = evaluation_of(loop, RUN), plan_of(loop, RUN)
+    for name in ("evaluation.json", "plan.json"):
+        files.write_json(f"{where}/{name}", {"passed": True, "reasons": [], "lane": "refresh", "holdout": []})
+    assert evaluation_of(loop, RUN) == honest
+    assert plan_of(loop, RUN) == plan
+
+
+def test_a_proof_that_was_changed_after_it_was_collected_is_refused(loop):
+    where = trained_elsewhere(loop)
+    result = collect(loop, RUN)
+    proof = pd.read_parquet(files.local_path(result.holdout_predictions_url))
+    files.write_parquet(f"{where}/holdout.parquet", proof.assign(margin=0.0))
+    with pytest.raises(IntegrityError, match="was changed after it was written"):
+        evaluate(loop, RUN)
+
+
+@pytest.mark.parametrize("forged", ["labels", "rows", "scores"])
+def test_a_proof_on_other_labels_or_rows_than_the_training_was_given_proves_nothing(loop, forged):
+    where = trained_elsewhere(loop)
+    proof = pd.read_parquet(files.local_path(f"{where}/holdout.parquet"))
+    changed = {
+        "labels": lambda: proof.assign(**{LABEL: (proof["margin"] > 0).astype(float)}),  # a model that is always right
+        "rows": lambda: proof[proof[LABEL] == 0],
+        "scores": lambda: proof.assign(margin=float("inf")),
+    }[forged]()
+    sha256 = files.write_parquet(f"{where}/holdout.parquet", changed)
+    result = TrainingResult.read(f"{where}/result.json")
+    result.model_copy(update={"holdout_predictions_sha256": sha256}).write(f"{where}/result.json")
+    collect(loop, RUN)
+    with pytest.raises(IntegrityError, match="not those of the snapshot"):
+        evaluate(loop, RUN)
+
+
+def test_a_request_that_was_changed_in_the_lake_is_not_what_is_trained_here(loop):
+    url = prepare(loop, RUN, None)
+    asked = TrainingRequest.read(url)
+    asked.model_copy(update={"tracking_uri": "http://127.0.0.1:1", "params": {"rounds": 1}}).write(url)
+    result = train_here(loop, RUN)
+    assert result.request_sha256 == request_of(loop, RUN).request_sha256 == asked.request_sha256
+    assert TrainingRequest.read(prepare(loop, RUN, None)) == asked  # and preparing it again puts it right
+
+
+def test_feature_code_is_executed_from_the_stores_copy_or_not_at_all(loop, marker, tmp_path):
+    trained_elsewhere(loop)
+    model = load_model(collect(loop, RUN).model_url)
+    changed = tmp_path / "projects" / loop.name
+    changed.mkdir(parents=True)
+    for path in loop.project.folder.iterdir():
+        if path.is_file():
+            (changed / path.name).write_bytes(path.read_bytes() + (b"\n# changed\n" if path.suffix == ".py" else b""))
+    later = dataclasses.replace(loop, project=loop.project.model_copy(update={"folder": changed}))
+    code = later.features_of(model)
+    assert (code.sha256, code.source) == (loop.features.sha256, loop.features.source)
+    with pytest.raises(IntegrityError, match="it is not executed"):
+        later.features_of(dataclasses.replace(model, features_source=planted(marker)))
+    assert not marker.exists()
+
+
+def test_a_note_that_this_deployment_did_not_write_is_worked_out_again(loop):
+    key = loop.store.partitions(loop.name)[-1].key
+    url, sha256 = loop.feature_file(key)
+    forged = files.write_parquet(url, loop.feature_frame(key).assign(distance=1.0))
+    with pytest.raises(IntegrityError):
+        loop.feature_frame(key)
+    files.write_json(f"{url}.sha256", {"content": forged, "seal": "0" * 64})
+    assert loop.feature_file(key) == (url, sha256)
+    assert loop.feature_frame(key)["distance"].nunique() > 1
+    note = files.read_json(f"{url}.sha256")
+    files.write_json(f"{url}.sha256", {**note, "content": forged})  # an honest seal of other content
+    assert loop.feature_file(key) == (url, sha256)
+
+
+class _Kept(KeptModels):
+    """A model that has learnt from nothing that it scores."""
+
+
+def _scored(loop):
+    """The newest partition scored by a model of what came before; what `measure` would look at."""
+    from updraft.loop.train import enter
+
+    rows = loop.store.partitions(loop.name)
+    earlier = rows[-2].key
+    run_training(prepare(loop, RUN, earlier))
+    result = collect(loop, RUN)
+    models = loop.models
+    version = models.add(load_model(result.model_url, result.model_sha256))
+    gates = {"passed": True, "reasons": ["first"]}
+    release = enter(loop, RUN, plan_of(loop, RUN), version, gates, {"features_sha256": result.features_sha256})
+    loop.store.promote(loop.store.release(release), key=earlier, to="closed", reason="first", body={})
+    return rows[-1].key
+
+
+def _spoil(url: str) -> None:
+    frame = pd.read_parquet(files.local_path(url))
+    column = frame.select_dtypes("number").columns[-1]
+    files.write_parquet(url, frame.assign(**{column: frame[column] * 0 + 1}))
+
+
+@pytest.mark.parametrize("what", ["partition", "features", "labels", "predictions"])
+def test_a_file_of_the_lake_that_was_changed_is_refused_when_it_is_read(loop, what):
+    from updraft.loop.context import label_file
+    from updraft.loop.matured import _joined
+
+    key = _scored(loop)
+    if what == "partition":
+        _spoil(loop.published(key).url)
+    if what == "features":
+        _spoil(loop.feature_file(key)[0])
+    if what in ("partition", "features"):
+        with pytest.raises(IntegrityError, match="was changed after it was written"):
+            score_partition(loop, key)
+            loop.lookup(key, ("origin",))
+        return
+    [row] = score_partition(loop, key)
+    label_file.cache_clear(), _joined.cache_clear()
+    _spoil(row.url if what == "predictions" else loop.published(key).labels_url)
+    with pytest.raises(IntegrityError, match="was changed after it was written"):
+        measure(loop, key)
+
+
+def test_the_form_reaches_no_episode_of_another_project(loop):
+    other = EpisodeRow("other-k-age", "other", "k", "age", "retrain", "due", {"words": "old"}, None, None)
+    loop.store.open_episode(other)
+    with pytest.raises(TrainingError, match="no episode 'other-k-age'"):
+        prepare(loop, RUN, None, episode=other.id)
+    loop.store.start_episode(loop.name, other.id)
+    loop.store.close_episode(loop.name, other.id, key="k", outcome="stolen")
+    assert loop.store.episodes("other") == [other]
+
+
+def test_what_the_store_keeps_of_a_run_is_json_that_reads_back(loop):
+    prepare(loop, RUN, None)
+    for kind in ("plan", "request"):
+        assert json.loads(json.dumps(loop.store.run_record(loop.name, RUN, kind)))
