@@ -215,8 +215,8 @@ def test_a_trial_that_failed_holds_nobody_up_and_counts_when_it_is_run_again(loo
 def test_no_trial_starts_after_the_timeout(loop):
     plan = plan_search(loop, "late", None)
     run_trial(loop, "late", 0)
-    url = loop.url("searches", "late", "plan.json")
-    files.write_json(url, plan.model_copy(update={"planned_at": time.time() - 61}).model_dump(mode="json"))
+    late = plan.model_copy(update={"planned_at": time.time() - 61})
+    loop.store.record_run(loop.name, "late", "search", late.model_dump(mode="json"), replace=True)
     assert begin_trial(loop, "late", 1) is None
     found = conclude_search(loop, "late")
     assert not found.better
