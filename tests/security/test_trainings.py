@@ -12,7 +12,6 @@ from tests.support import flights
 from updraft import files
 from updraft.data.columns import LABEL
 from updraft.errors import IntegrityError, TrainingError
-from updraft.loop.memory import KeptModels
 from updraft.loop.monitor import measure
 from updraft.loop.register import register
 from updraft.loop.score import score_partition
@@ -200,10 +199,6 @@ def test_a_note_that_this_deployment_did_not_write_is_worked_out_again(loop):
     assert loop.feature_file(key) == (url, sha256)
 
 
-class _Kept(KeptModels):
-    """A model that has learnt from nothing that it scores."""
-
-
 def _scored(loop):
     """The newest partition scored by a model of what came before; what `measure` would look at."""
     from updraft.loop.train import enter
@@ -237,9 +232,9 @@ def test_a_file_of_the_lake_that_was_changed_is_refused_when_it_is_read(loop, wh
     if what == "features":
         _spoil(loop.feature_file(key)[0])
     if what in ("partition", "features"):
+        read = {"partition": lambda: loop.lookup(key, ("origin",)), "features": lambda: score_partition(loop, key)}
         with pytest.raises(IntegrityError, match="was changed after it was written"):
-            score_partition(loop, key)
-            loop.lookup(key, ("origin",))
+            read[what]()
         return
     [row] = score_partition(loop, key)
     label_file.cache_clear(), _joined.cache_clear()
