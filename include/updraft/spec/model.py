@@ -13,7 +13,6 @@ from updraft.spec.compute import Compute
 from updraft.spec.part import Duration, Part
 from updraft.spec.search import Search
 
-
 _FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 """Beyond them a schedule's ticks run out of the calendar of Python or of pandas."""
 
