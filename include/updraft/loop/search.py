@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from updraft import files
 from updraft.errors import TrainingError
@@ -115,6 +115,8 @@ def plan_search(
     search = loop.spec.training.search
     if search is None:
         raise TrainingError(f"{loop.name}: training.search is not set; say there which parameters to try")
+    if trials is not None:
+        search = _with_trials(loop.name, search, trials)
     published = loop.store.partitions(loop.name)
     if not published:
         raise TrainingError(f"{loop.name}: no partition is published yet; {loop.name}.ingest comes first")
@@ -130,7 +132,7 @@ def plan_search(
     )
     found = SearchPlan(
         run=run,
-        search=search if trials is None else search.model_copy(update={"trials": trials}),
+        search=search,
         seed=loop.spec.training.seed if search.seed is None else search.seed,
         request=request,
         holdout=plan.holdout,
@@ -140,6 +142,17 @@ def plan_search(
     with closing(open_study(loop, run)):  # its tables are there before the trials begin side by side
         files.write_json(url, found.model_dump(mode="json"))
     return found
+
+
+def _with_trials(project: str, search: Search, trials: object) -> Search:
+    """The search with the number of trials that a form asks for.
+
+    :raises TrainingError: when it is none that project.yaml could ask for.
+    """
+    try:
+        return Search.model_validate({**search.model_dump(), "trials": trials})
+    except ValidationError as error:
+        raise TrainingError(f"{project}: trials = {trials!r:.80}: {error.errors()[0]['msg'].lower()}") from error
 
 
 def plan_of(loop: Loop, run: str) -> SearchPlan:

@@ -13,7 +13,7 @@ from updraft.spec.compute import Compute
 from updraft.spec.part import Duration, Part
 from updraft.spec.search import Search
 
-_FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 """Beyond them a schedule's ticks run out of the calendar of Python or of pandas."""
 
 
@@ -26,8 +26,8 @@ def _day(value: object) -> object:
             raise ValueError(f"there is no such day ({error}); write a date as 2013-01-31") from None
     if not isinstance(value, date) or isinstance(value, datetime):
         raise ValueError("write a date as 2013-01-31")
-    if not _FIRST_DAY <= value <= _LAST_DAY:
-        raise ValueError(f"must lie between {_FIRST_DAY} and {_LAST_DAY}")
+    if not FIRST_DAY <= value <= LAST_DAY:
+        raise ValueError(f"must lie between {FIRST_DAY} and {LAST_DAY}")
     return value
 
 
