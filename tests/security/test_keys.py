@@ -152,6 +152,12 @@ def test_two_rotations_at_once_leave_a_pair_that_belongs_together(folder, keys):
     assert len(retired_keys(keys)) == 4
 
 
+def test_keys_that_cannot_be_written_say_so(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(SettingsError, match="mounted"):
+        rotate(tmp_path / "file")
+
+
 # -- pseudonyms --------------------------------------------------------------------------------------------------------
 
 

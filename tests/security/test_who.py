@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from updraft.cli.edge import who
+from updraft.loop.words import in_words
 from updraft.store.migrations import upgrade
-from updraft.store.records import EpisodeRow, IngestedPartition, PartitionRow
+from updraft.store.records import Decision, EpisodeRow, IngestedPartition, PartitionRow
 from updraft.store.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +80,13 @@ def test_what_is_recorded_names_the_real_user(postgres_url, tmp_path):
     assert decision.body["by"].startswith(pwd.getpwuid(os.getuid()).pw_name)
     assert "mallory" not in str(decision.body)
     assert decision.body["reason"] == "it is \ufffd right"
+
+
+def test_what_a_terminal_would_obey_is_shown_as_nothing():
+    body = {"partition": "2013", "by": "ann\x1b]0;title\x07", "reason": "\x1b[2Jgone\x00"}
+    words = in_words(Decision("p", 1, "2013", "readmit", "s", body, "a", "b"))
+
+    assert words == "readmitted partition 2013 (by ann\ufffd]0;title\ufffd): \ufffd[2Jgone\ufffd"
 
 
 def test_a_store_that_is_away_ends_a_command_with_words(tmp_path):

@@ -11,8 +11,11 @@ from updraft.spec.model import Slack
 
 FOLD_WINDOW = timedelta(hours=24)
 """An event joins a message of its fold that is at most this old: an older one has scrolled out of sight."""
-STALE_AFTER = timedelta(hours=24)
-"""An alert that could not be sent for so long stands in the store only: a channel is no place for old news."""
+STALE_AFTER = timedelta(hours=26)
+"""An alert that could not be sent for so long stands in the store only: a channel is no place for old news.
+
+Longer than a day: what no other task has sent meanwhile, the daily maintenance has tried to.
+"""
 FAILED_IS_TOLD_FOR = timedelta(days=7)
 """How long `updraft status` tells of a message that Slack did not take."""
 _FIRST_WAIT = timedelta(seconds=15)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from updraft.alerts import outbox, untold
+from updraft.alerts.alert import cleaned
 from updraft.cli.edge import UNHEALTHY, console, errors, explained, find_project, open_store, settings, write_json
 from updraft.errors import SpecError
 from updraft.loop.keptout import kept_out
@@ -124,7 +125,7 @@ def _print(one: dict[str, Any]) -> None:
     for row in one["releases"]:
         console.print(f"  under way: {row['id']} ({row['lane']}) in {row['state']} since {row['since']}")
     for row in one["episodes"]:
-        console.print(f"  episode {row['id']} ({row['state']}): {row['words']}", markup=False)
+        console.print(cleaned(f"  episode {row['id']} ({row['state']}): {row['words']}"), markup=False)
     console.print("  decisions:")
     for row in one["decisions"]:
         console.print(f"    {row['key']}  {row['words']}", markup=False, soft_wrap=True)
@@ -136,4 +137,4 @@ def _print(one: dict[str, Any]) -> None:
     for line in alerts["latest"][-3:]:
         console.print(f"    {line}", markup=False, soft_wrap=True)
     for line in one["wanted"]:
-        console.print(f"  wanted: {line}", style="yellow", markup=False)
+        console.print(cleaned(f"  wanted: {line}"), style="yellow", markup=False)

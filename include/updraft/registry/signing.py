@@ -13,6 +13,8 @@ import json
 import os
 import stat
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +87,14 @@ def key_pair(keys: Path) -> tuple[Path, Path]:
         raise SettingsError(f"{private} can be read by others; run: chmod 600 {private}")
     own = _public_of(private)
     if not public.exists():
-        _create(public, own, 0o644)
+        _create(public, own, 0o600)
     elif key_id(public) != _id_of(own):
         if not _retired(keys, public).exists():
             raise SettingsError(
                 f"{private} and {public} do not belong together; restore both from one backup, "
                 "or make a new pair on purpose: updraft keys rotate signing"
             )
-        _replace(public, own, 0o644)  # a rotation was killed between the two
+        _replace(public, own, 0o600)  # a rotation was killed between the two
     return private, public
 
 
@@ -101,23 +103,34 @@ def rotate(keys: Path) -> Path:
 
     The old private half is destroyed. It may be lost already. Killed half way, it is done by the next signing or rotation.
 
-    :raises SettingsError: when a key is there that cannot be read as one.
+    :raises SettingsError: when a key is there that cannot be read as one, or the folder cannot be written.
     """
     private, public = keys / PRIVATE, keys / PUBLIC
-    keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _alone(keys):  # two rotations at once would mix their halves
+            if private.exists() and not public.exists():
+                _create(public, _public_of(private), 0o600)
+            if public.exists():
+                _create(_retired(keys, public), public.read_bytes(), 0o600)
+            _replace(private, _new_key(), 0o600)
+            _replace(public, _public_of(private), 0o600)
+    except OSError as error:
+        raise SettingsError(
+            f"{keys}: {error.strerror}; keys that are mounted, such as a Kubernetes Secret, are rotated in a copy of the "
+            "folder, which then takes the place of what is mounted"
+        ) from error
+    return public
+
+
+@contextmanager
+def _alone(keys: Path) -> Iterator[None]:
     folder = os.open(keys, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # two rotations at once would mix their halves
-        if public.exists():
-            _create(_retired(keys, public), public.read_bytes(), 0o644)
-        elif private.exists():
-            _create(public, _public_of(private), 0o644)
-            _create(_retired(keys, public), public.read_bytes(), 0o644)
-        _replace(private, _new_key(), 0o600)
-        _replace(public, _public_of(private), 0o644)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(folder)
-    return public
 
 
 def key_id(public: Path) -> str:
