@@ -198,25 +198,40 @@ def test_without_slack_alerts_stand_in_the_store(engine, client, slack_server, w
     assert slack_server.calls == []
 
 
-def test_a_rate_limit_is_waited_out(engine, client, slack_server):
-    slack_server.plan("chat.postMessage", Fault(error="ratelimited", status=429, retry_after=0))
+def test_a_rate_limit_holds_nobody_and_the_message_goes_out_when_slack_said(engine, client, slack_server):
+    slack_server.plan("chat.postMessage", Fault(error="ratelimited", status=429, retry_after=600))
+    outbox.record(engine, failed())
+    start = time.monotonic()
+
+    report = slack.deliver(engine, client, a_spec())
+    assert time.monotonic() - start < 5, "nobody sleeps for Slack"
+    assert (report.sent, report.waiting) == (0, 1)
+    assert "asks to wait" in report.problem
+
+    assert slack.deliver(engine, client, a_spec(), now=lambda: after(590)).sent == 0, "Slack said 600 seconds"
+    assert slack_server.count("chat.postMessage") == 1
+    assert slack.deliver(engine, client, a_spec(), now=lambda: after(610)).sent == 1
+    assert outbox.pending(engine) == []
+
+
+@pytest.mark.parametrize("seconds", [10_000_000, -5, "soon", "Fri, 27 Nov 2026 23:00:00 GMT", ""])
+def test_an_absurd_time_to_wait_silences_nobody(engine, client, slack_server, seconds):
+    slack_server.plan("chat.postMessage", Fault(error="ratelimited", status=429, retry_after=seconds))
     outbox.record(engine, failed())
 
-    assert slack.deliver(engine, client, a_spec()).sent == 1
-    assert slack_server.count("chat.postMessage") == 2
+    assert slack.deliver(engine, client, a_spec()).waiting == 1
+    assert slack.deliver(engine, client, a_spec(), now=lambda: after(3_610)).sent == 1
 
 
-def test_a_rate_limit_that_lasts_leaves_the_rest_for_later_and_in_order(engine, client, slack_server):
-    limit = Fault(error="ratelimited", status=429, retry_after=0)
-    slack_server.plan("chat.postMessage", limit, limit, limit)
+def test_a_rate_limit_leaves_the_rest_for_later_and_in_order(engine, client, slack_server):
+    slack_server.plan("chat.postMessage", Fault(error="ratelimited", status=429, retry_after=30))
     outbox.record(engine, failed(task="a"))
     outbox.record(engine, failed(task="b"))
 
     report = slack.deliver(engine, client, a_spec())
     assert (report.sent, report.waiting) == (0, 2)
-    assert "asks to wait" in report.problem
     assert slack.deliver(engine, client, a_spec()).sent == 0, "Slack is left alone for a while"
-    assert slack_server.count("chat.postMessage") == 3
+    assert slack_server.count("chat.postMessage") == 1
 
     assert slack.deliver(engine, client, a_spec(), now=in_a_minute).sent == 2
     assert [("train.a" in m["text"], "train.b" in m["text"]) for m in slack_server.messages] == [
@@ -417,7 +432,11 @@ def test_the_token_is_in_no_log_no_row_and_no_report(engine, client, slack_serve
 
 
 def in_a_minute():
-    return datetime.now(UTC) + timedelta(minutes=1)
+    return after(60)
+
+
+def after(seconds):
+    return datetime.now(UTC) + timedelta(seconds=seconds)
 
 
 def wait_for(condition, seconds=20.0):

@@ -25,7 +25,18 @@ from updraft.store.records import (
 from updraft.store.store import Store
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("validate", "status", "replay", "backtest", "rightsize", "train run", "rollback", "readmit", "doctor")
+COMMANDS = (
+    "validate",
+    "status",
+    "replay",
+    "backtest",
+    "rightsize",
+    "train run",
+    "rollback",
+    "readmit",
+    "keys rotate",
+    "doctor",
+)
 
 
 def run(*arguments, **env):
@@ -186,9 +197,9 @@ def test_validate_tells_what_a_change_must_show_and_counts_the_margin(deployment
     assert f"a change {words} in log_loss" in " ".join(done.stdout.split())
 
 
-def test_readmitting_what_is_not_kept_out_fails_with_words(deployment):
+def test_readmitting_what_is_not_kept_out_is_wrong_input(deployment):
     done = run("readmit", "flight_delays", "2013-04-01T0500", "--reason", "test", **deployment)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "partition 2013-04-01T0500 is not kept out" in done.stderr
 
 

@@ -53,7 +53,7 @@ def test_a_missing_key_is_made_once_for_its_owner_only(tmp_path) -> None:
     assert len(found[0]) == 32
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert list(path.parent.iterdir()) == [path]
+    assert sorted(path.parent.iterdir()) == [path, path.with_name("pseudonym.key.id")]
 
 
 def test_a_short_key_is_refused(tmp_path) -> None:

@@ -126,5 +126,5 @@ airflow:
 
 
 def test_what_is_not_yaml_is_an_error_that_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"airflow_settings\.yaml: not YAML"):
+    with pytest.raises(SettingsError, match=r"airflow_settings\.yaml:2: not YAML"):
         _load(tmp_path, "airflow: [")

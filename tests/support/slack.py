@@ -7,6 +7,7 @@ conversations.replies, auth.test).
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import defaultdict, deque
@@ -26,7 +27,7 @@ class Fault:
 
     error: str | None = None
     status: int = 200
-    retry_after: int | None = None
+    retry_after: int | str | None = None
     hang_up: bool = False
     hold: float = 0.0
     """Seconds before the answer."""
@@ -146,6 +147,10 @@ class SlackServer:
             raise _Error("missing_scope")
 
 
+_CONTROLS = re.compile(r"[\x00-\x08\x7f\ud800-\udfff]|\\u00[01]")
+"""Control characters (which JSON escapes) and halves of surrogate pairs."""
+
+
 class _Error(Exception):
     """A Slack error code."""
 
@@ -156,6 +161,8 @@ def _check(body: dict[str, Any]) -> None:
         raise _Error("no_text")
     if len(body["text"]) > 40_000:
         raise _Error("msg_too_long")
+    if _CONTROLS.search(json.dumps([body["text"], body.get("blocks", [])], ensure_ascii=False)):
+        raise _Error("invalid_blocks")
     told = body.get("blocks", [])
     if len(told) > 50:
         raise _Error("invalid_blocks")

@@ -14,6 +14,17 @@ Kind = AlertKind | Literal["integrity"]
 """``integrity`` cannot be switched off: a tampered model is for everybody."""
 
 KEY_LENGTH = 160  # of the store's columns
+PROJECT_LENGTH = 63
+PARTITION_LENGTH = 32
+TITLE_LENGTH = 300
+TEXT_LENGTH = 10_000
+"""A longer text is cut: nobody reads on, and an error may quote a whole file."""
+
+# What databases, JSON, terminals or Slack refuse, or show as something else than it is: control characters but tab and
+# line feed, halves of surrogate pairs (such as undecodable bytes leave behind), and what turns the direction of writing.
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_LINE_ENDS = re.compile(r"\r\n?")
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 # What must not reach a channel even when an error quotes it.
 _SECRETS = (
@@ -27,7 +38,10 @@ _SECRETS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """One event, said once. All texts are plain: :mod:`updraft.alerts.blocks` escapes them for Slack."""
+    """One event, said once. All texts are plain: :mod:`updraft.alerts.blocks` escapes them for Slack.
+
+    Whatever an error's text holds, every field fits the store's columns and is fit for a database, JSON and a terminal.
+    """
 
     project: str
     kind: Kind
@@ -52,10 +66,15 @@ class Alert:
     """Label to URL. What leads nowhere (no URL, or one without its host) is left out."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dedup", _fitted(self.dedup))
-        object.__setattr__(self, "fold", None if self.fold is None else _fitted(self.fold))
-        object.__setattr__(self, "thread", None if self.thread is None else _fitted(self.thread))
-        object.__setattr__(self, "links", {label: url for label, url in self.links.items() if "://" in url})
+        fit: dict[str, object] = {"project": fitted_project(self.project), "title": cut(self.title, TITLE_LENGTH)}
+        fit |= {
+            name: _fitted(text, KEY_LENGTH) for name in ("dedup", "fold", "thread") if (text := getattr(self, name))
+        }
+        fit |= {name: cut(getattr(self, name), TEXT_LENGTH) for name in ("text", "detail", "does", "needs")}
+        fit["key"] = None if self.key is None else cut(self.key, PARTITION_LENGTH)
+        fit["links"] = {cleaned(label): cleaned(url) for label, url in self.links.items() if "://" in url}
+        for name, value in fit.items():
+            object.__setattr__(self, name, value)
 
     def summary(self) -> str:
         """One line for `updraft status`, logs and notifications."""
@@ -75,8 +94,25 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _fitted(key: str) -> str:
-    """A key that fits the store's column; a longer one keeps its head and is told apart by a hash."""
-    if len(key) <= KEY_LENGTH:
+def cleaned(text: str) -> str:
+    """The text with U+FFFD in place of what a database, JSON, a terminal or Slack does not take; line ends are ``\\n``."""
+    return _UNFIT.sub(REPLACEMENT, _LINE_ENDS.sub("\n", text))
+
+
+def cut(text: str, length: int) -> str:
+    """The cleaned text, at most ``length`` characters; a longer one ends in an ellipsis."""
+    clean = cleaned(text)
+    return clean if len(clean) <= length else clean[: length - 1] + "…"
+
+
+def fitted_project(name: str) -> str:
+    """A project's name as the store's column holds it: a folder may be named longer than a project."""
+    return _fitted(name, PROJECT_LENGTH)
+
+
+def _fitted(key: str, length: int) -> str:
+    """A key that fits the store's column; one that had to be changed for it keeps its head and is told apart by a hash."""
+    clean = cleaned(key)
+    if clean == key and len(key) <= length:
         return key
-    return f"{key[: KEY_LENGTH - 33]}:{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+    return f"{clean[: length - 33]}:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"

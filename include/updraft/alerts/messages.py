@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from updraft.alerts.alert import Alert, Kind, one_line, redacted
+from updraft.alerts.alert import Alert, Kind, cleaned, one_line, redacted
 from updraft.alerts.words import CAUSES, REMEDIES, VERDICTS, counts, gained, share
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "rollback",
     "tampered",
     "trained",
+    "untold",
     "verdict",
     "waiting",
 ]
@@ -345,7 +346,8 @@ def tampered(
 
     :param what: such as "model version 7"; :param where: its URL.
     """
-    told = redacted(one_line(error))[:ERROR_LENGTH]
+    told = cleaned(redacted(one_line(error)))[:ERROR_LENGTH]
+    where = cleaned(where)
     seen = hashlib.sha256(f"{where}\n{told}".encode()).hexdigest()[:16]
     return Alert(
         project=project,
@@ -389,4 +391,21 @@ def waiting(
         thread=thread,
         key=key,
         links=links or {},
+    )
+
+
+def untold(project: str, *, what: str, subject: str, error: str) -> Alert:
+    """Something happened that could not be told as it should be: what is known of it without the store.
+
+    :param what: the event, such as "promoted"; :param subject: what it is about: a run, a release, a partition.
+    :param error: name of the error that was in the way.
+    """
+    return Alert(
+        project=project,
+        kind="failure",
+        dedup=f"untold:{what}:{subject}",
+        title=f"Not told in full: {what}",
+        text=f"{what.capitalize()}: {subject}. The rest could not be read ({error}).",
+        does="What was decided or published stands, and the work goes on.",
+        needs=f"Read it with `updraft status {project}`; the task's log has the error.",
     )

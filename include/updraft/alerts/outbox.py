@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from updraft.alerts import policy
-from updraft.alerts.alert import Alert
+from updraft.alerts.alert import Alert, fitted_project
 from updraft.files import canonical_hash
 from updraft.store.tables import alerts
 
@@ -46,6 +46,8 @@ class Stored:
     error: str | None
     attempts: int
     tried_at: datetime | None
+    not_before: datetime | None
+    """Slack asked to be left alone until then."""
     written_at: datetime
 
     @property
@@ -121,13 +123,30 @@ def pending(engine: sa.Engine, project: str | None = None) -> list[Stored]:
     query = sa.select(alerts).where(
         sa.or_(c.state.in_(("stored", "sending")), sa.and_(c.state == "sent", c.count > c.shown))
     )
-    return _read(engine, (query if project is None else query.where(c.project == project)).order_by(c.id))
+    return _read(
+        engine, (query if project is None else query.where(c.project == fitted_project(project))).order_by(c.id)
+    )
+
+
+def overdue(engine: sa.Engine, *, now: datetime, limit: int) -> list[str]:
+    """Projects whose messages Slack asked to send later, and later is now; those that wait longest first."""
+    c = alerts.c
+    query = (
+        sa.select(c.project)
+        .where(c.not_before <= now, c.state.in_(("stored", "sending", "sent")), c.count > c.shown)
+        .group_by(c.project)
+        .order_by(sa.func.min(c.not_before))
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return [str(name) for name in connection.execute(query).scalars()]
 
 
 def recent(engine: sa.Engine, project: str, *, limit: int = 10) -> list[Stored]:
     """The newest rows of a project, newest first, whether sent or not."""
     c = alerts.c
-    query = sa.select(alerts).where(c.project == project, c.folded_into.is_(None)).order_by(c.id.desc()).limit(limit)
+    own = sa.and_(c.project == fitted_project(project), c.folded_into.is_(None))
+    query = sa.select(alerts).where(own).order_by(c.id.desc()).limit(limit)
     return _read(engine, query)
 
 
@@ -136,7 +155,8 @@ def standing(engine: sa.Engine, project: str, *, limit: int = 10, now: datetime 
     waiting = pending(engine, project)
     c = alerts.c
     lately = c.written_at > (now or datetime.now(UTC)) - policy.FAILED_IS_TOLD_FOR
-    failed = _read(engine, sa.select(alerts).where(c.project == project, c.state == "failed", lately).order_by(c.id))
+    refused = sa.and_(c.project == fitted_project(project), c.state == "failed", lately)
+    failed = _read(engine, sa.select(alerts).where(refused).order_by(c.id))
     codes = dict.fromkeys(row.error for row in (*waiting, *failed) if row.error)
     return Standing(
         waiting=len(waiting),
@@ -184,20 +204,30 @@ def claim(engine: sa.Engine, row: Stored) -> None:
 
 def mark_sent(engine: sa.Engine, row: Stored, *, ts: str, channel: str, channel_id: str, shown: int) -> None:
     """The row's message stands in Slack and shows ``shown`` events."""
-    _set(
-        engine, row.id, state="sent", ts=ts, channel=channel, channel_id=channel_id, shown=shown, error=None, attempts=0
-    )
+    place = {"ts": ts, "channel": channel, "channel_id": channel_id}
+    _set(engine, row.id, state="sent", **place, shown=shown, error=None, attempts=0, not_before=None)
 
 
-def mark_waiting(engine: sa.Engine, row: Stored, *, error: str, now: datetime, uncertain: bool = False) -> None:
-    """The attempt came to nothing and is made again later; ``uncertain`` when the message may have got through."""
+def mark_waiting(
+    engine: sa.Engine,
+    row: Stored,
+    *,
+    error: str,
+    now: datetime,
+    uncertain: bool = False,
+    not_before: datetime | None = None,
+) -> None:
+    """The attempt came to nothing and is made again later; ``uncertain`` when the message may have got through.
+
+    :param not_before: when Slack said how long it wants to be left alone.
+    """
     state = "sending" if uncertain else ("sent" if row.ts else "stored")
-    _set(engine, row.id, state=state, error=error, attempts=row.attempts + 1, tried_at=now)
+    _set(engine, row.id, state=state, error=error, attempts=row.attempts + 1, tried_at=now, not_before=not_before)
 
 
 def mark_anew(engine: sa.Engine, row: Stored) -> None:
     """The row's message is gone or can no longer be edited: post it as a new one."""
-    _set(engine, row.id, state="stored", ts=None, shown=0, attempts=0)
+    _set(engine, row.id, state="stored", ts=None, shown=0, attempts=0, not_before=None)
 
 
 def mark_failed(engine: sa.Engine, row: Stored, *, error: str) -> None:
@@ -266,7 +296,7 @@ def _stored(row: dict[str, Any], event: Any) -> Stored:
     own = {name: row[name] for name in ("project", "kind", "dedup", "thread", "fold")}
     told = {name: event[name] for name in _FIELDS if name not in own}
     kept = {field.name: row[field.name] for field in fields(Stored) if field.name != "alert"}
-    kept |= {name: _utc(row[name]) for name in ("tried_at", "written_at")}
+    kept |= {name: _utc(row[name]) for name in ("tried_at", "not_before", "written_at")}
     return Stored(alert=Alert(**own, **told), **kept)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Literal
 
@@ -10,12 +11,16 @@ from updraft.spec.model import Slack
 
 FOLD_WINDOW = timedelta(hours=24)
 """An event joins a message of its fold that is at most this old: an older one has scrolled out of sight."""
-STALE_AFTER = timedelta(hours=24)
-"""An alert that could not be sent for so long stands in the store only: a channel is no place for old news."""
+STALE_AFTER = timedelta(hours=26)
+"""An alert that could not be sent for so long stands in the store only: a channel is no place for old news.
+
+Longer than a day: what no other task has sent meanwhile, the daily maintenance has tried to.
+"""
 FAILED_IS_TOLD_FOR = timedelta(days=7)
 """How long `updraft status` tells of a message that Slack did not take."""
 _FIRST_WAIT = timedelta(seconds=15)
 _LONGEST_WAIT = timedelta(minutes=5)
+_LONGEST_ASKED = timedelta(hours=1)
 
 Refusal = Literal["passing", "uncertain", "configuration", "message", "thread", "gone"]
 
@@ -88,6 +93,16 @@ def wait_after(attempts: int) -> timedelta:
     """How long to leave Slack alone after so many attempts in vain: 15 s, doubled each time, at most 5 minutes."""
     doubled: int = 2 ** min(max(attempts - 1, 0), 10)
     return min(_FIRST_WAIT * doubled, _LONGEST_WAIT)
+
+
+def asked_wait(header: str | None) -> timedelta | None:
+    """How long Slack's ``Retry-After`` (seconds) asks to be left alone, at most an hour: a proxy may say anything.
+
+    None when it says nothing that can be read; then :func:`wait_after` counts.
+    """
+    if header is None or not re.fullmatch(r"[0-9]{1,9}", header.strip()):
+        return None
+    return min(timedelta(seconds=int(header)), _LONGEST_ASKED)
 
 
 def refusal(code: str) -> Refusal:

@@ -11,7 +11,6 @@ Nothing here raises for what Slack or the network does: it is recorded in the ro
 
 from __future__ import annotations
 
-import http.client
 import logging
 import re
 from collections.abc import Callable
@@ -19,7 +18,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
 
 from updraft.alerts import outbox, policy
 from updraft.alerts.blocks import blocks, fallback
@@ -80,10 +78,12 @@ class _Refused(Exception):
 
     code: str
     kind: policy.Refusal
+    wait: timedelta | None = None
+    """How long Slack asks to be left alone."""
 
 
 def web_client(token: str, *, base_url: str | None = None, timeout: int = TIMEOUT_SECONDS) -> WebClient:
-    """Slack's own client, with the retries that are safe here."""
+    """Slack's own client, which tries nothing again by itself: see :func:`retry_handlers`."""
     from slack_sdk import WebClient
 
     url = base_url or WebClient.BASE_URL
@@ -91,10 +91,10 @@ def web_client(token: str, *, base_url: str | None = None, timeout: int = TIMEOU
 
 
 def retry_handlers() -> list[RetryHandler]:
-    """Wait and try again when Slack says so (429). Not on a broken connection: the message may have got through."""
-    from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
-
-    return [RateLimitErrorRetryHandler(max_retry_count=2)]
+    """None. On a broken connection the message may have got through; and when Slack asks to wait (429), its client's
+    handler would sleep in the task. The message waits in the store instead, until the time that Slack said.
+    """
+    return []
 
 
 def due(engine: sa.Engine, spec: ProjectSpec, *, now: datetime | None = None) -> bool:
@@ -137,8 +137,11 @@ def deliver(
 
 
 def _rests(row: Stored, now: datetime) -> bool:
-    """Whether the row was tried in vain so lately that Slack is left alone."""
-    return bool(row.error and row.tried_at and now < row.tried_at + policy.wait_after(row.attempts))
+    """Whether Slack asked to wait longer, or the row was tried in vain so lately that Slack is left alone."""
+    until = row.not_before
+    if until is None and row.error and row.tried_at:
+        until = row.tried_at + policy.wait_after(row.attempts)
+    return until is not None and now < until
 
 
 class _Delivery:
@@ -221,6 +224,8 @@ class _Delivery:
                 unfurl_links=False,
                 **self._content(row),
             )
+            if not {"ts", "channel"} <= answer.keys():  # a proxy's answer: what became of the message is not known
+                raise _Refused(policy.NO_ANSWER, "uncertain")
         except _Refused as refused:
             if refused.kind == "thread" and thread:  # somebody deleted the thread: the news counts, not its place
                 self._post(row, None)
@@ -241,7 +246,8 @@ class _Delivery:
                 self._post(replace(row, ts=None), outbox.thread_ts(self.engine, row, channel=self.slack.channel))
                 return
             # An update that came through twice is the same update.
-            self._refused(row, _Refused(refused.code, "passing") if refused.kind == "uncertain" else refused)
+            again = _Refused(refused.code, "passing", refused.wait)
+            self._refused(row, again if refused.kind == "uncertain" else refused)
             return
         channel = row.channel or self.slack.channel
         outbox.mark_sent(self.engine, row, ts=ts, channel=channel, channel_id=channel_id, shown=row.count)
@@ -284,7 +290,7 @@ class _Delivery:
             return self._call(self.client.conversations_history, **arguments)
         except _Refused as refused:
             if refused.code not in policy.UNREADABLE:
-                self._refused(row, _Refused(refused.code, "uncertain"))
+                self._refused(row, _Refused(refused.code, "uncertain", refused.wait))
             _log.warning(
                 "alert %s of %s may come twice: the app may not read the channel (%s)",
                 row.id,
@@ -301,7 +307,9 @@ class _Delivery:
             return
         # What may have got through stays so, whatever is in the way of looking for it.
         uncertain = refused.kind == "uncertain" or (row.state == "sending" and refused.code == policy.NO_CONNECTION)
-        outbox.mark_waiting(self.engine, row, error=refused.code, now=self.now(), uncertain=uncertain)
+        now = self.now()
+        later = None if refused.wait is None else now + refused.wait
+        outbox.mark_waiting(self.engine, row, error=refused.code, now=now, uncertain=uncertain, not_before=later)
         _log.warning("alert %s of %s waits: %s", row.id, self.project, policy.explained(refused.code))
         self._stop(refused.code)
         raise _Stop
@@ -319,14 +327,14 @@ class _Delivery:
 
         :raises _Refused: with Slack's error code alone: the errors of the client quote what was sent.
         """
-        from slack_sdk.errors import SlackApiError, SlackClientError
+        from slack_sdk.errors import SlackApiError
 
         try:
             answer = method(**{name: value for name, value in arguments.items() if value is not None})
             return dict(answer.data) if isinstance(answer.data, dict) else {}
         except SlackApiError as error:
             raise _refused_by(error) from None
-        except (URLError, OSError, http.client.HTTPException, SlackClientError) as error:
+        except Exception as error:  # noqa: BLE001  whatever the client or a proxy does: its words may quote what was sent
             _log.warning("no answer from Slack: %s", type(error).__name__)
             raise _Refused(policy.NO_ANSWER, "uncertain") from None
 
@@ -337,7 +345,8 @@ def _refused_by(error: SlackApiError) -> _Refused:
     status = int(getattr(answer, "status_code", 200))
     code = str(answer.get("error") or "")
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return _Refused("ratelimited", "passing")
+        headers = {str(name).lower(): value for name, value in (getattr(answer, "headers", None) or {}).items()}
+        return _Refused("ratelimited", "passing", policy.asked_wait(headers.get("retry-after")))
     if not re.fullmatch(r"[a-z0-9_]{1,64}", code):
         code = f"http_{status}"
         return _Refused(code, "uncertain")

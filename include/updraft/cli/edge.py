@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import sqlalchemy as sa
 import typer
 from rich.console import Console
 
@@ -41,6 +43,39 @@ def explained() -> Iterator[None]:
     except UpdraftError as error:
         errors.print(f"{type(error).__name__}: {error}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(FAILED) from error
+    except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+        why = str(error.orig).partition("\n")[0]
+        words = f"The store does not answer ({why}). Start it (make up), or correct UPDRAFT_STORE."
+        errors.print(words, markup=False, style="red", soft_wrap=True)
+        raise typer.Exit(FAILED) from error
+
+
+def who() -> str:
+    """Who runs this command, as the operating system knows it: nothing of the environment is believed.
+
+    The real user of the process; where another user has called it (``sudo``), that one too.
+    """
+    user = os.getuid()
+    caller = _caller(user)
+    return _name(user) if caller is None else f"{_name(user)}, called by {_name(caller)}"
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"uid {user}"
+
+
+def _caller(user: int) -> int | None:
+    """The user at the other end of a ``sudo``: the nearest process above this one that is another user's and not root's."""
+    import psutil
+
+    try:
+        above = [process.uids().real for process in psutil.Process().parents()]
+    except psutil.Error:  # one of them has ended meanwhile, or is hidden from us
+        return None
+    return next((each for each in above if each not in (user, 0)), None)
 
 
 def settings() -> Settings:

@@ -1,8 +1,7 @@
-"""``updraft validate | status | replay | backtest | rightsize | train run | rollback | readmit | audit verify | doctor``."""
+"""``updraft validate | status | replay | backtest | rightsize | train run | rollback | readmit | audit verify | keys rotate | doctor``."""
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import sys
@@ -12,14 +11,27 @@ from typing import Annotated
 
 import typer
 
+from updraft.alerts.alert import cleaned
 from updraft.cli import backtest as backtest_command
+from updraft.cli import keys as keys_command
 from updraft.cli import replay as replay_command
 from updraft.cli import rightsize as rightsize_command
 from updraft.cli import status as status_command
 from updraft.cli import validate as validate_command
 from updraft.cli.audit import audit_app
-from updraft.cli.edge import FAILED, OK, UNHEALTHY, console, explained, find_project, open_store, settings, write_json
-from updraft.errors import InputError, TrainingError
+from updraft.cli.edge import (
+    FAILED,
+    OK,
+    UNHEALTHY,
+    console,
+    explained,
+    find_project,
+    open_store,
+    settings,
+    who,
+    write_json,
+)
+from updraft.errors import InputError, StoreError, TrainingError
 
 app = typer.Typer(
     name="updraft",
@@ -33,6 +45,7 @@ app = typer.Typer(
 train_app = typer.Typer(help="Training jobs.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 app.add_typer(audit_app, name="audit")
+app.add_typer(keys_command.app, name="keys")
 
 app.command("validate")(validate_command.validate)
 app.command("status")(status_command.status)
@@ -100,7 +113,7 @@ def rollback(
         registry = ModelRegistry(settings().mlflow, settings().home)
         loop = Loop(found, settings(), store, RegisteredModels(project, registry, store))
         before = store.serving(project).champion
-        aliases = roll_back_by_hand(loop, by=getpass.getuser(), reason=reason)
+        aliases = roll_back_by_hand(loop, by=who(), reason=cleaned(reason))
         tell.of_release(loop, release_id(loop, str(before)))
         tell_head(loop, registry)
     if as_json:
@@ -125,7 +138,11 @@ def readmit(
     from updraft.loop.keptout import readmit as readmit_partition
 
     with explained(), open_store() as store:
-        readmit_partition(store, find_project(project).name, partition, by=getpass.getuser(), reason=reason)
+        name = find_project(project).name
+        try:
+            readmit_partition(store, name, cleaned(partition), by=who(), reason=cleaned(reason))
+        except StoreError as error:
+            raise InputError(str(error)) from error
     if as_json:
         write_json({"project": project, "partition": partition, "reason": reason})
     else:

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from updraft.alerts import outbox
-from updraft.cli.edge import UNHEALTHY, console, explained, find_project, open_store, settings, write_json
+from updraft.alerts import outbox, untold
+from updraft.alerts.alert import cleaned
+from updraft.cli.edge import UNHEALTHY, console, errors, explained, find_project, open_store, settings, write_json
 from updraft.errors import SpecError
 from updraft.loop.keptout import kept_out
 from updraft.loop.words import in_words
@@ -25,6 +26,8 @@ def status(
     Example: updraft status flight_delays --decisions 20
     """
     with explained(), open_store() as store:
+        home = settings().home
+        untold.record_kept(store.engine, home)
         names = [find_project(project).name] if project else project_names(settings().projects)
         told = {name: describe(store, name, decisions, _window(name)) for name in names}
     if as_json:
@@ -32,6 +35,9 @@ def status(
     else:
         for one in told.values():
             _print(one)
+    if kept := untold.waiting(home):
+        told_apart = f"{kept} alerts could not be recorded in the store yet; they stand in {home / untold.FOLDER}"
+        errors.print(told_apart, markup=False, style="yellow", soft_wrap=True)
     if any(one["wanted"] for one in told.values()):
         raise typer.Exit(UNHEALTHY)
 
@@ -119,7 +125,7 @@ def _print(one: dict[str, Any]) -> None:
     for row in one["releases"]:
         console.print(f"  under way: {row['id']} ({row['lane']}) in {row['state']} since {row['since']}")
     for row in one["episodes"]:
-        console.print(f"  episode {row['id']} ({row['state']}): {row['words']}", markup=False)
+        console.print(cleaned(f"  episode {row['id']} ({row['state']}): {row['words']}"), markup=False)
     console.print("  decisions:")
     for row in one["decisions"]:
         console.print(f"    {row['key']}  {row['words']}", markup=False, soft_wrap=True)
@@ -131,4 +137,4 @@ def _print(one: dict[str, Any]) -> None:
     for line in alerts["latest"][-3:]:
         console.print(f"    {line}", markup=False, soft_wrap=True)
     for line in one["wanted"]:
-        console.print(f"  wanted: {line}", style="yellow", markup=False)
+        console.print(cleaned(f"  wanted: {line}"), style="yellow", markup=False)

@@ -18,7 +18,7 @@ from updraft.data.checks import Checks
 from updraft.data.contract import load_contract
 from updraft.data.duck import arrow, connection, parquet, without_values
 from updraft.data.extraction import Extracted, ExtractedSource, extract_partition, lake, raw_url, slices
-from updraft.data.privacy import KEY_FILE, Pseudonymiser, load_key
+from updraft.data.privacy import ID_SUFFIX, KEY_FILE, Pseudonymiser, check_key, load_key
 from updraft.data.publication import Publisher, parquet_bytes, quarantine, write_table
 from updraft.data.validation import Validator
 from updraft.data.views import Views
@@ -43,8 +43,14 @@ __all__ = [
 
 
 def pseudonymiser(project: Project, settings: Settings) -> Pseudonymiser:
-    """The project's pseudonymiser, with the key of this deployment."""
-    return Pseudonymiser(load_key(settings.keys / KEY_FILE), project.name)
+    """The project's pseudonymiser, with the key of this deployment.
+
+    :raises SettingsError: when the key is lost, or is not the one that the project's pseudonyms were made with so far.
+    """
+    key = load_key(settings.keys / KEY_FILE)
+    if project.spec.data.private:
+        check_key(key, f"{lake(project, settings)}/{KEY_FILE}{ID_SUFFIX}")
+    return Pseudonymiser(key, project.name)
 
 
 @without_values

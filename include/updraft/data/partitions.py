@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from updraft.errors import DataError
-from updraft.spec.model import ProjectSpec
+from updraft.spec.model import FIRST_DAY, LAST_DAY, ProjectSpec
 
 KEY_FORMAT = "%Y-%m-%dT%H%M"
 """Key of the partition that the tick closes: to the minute, sortable, safe in a file name and a URL."""
@@ -42,6 +42,8 @@ def _partition(schedule: str, key: str) -> Partition:
         tick = datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         raise DataError(f"partition key {key!r} does not read as a tick such as 2013-01-07T0500") from None
+    if not FIRST_DAY <= tick.date() <= LAST_DAY or tick.strftime(KEY_FORMAT) != key:  # one partition has one key
+        raise DataError(f"partition key {key!r} is not written as a tick such as 2013-01-07T0500")
     if not croniter.match(schedule, tick):
         raise DataError(f"{key} is no tick of data.schedule {schedule!r}")
     return Partition(key, croniter(schedule, tick).get_prev(datetime), tick)

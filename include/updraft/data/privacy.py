@@ -7,15 +7,18 @@ import hmac
 import os
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from updraft import files
 from updraft.errors import SettingsError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KEY_FILE = "pseudonym.key"
+ID_SUFFIX = ".id"
 KEY_BYTES = 32
 LENGTH = 16
 """Hex digits of a pseudonym: 64 bits, so that a million values collide with probability 3e-8."""
@@ -55,15 +58,24 @@ class Pseudonymiser:
 
 
 def load_key(path: Path) -> bytes:
-    """The key of this deployment; made of 32 random bytes (mode 0600, folder 0700) when there is none.
+    """The key of this deployment; made of 32 random bytes (mode 0600, folder 0700) when there never was one.
 
-    Two processes that find none at the same time end up with the same key.
+    Beside it lies its id (``pseudonym.key.id``), which tells nothing of it: with that there, a key that is lost or another
+    is refused instead of giving every private value a new pseudonym. Two processes that find no key at the same time end
+    up with the same one.
 
-    :raises SettingsError: when the file is too short to be a key, or cannot be read.
+    :raises SettingsError: when the key is lost or another, too short to be a key, or cannot be read.
     """
+    note = path.with_name(f"{path.name}{ID_SUFFIX}")
     try:
+        known = note.read_text().strip() if note.exists() else None  # first: it is written after the key
         if not path.exists():
-            _create(path)
+            if known is not None:
+                raise SettingsError(
+                    f"{path} is lost: restore the key {known} from a backup; a new key gives every private value a new "
+                    f"pseudonym, and none of it can be undone. Only where nothing pseudonymised is kept, remove {note}"
+                )
+            _create(path, os.urandom(KEY_BYTES))
         key = path.read_bytes()
     except OSError as error:
         raise SettingsError(f"{path}: the pseudonym key cannot be read or made: {error.strerror}") from error
@@ -72,16 +84,51 @@ def load_key(path: Path) -> bytes:
             f"{path}: {len(key)} bytes are no pseudonym key ({KEY_BYTES} are); restore it from a backup: "
             "a new key gives every private value a new pseudonym"
         )
+    if known is None:
+        with suppress(OSError):  # keys on a read-only mount, such as a Kubernetes Secret; the lake has the id as well
+            _create(note, key_id(key).encode())
+    elif known != key_id(key):
+        raise SettingsError(_another(str(path), key, str(note), known))
     return key
 
 
-def _create(path: Path) -> None:
+def check_key(key: bytes, note: str) -> None:
+    """Hold a key against the id of the one that made a project's pseudonyms so far; written there when there is none.
+
+    It stands in the lake, with what was published: a deployment that lost its keys altogether is refused there.
+
+    :param note: URL of the id.
+    :raises SettingsError: when it is another key.
+    """
+    try:
+        known = files.read_bytes(note).decode(errors="replace").strip()
+    except FileNotFoundError:
+        files.write_bytes(note, key_id(key).encode())
+        return
+    if known != key_id(key):
+        raise SettingsError(_another("the pseudonym key of this deployment", key, note, known))
+
+
+def key_id(key: bytes) -> str:
+    """What tells keys apart without telling anything of them: an HMAC under the key itself, 16 hex digits."""
+    return hmac.new(key, b"updraft pseudonym key", hashlib.sha256).hexdigest()[:LENGTH]
+
+
+def _another(what: str, key: bytes, note: str, known: str) -> str:
+    return (
+        f"{what} is {key_id(key)}, but {note} says that pseudonyms were made with {known}: restore that key from a "
+        "backup; another one gives every private value a new pseudonym. Only where nothing pseudonymised is kept, "
+        f"remove {note}"
+    )
+
+
+def _create(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(KEY_BYTES))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from updraft import files
-from updraft.data.ingest import extract_partition, publish_partition, read_checks, validate_partition
+from updraft.data.ingest import extract_partition, publish_partition, validate_partition
 from updraft.errors import PartitionRefused
 from updraft.loop import tell
 from updraft.loop.context import Loop
@@ -24,17 +24,17 @@ class Validated:
 
 
 def validate(loop: Loop, key: str) -> Validated:
-    """Check a partition against its contract; a refusal is recorded and told before it is raised.
+    """Check a partition against its contract; a refusal is told first, then recorded, then raised.
 
     :raises PartitionRefused: when more is in breach than the project allows.
     """
     try:
         checks = validate_partition(loop.project, loop.settings, key)
     except PartitionRefused:
+        tell.partition_refused(loop, key)  # first: whatever comes of recording it, on-call hears of it
         published = loop.store.partition(loop.name, key)
         if published is None or published.state != "published":  # what was published before the feed broke stays
             publish(loop, key)
-        tell.partition_refused(loop, read_checks(loop.project, loop.settings, key))
         raise
     found = {name: source.quarantined for name, source in checks.sources.items() if source.quarantined}
     words = f"{sum(found.values())} rows quarantined" if found else "every row meets the contract"

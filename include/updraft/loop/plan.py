@@ -63,6 +63,7 @@ def plan_training(
         raise TrainingError(f"{loop.name}: no trainer {trainer!r}; there are {sorted(named)}")
     chosen = named[trainer] if trainer is not None else spec.training.trainers[0]
     chosen = chosen.model_copy(update={"params": {**chosen.params, **(params or {})}})
+    Recipe(task=spec.task, params=chosen.params, trainer=chosen.name)  # refuses what no hash can be made of
     keys = labelled_partitions(loop, key)
     window = tuple(keys[-spec.training.window :])
     holdout = window[-spec.release.refresh.holdout :]

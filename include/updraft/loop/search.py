@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from updraft.errors import TrainingError
 from updraft.loop.context import Loop
@@ -123,6 +123,8 @@ def plan_search(
     search = loop.spec.training.search
     if search is None:
         raise TrainingError(f"{loop.name}: training.search is not set; say there which parameters to try")
+    if trials is not None:
+        search = _with_trials(loop.name, search, trials)
     published = loop.store.partitions(loop.name)
     if not published:
         raise TrainingError(f"{loop.name}: no partition is published yet; {loop.name}.ingest comes first")
@@ -138,7 +140,7 @@ def plan_search(
     )
     found = SearchPlan(
         run=run,
-        search=search if trials is None else search.model_copy(update={"trials": trials}),
+        search=search,
         seed=loop.spec.training.seed if search.seed is None else search.seed,
         request=request,
         holdout=plan.holdout,
@@ -149,6 +151,17 @@ def plan_search(
         loop.store.record_feature_code(loop.name, loop.features.sha256, loop.features.source)
         kept = loop.store.record_run(loop.name, run, "search", found.model_dump(mode="json"))
     return SearchPlan.model_validate_json(json.dumps(kept))
+
+
+def _with_trials(project: str, search: Search, trials: object) -> Search:
+    """The search with the number of trials that a form asks for.
+
+    :raises TrainingError: when it is none that project.yaml could ask for.
+    """
+    try:
+        return Search.model_validate({**search.model_dump(), "trials": trials})
+    except ValidationError as error:
+        raise TrainingError(f"{project}: trials = {trials!r:.80}: {error.errors()[0]['msg'].lower()}") from error
 
 
 def plan_of(loop: Loop, run: str) -> SearchPlan:

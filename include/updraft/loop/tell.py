@@ -1,20 +1,47 @@
-"""What on-call hears of the loop: each event becomes one alert in the outbox. Recording the same one again changes nothing."""
+"""What on-call hears of the loop: each event becomes one alert in the outbox. Recording the same one again changes nothing.
+
+Telling never fails whoever tells. What goes wrong stands in the log; an alert that the store does not take is kept
+(:mod:`updraft.alerts.untold`), and of an event that cannot be told in full it is told that it happened.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
-from updraft.alerts import messages, outbox, pod_messages
+from updraft.alerts import messages, pod_messages, untold
 from updraft.alerts.alert import Alert
-from updraft.data.checks import Checks
+from updraft.data.ingest import read_checks
 from updraft.loop.context import Loop
 from updraft.loop.words import gates_in_words
 from updraft.store.records import Decision, EpisodeRow, IngestedPartition, ReleaseRow
 
+log = logging.getLogger(__name__)
+_P = ParamSpec("_P")
+
 
 def _record(loop: Loop, alert: Alert) -> None:
-    outbox.record(loop.store.engine, alert)
+    untold.record_or_keep(lambda: loop.store.engine, loop.settings.home, alert)
+
+
+def _never_fails(tell: Callable[Concatenate[Loop, _P], None]) -> Callable[Concatenate[Loop, _P], None]:
+    """Log what goes wrong in telling, and tell at least that the event happened. The first argument names its subject."""
+
+    @wraps(tell)
+    def telling(loop: Loop, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            tell(loop, *args, **kwargs)
+        except Exception as error:
+            what = tell.__name__.replace("_", " ")
+            log.exception("%s: %s could not be told in full", loop.name, what)
+            subject = next(iter((*args, *kwargs.values())), "")
+            name = subject if isinstance(subject, str) else getattr(subject, "id", None) or getattr(subject, "key", "")
+            _record(loop, messages.untold(loop.name, what=what, subject=str(name), error=type(error).__name__))
+
+    return telling
 
 
 def docs_url(loop: Loop, key: str) -> str:
@@ -41,6 +68,7 @@ def _reasons(checks: dict[str, Any]) -> dict[str, int]:
     return dict(counted)
 
 
+@_never_fails
 def rows_quarantined(loop: Loop, row: IngestedPartition) -> None:
     """Rows of a published partition were set aside."""
     total = sum(int(source["rows"]) for source in row.checks.get("sources", {}).values())
@@ -58,8 +86,10 @@ def rows_quarantined(loop: Loop, row: IngestedPartition) -> None:
     )
 
 
-def partition_refused(loop: Loop, checks: Checks) -> None:
-    """A partition was refused as a whole."""
+@_never_fails
+def partition_refused(loop: Loop, key: str) -> None:
+    """A partition was refused as a whole, as its checks say."""
+    checks = read_checks(loop.project, loop.settings, key)
     reasons = {**_reasons(checks.to_dict()), **dict.fromkeys(checks.refusals, 0)}
     _record(
         loop,
@@ -75,6 +105,7 @@ def partition_refused(loop: Loop, checks: Checks) -> None:
     )
 
 
+@_never_fails
 def episode_opened(loop: Loop, row: EpisodeRow) -> None:
     """An episode was opened."""
     _record(
@@ -91,6 +122,7 @@ def episode_opened(loop: Loop, row: EpisodeRow) -> None:
     )
 
 
+@_never_fails
 def trained(loop: Loop, run: str, version: str, gates: dict[str, Any]) -> None:
     """A training passed its gates, or did not."""
     row = loop.store.training(loop.name, run)
@@ -136,6 +168,7 @@ def _promoted(loop: Loop, decision: Decision) -> None:
     )
 
 
+@_never_fails
 def of_release(loop: Loop, release: str) -> None:
     """Everything that was decided about a release, from the chain: what a killed task had written and not told is told by the next one."""
     for decision in loop.store.decisions(loop.name, kinds=("verdict", "promote", "roll_back", "unscorable")):
@@ -166,6 +199,7 @@ def _verdict(loop: Loop, decision: Decision) -> None:
     )
 
 
+@_never_fails
 def approval_wanted(loop: Loop, release: str, link: str) -> None:
     """A person has to answer."""
     row = loop.store.release(release)
@@ -205,16 +239,19 @@ _TOLD = {"verdict": _verdict, "unscorable": _verdict, "promote": _promoted, "rol
 """How a decision of a release is told, by kind."""
 
 
+@_never_fails
 def tampered(loop: Loop, what: str, where: str, error: str) -> None:
     """Something signed is not what it was."""
     _record(loop, messages.tampered(loop.name, what=what, where=where, error=error))
 
 
+@_never_fails
 def no_node(loop: Loop, run: str, link: str, waits: str, does: str, limit: str) -> None:
     """A training's pod found no node within its limit."""
     _record(loop, pod_messages.no_node(loop.name, run=run, waits=waits, does=does, limit=limit, link=link))
 
 
+@_never_fails
 def more_memory(loop: Loop, run: str, link: str, words: str) -> None:
     """A training was killed for memory and gets more."""
     _record(loop, pod_messages.more_memory(loop.name, run=run, words=words, link=link))

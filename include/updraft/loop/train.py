@@ -37,8 +37,15 @@ def folder(loop: Loop, run: str) -> str:
 
 
 def run_folder(run: str) -> str:
-    """A run's id as the name of a folder."""
-    return re.sub(r"[^\w.-]", "_", run)
+    """A run's id as the name of a folder: of its own, inside of the place, and no longer than file systems take.
+
+    Airflow's own ids keep their letters; what else somebody names a run is told apart by a hash.
+    """
+    name = re.sub(r"[^\w.-]", "_", run)
+    if re.fullmatch(r"[A-Za-z0-9_.:+~-]{1,250}", run) and set(name) != {"."}:
+        return name
+    digest = files.sha256(run.encode("utf-8", "surrogatepass"))[:16]
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:100]}_{digest}"
 
 
 def trial_run(run: str, number: int) -> str:
@@ -48,7 +55,7 @@ def trial_run(run: str, number: int) -> str:
 
 def trial_of(run: str) -> tuple[str, int] | None:
     """The search and the number of a trial's run id; None for a training."""
-    found = re.fullmatch(r"(.+)\.trial-(\d+)", run)
+    found = re.fullmatch(r"(.+)\.trial-([0-9]{1,6})", run, re.DOTALL)
     return (found[1], int(found[2])) if found else None
 
 

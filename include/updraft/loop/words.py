@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from updraft.alerts.alert import cleaned
 from updraft.store.records import Decision
 
 
 def in_words(decision: Decision) -> str | None:
-    """What was decided; None when it was that nothing is to be treated."""
+    """What was decided; None when it was that nothing is to be treated. What a terminal would obey is replaced."""
+    words = _words(decision)
+    return None if words is None else cleaned(words)
+
+
+def _words(decision: Decision) -> str | None:
     body = decision.body
     reason = str(body.get("reason", ""))
     match decision.kind:
@@ -30,9 +36,9 @@ def in_words(decision: Decision) -> str | None:
         case "rejected":
             return f"rejected version {body['version']}: {reason}"
         case "diagnose":
-            found = body.get("diagnosis")
-            if found:
-                return f"episode {body['episode']}: {found['remedy']}, {found['words']}"
+            diagnosis = body.get("diagnosis")
+            if diagnosis:
+                return f"episode {body['episode']}: {diagnosis['remedy']}, {diagnosis['words']}"
             return None
         case "readmit":
             return f"readmitted partition {body['partition']} (by {body['by']}): {reason}"
@@ -48,5 +54,7 @@ def gates_in_words(gates: Mapping[str, object]) -> str:
     metrics = gates.get("metrics")
     if not isinstance(metrics, dict):
         return "passed the gates"
-    figures = ", ".join(f"{name} {one['candidate']:.4f} against {one['against']:.4f}" for name, one in metrics.items())
+    figures = ", ".join(
+        f"{name} {loss['candidate']:.4f} against {loss['against']:.4f}" for name, loss in metrics.items()
+    )
     return f"passed the gates against the {gates.get('against')}: {figures}"

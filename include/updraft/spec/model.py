@@ -13,17 +13,22 @@ from updraft.spec.compute import Compute
 from updraft.spec.part import Duration, Part
 from updraft.spec.search import Search
 
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
+"""Beyond them a schedule's ticks run out of the calendar of Python or of pandas."""
+
 
 def _day(value: object) -> object:
     """A date and nothing else: read leniently, 20130101 would be the 233rd day after 1970 began."""
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
         try:
-            return date.fromisoformat(value)
+            value = date.fromisoformat(value)
         except ValueError as error:
             raise ValueError(f"there is no such day ({error}); write a date as 2013-01-31") from None
-    raise ValueError("write a date as 2013-01-31")
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise ValueError("write a date as 2013-01-31")
+    if not FIRST_DAY <= value <= LAST_DAY:
+        raise ValueError(f"must lie between {FIRST_DAY} and {LAST_DAY}")
+    return value
 
 
 Day = Annotated[date, BeforeValidator(_day, json_schema_input_type=date)]
@@ -271,7 +276,7 @@ MENTION = r"^@?(here|channel|everyone|[SUW][A-Z0-9]{5,})$"
 
 
 class Slack(Part):
-    channel: str = Field(pattern=r"^[#@]?[\w.-]+$")
+    channel: str = Field(pattern=r"^[#@]?[\w.-]+$", max_length=80)
     on: tuple[AlertKind, ...] = ("failure", "quarantine", "drift", "verdict", "approval", "rollback")
     mention: Annotated[str, Field(pattern=MENTION)] | None = Field(
         default=None,

@@ -11,9 +11,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 DURATION = r"^\d+\s*[smhdw]$"
 CPU = r"^\d+(\.\d{1,3})?$|^\d+m$"
 MEMORY = r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_LONGEST = timedelta(days=36500)
+"""A century: what is longer is a slip, and would run out of the calendar when it is added to a date."""
 _BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BYTES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_MOST_MEMORY = 2**50
+_MOST_CORES = 10_000
 _LEAST_MEMORY = 16 * 2**20
 """A pod with less cannot even start a shell: what was meant is another unit (``4`` for ``4Gi``)."""
 
@@ -28,23 +32,45 @@ class Part(BaseModel):
 
 def _duration(value: object) -> object:
     if isinstance(value, str) and (found := re.fullmatch(r"(\d+)\s*([smhdw])", value.strip())):
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
-    if isinstance(value, timedelta):
+        digits = found[1].lstrip("0")
+        if len(digits) > 12 or int(digits or 0) * _SECONDS[found[2]] > _LONGEST.total_seconds():
+            raise ValueError(f"is longer than {_LONGEST.days}d, a century")
+        return timedelta(seconds=int(digits or 0) * _SECONDS[found[2]])
+    if isinstance(value, timedelta) and timedelta(0) <= value <= _LONGEST and not value.microseconds:
         return value
     raise ValueError("write a duration as a whole number and a unit: 90s, 30m, 6h, 1d or 2w")
 
 
+def _written_duration(value: timedelta) -> str:
+    """The form that hashes are made of: minutes where they come out even, as ever (``1440m``), else seconds (``45s``)."""
+    seconds = int(value.total_seconds())
+    return f"{seconds}s" if seconds % 60 else f"{seconds // 60}m"
+
+
 def cpu_cores(text: str) -> float:
-    """Cores of a quantity such as ``500m`` or ``1.5`` (Kubernetes, "Resource units")."""
-    return int(text[:-1]) / 1000 if text.endswith("m") else float(text)
+    """Cores of a quantity such as ``500m`` or ``1.5`` (Kubernetes, "Resource units").
+
+    :raises ValueError: when there are more than any machine has.
+    """
+    milli = text.endswith("m")
+    cores = float(text.removesuffix("m")) / (1000 if milli else 1)
+    if cores > _MOST_CORES:
+        raise ValueError(f"is more than {_MOST_CORES} cores")
+    return cores
 
 
 def memory_bytes(text: str) -> int:
-    """Bytes of a quantity such as ``4Gi`` or ``500M`` (Kubernetes, "Resource units")."""
+    """Bytes of a quantity such as ``4Gi`` or ``500M`` (Kubernetes, "Resource units").
+
+    :raises ValueError: when it is no amount, or more than any machine has.
+    """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]i|[kMGT])?", text)
     if found is None:
         raise ValueError(f"{text!r} is no amount of memory")
-    return int(float(found[1]) * _BYTES[found[2] or ""])
+    amount = float(found[1]) * _BYTES[found[2] or ""]
+    if amount > _MOST_MEMORY:
+        raise ValueError("is more memory than any machine has; mind the unit")
+    return int(amount)
 
 
 def mebibytes(count: int) -> str:
@@ -63,7 +89,7 @@ def shown_duration(value: timedelta) -> str:
 
 def _cpu(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        value = f"{value:g}"
+        value = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     if not isinstance(value, str) or not re.fullmatch(CPU, value) or cpu_cores(value) <= 0:
         raise ValueError("write cores as 2, 1.5 or 500m")
     return value
@@ -80,7 +106,7 @@ def _memory(value: object) -> object:
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern=DURATION)]),
-    PlainSerializer(lambda value: f"{int(value.total_seconds() // 60)}m", return_type=str),
+    PlainSerializer(_written_duration, return_type=str),
 ]
 Cpu = Annotated[
     str,

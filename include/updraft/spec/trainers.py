@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from updraft.spec.problems import did_you_mean
 
 Value = bool | int | float | str
+_LARGEST = 2**31 - 1
+"""The libraries count in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,12 @@ class Param:
         if self.flag:
             return None if isinstance(value, bool) else "must be true or false"
         kind = "a whole number" if self.whole else "a number"
-        if isinstance(value, bool | str) or (self.whole and not isinstance(value, int)):
+        if isinstance(value, bool) or not isinstance(
+            value, int if self.whole else int | float
+        ):  # a form may hold anything
             return f"must be {self._range(kind)}"
+        if not abs(value) <= _LARGEST:  # nor is it not a number
+            return f"must be {self._range(kind)}, and no more than {_LARGEST}"
         low = self.low is not None and value < self.low
         high = self.high is not None and value > self.high
         if low or high or (self.above is not None and value <= self.above):

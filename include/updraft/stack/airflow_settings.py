@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import yaml
-
 from updraft.airflow_api import AirflowApi
 from updraft.errors import SettingsError
+from updraft.spec.document import read_document
+from updraft.spec.validation import kind
 
 _TEXT, _NUMBER, _ANY = (str,), (int,), (str, int, float, bool, list, dict)
 _CONNECTION: Mapping[str, tuple[type, ...]] = {
@@ -45,6 +46,9 @@ _WORDS = {
     list: "a list",
 }
 
+_SECRET = ("conn_password", "conn_uri", "conn_extra", "variable_value")
+_UNFIT = re.compile("[\x00\ud800-\udfff]")
+
 Entity = dict[str, Any]
 
 
@@ -63,17 +67,19 @@ def load(path: Path) -> AirflowSettings:
     :raises SettingsError: with every problem found: file, item, key, value, what is allowed.
     """
     try:
-        content = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not YAML: {error}") from error
-    problems: list[str] = []
-    sections = _sections(content, problems)
+        document = read_document(path)
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    problems = [] if document.empty else [str(problem) for problem in document.problems]
+    if document.node is None and problems:
+        raise SettingsError("\n".join(problems))
+    sections = _sections(document.data or {}, problems)
     found: dict[str, tuple[Entity, ...]] = {}
-    for kind, build in _BUILDERS.items():
-        items = [_checked(item, kind, index, problems) for index, item in enumerate(sections.get(kind) or [])]
-        entities = [build(item, f"airflow.{kind}[{index}]", problems) for index, item in enumerate(items) if item]
-        found[kind] = tuple(entity for entity in entities if entity is not None)
-        _refuse_twins(kind, found[kind], problems)
+    for section, build in _BUILDERS.items():
+        items = [_checked(item, section, index, problems) for index, item in enumerate(sections.get(section) or [])]
+        entities = [build(item, f"airflow.{section}[{index}]", problems) for index, item in enumerate(items) if item]
+        found[section] = tuple(entity for entity in entities if entity is not None)
+        _refuse_twins(section, found[section], problems)
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise SettingsError(f"{path} has {len(problems)} problem(s):\n{listed}")
@@ -86,14 +92,14 @@ def push(settings: AirflowSettings, api: AirflowApi) -> int:
     :raises SettingsError: when Airflow refuses an item.
     """
     count = 0
-    for kind in _KINDS:
-        entities: tuple[Entity, ...] = getattr(settings, kind)
+    for section in _KINDS:
+        entities: tuple[Entity, ...] = getattr(settings, section)
         if not entities:
             continue
         action = {"action": "create", "entities": list(entities), "action_on_existence": "overwrite"}
-        answer = api.call("PATCH", f"/{kind}", {"actions": [action]})
+        answer = api.call("PATCH", f"/{section}", {"actions": [action]})
         if errors := (answer.get("create") or {}).get("errors"):
-            raise SettingsError(f"Airflow refused {kind} of airflow_settings.yaml: {errors}")
+            raise SettingsError(f"Airflow refused {section} of airflow_settings.yaml: {errors}")
         count += len(entities)
     return count
 
@@ -105,23 +111,23 @@ def _sections(content: Any, problems: list[str]) -> dict[str, list[Any]]:
         content = content if isinstance(content, dict) else {}
     sections = content.get("airflow") or {}
     if not isinstance(sections, dict):
-        problems.append(f"airflow: expected a mapping with {', '.join(_KINDS)}, found {sections!r}")
+        problems.append(f"airflow: expected a mapping with {', '.join(_KINDS)}, found {kind(sections)}")
         return {}
-    for kind in list(sections):
-        if kind not in _KINDS:
-            problems.append(f"airflow: unknown key {kind!r}{_meant(str(kind), _KINDS)}; allowed: {', '.join(_KINDS)}")
-        elif sections[kind] is not None and not isinstance(sections[kind], list):
-            problems.append(f"airflow.{kind}: expected a list, found {sections[kind]!r}")
-            sections = {**sections, kind: []}
+    for name in list(sections):
+        if name not in _KINDS:
+            problems.append(f"airflow: unknown key {name!r}{_meant(str(name), _KINDS)}; allowed: {', '.join(_KINDS)}")
+        elif sections[name] is not None and not isinstance(sections[name], list):
+            problems.append(f"airflow.{name}: expected a list, found {kind(sections[name])}")
+            sections = {**sections, name: []}
     return sections
 
 
-def _checked(item: Any, kind: str, index: int, problems: list[str]) -> Entity:
-    """The item without its empty values; problems for unknown keys and wrong types."""
-    where, keys = f"airflow.{kind}[{index}]", _KINDS[kind]
+def _checked(item: Any, section: str, index: int, problems: list[str]) -> Entity:
+    """The item without its empty values; problems for unknown keys and wrong types. Secrets stand anywhere: few are shown."""
+    where, keys = f"airflow.{section}[{index}]", _KINDS[section]
     if not isinstance(item, dict):
         if item is not None:
-            problems.append(f"{where}: expected a mapping with {', '.join(keys)}, found {item!r}")
+            problems.append(f"{where}: expected a mapping with {', '.join(keys)}, found {kind(item)}")
         return {}
     good = {}
     for key, value in item.items():
@@ -131,8 +137,16 @@ def _checked(item: Any, kind: str, index: int, problems: list[str]) -> Entity:
             continue
         elif not isinstance(value, keys[key]) or (isinstance(value, bool) and bool not in keys[key]):
             allowed = " or ".join(_WORDS[one] for one in keys[key])
-            shown = "(hidden)" if key == "conn_password" else repr(value)
+            shown = "(hidden)" if key in _SECRET else repr(value)[:80]
             problems.append(f"{where}.{key}: expected {allowed}, found {shown}")
+        elif isinstance(value, str) and _UNFIT.search(value):
+            problems.append(
+                f"{where}.{key}: holds a character that Airflow's database does not take (NUL, or half of one)"
+            )
+        elif not isinstance(value, str) and _json(value) is None:
+            problems.append(
+                f"{where}.{key}: holds what JSON does not know, such as a date or .nan; put quotes around it"
+            )
         else:
             good[key] = value
     return good
@@ -166,7 +180,7 @@ def _connection(item: Entity, where: str, problems: list[str]) -> Entity | None:
     entity = {"connection_id": item["conn_id"], "conn_type": item["conn_type"]}
     entity |= {name: item[key] for key, name in names.items() if key in item}
     if extra is not None:
-        entity["extra"] = extra if isinstance(extra, str) else json.dumps(extra)
+        entity["extra"] = extra if isinstance(extra, str) else _json(extra)
     return entity
 
 
@@ -190,14 +204,26 @@ def _from_uri(name: str, uri: str, where: str, problems: list[str]) -> Entity | 
         "port": port,
         "extra": query.get("__extra__") or (json.dumps(query) if query else ""),
     }
-    kind = {"postgresql": "postgres"}.get(parts.scheme, parts.scheme.replace("-", "_"))
-    return {"connection_id": name, "conn_type": kind, **{key: value for key, value in fields.items() if value}}
+    connection_type = {"postgresql": "postgres"}.get(parts.scheme, parts.scheme.replace("-", "_"))
+    return {
+        "connection_id": name,
+        "conn_type": connection_type,
+        **{key: value for key, value in fields.items() if value},
+    }
+
+
+def _json(value: Any) -> str | None:
+    """The value as JSON; None when it is none."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return None
 
 
 def _is_json_object(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -219,14 +245,14 @@ def _variable(item: Entity, where: str, problems: list[str]) -> Entity | None:
         problems.append(f"{where}: {' and '.join(missing)} missing")
         return None
     value = item["variable_value"]
-    return {"key": item["variable_name"], "value": value if isinstance(value, str) else json.dumps(value)}
+    return {"key": item["variable_name"], "value": value if isinstance(value, str) else _json(value)}
 
 
-def _refuse_twins(kind: str, entities: tuple[Entity, ...], problems: list[str]) -> None:
-    key = {"connections": "connection_id", "pools": "name", "variables": "key"}[kind]
+def _refuse_twins(section: str, entities: tuple[Entity, ...], problems: list[str]) -> None:
+    key = {"connections": "connection_id", "pools": "name", "variables": "key"}[section]
     names = [entity[key] for entity in entities]
     for name in sorted({name for name in names if names.count(name) > 1}):
-        problems.append(f"airflow.{kind}: {name!r} is there {names.count(name)} times")
+        problems.append(f"airflow.{section}: {name!r} is there {names.count(name)} times")
 
 
 _BUILDERS: Mapping[str, Callable[[Entity, str, list[str]], Entity | None]] = {

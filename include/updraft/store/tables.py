@@ -211,6 +211,7 @@ alerts = Table(
     Column("error", Text),  # Slack's error code, never its words: those may quote what we sent
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("tried_at", DateTime(timezone=True)),
+    Column("not_before", DateTime(timezone=True)),  # Slack asked to be left alone until then
     _written(),
     UniqueConstraint("project", "dedup"),
     Index("alerts_state", "project", "state"),

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
+import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from updraft.alerts import slack
+from updraft.alerts import outbox, slack, untold
+from updraft.errors import UpdraftError
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
     from slack_sdk import WebClient
 
     from updraft.loop.context import Loop
+    from updraft.settings import Settings
     from updraft.spec.model import ProjectSpec
 
 CONNECTION = "slack_api_default"
+OTHERS = 3
+"""Other projects that a task sends for at most: it has its own work."""
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def slack_client(conn_id: str = CONNECTION) -> WebClient | None:
@@ -33,7 +39,14 @@ def slack_client(conn_id: str = CONNECTION) -> WebClient | None:
     except AirflowNotFoundException:
         return None
     if not connection.password:
-        _log.error("connection %s holds no token; put Slack's bot token into its password", conn_id)
+        log.error("connection %s holds no token; put Slack's bot token into its password", conn_id)
+        return None
+    if not re.fullmatch(
+        r"[\x21-\x7e]+", connection.password.strip()
+    ):  # Slack's client would log the header that it cannot send
+        log.error(
+            "the token of connection %s holds white space or characters that no token has; paste it anew", conn_id
+        )
         return None
     # The connection's own timeout must win, and Airflow's hook lets its argument win.
     timeout = None if connection.extra_dejson.get("timeout") else slack.TIMEOUT_SECONDS
@@ -43,14 +56,46 @@ def slack_client(conn_id: str = CONNECTION) -> WebClient | None:
 
 
 def deliver_alerts(loop: Loop) -> slack.DeliveryReport:
-    """Send what a project's outbox holds. What Slack or the network does never raises: it stands in the store."""
-    return deliver(loop.store.engine, loop.spec)
+    """The same as :func:`send_alerts` for a task that has something else to do. Never raises: it leaves that task's outcome alone."""
+    try:
+        return send_alerts(loop.settings, loop.store.engine, loop.spec)
+    except Exception as error:
+        log.exception("alerts of %s could not be delivered now; they wait for the next task", loop.name)
+        return slack.DeliveryReport(problem=f"Alerts wait: {type(error).__name__}, see the log")
+
+
+def send_alerts(settings: Settings, engine: sa.Engine, spec: ProjectSpec) -> slack.DeliveryReport:
+    """Send what a project's outbox holds; first record what a store that was away has not taken.
+
+    Messages of other projects that Slack asked to send later are sent as well, now that it is later: nobody sleeps
+    for them, and their own project may run next week. What Slack or the network does stands in the store and in the
+    report.
+
+    :raises SQLAlchemyError: when the store is away.
+    """
+    kept = untold.record_kept(engine, settings.home)
+    report = deliver(engine, spec)
+    later = outbox.overdue(engine, now=datetime.now(UTC), limit=OTHERS)
+    for name in dict.fromkeys((*kept, *later)):
+        if name != spec.name:
+            _deliver_other(settings, engine, name)
+    return report
 
 
 def deliver(engine: sa.Engine, spec: ProjectSpec) -> slack.DeliveryReport:
-    """The same for a spec and an engine. Looks up the connection only when there is something to send now."""
+    """Send what a project's outbox holds. Looks up the connection only when there is something to send now."""
     if not slack.due(engine, spec):
         return slack.DeliveryReport()
     report = slack.deliver(engine, slack_client(), spec)
-    _log.info("%s", report)
+    log.info("%s", report)
     return report
+
+
+def _deliver_other(settings: Settings, engine: sa.Engine, name: str) -> None:
+    from updraft.spec.load import load_project, project_names
+
+    try:
+        if name in project_names(settings.projects):
+            deliver(engine, load_project(settings.projects / name).spec)
+    except UpdraftError as error:  # a broken project names no channel: its alerts stand in the store
+        log.warning("alerts of %s wait: %s", name, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from updraft.spec.model import ProjectSpec
 
 
+log = logging.getLogger(__name__)
+
+
 class UpdraftNotifier(BaseNotifier):
     """Records a failure in the store and delivers it. For `on_failure_callback` of tasks and of DAGs.
 
@@ -34,18 +38,31 @@ class UpdraftNotifier(BaseNotifier):
         self.project = project
 
     def notify(self, context: Context) -> None:
-        """Record and deliver."""
-        from updraft.alerts import outbox
+        """Record and deliver. Never raises: a failure of telling stands in the log beside the failure that was to be told."""
+        from updraft.alerts import untold
         from updraft_airflow.deployment import settings, store
-        from updraft_airflow.hooks.slack import deliver
+        from updraft_airflow.hooks.slack import send_alerts
 
-        engine = store().engine
-        name = self.project or project_of(context)
-        audience = audience_of(settings(), name)
+        try:
+            name, here = self.project or project_of(context), settings()
+        except Exception:
+            log.exception("a failure could not be told: this deployment's settings, or the run's DAG, are not known")
+            return
+        try:
+            audience = audience_of(here, name)
+        except Exception:
+            log.exception(
+                "%s: whose channel hears of this failure could not be found out; it stands in the store", name
+            )
+            audience = []
         for project in [spec.name for spec in audience] or [name]:
-            outbox.record(engine, failure_alert(context, project=project, airflow=settings().airflow))
+            alert = alert_or_less(context, project=project, airflow=here.airflow)
+            untold.record_or_keep(lambda: store().engine, here.home, alert)
         for spec in audience:
-            deliver(engine, spec)
+            try:
+                send_alerts(here, store().engine, spec)
+            except Exception:
+                log.exception("alerts of %s could not be delivered now; they wait for the next task", spec.name)
 
 
 def project_of(context: Context) -> str:
@@ -68,6 +85,18 @@ def audience_of(settings: Settings, project: str) -> list[ProjectSpec]:
         return [own.spec] if isinstance(own, Project) else []
     specs = [one.spec for one in found.values() if isinstance(one, Project)]
     return list({spec.alerts.slack.channel: spec for spec in reversed(specs) if spec.alerts.slack}.values())
+
+
+def alert_or_less(context: Context, *, project: str, airflow: str) -> Alert:
+    """The failure's alert; where Airflow's context is not what it should be, one that says no more than that it happened."""
+    try:
+        return failure_alert(context, project=project, airflow=airflow)
+    except Exception as error:
+        log.exception("%s: a failure could not be told in full", project)
+        values: dict[str, Any] = dict(context)
+        return messages.untold(
+            project, what="a failed run", subject=str(values.get("run_id", "")), error=type(error).__name__
+        )
 
 
 def failure_alert(context: Context, *, project: str, airflow: str = "") -> Alert:
@@ -109,16 +138,21 @@ def _error(values: dict[str, Any]) -> str:
 
 def in_words(error: BaseException) -> str:
     """An error as on-call may read it. Errors of libraries may quote data, so of them only the name is told; the log has the rest."""
-    if isinstance(error, AirflowFailException):
-        return str(error)  # Updraft's operators have put the name of the error before its words
     name = type(error).__name__
-    return f"{name}: {error}" if isinstance(error, UpdraftError) else f"{name}; its words are in the log"
+    unread = f"{name}; its words are in the log"
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001  an error that cannot even be printed has failed its task all the same
+        return unread
+    if isinstance(error, AirflowFailException):
+        return words  # Updraft's operators have put the name of the error before its words
+    return f"{name}: {words}" if isinstance(error, UpdraftError) else unread
 
 
 def _log_url(airflow: str, dag: str, run: str, instance: Any, attempt: int) -> str:
     if not airflow:
         return str(getattr(instance, "log_url", "") or "")
-    page = f"{airflow}/dags/{dag}/runs/{quote(run, safe='')}"
+    page = f"{airflow}/dags/{dag}/runs/{quote(run, safe='', errors='replace')}"
     task = getattr(instance, "task_id", None)
     if task is None:
         return page

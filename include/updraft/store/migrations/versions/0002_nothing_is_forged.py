@@ -17,6 +17,7 @@ END $$
 
 def upgrade() -> None:
     op.add_column("partitions", sa.Column("labels_sha256", sa.String(length=64), nullable=True))
+    op.add_column("alerts", sa.Column("not_before", sa.DateTime(timezone=True), nullable=True))
     op.add_column("decisions", sa.Column("form", sa.SmallInteger(), server_default="1", nullable=False))
     op.create_table(
         "run_records",
