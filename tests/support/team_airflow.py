@@ -1,6 +1,6 @@
 """Airflow as a team runs it: a real API server with FAB's auth manager and Updraft's plugin, on a PostgreSQL of its own.
 
-Two projects, ``alpha`` and ``beta``. Of ``alpha`` a release waits for an answer. The users are in :data:`ROLES`.
+Two projects, ``alpha`` and ``beta``. Of ``alpha`` two releases wait for an answer. The users are in :data:`ROLES`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ROLES = {
 }
 """User name → FAB's role."""
 PASSWORD = secrets.token_urlsafe(16)
-RUN, TASK = "waits", "approve_change"
+RUN, MARKED, TASK = "waits", "waits_too", "approve_change"
 DAGS = '''
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator

@@ -1,4 +1,4 @@
-"""Prepares the database of :mod:`.team_airflow`: tables, DAGs, roles from the project's files, users, a release that waits.
+"""Prepares the database of :mod:`.team_airflow`: tables, DAGs, roles from the project's files, users, releases that wait.
 
 Run as a script, with the settings of that Airflow.
 """
@@ -21,7 +21,7 @@ def main() -> None:
     initdb()
     _dags()
     _roles_and_users()
-    _waiting_release()
+    _waiting_releases()
 
 
 def _dags() -> None:
@@ -54,30 +54,31 @@ def _roles_and_users() -> None:
             assert added, (user, role)
 
 
-def _waiting_release() -> None:
+def _waiting_releases() -> None:
     from airflow.models.hitl import HITLDetail
     from airflow.models.serialized_dag import SerializedDagModel
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
     from airflow.utils.state import DagRunState, TaskInstanceState
     from airflow.utils.types import DagRunTriggeredByType, DagRunType
-    from tests.support.team_airflow import RUN, TASK
+    from tests.support.team_airflow import MARKED, RUN, TASK
 
     with create_session() as session:
         dag = SerializedDagModel.get_dag("alpha.release", session=session)
         now = datetime.now(UTC)
-        dag.create_dagrun(
-            run_id=RUN,
-            run_after=now,
-            run_type=DagRunType.MANUAL,
-            triggered_by=DagRunTriggeredByType.TEST,
-            state=DagRunState.RUNNING,
-            session=session,
-        )
-        session.flush()
-        waiting = session.query(TaskInstance).filter_by(dag_id="alpha.release", run_id=RUN, task_id=TASK).one()
-        waiting.state = TaskInstanceState.AWAITING_INPUT
-        session.add(HITLDetail(ti_id=waiting.id, options=["Approve", "Reject"], subject="Promote?", params={}))
+        for run in (RUN, MARKED):
+            dag.create_dagrun(
+                run_id=run,
+                run_after=now,
+                run_type=DagRunType.MANUAL,
+                triggered_by=DagRunTriggeredByType.TEST,
+                state=DagRunState.RUNNING,
+                session=session,
+            )
+            session.flush()
+            waiting = session.query(TaskInstance).filter_by(dag_id="alpha.release", run_id=run, task_id=TASK).one()
+            waiting.state = TaskInstanceState.AWAITING_INPUT
+            session.add(HITLDetail(ti_id=waiting.id, options=["Approve", "Reject"], subject="Promote?", params={}))
 
 
 if __name__ == "__main__":
