@@ -37,12 +37,16 @@ def test_an_approval_lets_it_through_and_a_rejection_does_not(loop, store):
     rollout.record_approval(loop, RELEASE, approved=True, by="ann", key=KEY)
     rollout.need_approval(loop, RELEASE)
     body = {"version": "3", "approved": False, "by": "ann"}
-    store.open_release(ReleaseRow("flight_delays-v3", "flight_delays", "change", "3", "1", "shadow", None, None, KEY, None))
+    store.open_release(
+        ReleaseRow("flight_delays-v3", "flight_delays", "change", "3", "1", "shadow", None, None, KEY, None)
+    )
     store.decide("flight_delays", key=KEY, kind="approval", subject="flight_delays-v3", body=body)
     with pytest.raises(rollout.ApprovalMissing, match="rejected by ann"):
         rollout.need_approval(loop, "flight_delays-v3")
 
 
 def test_a_lane_that_asks_for_no_approval_needs_none(loop, store):
-    store.open_release(ReleaseRow("flight_delays-v4", "flight_delays", "refresh", "4", "1", "shadow", None, None, KEY, None))
+    store.open_release(
+        ReleaseRow("flight_delays-v4", "flight_delays", "refresh", "4", "1", "shadow", None, None, KEY, None)
+    )
     rollout.need_approval(loop, "flight_delays-v4")

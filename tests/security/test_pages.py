@@ -55,7 +55,9 @@ def test_who_may_read_a_projects_dag_sees_its_pages_and_nobody_else(pages):
 @pytest.mark.timeout(600)
 def test_who_may_not_see_a_project_does_not_learn_whether_it_is_there(pages, team_airflow):
     with team_airflow.client("alpha_viewer") as client:
-        answers = [client.get(f"/updraft/files/{name}/docs/index.html") for name in ("beta", "gamma", "%00", "..", "a%2Fb")]
+        answers = [
+            client.get(f"/updraft/files/{name}/docs/index.html") for name in ("beta", "gamma", "%00", "..", "a%2Fb")
+        ]
         answers += [client.get(f"/updraft/pods/{name}/run") for name in ("beta", "gamma")]
     beta = answers[0]
     assert beta.status_code == 403
@@ -77,7 +79,9 @@ def test_without_a_sign_in_there_is_nothing_not_even_a_list_of_routes(team_airfl
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("path", ["files/alpha/" + DOCS, "files/alpha/docs/no.html", "pods/alpha/run", "files/gamma/x/y"])
+@pytest.mark.parametrize(
+    "path", ["files/alpha/" + DOCS, "files/alpha/docs/no.html", "pods/alpha/run", "files/gamma/x/y"]
+)
 def test_every_answer_carries_the_headers_that_keep_a_page_to_itself(team_airflow, pages, path):
     with team_airflow.client("viewer") as client:
         headers = client.get(f"/updraft/{path}").headers
@@ -172,7 +176,11 @@ ENCODED = st.sampled_from([lambda step: quote(step, safe=""), lambda step: quote
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(route=st.sampled_from(["files/alpha/docs", "files/alpha", "files", "pods/alpha", "pods"]), steps=ADDRESSES, way=ENCODED)
+@given(
+    route=st.sampled_from(["files/alpha/docs", "files/alpha", "files", "pods/alpha", "pods"]),
+    steps=ADDRESSES,
+    way=ENCODED,
+)
 @example(route="files/alpha/docs", steps=["linked.html"], way=quote)
 @example(route="files/alpha/docs", steps=["linked", "index.html"], way=quote)
 @example(route="files/alpha/docs", steps=["up", "docs", "2026-01-05T0500", "index.html"], way=quote)
@@ -333,7 +341,14 @@ def test_the_page_of_pods_takes_everything_as_texts_and_links_to_pages_alone(tmp
     links = Elements(good).attributes["href"]
     assert len(links) == 2
     assert all(re.fullmatch(r"https://grafana\.example\.org/d/pods\?[\w%&=.-]+", link) for link in links), links
-    for bad in ("javascript:alert('{pod}')", " javascript:alert(1)", "data:text/html,{pod}", "//elsewhere/{pod}", "{pod", "{0}"):
+    for bad in (
+        "javascript:alert('{pod}')",
+        " javascript:alert(1)",
+        "data:text/html,{pod}",
+        "//elsewhere/{pod}",
+        "{pod",
+        "{0}",
+    ):
         assert "href" not in Elements(page(bad)).attributes, bad
     files.write_json(f"{folder}/result.json", {"a stranger's": HOSTILE})
     assert "cannot be read" in page("{pod}")
@@ -348,12 +363,22 @@ def test_the_page_of_a_search_takes_names_and_reasons_as_texts():
 
     trial = SimpleNamespace(number=0, loss=0.5, rounds=3, pruned=False)
     plan = SimpleNamespace(run=HOSTILE, reason=HOSTILE, holdout=[HOSTILE], request=SimpleNamespace(window=[HOSTILE]))
-    outcome = SimpleNamespace(
-        words=HOSTILE, best=trial, tried=[trial], failed={1: HOSTILE}, importance={HOSTILE: 0.5}
-    )
+    outcome = SimpleNamespace(words=HOSTILE, best=trial, tried=[trial], failed={1: HOSTILE}, importance={HOSTILE: 0.5})
     values = {
         "project": HOSTILE, "plan": plan, "found": outcome, "names": [HOSTILE], "top": 1.0, "bottom": 0.0,
         "results": {0: SimpleNamespace(seconds=1.0, peak_memory_mb=5)}, "all": {0: {HOSTILE: HOSTILE}}, "shown": str,
         "lines": [{"points": "0,0", "colour": "red", "width": 1, "title": HOSTILE}],
     }  # fmt: skip
     assert harmless(Environment(autoescape=True).from_string(found._HTML).render(values))
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:x()", " javascript:x()", "JaVaScRiPt:x()", "data:text/html,x", "//elsewhere", None]
+)
+def test_a_task_links_to_pages_of_servers_alone(url):
+    from updraft_airflow.links import CardLink, RunLink, VersionLink
+
+    key = None  # these links ask nothing about the task
+    for link, name in ((CardLink(), "card"), (RunLink(), "mlflow_url"), (VersionLink(), "version_url")):
+        assert link.address(None, {name: url}, key) is None
+        assert link.address(None, {name: "https://mlflow.example.org/x"}, key) == "https://mlflow.example.org/x"

@@ -38,7 +38,7 @@ ROLES = {
 """User name → FAB's role."""
 PASSWORD = secrets.token_urlsafe(16)
 RUN, MARKED, TASK = "waits", "waits_too", "approve_change"
-DAGS = '''
+DAGS = """
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG
@@ -51,7 +51,7 @@ for project in ("alpha", "beta"):
             else:
                 EmptyOperator(task_id="work")
         globals()[dag.dag_id] = dag
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,8 @@ def _wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> Non
                 return
         except httpx.TransportError:
             pass
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text(errors="replace")[-8000:]
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError(log.read_text(errors="replace")[-8000:])
         time.sleep(0.2)
 
 

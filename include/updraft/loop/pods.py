@@ -22,9 +22,11 @@ tr:nth-child(even){background:#f4f4f4}code{font-size:13px}</style>
 <table><tr><th>Pod<th>Node<th>Got<th>Peak memory<th>Ended</tr>
 {% for attempt in attempts %}<tr><td>{% if links[loop.index0] %}<a href="{{ links[loop.index0] }}">{{ attempt.pod }}</a>{% else %}{{ attempt.pod }}
 {% endif %}<br>{{ attempt.namespace }}<td>{{ attempt.node or "" }}
-<td>{{ attempt.gpu }} GPU, {{ attempt.cpu }} cores, {{ attempt.memory }}{% if attempt.why %}<br>{{ attempt.why }}{% endif %}<br><code>{{ attempt.image }}
+<td>{{ attempt.gpu }} GPU, {{ attempt.cpu }} cores, {{ attempt.memory }}{% if attempt.why %}<br>{{ attempt.why }}{% endif %}<br>
+<code>{{ attempt.image }}
 {%- if attempt.image_id %}<br>{{ attempt.image_id }}{% endif %}</code>
-<td>{% if attempt.peak_memory_mb %}{{ "{:,.0f}".format(attempt.peak_memory_mb) }} MiB{% endif %}<td>{{ attempt.ending }}<br>{{ attempt.words }}</tr>{% endfor %}
+<td>{% if attempt.peak_memory_mb %}{{ "{:,.0f}".format(attempt.peak_memory_mb) }} MiB{% endif %}
+<td>{{ attempt.ending }}<br>{{ attempt.words }}</tr>{% endfor %}
 </table>{% endif %}
 {% if unreadable %}<p>What was kept of this run cannot be read: a file below its folder in the lake was changed.</p>{% endif %}
 {% if result %}<h2>Result</h2><table>
@@ -46,7 +48,7 @@ def pods_page(settings: Settings, project: str, run: str, pod_url: str | None = 
         raise FileNotFoundError(f"{run!r}: no id of a run")
     attempts, result, unreadable = _kept(settings.lake, (project, "trainings", run_folder(run)))
     links = [_link(pod_url, attempt) if pod_url else None for attempt in attempts]
-    values = {"project": project, "run": run, "attempts": attempts, "links": links}
+    values: dict[str, object] = {"project": project, "run": run, "attempts": attempts, "links": links}
     values |= {"result": result, "unreadable": unreadable}
     return Environment(autoescape=True).from_string(_PAGE).render(values).encode(errors="replace")
 
