@@ -10,7 +10,7 @@ import pytest
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.slack import SlackServer, running_slack
 
-pytest_plugins = ["tests.support.cluster"]
+pytest_plugins = ["tests.support.cluster", "tests.support.team_airflow"]
 
 # Importing Airflow writes its configuration into its home: let that be nobody's own. Before any test imports it.
 _airflow_home = tempfile.TemporaryDirectory(prefix="updraft-airflow-")

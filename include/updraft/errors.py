@@ -14,6 +14,7 @@ UpdraftError
 │   ├── TrainingInterrupted  it was asked to end, and goes on when it is run again
 │   └── MLflowAway       MLflow does not answer
 ├── StoreError           the store refuses a write that would rewrite history
+│   ├── ApprovalMissing  a release was to be promoted that nobody has approved
 │   └── ReleaseClosed    a release was closed meanwhile
 └── StackError           the embedded stack cannot start
 """
@@ -79,6 +80,10 @@ class MLflowAway(TrainingError, Transient):
 
 class StoreError(UpdraftError):
     """The store refuses a write that would rewrite history."""
+
+
+class ApprovalMissing(StoreError):
+    """A release was to be promoted that a person has to approve first."""
 
 
 class ReleaseClosed(StoreError):

@@ -41,6 +41,15 @@ class _Link(BaseOperatorLink):
         raise NotImplementedError(type(self).__name__)
 
 
+def elsewhere(returned: dict[str, object], key: str) -> str | None:
+    """The address of another server's page; None where it is none.
+
+    It may come from a training's result, and the UI makes a link of it: no script may stand there in place of an address.
+    """
+    url = str(returned.get(key) or "")
+    return url if url.startswith(("http://", "https://")) else None
+
+
 def _project(operator: BaseOperator) -> str:
     return str(operator.project)
 
@@ -94,7 +103,7 @@ class RunLink(_Link):
 
     def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the run."""
-        return str(found["mlflow_url"]) if found.get("mlflow_url") else None
+        return elsewhere(found, "mlflow_url")
 
 
 class VersionLink(_Link):
@@ -104,7 +113,7 @@ class VersionLink(_Link):
 
     def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the version."""
-        return str(found["version_url"]) if found.get("version_url") else None
+        return elsewhere(found, "version_url")
 
 
 class CardLink(_Link):
@@ -114,7 +123,7 @@ class CardLink(_Link):
 
     def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the card."""
-        return str(found["card"]) if found.get("card") else None
+        return elsewhere(found, "card")
 
 
 class SearchLink(_Link):

@@ -99,7 +99,10 @@ def _axes(height: float = 3.2) -> tuple[Any, Any]:
 
 def _png(figure: Any) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
 
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # names and categories are texts: two $ in one make no formula of it
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})  # equal pictures are equal bytes
     return buffer.getvalue()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from updraft import files
+import re
+from urllib.parse import quote
+
+from updraft.errors import TrainingError
+from updraft.lake_pages import is_step, read_plain
 from updraft.loop.train import run_folder
-from updraft.pods.attempts import read_attempts
+from updraft.pods.attempts import ATTEMPTS, Attempt, read_attempts
 from updraft.settings import Settings
 from updraft.training.contract import TrainingResult
+
+RESULT = "result.json"
 
 _PAGE = """<!doctype html><meta charset="utf-8"><title>Pods of {{ run }}</title>
 <style>body{font:15px system-ui;margin:2em;max-width:75em}td,th{text-align:left;padding:.3em .8em;vertical-align:top}
@@ -14,12 +20,15 @@ tr:nth-child(even){background:#f4f4f4}code{font-size:13px}</style>
 <h1>{{ project }}: pods of {{ run }}</h1>
 {% if not attempts %}<p>No pod yet.</p>{% else %}
 <table><tr><th>Pod<th>Node<th>Got<th>Peak memory<th>Ended</tr>
-{% for each in attempts %}<tr><td>{% if links[loop.index0] %}<a href="{{ links[loop.index0] }}">{{ each.pod }}</a>{% else %}{{ each.pod }}
-{% endif %}<br>{{ each.namespace }}<td>{{ each.node or "" }}
-<td>{{ each.gpu }} GPU, {{ each.cpu }} cores, {{ each.memory }}{% if each.why %}<br>{{ each.why }}{% endif %}<br><code>{{ each.image }}
-{%- if each.image_id %}<br>{{ each.image_id }}{% endif %}</code>
-<td>{% if each.peak_memory_mb %}{{ "{:,.0f}".format(each.peak_memory_mb) }} MiB{% endif %}<td>{{ each.ending }}<br>{{ each.words }}</tr>{% endfor %}
+{% for attempt in attempts %}<tr><td>{% if links[loop.index0] %}<a href="{{ links[loop.index0] }}">{{ attempt.pod }}</a>{% else %}{{ attempt.pod }}
+{% endif %}<br>{{ attempt.namespace }}<td>{{ attempt.node or "" }}
+<td>{{ attempt.gpu }} GPU, {{ attempt.cpu }} cores, {{ attempt.memory }}{% if attempt.why %}<br>{{ attempt.why }}{% endif %}<br>
+<code>{{ attempt.image }}
+{%- if attempt.image_id %}<br>{{ attempt.image_id }}{% endif %}</code>
+<td>{% if attempt.peak_memory_mb %}{{ "{:,.0f}".format(attempt.peak_memory_mb) }} MiB{% endif %}
+<td>{{ attempt.ending }}<br>{{ attempt.words }}</tr>{% endfor %}
 </table>{% endif %}
+{% if unreadable %}<p>What was kept of this run cannot be read: a file below its folder in the lake was changed.</p>{% endif %}
 {% if result %}<h2>Result</h2><table>
 <tr><td>Rounds<td>{{ result.rounds }}</tr><tr><td>Rows<td>{{ "{:,}".format(result.rows) }}</tr>
 <tr><td>Seconds<td>{{ result.seconds }}</tr><tr><td>Model<td><code>{{ result.model_url }}<br>{{ result.model_sha256 }}</code></tr>
@@ -31,16 +40,51 @@ def pods_page(settings: Settings, project: str, run: str, pod_url: str | None = 
     """HTML of a run's pods and its result.
 
     :param pod_url: a dashboard's page of a pod, with ``{namespace}``, ``{pod}`` and ``{node}``.
+    :raises FileNotFoundError: when no run can have such an id.
     """
     from jinja2 import Environment
 
-    folder = f"{settings.lake}/{project}/trainings/{run_folder(run)}"
-    attempts = read_attempts(folder)
-    links = [
-        pod_url.format(namespace=each.namespace, pod=each.pod, node=each.node or "") if pod_url else None
-        for each in attempts
-    ]
-    url = f"{folder}/result.json"
-    result = TrainingResult.read(url) if files.exists(url) else None
-    values = {"project": project, "run": run, "attempts": attempts, "links": links, "result": result}
-    return Environment(autoescape=True).from_string(_PAGE).render(values).encode()
+    if not is_step(run_folder(run)):
+        raise FileNotFoundError(f"{run!r}: no id of a run")
+    attempts, result, unreadable = _kept(settings.lake, (project, "trainings", run_folder(run)))
+    links = [_link(pod_url, attempt) if pod_url else None for attempt in attempts]
+    values: dict[str, object] = {"project": project, "run": run, "attempts": attempts, "links": links}
+    values |= {"result": result, "unreadable": unreadable}
+    return Environment(autoescape=True).from_string(_PAGE).render(values).encode(errors="replace")
+
+
+def _kept(lake: str, folder: tuple[str, ...]) -> tuple[tuple[Attempt, ...], TrainingResult | None, bool]:
+    """A run's pods, its result, and whether one of them is no longer what was written."""
+    url = "/".join((lake, *folder))
+    attempts: tuple[Attempt, ...] = ()
+    result, unreadable = None, False
+    if _is_plain(lake, (*folder, ATTEMPTS)):
+        try:
+            attempts = read_attempts(url)
+        except (TypeError, ValueError):
+            unreadable = True
+    if _is_plain(lake, (*folder, RESULT)):
+        try:
+            result = TrainingResult.read(f"{url}/{RESULT}")
+        except TrainingError:
+            unreadable = True
+    return attempts, result, unreadable
+
+
+def _is_plain(lake: str, steps: tuple[str, ...]) -> bool:
+    """Whether the file is there, and no link to one that is not the lake's to show."""
+    try:
+        read_plain(lake, steps)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _link(pod_url: str, attempt: Attempt) -> str | None:
+    """The dashboard's page of a pod; None where the address is none that leads to a page."""
+    parts = {"namespace": attempt.namespace, "pod": attempt.pod, "node": attempt.node or ""}
+    try:
+        url = pod_url.format(**{name: quote(str(part), safe="") for name, part in parts.items()})
+    except (LookupError, ValueError, AttributeError):
+        return None
+    return url if re.match(r"https?://|/(?![/\\])", url) else None

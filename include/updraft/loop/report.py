@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
+from updraft.data.views import private_columns
 from updraft.loop.context import Loop
 from updraft.monitoring.report import write_report
+from updraft.spec.model import Project
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,12 +27,28 @@ def write_partition_report(loop: Loop, key: str) -> str | None:
         return None
     rows = loop.spec.monitoring.report_rows
     window = training.result["window"]
-    reference = pd.concat([_sample(loop, one, max(rows // len(window), 1)) for one in window], ignore_index=True)
+    reference = pd.concat([_sample(loop, past, max(rows // len(window), 1)) for past in window], ignore_index=True)
+    current = _sample(loop, key, rows)
     url = loop.url("reports", key, "evidently.html")
-    write_report(
-        reference, _sample(loop, key, rows), url, f"{loop.name} {key} against the window of version {champion}"
-    )
+    title = f"{loop.name} {key} against the window of version {champion}"
+    private = private_features(loop.project, {*reference.columns, *current.columns})
+    write_report(reference, current, url, title, private=private)
     return url
+
+
+def private_features(project: Project, columns: Iterable[str]) -> tuple[str, ...]:
+    """The features that bear the name of a private column of some source, as it is or as ``<source>_<column>``; sorted.
+
+    When in doubt a column is private: a feature does not tell which source it comes from.
+    """
+    return tuple(sorted(column for column in columns if _may_be_private(project, str(column))))
+
+
+def _may_be_private(project: Project, column: str) -> bool:
+    return any(
+        private_columns(project, source, {column, column.removeprefix(f"{source}_")})
+        for source in project.spec.data.sources
+    )
 
 
 def _sample(loop: Loop, key: str, rows: int) -> pd.DataFrame:

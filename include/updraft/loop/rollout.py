@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
-from updraft.errors import IntegrityError, ReleaseClosed, StoreError, TrainingError
+from updraft.errors import ApprovalMissing, IntegrityError, ReleaseClosed, StoreError, TrainingError
 from updraft.loop.context import Loop
 from updraft.loop.evidence import gains
 from updraft.loop.monitor import MONITOR, refit_layer
 from updraft.release.verdict import Judgement, judge_change, judge_probation
-from updraft.store.records import Lane, ReleaseRow, Role
+from updraft.store.records import Decision, Lane, ReleaseRow, Role
 
 log = logging.getLogger(__name__)
 
@@ -234,6 +234,37 @@ def record_approval(loop: Loop, release: str, *, approved: bool, by: str, key: s
         loop.store.move_release(release, to="closed", key=key, outcome="rejected", reason=reason)
         point_aliases(loop)
     return answer
+
+
+def asks_for_approval(loop: Loop, row: ReleaseRow) -> bool:
+    """Whether the policy wants a person's answer before the release is promoted."""
+    policy = loop.spec.release
+    return policy.sensitive if row.lane == "refresh" else policy.change.approval == "required"
+
+
+def approval_of(loop: Loop, release: str) -> Decision | None:
+    """The answer to a release, as the store has it; None while there is none."""
+    approvals = loop.store.decisions(loop.name, kinds=("approval",))
+    return next((decision for decision in approvals if decision.subject == release), None)
+
+
+def need_approval(loop: Loop, release: str) -> None:
+    """Let a release through whose answer is in the store, or that needs none.
+
+    Whoever may mark a task as a success in Airflow gets past the task that asks, not past this.
+
+    :raises ApprovalMissing: when nobody approved it.
+    """
+    row = loop.store.release(release)
+    if was_promoted(loop, release) or not asks_for_approval(loop, row):
+        return
+    answer = approval_of(loop, release)
+    if answer is None or not answer.body["approved"]:
+        state = "nobody has answered" if answer is None else f"rejected by {answer.body['by']}"
+        raise ApprovalMissing(
+            f"{release}: {state}, and the policy asks for an approval in lane {row.lane}; "
+            "clear the task that asks for it, and let somebody answer who may"
+        )
 
 
 def roll_back_by_hand(loop: Loop, *, by: str, reason: str) -> dict[str, str | None]:

@@ -8,9 +8,13 @@ Importing this imports Evidently, which takes seconds: import it where a report 
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import evidently
 from evidently.core.container import MetricContainer
 from evidently.core.report import Context
 from evidently.legacy.base_metric import InputData
@@ -18,7 +22,8 @@ from evidently.legacy.metrics import DataDriftTable
 from evidently.legacy.metrics.data_drift.data_drift_table import DataDriftTableRenderer, DataDriftTableResults
 from evidently.legacy.model.widget import BaseWidgetInfo
 from evidently.legacy.renderers.base_renderer import default_renderer
-from evidently.legacy.renderers.html_widgets import CounterData, counter
+from evidently.legacy.renderers.html_widgets import CounterData, counter, group_widget
+from evidently.legacy.utils import NumpyEncoder
 
 
 class _Columns(DataDriftTable):  # type: ignore[misc]  # evidently's own annotations are not strict
@@ -65,6 +70,13 @@ class DriftTable(MetricContainer):  # type: ignore[misc]
         columns = self._found(context)[0].drift_by_columns.values()
         return {each.column_name: float(each.drift_score) for each in sorted(columns, key=lambda one: -one.drift_score)}
 
+    def drawing(self, context: Context) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What Evidently's script draws, as plain JSON values: the dashboard, and the figures that its rows unfold, by id."""
+        group = group_widget(title="", widgets=self.render(context))
+        figures = {str(graph.id): graph.dict() for graph in group.get_additional_graphs()}
+        dashboard = {"name": "Report", "widgets": [_without_figures(group.dict())]}
+        return _plain(dashboard), _plain(figures)
+
     def _found(self, context: Context) -> tuple[DataDriftTableResults, list[BaseWidgetInfo]]:
         """Calculated once: the context keeps it."""
         metric = _Columns(
@@ -75,3 +87,27 @@ class DriftTable(MetricContainer):  # type: ignore[misc]
         )
         found, table = context.get_legacy_metric(metric, None, None)
         return found, table
+
+
+def library() -> str:
+    """Evidently's script, with ``window.drawDashboard(dashboard, figures, id of the element)``."""
+    return (_STATIC / "index.js").read_text(encoding="utf-8")
+
+
+def icon_font() -> str:
+    """Evidently's font of icons (WOFF2), in base64."""
+    return base64.b64encode((_STATIC / "material-ui-icons.woff2").read_bytes()).decode()
+
+
+_STATIC = Path(evidently.__path__[0]) / "nbextension" / "static"
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """NumPy's arrays and numbers as JSON's."""
+    return dict(json.loads(json.dumps(value, cls=NumpyEncoder)))
+
+
+def _without_figures(widget: dict[str, Any]) -> dict[str, Any]:
+    """A widget without the figures, which the script takes from elsewhere."""
+    below = [_without_figures(inner) for inner in widget.get("widgets") or []]
+    return {**widget, "additionalGraphs": [], "widgets": below}

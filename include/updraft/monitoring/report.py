@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import html
+import json
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,17 +21,33 @@ MOST_CATEGORIES = 60
 DRIFTED = 0.1
 """Distance (Wasserstein in standard deviations, Jensen-Shannon) from which Evidently calls a column drifted."""
 NUMBERS, TEXTS = "wasserstein", "jensenshannon"
-_RANDOM = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b|(?<![0-9A-Za-z])[0-9a-f]{32}(?![0-9A-Za-z])")
-_UNPACK = """<script>
+_HTML = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>TITLE</title>
+<style>
+@font-face { font-family: "Material Icons"; src: url(data:font/woff2;base64,FONT) format("woff2") }
+.material-icons { font: normal 24px/1 "Material Icons"; letter-spacing: normal; text-transform: none; display: inline-block;
+  white-space: nowrap; word-wrap: normal; direction: ltr; text-rendering: optimizeLegibility; -webkit-font-smoothing: antialiased }
+.center-align { text-align: center }
+</style></head>
+<body><h1 style="font: 500 1.5rem sans-serif; margin: 1rem 1.5rem">TITLE</h1><div id="root"></div>
+<script>var global = globalThis</script>
+<script type="application/gzip" id="library">LIBRARY</script>
+<script>
+const dashboard = DASHBOARD;
+const figures = FIGURES;
 (async () => {
-  const packed = Uint8Array.from(atob(document.getElementById("library").textContent), (one) => one.charCodeAt(0));
+  const packed = Uint8Array.from(atob(document.getElementById("library").textContent), (sign) => sign.charCodeAt(0));
   const script = document.createElement("script");
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   script.textContent = await new Response(stream).text();
   document.head.append(script);
-  DRAW
+  window.drawDashboard(dashboard, new Map(Object.entries(figures)), "root");
 })();
-</script>"""
+</script></body></html>
+"""
+_NOT_IN_A_SCRIPT = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+"""Signs that could end a script element, open a comment in it or break a line of it. In JSON they stand in texts alone."""
 
 
 def write_report(
@@ -66,7 +83,7 @@ def write_report(
     table = DriftTable(numbers=NUMBERS, texts=TEXTS, threshold=DRIFTED)
     snapshot = Report([table]).run(*(Dataset.from_pandas(side, definition) for side in sides))
     distances = table.distances(snapshot.context)
-    files.write_bytes(url, _page(snapshot.get_html_str(as_iframe=False), title).encode())
+    files.write_bytes(url, _page(*table.drawing(snapshot.context), title).encode())
     return {
         "rows": len(sides[0]),
         "reference_rows": len(sides[1]),
@@ -113,30 +130,52 @@ def _sample(side: pd.DataFrame, numbers: list[str], texts: list[str], rows: int)
     return drawn.astype(kinds)
 
 
-def _page(page: str, title: str) -> str:
-    """Evidently's page with a title, with stable ids, and with its library (3.5 MB, the same in each) compressed.
+def _page(dashboard: dict[str, Any], figures: dict[str, Any], title: str) -> str:
+    """One page with Evidently's library (3.5 MB, the same in each) compressed. Equal data give equal bytes.
 
-    The data stay in clear, so that whoever looks for something that must not be published can find it.
+    Names and values come from a feed: whoever writes it must not write the page. So they are texts to each language that
+    reads them: to HTML, to JavaScript, and to Plotly, which takes a text for a kind of HTML of its own. The rows of
+    Evidently's table are written by React as they are. The data stand in clear, so that whoever looks for something
+    that must not be published can find it.
     """
-    heading = f'<h1 style="font: 500 1.5rem sans-serif; margin: 1rem 1.5rem">{html.escape(title)}</h1>'
-    page = page.replace("<head>", f"<head><title>{html.escape(title)}</title>", 1)
-    page = re.sub(r"<body[^>]*>", lambda found: found[0] + heading, page, count=1)
-    scripts = list(re.finditer(r"<script>(.*?)</script>", page, re.DOTALL))
-    library = next((one for one in scripts if "window.drawDashboard=" in one[1]), None)
-    draw = next((one for one in scripts if one[1].lstrip().startswith("window.drawDashboard(")), None)
-    if library is None or draw is None or draw.start() < library.start():
-        return _stable_ids([page])  # Evidently writes its page in another way than 0.7 does: leave it whole
-    packed = base64.b64encode(gzip.compress(library[1].encode(), 6, mtime=0)).decode()
-    clear = [page[: library.start()], page[library.end() : draw.start()] + _UNPACK.replace("DRAW", draw[1].strip())]
-    return _stable_ids([*clear, page[draw.end() :]], f'<script type="application/gzip" id="library">{packed}</script>')
+    from updraft.monitoring.drift_table import icon_font, library
+
+    numbered = {old: f"figure-{number}" for number, old in enumerate(figures)}
+    drawn = {numbered[key]: {**figure, "params": _for_plotly(figure["params"])} for key, figure in figures.items()}
+    parts = {
+        "TITLE": html.escape(title),
+        "FONT": icon_font(),
+        "LIBRARY": base64.b64encode(gzip.compress(library().encode(), 6, mtime=0)).decode(),
+        "DASHBOARD": _for_script(_with_stable_ids(dashboard, numbered)),
+        "FIGURES": _for_script(_with_stable_ids(drawn, numbered)),
+    }
+    # In one pass: a part that holds the word of another one is not looked into.
+    return re.sub("|".join(parts), lambda word: parts[word[0]], _HTML)
 
 
-def _stable_ids(parts: Sequence[str], after_first: str = "") -> str:
-    """Number the random ids in the order in which they come, so that equal data give equal bytes."""
-    ids: dict[str, str] = {}
+def _for_script(value: Any) -> str:
+    """A JSON value as an expression of JavaScript that may stand inside a script element of HTML."""
+    return json.dumps(value).translate(_NOT_IN_A_SCRIPT)
 
-    def numbered(found: re.Match[str]) -> str:
-        return ids.setdefault(found[0], f"{len(ids):0{len(found[0])}d}")
 
-    first, *rest = (_RANDOM.sub(numbered, part) for part in parts)
-    return "".join([first, after_first, *rest])
+def _for_plotly(value: Any) -> Any:
+    """A figure whose texts read as they are: Plotly makes tags of ``<b>``, and links of ``<a href=…>``."""
+    if isinstance(value, str):
+        return html.escape(value, quote=False)
+    if isinstance(value, list):
+        return [_for_plotly(item) for item in value]
+    return {key: _for_plotly(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _with_stable_ids(value: Any, numbered: dict[str, str]) -> Any:
+    """The value with its random ids numbered in the order in which they come; ``numbered`` grows."""
+    if isinstance(value, list):
+        return [_with_stable_ids(item, numbered) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: numbered.setdefault(item, f"widget-{len(numbered)}")
+        if key == "id" and isinstance(item, str)
+        else _with_stable_ids(item, numbered)
+        for key, item in value.items()
+    }

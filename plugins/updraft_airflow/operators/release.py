@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseBranchOperator
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from updraft.errors import ReleaseClosed
+from updraft.errors import ApprovalMissing, ReleaseClosed
 from updraft_airflow.deployment import open_loop, registry, settings
 from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.links import PICTURE, EvidenceLink, VersionLink
@@ -64,16 +64,14 @@ class ApproveRelease(ApprovalOperator):
         """Ask, unless the answer is there, the policy wants none, or there is nothing to ask about."""
         from updraft.loop import tell
         from updraft.loop.evidence import write_picture
-        from updraft.loop.rollout import was_promoted
+        from updraft.loop.rollout import approval_of, asks_for_approval, was_promoted
 
         loop = open_loop(self.project)
         release = context["params"]["release"]
         row = loop.store.release(release)
         picture = write_picture(loop, release)
         context["ti"].xcom_push(key=PICTURE, value=picture)
-        policy = loop.spec.release
-        wanted = policy.sensitive if row.lane == "refresh" else policy.change.approval == "required"
-        answered = next((d for d in loop.store.decisions(loop.name, kinds=("approval",)) if d.subject == release), None)
+        answered = approval_of(loop, release)
         if answered is not None:
             self.log.info(
                 "Answered by %s already: %s",
@@ -85,7 +83,7 @@ class ApproveRelease(ApprovalOperator):
             return None
         if row.state == "closed" and not was_promoted(loop, release):
             raise AirflowSkipException(f"{release} is closed: {row.reason}")
-        if not wanted:
+        if not asks_for_approval(loop, row):
             self.log.info("The policy asks for no approval in lane %s", row.lane)
             return None
         loop.store.move_release(release, to="approval", key=row.opened_at, only=("shadow",))
@@ -132,12 +130,16 @@ class PromoteModel(StepOperator):
         """Version, and the tick at which it was promoted."""
         from updraft.loop import tell
         from updraft.loop.evidence import write_picture
-        from updraft.loop.rollout import promote, promotion_key, was_promoted
+        from updraft.loop.rollout import need_approval, promote, promotion_key, was_promoted
 
         release = context["params"]["release"]
         row = loop.store.release(release)
         if row.state == "closed" and not was_promoted(loop, release):
             raise AirflowSkipException(f"{release} is closed: {row.reason}")
+        try:
+            need_approval(loop, release)
+        except ApprovalMissing as error:
+            raise AirflowFailException(str(error)) from error
         key = promotion_key(loop, row)
         reason = row.reason or "its proof on the holdout passed the gates"
         try:
