@@ -17,7 +17,18 @@ from updraft.cli import replay as replay_command
 from updraft.cli import rightsize as rightsize_command
 from updraft.cli import status as status_command
 from updraft.cli import validate as validate_command
-from updraft.cli.edge import FAILED, OK, UNHEALTHY, console, explained, find_project, open_store, settings, write_json
+from updraft.cli.edge import (
+    FAILED,
+    OK,
+    UNHEALTHY,
+    console,
+    enter,
+    explained,
+    find_project,
+    open_store,
+    settings,
+    write_json,
+)
 from updraft.errors import InputError, TrainingError
 
 app = typer.Typer(
@@ -152,6 +163,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 def main() -> None:
     """Entry point of the command."""
+    enter(os.environ)
     try:
         app()
     except KeyboardInterrupt:
