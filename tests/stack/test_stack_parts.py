@@ -21,7 +21,6 @@ from updraft.stack import control, doctor, environment, postgres, processes, sec
 from updraft.stack.layout import Layout, write_private
 from updraft.stack.plan import Plan
 
-
 KNOWN = secrets.Secrets(**{f.name: f"secret-{f.name}-itself" for f in dataclasses.fields(secrets.Secrets)})
 
 

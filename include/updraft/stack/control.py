@@ -80,8 +80,7 @@ def up(
     :raises StackError: when a part does not come up; the message carries the end of its log.
     """
     layout = Layout.of(settings, dags=dags)
-    servant = postgres.servant(layout)
-    home.claim(layout.home, ours=_WRITTEN, passable=servant is not None, servant=servant)
+    home.claim(layout.home, ours=_WRITTEN, servants=postgres.servants(layout))
     layout.make_folders()
     _need_disk(layout.home)
     with _only_one(layout):

@@ -139,7 +139,7 @@ def private_files(layout: Layout) -> Iterator[Finding]:
 
 def closed_home(layout: Layout) -> Iterator[Finding]:
     """Whether other users of the machine can reach what the deployment keeps, or put something else in its place."""
-    doors = list(home.open_doors(layout.home, passable=postgres.servant(layout) is not None))
+    doors = list(home.open_doors(layout.home, passable=bool(postgres.servants(layout))))
     for words in doors:
         todo = "`make up` closes home; what stands above it is for you to move, with UPDRAFT_HOME, or to close"
         yield Finding(level=Level.WARNING, what="home", message=words, todo=todo)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from updraft.errors import StackError
 
@@ -20,12 +21,12 @@ to the one folder that is its own, and neither list home nor open anything else 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def claim(home: Path, *, ours: Collection[str], passable: bool = False, servant: int | None = None) -> None:
+def claim(home: Path, *, ours: Collection[str], servants: Mapping[str, int] = MappingProxyType({})) -> None:
     """Make home, or see that it is ours; take every right on it and on what stands directly in it from others.
 
     :param ours: names of what the stack writes into home; of those, nothing may be another user's.
-    :param passable: whether another user has to go through home to a folder of its own.
-    :param servant: id of that user, which may own some of what is there.
+    :param servants: folders in home that belong to another user by our own will, and the user's id. Home is passable when
+        there are some.
     :raises StackError: when home, or something in it that the stack would use, belongs to someone else.
     """
     with suppress(FileExistsError):
@@ -39,12 +40,12 @@ def claim(home: Path, *, ours: Collection[str], passable: bool = False, servant:
         ) from error
     try:
         _need_ours(home, os.fstat(descriptor))
-        os.fchmod(descriptor, PASSABLE if passable else CLOSED)
+        os.fchmod(descriptor, PASSABLE if servants else CLOSED)
     finally:
         os.close(descriptor)
     for path in sorted(home.iterdir()):  # closed by now: nobody adds to it meanwhile
         status = path.lstat()
-        if path.name in ours and status.st_uid not in (os.geteuid(), 0, servant):
+        if path.name in ours and status.st_uid not in (os.geteuid(), 0, servants.get(path.name)):
             raise StackError(
                 f"{path} belongs to user {status.st_uid}, who could have put anything there; look at what it is, then "
                 f"remove it, or `chown` it to user {os.geteuid()} if it is yours"

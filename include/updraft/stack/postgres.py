@@ -112,12 +112,11 @@ def place(layout: Layout) -> Placement:
     return Placement(binaries=wheel / "pginstall" / "bin", data=data, user=user, group=group)
 
 
-def servant(layout: Layout) -> int | None:
-    """Id of the user that has to pass through home to its data: root's PostgreSQL. None when nobody else has to."""
-    if os.geteuid() != 0:
-        return None
-    inside = (layout.home / "postgres").exists() or open_to_others(layout.home.resolve().parent)
-    return _unprivileged()[0] if inside else None
+def servants(layout: Layout) -> dict[str, int]:
+    """Folders of home that belong to the user of root's PostgreSQL, and that user's id; empty when there is none."""
+    if os.geteuid() != 0 or not ((layout.home / "postgres").exists() or open_to_others(layout.home.resolve().parent)):
+        return {}
+    return dict.fromkeys(("postgres", "postgres.new"), _unprivileged()[0])
 
 
 def outside(layout: Layout) -> Path:
