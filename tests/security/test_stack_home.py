@@ -15,7 +15,7 @@ from tests.support.others import OTHER, another_user, common_folder
 
 from updraft.errors import SettingsError, StackError
 from updraft.settings import Settings
-from updraft.stack import control, doctor, home, plan
+from updraft.stack import control, doctor, home, plan, postgres
 from updraft.stack.layout import Layout
 
 OURS = ("keys", "lake", "logs", "postgres")
@@ -70,6 +70,20 @@ def test_the_user_of_roots_postgresql_passes_through_to_its_own_folder_and_nowhe
     home.claim(open_home, ours=OURS, servants={"postgres": OTHER.pw_uid})
     able = [what for what, done in attempts(open_home).items() if done]
     assert able == ["read postgres", "list postgres", "plant in postgres"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="PostgreSQL runs as another user only where root starts it")
+def test_data_that_an_older_version_put_outside_of_a_closed_home_is_found_there_again(
+    open_home: Path, common: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "SYSTEM_FOLDER", common / "system")
+    layout = Layout.of(Settings.from_env({"UPDRAFT_HOME": str(open_home)}))
+    shutil.rmtree(open_home / "postgres")
+    assert postgres.place(layout).data == open_home / "postgres"
+    postgres.outside(layout).mkdir(parents=True)
+    os.chown(postgres.outside(layout), OTHER.pw_uid, OTHER.pw_gid)
+    assert postgres.place(layout).data == postgres.outside(layout)
+    assert postgres.servants(layout) == {}
 
 
 def test_a_home_is_made_closed_whatever_the_callers_umask(common: Path) -> None:

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.integration
 DAGS = '''
 """DAGs of the stack's own tests."""
 import datetime, json, os, pathlib, sys, time
+from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import dag, task
 
 HERE = pathlib.Path(__file__).parent
@@ -77,6 +78,13 @@ def steady():
     work()
 
 
+@dag(schedule=None, start_date=START, catchup=False)
+def asking():
+    """A task that a person has to answer."""
+    ApprovalOperator(task_id="approve", subject="Go on?")
+
+
+asking()
 chain()
 patient()
 steady()
@@ -176,6 +184,19 @@ def test_a_replays_access_is_short_and_needs_the_secret_of_this_deployment(stack
     assert caught.value.status == 401
     assert client.dags("%")
     assert client.headers != first, "renewed as it goes"
+
+
+def test_what_a_replay_approves_is_recorded_as_its_own(stack: RunningStack) -> None:
+    base = stack.settings.airflow
+    client = AirflowClient(base, lambda: sign_in(stack.layout, base, "replay"))
+    run, deadline = stack.start_dag("asking"), time.monotonic() + 90
+    while not (waiting := client.tasks(["asking"], ["awaiting_input"])):
+        assert time.monotonic() < deadline, stack.tasks("asking", run)
+        time.sleep(0.2)
+    client.answer(waiting[0], "Approve")
+    assert stack.wait_run("asking", run)["state"] == "success"
+    answer = client.call("GET", f"/dags/asking/dagRuns/{run}/taskInstances/approve/-1/hitlDetails")
+    assert answer["responded_by_user"] == {"id": "replay", "name": "replay"}
 
 
 def mlflow_answer(stack: RunningStack, path: str, *sign_in: str, method: str = "GET", body: Any = None) -> int:

@@ -95,14 +95,13 @@ def place(layout: Layout) -> Placement:
         user any more.
     """
     wheel = wheel_folder()
-    inside = layout.home / "postgres"
     if os.geteuid() != 0:
-        _check_owner(inside, os.geteuid())
-        return Placement(binaries=wheel / "pginstall" / "bin", data=inside, user=None, group=None)
+        _check_owner(_inside(layout), os.geteuid())
+        return Placement(binaries=wheel / "pginstall" / "bin", data=_inside(layout), user=None, group=None)
     user, group = _unprivileged()
-    data = inside if inside.exists() or open_to_others(layout.home.resolve().parent) else outside(layout)
+    data = _inside(layout) if stands_inside(layout) else outside(layout)
     _check_owner(data, user)
-    if data == inside and not open_to_others(layout.home.resolve().parent):
+    if stands_inside(layout) and not _reachable(layout):
         raise StackError(
             f"{data} holds PostgreSQL's data, which root may not serve, and user {user} cannot go there; "
             f"`chmod o+x` the folders above {layout.home}, or start the stack as an ordinary user"
@@ -112,9 +111,25 @@ def place(layout: Layout) -> Placement:
     return Placement(binaries=wheel / "pginstall" / "bin", data=data, user=user, group=group)
 
 
+def stands_inside(layout: Layout) -> bool:
+    """Whether the data of root's PostgreSQL stands below home: where it was first put, else where its user can reach it."""
+    if _inside(layout).exists() or outside(layout).exists():
+        return _inside(layout).exists()
+    return _reachable(layout)
+
+
+def _inside(layout: Layout) -> Path:
+    return layout.home / "postgres"
+
+
+def _reachable(layout: Layout) -> bool:
+    """Whether every user may go to the door of home, which lets PostgreSQL's user through."""
+    return open_to_others(layout.home.resolve().parent)
+
+
 def servants(layout: Layout) -> dict[str, int]:
     """Folders of home that belong to the user of root's PostgreSQL, and that user's id; empty when there is none."""
-    if os.geteuid() != 0 or not ((layout.home / "postgres").exists() or open_to_others(layout.home.resolve().parent)):
+    if os.geteuid() != 0 or not stands_inside(layout):
         return {}
     return dict.fromkeys(("postgres", "postgres.new"), _unprivileged()[0])
 

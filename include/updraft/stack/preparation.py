@@ -9,12 +9,11 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
-from updraft import files
 from updraft.errors import StackError
 from updraft.stack import airflow_settings, environment
 from updraft.stack.access import ADMIN, sign_in
 from updraft.stack.home import UMASK
-from updraft.stack.layout import API_SERVER, Layout
+from updraft.stack.layout import API_SERVER, Layout, write_private
 from updraft.stack.plan import Plan
 
 _PACKAGES = ("apache-airflow-core", "apache-airflow-providers-standard")
@@ -35,7 +34,7 @@ def migrate(layout: Layout, plan: Plan, say: Callable[[str], None]) -> None:
     if done != wanted:
         say("creating Airflow's tables")
         _run(layout, env, "-m", "airflow", "db", "migrate")
-        files.write_json(str(stamp), wanted)
+        write_private(stamp, json.dumps(wanted))
     from updraft.store.migrations import upgrade
 
     upgrade(env["UPDRAFT_STORE"])
