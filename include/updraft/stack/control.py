@@ -148,7 +148,7 @@ def remove(settings: Settings, *, say: Say = lambda text: None) -> None:
     layout = Layout.of(settings)
     down(settings, say=say)
     for path in (*(layout.home / name for name in _WRITTEN), postgres.outside(layout).parent):
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
