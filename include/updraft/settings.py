@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,9 @@ from updraft.errors import SettingsError
 _ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = "env.json"
 """Below ``home``: the addresses that the embedded stack came up with. The environment wins over it."""
+
+MLFLOW_SIGN_IN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+"""Variables in which MLflow's client looks for an account."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,7 @@ class Settings:
     airflow: str
     """Base URL of the Airflow UI, for links in alerts."""
     airflow_passwords: str = ""
-    """File with the passwords of Airflow's users, for a replay; empty outside of the embedded stack."""
+    """File with the passwords of Airflow's users; empty outside of the embedded stack."""
     audit: str = ""
     """URL below which the anchors of decisions stand, such as a bucket whose objects cannot be removed; the lake when empty."""
     poll_seconds: float = 0.5
@@ -82,6 +86,21 @@ class Settings:
         return self.store
 
 
+def mlflow_sign_in(env: Mapping[str, str]) -> dict[str, str]:
+    """What MLflow's client has to find in the environment to sign in to the embedded stack's MLflow, where it is not there.
+
+    Nothing for another MLflow: that one does not get the password of ours.
+
+    :raises SettingsError: when ``env.json`` is broken.
+    """
+    written = _written_by_the_stack(Path(env.get("UPDRAFT_HOME") or _ROOT / "var").absolute() / ENV_FILE)
+    ours = written.get("UPDRAFT_MLFLOW", "")
+    elsewhere = any(env.get(name) not in (None, "", ours) for name in ("UPDRAFT_MLFLOW", "MLFLOW_TRACKING_URI"))
+    if elsewhere or any(name in env for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN")):
+        return {}
+    return {name: written[name] for name in MLFLOW_SIGN_IN if name in written}
+
+
 def _seconds(text: str) -> float:
     try:
         found = float(text)
@@ -94,7 +113,13 @@ def _seconds(text: str) -> float:
 
 def _written_by_the_stack(path: Path) -> dict[str, str]:
     try:
-        return {str(key): str(value) for key, value in json.loads(path.read_text()).items()}
+        with path.open() as file:
+            if (owner := os.fstat(file.fileno()).st_uid) not in (os.geteuid(), 0):
+                raise SettingsError(
+                    f"{path} belongs to user {owner}, who says in it whose code is run and what is connected to; "
+                    f"set UPDRAFT_HOME to a folder of your own, or remove the file if `make up` did not write it"
+                )
+            return {str(key): str(value) for key, value in json.load(file).items()}
     except FileNotFoundError:
         return {}
     except ValueError as error:

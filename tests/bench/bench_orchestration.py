@@ -31,7 +31,7 @@ def main() -> None:
     wanted = parser.parse_args().partitions
     with tempfile.TemporaryDirectory() as folder, running_stack(Path(folder) / "home") as stack:
         store = Store.open(stack.settings.store)
-        airflow = AirflowClient(stack.settings.airflow, "replay", stack.layout.airflow_passwords)
+        airflow = AirflowClient(stack.settings.airflow, stack.api)
         player = Replay(flights(), store, airflow, lambda *_: None)
         started = time.time()
         player.play(player.keys(wanted), lambda *_: None)

@@ -69,3 +69,26 @@ def test_train_is_started_by_a_form(stack, calm, page):
         assert time.monotonic() < deadline
         time.sleep(0.5)
     assert (run["run_type"], run["state"]) == ("manual", "success")
+
+
+def test_a_link_to_mlflow_asks_who_comes_and_then_lands_on_the_page(stack, calm):
+    from playwright.sync_api import Error, sync_playwright
+
+    runs = client(stack, "admin").call("GET", "/dags/calm.train/dagRuns?limit=1")["dag_runs"]
+    task = f"/dags/calm.train/dagRuns/{quote(runs[0]['dag_run_id'], safe='')}/taskInstances"
+    links = client(stack, "admin").call("GET", f"{task}/register_model/links")["extra_links"]
+    link = links["Model version"]
+    password = json.loads(stack.layout.airflow_passwords.read_text())["admin"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        stranger = browser.new_page()
+        with pytest.raises(Error, match="INVALID_AUTH_CREDENTIALS"):  # what a browser without a person makes of it
+            stranger.goto(link, timeout=PATIENCE)
+        person = browser.new_context(http_credentials={"username": "admin", "password": password}).new_page()
+        refused = []
+        person.on("response", lambda response: refused.append(response.url) if response.status in (401, 403) else None)
+        person.goto(link, timeout=PATIENCE)
+        person.get_by_text("calm").first.wait_for(timeout=PATIENCE)
+        assert link.split("#")[1].split("?")[0] in person.url
+        assert refused == []
+        browser.close()

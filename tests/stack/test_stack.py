@@ -5,25 +5,33 @@ from __future__ import annotations
 import json
 import os
 import signal
-import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
 import pytest
 from tests.support.stack import RunningStack, running_stack
 
-from updraft.stack import control, processes, supervision
-from updraft.stack.layout import PROGRAMS
+from updraft.airflow_api import AirflowApi, AirflowRefused, Signer
+from updraft.replay.airflow import AirflowClient
+from updraft.settings import MLFLOW_SIGN_IN, mlflow_sign_in
+from updraft.stack import control, doctor, environment, plan, processes, supervision
+from updraft.stack.access import sign_in
+from updraft.stack.layout import MLFLOW, PROGRAMS
+from updraft.stack.secrets import load_or_make
 
 pytestmark = pytest.mark.integration
 
 DAGS = '''
 """DAGs of the stack's own tests."""
 import datetime, json, os, pathlib, sys, time
+from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import dag, task
 
 HERE = pathlib.Path(__file__).parent
@@ -70,6 +78,13 @@ def steady():
     work()
 
 
+@dag(schedule=None, start_date=START, catchup=False)
+def asking():
+    """A task that a person has to answer."""
+    ApprovalOperator(task_id="approve", subject="Go on?")
+
+
+asking()
 chain()
 patient()
 steady()
@@ -95,7 +110,10 @@ def start_and_interrupt(home: Path, dags: Path) -> None:
     """Begin a start and kill it while it is at work: the one that every test here uses goes on from there."""
     command = [sys.executable, "-m", "updraft.stack", "up"]
     begun = subprocess.Popen(
-        command, env={**os.environ, "UPDRAFT_HOME": str(home), "UPDRAFT_DAGS": str(dags)}, stdout=subprocess.DEVNULL
+        command,
+        env={**os.environ, "UPDRAFT_HOME": str(home), "UPDRAFT_DAGS": str(dags)},
+        stdout=subprocess.DEVNULL,
+        umask=0,
     )
     deadline = time.monotonic() + 60
     while not (home / "logs" / "mlflow.log").exists():  # PostgreSQL answers, Airflow's tables are being made
@@ -110,9 +128,15 @@ def test_everything_is_up_and_healthy(stack: RunningStack) -> None:
     assert [row.program for row in control.status(stack.settings) if row.healthy] == list(PROGRAMS)
 
 
-def test_what_the_world_is_told_is_closed_to_others(stack: RunningStack) -> None:
-    for path in (stack.layout.home / "env.json", stack.layout.plan, stack.layout.airflow_passwords):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+def test_nothing_that_the_stack_writes_is_open_to_others(stack: RunningStack) -> None:
+    written = [path for path in stack.layout.home.rglob("*") if not path.is_symlink()]
+    assert {stack.layout.home / "env.json", stack.layout.plan, stack.layout.mlflow_sign_in} <= set(written)
+    assert [path for path in written if path.stat().st_mode & 0o077] == []
+    assert stack.layout.home.stat().st_mode & 0o066 == 0
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_fresh_deployment(stack: RunningStack) -> None:
+    assert [found for found in doctor.diagnose(stack.settings) if found.level is doctor.Level.ERROR] == []
 
 
 def test_everything_listens_on_loopback_alone(stack: RunningStack) -> None:
@@ -122,11 +146,107 @@ def test_everything_listens_on_loopback_alone(stack: RunningStack) -> None:
     assert {one.laddr.ip for one in listening} == {"127.0.0.1"}
 
 
-def test_both_users_can_log_in_and_the_training_pool_is_there(stack: RunningStack) -> None:
-    pools = {pool["name"]: pool for pool in stack.api("admin").call("GET", "/pools")["pools"]}
+def test_a_person_signs_in_and_the_training_pool_is_there(stack: RunningStack) -> None:
+    passwords = json.loads(stack.layout.airflow_passwords.read_text())
+    assert list(passwords) == ["admin"]
+    api = AirflowApi.login(stack.settings.airflow, "admin", passwords["admin"])
+    pools = {pool["name"]: pool for pool in api.call("GET", "/pools")["pools"]}
     assert pools["training"]["slots"] == 1
     assert pools["training"]["include_deferred"] is True
-    assert stack.api("replay").call("GET", "/dags?limit=1")["dags"]
+
+
+def test_nobody_can_sign_in_as_replay(stack: RunningStack) -> None:
+    known = load_or_make(stack.layout.secrets)
+    for password in (known.admin, known.mlflow_programs, known.jwt, "", "replay"):
+        with pytest.raises(AirflowRefused) as caught:
+            AirflowApi.login(stack.settings.airflow, "replay", password)
+        assert caught.value.status in (400, 401)
+
+
+def test_a_replays_access_is_short_and_needs_the_secret_of_this_deployment(stack: RunningStack) -> None:
+    base, known = stack.settings.airflow, load_or_make(stack.layout.secrets)
+    brief = sign_in(stack.layout, base, "replay", lasts=1)
+    assert brief.call("GET", "/dags?limit=1")["dags"]
+    ours = Signer(secret=known.jwt, issuer=environment.issuer(stack.layout))
+    for signer in (
+        replace(ours, secret=known.web),
+        replace(ours, issuer="updraft-another"),
+        replace(ours, audience="x"),
+    ):
+        with pytest.raises(AirflowRefused) as caught:
+            AirflowApi.signed(base, "replay", "op", signer, lasts=60).call("GET", "/dags?limit=1")
+        assert caught.value.status == 403
+    client = AirflowClient(base, lambda: sign_in(stack.layout, base, "replay", lasts=4))
+    first = client.headers
+    time.sleep(13)  # Airflow pardons clocks that differ by ten seconds
+    with pytest.raises(AirflowRefused) as caught:
+        brief.call("GET", "/dags?limit=1")
+    assert caught.value.status == 401
+    assert client.dags("%")
+    assert client.headers != first, "renewed as it goes"
+
+
+def test_what_a_replay_approves_is_recorded_as_its_own(stack: RunningStack) -> None:
+    base = stack.settings.airflow
+    client = AirflowClient(base, lambda: sign_in(stack.layout, base, "replay"))
+    run, deadline = stack.start_dag("asking"), time.monotonic() + 90
+    while not (waiting := client.tasks(["asking"], ["awaiting_input"])):
+        assert time.monotonic() < deadline, stack.tasks("asking", run)
+        time.sleep(0.2)
+    client.answer(waiting[0], "Approve")
+    answer = client.call("GET", f"/dags/asking/dagRuns/{run}/taskInstances/approve/-1/hitlDetails")
+    assert answer["responded_by_user"] == {"id": "replay", "name": "replay"}
+
+
+def mlflow_answer(stack: RunningStack, path: str, *sign_in: str, method: str = "GET", body: Any = None) -> int:
+    """The status of MLflow's answer."""
+    auth = None if not sign_in else (sign_in[0], sign_in[1])
+    return httpx.request(method, f"{stack.settings.mlflow}{path}", auth=auth, json=body, timeout=30).status_code
+
+
+def test_mlflow_shows_and_takes_nothing_without_a_sign_in(stack: RunningStack) -> None:
+    known = load_or_make(stack.layout.secrets)
+    assert mlflow_answer(stack, "/health") == 200
+    assert httpx.get(stack.settings.mlflow).headers["WWW-Authenticate"] == 'Basic realm="mlflow"'
+    wrong = [("admin", known.mlflow_programs), ("updraft", known.admin), ("replay", known.admin), ("admin", "")]
+    for who in ((), *wrong):
+        for path in ("/", "/api/2.0/mlflow/experiments/get?experiment_id=0", "/ajax-api/2.0/mlflow/users/list"):
+            assert mlflow_answer(stack, path, *who) == 401, (who, path)
+        for path in ("/api/2.0/mlflow/experiments/create", "/api/2.0/mlflow/registered-models/create"):
+            assert mlflow_answer(stack, path, *who, method="POST", body={"name": "planted"}) == 401, (who, path)
+        for path in ("/api/2.0/mlflow-artifacts/artifacts/planted", "/v1/traces"):
+            assert mlflow_answer(stack, path, *who, method="PUT", body={}) in (401, 405), (who, path)
+        path = "/api/2.0/mlflow/users/create"
+        assert mlflow_answer(stack, path, *who, method="POST", body={"username": "me", "password": "x" * 12}) == 401
+    for who in (("admin", known.admin), ("updraft", known.mlflow_programs)):
+        assert mlflow_answer(stack, "/api/2.0/mlflow/experiments/get?experiment_id=0", *who) == 200
+
+
+def test_a_command_by_hand_signs_in_to_our_mlflow_and_to_no_other(stack: RunningStack) -> None:
+    code = (
+        "import os; from updraft.cli.edge import enter, settings; from updraft.training.tracking import mlflow_client\n"
+        "enter(os.environ); print(mlflow_client(settings().mlflow).get_experiment('0').name)\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "UPDRAFT_"))}
+    env = {**kept, "UPDRAFT_HOME": str(stack.layout.home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "Default", done.stderr
+    assert mlflow_sign_in(env) == {name: stack.env[name] for name in MLFLOW_SIGN_IN}
+    assert mlflow_sign_in({**env, "UPDRAFT_MLFLOW": "http://elsewhere:5000"}) == {}
+    assert mlflow_sign_in({**env, "MLFLOW_TRACKING_URI": "http://elsewhere:5000"}) == {}
+    assert mlflow_sign_in({**env, "MLFLOW_TRACKING_USERNAME": "me"}) == {}
+
+
+def test_no_program_holds_the_superusers_password_and_mlflow_only_its_own(stack: RunningStack) -> None:
+    known = load_or_make(stack.layout.secrets)
+    environments = {program: psutil.Process(stack.process(program)).environ() for program in PROGRAMS}
+    for process in processes.members(stack.layout.id, data=Path(plan.Plan.read(stack.layout.plan).postgres_data)):
+        assert known.database_superuser not in str(process.environ()), process.name()
+    for secret in (known.database_airflow, known.database_updraft, known.mlflow_programs, known.jwt, known.fernet):
+        assert secret not in str(environments["mlflow"])
+        assert secret not in str(environments["postgres"])
+        assert secret in str(environments["scheduler"])
+    assert "UPDRAFT_STORE" not in environments["mlflow"]
 
 
 def test_loading_the_airflow_settings_again_changes_nothing(stack: RunningStack, dags: Path) -> None:
@@ -158,6 +278,27 @@ def test_mlflow_keeps_artifacts_below_a_path_with_a_space(stack: RunningStack) -
     client.log_text(run, "kept", "notes/a file.txt")
     assert Path(client.download_artifacts(run, "notes/a file.txt")).read_text() == "kept"
     assert [path.read_text() for path in (stack.layout.home / "mlflow").rglob("a file.txt")] == ["kept"]
+
+
+def test_a_password_that_is_taken_out_of_the_secrets_is_replaced_and_the_old_one_refused_at_once(
+    stack: RunningStack, dags: Path
+) -> None:
+    path, before = stack.layout.secrets, load_or_make(stack.layout.secrets)
+    assert mlflow_answer(stack, "/", "admin", before.admin) == 200  # MLflow remembers it now
+    path.write_text(
+        json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "admin"})
+    )
+    others = {state.name: state.pid for state in supervision.states(stack.layout) if state.name != MLFLOW}
+    control.up(stack.settings, dags=dags)
+    after = load_or_make(path)
+    assert replace(after, admin=before.admin) == before
+    assert mlflow_answer(stack, "/", "admin", before.admin) == 401
+    assert mlflow_answer(stack, "/", "admin", after.admin) == 200
+    assert mlflow_answer(stack, "/", "updraft", after.mlflow_programs) == 200
+    with pytest.raises(AirflowRefused):
+        AirflowApi.login(stack.settings.airflow, "admin", before.admin)
+    AirflowApi.login(stack.settings.airflow, "admin", after.admin)
+    assert others.items() <= {state.name: state.pid for state in supervision.states(stack.layout)}.items()
 
 
 def test_killed_programs_are_back_and_healthy(stack: RunningStack) -> None:

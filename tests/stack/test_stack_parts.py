@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -14,10 +15,13 @@ import psutil
 import pytest
 
 from updraft.errors import StackError
+from updraft.registry import signing
 from updraft.settings import Settings
 from updraft.stack import control, doctor, environment, postgres, processes, secrets, supervision, wrapper
 from updraft.stack.layout import Layout, write_private
 from updraft.stack.plan import Plan
+
+KNOWN = secrets.Secrets(**{f.name: f"secret-{f.name}-itself" for f in dataclasses.fields(secrets.Secrets)})
 
 
 def _layout(home: Path) -> Layout:
@@ -29,26 +33,50 @@ def test_secrets_are_made_once_and_closed_to_others(tmp_path: Path) -> None:
     made = secrets.load_or_make(path)
     assert secrets.load_or_make(path) == made
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert made.database not in repr(made)
+    for name, value in dataclasses.asdict(made).items():
+        assert not value or value not in repr(made), name
+    passwords = [made.database_superuser, made.database_airflow, made.database_mlflow, made.database_updraft]
+    assert len({*passwords, made.admin, made.mlflow_programs}) == 6
 
 
 def test_a_secret_of_a_newer_version_is_added_and_the_others_kept(tmp_path: Path) -> None:
     path = tmp_path / "stack.json"
     before = secrets.load_or_make(path)
     known = json.loads(path.read_text())
-    del known["replay"]
+    del known["mlflow_programs"]
     path.write_text(json.dumps(known))
     after = secrets.load_or_make(path)
     assert after.admin == before.admin
-    assert after.replay != before.replay
+    assert after.mlflow_programs not in ("", before.mlflow_programs)
+    assert secrets.load_or_make(path) == after
+
+
+def test_the_secrets_of_an_older_version_keep_their_shared_password_until_it_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "stack.json"
+    path.write_text(json.dumps({"database": "one for all", "admin": "the same admin", "replay": "standing account"}))
+    made = secrets.load_or_make(path)
+    assert (made.database, made.admin) == ("one for all", "the same admin")
+    assert "standing account" not in path.read_text()
+    secrets.forget_shared(path)
+    assert secrets.load_or_make(path) == dataclasses.replace(made, database="")
+    assert "one for all" not in path.read_text()
+
+
+def test_a_secret_of_a_still_newer_version_survives_this_one(tmp_path: Path) -> None:
+    path = tmp_path / "stack.json"
+    path.write_text(json.dumps({"of_tomorrow": "kept"}))
+    secrets.load_or_make(path)
+    secrets.forget_shared(path)
+    assert json.loads(path.read_text())["of_tomorrow"] == "kept"
 
 
 def test_broken_secrets_are_an_error_and_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "stack.json"
-    path.write_text("{")
-    with pytest.raises(StackError, match=r"stack\.json: not the JSON object"):
+    path.write_text('{"admin": "hunter2')
+    with pytest.raises(StackError, match=r"stack\.json: not the JSON object") as caught:
         secrets.load_or_make(path)
-    assert path.read_text() == "{"
+    assert "hunter2" not in str(caught.value)
+    assert path.read_text() == '{"admin": "hunter2'
 
 
 def test_a_plan_survives_its_file(tmp_path: Path) -> None:
@@ -64,19 +92,31 @@ def test_a_missing_plan_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_no_password_stands_in_a_command_line(tmp_path: Path) -> None:
-    plan = _plan(tmp_path)
-    for program in plan.programs.values():
-        assert not any("hunter2" in word for word in program.command)
+    for program in _plan(tmp_path).programs.values():
+        assert not any(
+            value in word for value in dataclasses.asdict(KNOWN).values() if value for word in program.command
+        )
+
+
+def test_each_program_knows_only_what_it_needs(tmp_path: Path) -> None:
+    held = {
+        name: {secret for secret, value in dataclasses.asdict(KNOWN).items() if value and value in str(program.env)}
+        for name, program in _plan(tmp_path).programs.items()
+    }
+    assert held["postgres"] == set()
+    assert held["mlflow"] == {"database_mlflow", "mlflow"}
+    assert held["api-server"] == {"database_airflow", "database_updraft", "fernet", "jwt", "mlflow_programs", "web"}
+    for name in ("scheduler", "triggerer", "dag-processor"):
+        assert held[name] == held["api-server"] - {"web"}, name
 
 
 def _plan(home: Path) -> Plan:
     from updraft.stack import plan
 
-    known = secrets.Secrets(database="hunter2", fernet="f", jwt="j", web="w", mlflow="m", admin="a", replay="r")
     layout, ports = _layout(home), {"postgres": 1, "mlflow": 2, "airflow": 3}
     placement = postgres.Placement(binaries=home, data=home / "postgres", user=None, group=None)
-    shared = environment.public(Settings.from_env({"UPDRAFT_HOME": str(home)}), layout, ports, known)
-    return plan.make(layout, placement, ports, known, shared)
+    shared = environment.public(Settings.from_env({"UPDRAFT_HOME": str(home)}), layout, ports, KNOWN)
+    return plan.make(layout, placement, ports, KNOWN, shared)
 
 
 def test_a_program_that_was_killed_is_back_at_once_and_one_that_keeps_dying_waits_longer_and_longer(
@@ -165,7 +205,13 @@ def test_the_shell_file_keeps_quotes_and_spaces(tmp_path: Path) -> None:
 def test_programs_get_none_of_the_callers_airflow_settings_but_its_connections() -> None:
     env = {"AIRFLOW_HOME": "/x", "AIRFLOW__CORE__DAGS_FOLDER": "/x", "AIRFLOW_CONN_SLACK_API_DEFAULT": "slack://"}
     env |= {"PYTHONDONTWRITEBYTECODE": "1", "PATH": "/bin"}
-    assert environment.inherited(env) == {"AIRFLOW_CONN_SLACK_API_DEFAULT": "slack://", "PATH": "/bin"}
+    assert environment.inherited(env, "scheduler") == {"AIRFLOW_CONN_SLACK_API_DEFAULT": "slack://", "PATH": "/bin"}
+
+
+def test_what_runs_as_another_user_gets_nothing_secret_of_the_caller_and_mlflow_no_connections() -> None:
+    env = {"AIRFLOW_CONN_DB": "postgres://u:p@h", "AWS_SECRET_ACCESS_KEY": "k", "PATH": "/bin", "LC_ALL": "C"}
+    assert environment.inherited(env, "postgres") == {"PATH": "/bin", "LC_ALL": "C"}
+    assert environment.inherited(env, "mlflow") == {name: env[name] for name in env if name != "AIRFLOW_CONN_DB"}
 
 
 def test_a_private_file_is_never_open_to_others_not_even_for_a_moment(tmp_path: Path) -> None:
@@ -202,6 +248,16 @@ def test_a_secret_that_others_can_read_is_found(tmp_path: Path) -> None:
     found = list(doctor.private_files(layout))
     assert [finding.level for finding in found] == [doctor.Level.ERROR]
     assert found[0].todo == f"chmod 600 '{layout.secrets}'"
+
+
+def test_the_public_half_of_the_signing_key_is_no_secret(tmp_path: Path) -> None:
+    layout = _layout(tmp_path)
+    layout.make_folders()
+    private, public = signing.key_pair(layout.secrets.parent)
+    assert stat.S_IMODE(public.stat().st_mode) == 0o644
+    assert [finding.level for finding in doctor.private_files(layout)] == [doctor.Level.OK]
+    private.chmod(0o640)
+    assert [finding.todo for finding in doctor.private_files(layout)] == [f"chmod 600 '{private}'"]
 
 
 def test_a_stack_that_never_ran_is_told_as_not_running(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class PodTrainings:
 
     @property
     def api(self) -> AirflowClient:
-        return AirflowClient(self.stack.settings.airflow, "admin", self.stack.layout.airflow_passwords)
+        return AirflowClient(self.stack.settings.airflow, lambda: self.stack.api("admin"))
 
     @property
     def dag(self) -> str:

@@ -12,7 +12,7 @@ CHANGE = Change(after=5, parameters={"max_depth": 5, "rounds": 60})
 
 
 def client(stack, user="replay"):
-    return AirflowClient(stack.settings.airflow, user, stack.layout.airflow_passwords)
+    return AirflowClient(stack.settings.airflow, lambda: stack.api(user))
 
 
 def replay(stack, projects, name, done=lambda number, row: None):

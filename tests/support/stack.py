@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -13,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from updraft.airflow_api import AirflowApi
 from updraft.errors import StackError
-from updraft.settings import Settings
+from updraft.settings import MLFLOW_SIGN_IN, Settings
 from updraft.stack import control, supervision
+from updraft.stack.access import sign_in
 from updraft.stack.layout import Layout
 
 FINAL = ("success", "failed")
@@ -36,9 +37,8 @@ class RunningStack:
         return Layout.of(self.settings)
 
     def api(self, user: str = "replay") -> AirflowApi:
-        """Airflow's REST API as one of its users."""
-        passwords = json.loads(self.layout.airflow_passwords.read_text())
-        return AirflowApi.login(self.settings.airflow, user, passwords[user])
+        """Airflow's REST API as ``admin`` or as ``replay``."""
+        return sign_in(self.layout, self.settings.airflow, user, lasts=3600)
 
     def process(self, program: str) -> int:
         """The process id of a program."""
@@ -116,7 +116,7 @@ class RunningStack:
 def running_stack(
     home: Path, *, dags: Path | None = None, projects: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Iterator[RunningStack]:
-    """Bring the whole stack up below ``home`` (about 25 s), and remove it without a trace.
+    """Bring the whole stack up below ``home`` (about 25 s), sign this process in to its MLflow,, and remove it without a trace.
 
     :param dags: a folder of DAGs in place of the checkout's.
     :param projects: a folder of projects in place of the checkout's.
@@ -126,6 +126,9 @@ def running_stack(
     given |= env or {}
     try:
         env = control.up(Settings.from_env(given), dags=dags, say=print)
-        yield RunningStack(settings=Settings.from_env(given), env=env)
+        with pytest.MonkeyPatch.context() as patch:
+            for name in MLFLOW_SIGN_IN:  # MLflow's client of a test is one of the deployment's programs
+                patch.setenv(name, env[name])
+            yield RunningStack(settings=Settings.from_env(given), env=env)
     finally:
         control.remove(Settings.from_env(given))

@@ -6,8 +6,8 @@ import json
 import os
 import pwd
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,9 +15,10 @@ import typer
 from rich.console import Console
 
 from updraft.errors import InputError, SettingsError, SpecError, TrainingInterrupted, UpdraftError
-from updraft.settings import Settings
+from updraft.settings import Settings, mlflow_sign_in
 from updraft.spec.load import load_project, project_names
 from updraft.spec.model import Project
+from updraft.stack.home import UMASK
 from updraft.store.anchors import Anchors
 from updraft.store.store import Store
 
@@ -27,6 +28,17 @@ to end, wrote its checkpoint and goes on when it is run again (75 is EX_TEMPFAIL
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+
+
+def enter(env: MutableMapping[str, str]) -> None:
+    """What a command does before anything else: it closes what it will write to others, and lets MLflow's client sign in.
+
+    In a pod it is the pod's user and group that say who reads what.
+    """
+    if "KUBERNETES_SERVICE_HOST" not in env:
+        os.umask(UMASK)
+    with suppress(SettingsError):  # the command will say it
+        env.update(mlflow_sign_in(env))
 
 
 @contextmanager

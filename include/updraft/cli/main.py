@@ -24,6 +24,7 @@ from updraft.cli.edge import (
     OK,
     UNHEALTHY,
     console,
+    enter,
     explained,
     find_project,
     open_store,
@@ -173,6 +174,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 def main() -> None:
     """Entry point of the command."""
+    enter(os.environ)
     try:
         app()
     except KeyboardInterrupt:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +13,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from updraft.airflow_api import AirflowApi
 from updraft.backtest.policies import EVERY_PARTITION, NEVER
 from updraft.backtest.run import Beside, backtest, loss_name, playing_beside
 from updraft.cli.edge import console, errors, explained, find_project, open_store, settings, write_json
@@ -22,7 +25,6 @@ from updraft.spec.model import Project
 from updraft.store.records import IngestedPartition
 from updraft.store.store import Store
 
-USER = "replay"
 PLAIN = (NEVER, EVERY_PARTITION)
 """The policies that the demo compares with."""
 
@@ -36,7 +38,8 @@ def replay(
 ) -> None:
     """Play a closed history through the real DAGs, partition by partition, each time waiting until the loop has settled.
 
-    Interrupted and started again, it goes on where it was. Approvals are answered as the user `replay`, and recorded as such.
+    Interrupted and started again, it goes on where it was. Approvals are answered as the user `replay`, who exists as long as the replay
+    runs, and recorded as such.
 
     Example: updraft replay flight_delays --last 12
     """
@@ -46,7 +49,7 @@ def replay(
             raise SettingsError(
                 f"{project}: an open history cannot be replayed; set data.end, or use Airflow's backfill"
             )
-        client = AirflowClient(settings().airflow, USER, _passwords(settings()))
+        client = AirflowClient(settings().airflow, _sign_in(settings()))
         started = time.monotonic()
         # What the demo compares with takes 45 trainings: they are done beside, not after.
         beside = playing_beside(found, settings(), PLAIN) if demo else nullcontext()
@@ -62,11 +65,24 @@ def replay(
         _print(summary, settings())
 
 
-def _passwords(known: Settings) -> Path:
-    path = known.airflow_passwords
-    if not path:
-        raise SettingsError("UPDRAFT_AIRFLOW_PASSWORDS is not set; `make up` starts an Airflow and writes var/env.json")
-    return Path(path)
+def _sign_in(known: Settings) -> Callable[[], AirflowApi]:
+    """How a replay comes to its access: signed with this deployment's secret, or with a password where it has none.
+
+    :raises SettingsError: when there is neither.
+    """
+    from updraft.stack.access import REPLAY, sign_in  # needs psutil, which the trainer's image has not
+    from updraft.stack.layout import Layout
+
+    layout = Layout.of(known)
+    if layout.secrets.exists():
+        return lambda: sign_in(layout, known.airflow, REPLAY)
+    if known.airflow_passwords:
+        passwords = Path(known.airflow_passwords)
+        return lambda: AirflowApi.login(known.airflow, REPLAY, json.loads(passwords.read_text())[REPLAY])
+    raise SettingsError(
+        f"{layout.secrets} is not there, and UPDRAFT_AIRFLOW_PASSWORDS is not set; `make up` starts an Airflow and writes "
+        f"both, or make the user `{REPLAY}` in yours and name a JSON file with its password"
+    )
 
 
 def _play(

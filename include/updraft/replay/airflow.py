@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -18,13 +17,14 @@ PATIENCE = 180.0
 class AirflowClient:
     """Airflow's public API, as one user of the deployment."""
 
-    def __init__(self, base: str, user: str, passwords: Path) -> None:
+    def __init__(self, base: str, sign_in: Callable[[], AirflowApi]) -> None:
         """
         :param base: address of the API server.
-        :param user: name of the user; its password is in ``passwords``, a JSON object.
+        :param sign_in: called at first, and again whenever its access is half used up.
         """
-        self.base, self.user, self.passwords = base, user, passwords
+        self.base, self._sign_in = base, sign_in
         self._api: AirflowApi | None = None
+        self._signed_in_at = 0.0
 
     @property
     def headers(self) -> dict[str, str]:
@@ -56,9 +56,9 @@ class AirflowClient:
             time.sleep(1.0)
 
     def _signed_in(self) -> AirflowApi:
-        if self._api is None:
-            password = json.loads(self.passwords.read_text())[self.user]
-            self._api = AirflowApi.login(self.base, self.user, password)
+        now = time.monotonic()
+        if self._api is None or now - self._signed_in_at > self._api.lasts / 2:
+            self._api, self._signed_in_at = self._sign_in(), now
         return self._api
 
     # -- runs ------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pathlib import Path
 from updraft.errors import UpdraftError
 from updraft.settings import Settings
 from updraft.stack import control
+from updraft.stack.home import UMASK
 from updraft.stack.layout import PROGRAMS, Layout
 
 
@@ -30,8 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.add_argument("program", nargs="*", choices=[*PROGRAMS, []], help="only of these programs")
     logs.add_argument("--lines", type=int, default=50)
     chosen = parser.parse_args(arguments)
-    settings = Settings.from_env(os.environ)
+    os.umask(UMASK)
     try:
+        settings = Settings.from_env(os.environ)
         if chosen.command == "up":
             return _up(settings)
         if chosen.command == "status":
@@ -51,7 +53,7 @@ def _up(settings: Settings) -> int:
     env = control.up(settings, dags=Path(folder) if folder else None, say=_say)
     _say(f"everything is up after {time.monotonic() - started:.0f} s")
     _say(f"  Airflow  {env['UPDRAFT_AIRFLOW']}   (user admin, password in {env['UPDRAFT_AIRFLOW_PASSWORDS']})")
-    _say(f"  MLflow   {env['UPDRAFT_MLFLOW']}")
+    _say(f"  MLflow   {env['UPDRAFT_MLFLOW']}   (the same user and password)")
     return 0
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from updraft import airflow_api
 from updraft.errors import StackError
 from updraft.settings import ENV_FILE, Settings
-from updraft.stack import environment, plan, ports, postgres, preparation, supervision
+from updraft.stack import environment, home, mlflow_accounts, plan, ports, postgres, preparation, supervision
+from updraft.stack.access import ADMIN
 from updraft.stack.layout import (
     API_SERVER,
     DAG_PROCESSOR,
@@ -30,7 +31,7 @@ from updraft.stack.layout import (
     write_private,
 )
 from updraft.stack.processes import end, listens, members
-from updraft.stack.secrets import Secrets, load_or_make
+from updraft.stack.secrets import Secrets, forget_shared, load_or_make
 from updraft.stack.supervision import ProgramState
 
 Say = Callable[[str], None]
@@ -39,7 +40,19 @@ FREE_DISK = 2 * 1024**3
 """Bytes that must be free below home before the stack starts: databases, logs and a year of the reference project."""
 
 
-_WRITTEN = ("postgres", "postgres.new", "stack", "keys", "logs", "airflow", "mlflow", "lake", ENV_FILE, "env.sh")
+_WRITTEN = (
+    "postgres",
+    "postgres.new",
+    "stack",
+    "keys",
+    "logs",
+    "airflow",
+    "mlflow",
+    "lake",
+    "demo",
+    ENV_FILE,
+    "env.sh",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +80,7 @@ def up(
     :raises StackError: when a part does not come up; the message carries the end of its log.
     """
     layout = Layout.of(settings, dags=dags)
+    home.claim(layout.home, ours=_WRITTEN, servants=postgres.servants(layout))
     layout.make_folders()
     _need_disk(layout.home)
     with _only_one(layout):
@@ -74,16 +88,23 @@ def up(
         shared = _start_manager(settings, layout, say)
         secrets, taken = load_or_make(layout.secrets), ports.remembered(layout.ports)
         supervision.start_program(layout, POSTGRES)
-        if not postgres.wait(taken["postgres"], secrets.database, seconds=seconds):
+        if not postgres.wait(taken["postgres"], secrets, seconds=seconds):
             raise _did_not_come_up(layout, POSTGRES, seconds)
-        postgres.create_databases(taken["postgres"], secrets.database)
+        postgres.settle(taken["postgres"], secrets)
+        if secrets.database:
+            forget_shared(layout.secrets)
+            say("each role of PostgreSQL has a password of its own now")
         say(f"postgres is ready ({time.monotonic() - started:.0f} s)")
+        if mlflow_accounts.keep(taken["postgres"], secrets):
+            supervision.stop_programs(layout, [MLFLOW], seconds=30)  # it remembers who has signed in
         supervision.start_program(layout, MLFLOW)
         preparation.migrate(layout, plan.Plan.read(layout.plan), say)
         for name in PROGRAMS:
             supervision.start_program(layout, name)
-        for name in (API_SERVER, MLFLOW, SCHEDULER, DAG_PROCESSOR, TRIGGERER):
+        for name in (MLFLOW, API_SERVER, SCHEDULER, DAG_PROCESSOR, TRIGGERER):
             _await(layout, name, taken, seconds)
+            if name == MLFLOW:
+                mlflow_accounts.keep(taken["postgres"], secrets)
             say(f"{name} is ready ({time.monotonic() - started:.0f} s)")
         preparation.load_airflow_settings(layout, shared, say)
     return shared
@@ -127,7 +148,7 @@ def remove(settings: Settings, *, say: Say = lambda text: None) -> None:
     layout = Layout.of(settings)
     down(settings, say=say)
     for path in (*(layout.home / name for name in _WRITTEN), postgres.outside(layout).parent):
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
@@ -163,6 +184,7 @@ def _start_manager(settings: Settings, layout: Layout, say: Say) -> dict[str, st
     placement = postgres.place(layout)
     if supervision.running(layout) is not None:
         taken, secrets = ports.remembered(layout.ports), load_or_make(layout.secrets)
+        _write_passwords(layout, secrets)
         shared = environment.public(settings, layout, taken, secrets)
         if supervision.answers(layout) and plan.make(layout, placement, taken, secrets, shared) == _running_plan(
             layout
@@ -179,11 +201,12 @@ def _start_manager(settings: Settings, layout: Layout, say: Say) -> dict[str, st
             f"it; restore the keys, or remove the folder to start anew"
         )
     secrets = load_or_make(layout.secrets)
-    postgres.initialise(placement, secrets.database)
+    postgres.initialise(placement, secrets.database_superuser)
+    _write_passwords(layout, secrets)
     reservation = ports.reserve(layout.ports)
     try:
         shared = environment.public(settings, layout, reservation.ports, secrets)
-        write_private(layout.airflow_passwords, json.dumps({"admin": secrets.admin, "replay": secrets.replay}))
+        mlflow_accounts.write_config(layout, environment.mlflow_database(reservation.ports, secrets), secrets)
         plan.make(layout, placement, reservation.ports, secrets, shared).write(layout.plan)
         supervision.write_config(layout)
         supervision.start(layout, keep_open=reservation.descriptors)
@@ -192,6 +215,11 @@ def _start_manager(settings: Settings, layout: Layout, say: Say) -> dict[str, st
     finally:
         reservation.release()
     return shared
+
+
+def _write_passwords(layout: Layout, secrets: Secrets) -> None:
+    """Airflow reads them at each sign-in."""
+    write_private(layout.airflow_passwords, json.dumps({ADMIN: secrets.admin}))
 
 
 def _running_plan(layout: Layout) -> plan.Plan | None:
@@ -215,7 +243,7 @@ def _trouble(state: ProgramState, taken: dict[str, int], secrets: Secrets) -> st
     if state.pid is None:
         return "does not run"
     if state.name == POSTGRES:
-        return "" if postgres.answers(taken["postgres"], secrets.database) else "refuses connections"
+        return "" if postgres.answers(taken["postgres"], secrets) else "refuses connections"
     mlflow, airflow = environment.addresses(taken)
     port = {MLFLOW: taken["mlflow"], API_SERVER: taken["airflow"]}.get(state.name)
     if port is not None and not listens(state.pid, port):
@@ -261,11 +289,11 @@ def _postgres_data(layout: Layout) -> Path | None:
         return None  # interrupted before there was a plan, so before there was a PostgreSQL
 
 
-def _need_disk(home: Path) -> None:
-    free = shutil.disk_usage(home).free
+def _need_disk(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
     if free < FREE_DISK:
         raise StackError(
-            f"{home}: {free / 1024**3:.1f} GiB free on its disk, {FREE_DISK / 1024**3:.0f} GiB are needed; free some, "
+            f"{folder}: {free / 1024**3:.1f} GiB free on its disk, {FREE_DISK / 1024**3:.0f} GiB are needed; free some, "
             f"or set UPDRAFT_HOME to a folder on another disk"
         )
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import psutil
 
-from updraft.airflow_api import AirflowApi
 from updraft.errors import SettingsError, StackError
+from updraft.registry.signing import PUBLIC
 from updraft.settings import ENV_FILE, Settings
-from updraft.stack import airflow_settings, ports
+from updraft.stack import airflow_settings, home, ports, postgres
+from updraft.stack.access import ADMIN, sign_in
 from updraft.stack.control import FREE_DISK, Status, status
 from updraft.stack.layout import API_SERVER, POSTGRES, Layout
 from updraft.stack.secrets import load_or_make
@@ -50,12 +51,13 @@ def diagnose(settings: Settings) -> list[Finding]:
     """Look at the machine, the files and the running stack. Changes nothing."""
     layout = Layout.of(settings)
     findings = [python_version(sys.version_info[:2])]
-    home = next(folder for folder in (layout.home, *layout.home.parents) if folder.exists())
-    findings.append(disk(shutil.disk_usage(home).free, home))
+    folder = next(folder for folder in (layout.home, *layout.home.parents) if folder.exists())
+    findings.append(disk(shutil.disk_usage(folder).free, folder))
     findings.append(memory(psutil.virtual_memory().total))
     findings.append(user(os.geteuid()))
     findings.append(settings_file(layout.root / "airflow_settings.yaml"))
     findings += private_files(layout)
+    findings += closed_home(layout)
     rows = status(settings)
     findings += programs(rows)
     if not any(row.pid for row in rows):
@@ -64,6 +66,7 @@ def diagnose(settings: Settings) -> list[Finding]:
     if API_SERVER in healthy:
         findings += dag_errors(settings, layout)
     if POSTGRES in healthy:
+        findings += shared_passwords(layout)
         findings.append(unsent_alerts(settings))
     return findings
 
@@ -120,10 +123,11 @@ def settings_file(path: Path) -> Finding:
 
 
 def private_files(layout: Layout) -> Iterator[Finding]:
-    """Whether files with secrets are closed to others."""
+    """Whether files with secrets are closed to others. The public half of the signing key is for others to have."""
     keys = layout.secrets.parent
-    paths = [layout.home / ENV_FILE, layout.home / "env.sh", layout.plan, layout.airflow_passwords, keys]
-    paths += sorted(keys.glob("*")) if keys.is_dir() else []
+    paths = [layout.home / ENV_FILE, layout.home / "env.sh", layout.plan, layout.mlflow_sign_in]
+    paths += [layout.airflow_passwords, keys]
+    paths += [path for path in sorted(keys.glob("*")) if path.name != PUBLIC] if keys.is_dir() else []
     bad = [path for path in paths if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
     for path in bad:
         mode = "700" if path.is_dir() else "600"
@@ -131,6 +135,28 @@ def private_files(layout: Layout) -> Iterator[Finding]:
         yield Finding(level=Level.ERROR, what="secrets", message=message, todo=f"chmod {mode} '{path}'")
     if not bad:
         yield Finding(level=Level.OK, what="secrets", message="closed to others")
+
+
+def closed_home(layout: Layout) -> Iterator[Finding]:
+    """Whether other users of the machine can reach what the deployment keeps, or put something else in its place."""
+    doors = list(home.open_doors(layout.home, passable=bool(postgres.servants(layout))))
+    for words in doors:
+        todo = "`make up` closes home; what stands above it is for you to move, with UPDRAFT_HOME, or to close"
+        yield Finding(level=Level.WARNING, what="home", message=words, todo=todo)
+    if not doors:
+        yield Finding(level=Level.OK, what="home", message=f"{layout.home} is closed to others")
+
+
+def shared_passwords(layout: Layout) -> Iterator[Finding]:
+    """Whether the one database password of older versions still opens everything."""
+    secrets, taken = load_or_make(layout.secrets), ports.remembered(layout.ports)
+    if secrets.database and postgres.shared_password_works(taken["postgres"], secrets):
+        yield Finding(
+            level=Level.ERROR,
+            what="passwords",
+            message="one password, which every task knows, opens all of PostgreSQL",
+            todo="`make up` gives each role its own",
+        )
 
 
 def programs(rows: list[Status]) -> Iterator[Finding]:
@@ -156,9 +182,8 @@ def taken_ports(layout: Layout) -> Iterator[Finding]:
 
 def dag_errors(settings: Settings, layout: Layout) -> list[Finding]:
     """Import errors of DAG files, as Airflow knows them."""
-    secrets = load_or_make(layout.secrets)
     try:
-        api = AirflowApi.login(settings.airflow, "admin", secrets.admin)
+        api = sign_in(layout, settings.airflow, ADMIN)
         errors = api.call("GET", "/importErrors?limit=100")["import_errors"]
     except StackError as error:
         return [Finding(level=Level.ERROR, what="airflow", message=str(error), todo='make logs ARGS="api-server"')]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from updraft.settings import Settings
-from updraft.stack import postgres
-from updraft.stack.layout import LOOPBACK, SCHEDULER, Layout
+from updraft.stack import mlflow_accounts, postgres
+from updraft.stack.layout import API_SERVER, LOOPBACK, MLFLOW, POSTGRES, SCHEDULER, Layout
 from updraft.stack.processes import MARK
 from updraft.stack.secrets import Secrets
 
@@ -51,7 +51,9 @@ def addresses(ports: Mapping[str, int]) -> tuple[str, str]:
 def public(settings: Settings, layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
     """What ``env.json`` holds: enough for ``Settings``, and for ``airflow`` commands by hand.
 
-    ``UPDRAFT_AIRFLOW_PASSWORDS`` is the path of a JSON object from the users ``admin`` and ``replay`` to passwords.
+    It opens the store, Airflow's database and, as the programs' account, MLflow. PostgreSQL's superuser and MLflow's
+    database it does not open. ``UPDRAFT_AIRFLOW_PASSWORDS`` is the path of a JSON object from Airflow's one user,
+    ``admin``, to its password.
     """
     mlflow, airflow = addresses(ports)
     return {
@@ -59,12 +61,14 @@ def public(settings: Settings, layout: Layout, ports: Mapping[str, int], secrets
         "UPDRAFT_PROJECTS": str(settings.projects),
         "UPDRAFT_DEPLOYMENT": str(settings.deployment),
         "UPDRAFT_LAKE": settings.lake,
-        "UPDRAFT_STORE": postgres.url("updraft", ports["postgres"], secrets.database),
+        "UPDRAFT_STORE": postgres.url("updraft", ports["postgres"], secrets.database_updraft),
         "UPDRAFT_MLFLOW": mlflow,
         "UPDRAFT_AIRFLOW": airflow,
         "UPDRAFT_AIRFLOW_PASSWORDS": str(layout.airflow_passwords),
         "MLFLOW_TRACKING_URI": mlflow,
         "MLFLOW_REGISTRY_URI": mlflow,
+        "MLFLOW_TRACKING_USERNAME": mlflow_accounts.PROGRAMS,
+        "MLFLOW_TRACKING_PASSWORD": secrets.mlflow_programs,
         "PYTHONPATH": os.pathsep.join(str(layout.root / part) for part in ("", "include", "plugins")),
         **airflow_settings(layout, ports, secrets),
         **QUIET,
@@ -73,7 +77,7 @@ def public(settings: Settings, layout: Layout, ports: Mapping[str, int], secrets
 
 def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
     """Airflow's configuration, as the environment variables that it reads."""
-    database = postgres.url("airflow", ports["postgres"], secrets.database)
+    database = postgres.url("airflow", ports["postgres"], secrets.database_airflow)
     base = addresses(ports)[1]
     sections: dict[str, dict[str, object]] = {
         "core": {
@@ -86,7 +90,7 @@ def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets)
             "dags_are_paused_at_creation": False,
             "fernet_key": secrets.fernet,
             "auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
-            "simple_auth_manager_users": "admin:admin,replay:op",
+            "simple_auth_manager_users": "admin:admin",
             "simple_auth_manager_passwords_file": layout.airflow_passwords,
             "execution_api_server_url": f"{base}/execution/",
             "default_task_retry_delay": 5,
@@ -95,7 +99,9 @@ def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets)
         },
         "database": {
             "sql_alchemy_conn": database,
-            "sql_alchemy_conn_async": postgres.url("airflow", ports["postgres"], secrets.database, driver="asyncpg"),
+            "sql_alchemy_conn_async": postgres.url(
+                "airflow", ports["postgres"], secrets.database_airflow, driver="psycopg"
+            ),
         },
         "scheduler": {
             "scheduler_idle_sleep_time": 0,  # the executor waits in its place, until a task ends
@@ -127,7 +133,7 @@ def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets)
             "secret_key": secrets.web,
             "instance_name": "Updraft",
         },
-        "api_auth": {"jwt_secret": secrets.jwt, "jwt_issuer": f"updraft-{layout.id}"},
+        "api_auth": {"jwt_secret": secrets.jwt, "jwt_issuer": issuer(layout)},
         "workers": {
             # A worker that looks just before its task's process has gone looks again after this many seconds, and holds
             # its slot until then: with the usual 5 and eight workers, tasks at a fast pace wait for up to 5 s.
@@ -141,6 +147,8 @@ def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets)
             "base_log_folder": layout.airflow_home / "logs",
             "dag_processor_child_process_log_directory": layout.airflow_home / "logs" / "dag_processor",
             "colored_console_log": False,
+            "file_task_handler_new_folder_permissions": "0o700",
+            "file_task_handler_new_file_permissions": "0o600",
         },
         "metrics": {"statsd_on": False, "otel_on": False},
     }
@@ -152,38 +160,70 @@ def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets)
     return {"AIRFLOW_HOME": str(layout.airflow_home), **env}
 
 
+def issuer(layout: Layout) -> str:
+    """Who signs the tokens of this Airflow: a token of another deployment is none here."""
+    return f"updraft-{layout.id}"
+
+
 def of_program(name: str, layout: Layout, shared: Mapping[str, str]) -> dict[str, str]:
-    """The environment that one program gets on top of the caller's."""
+    """The environment that one program of Airflow gets on top of the caller's.
+
+    They share Airflow's own secrets: each of them works on Airflow's database and runs code of the projects.
+    """
     env = {
         **shared,
-        MARK: f"{layout.id}:{name}",
-        "SPT_NOENV": "1",  # setproctitle would write the title over the environment, and so over the mark
-        "PYTHONUNBUFFERED": "1",
+        **_of_any(name, layout),
         "PYTHONPATH": os.pathsep.join([shared["PYTHONPATH"], str(AIRFLOW_CONFIG)]),
-        "PYTHONWARNINGS": "ignore::DeprecationWarning",  # libraries' own, one per parsed DAG file
         "MPLBACKEND": "Agg",
     }
+    if name != API_SERVER:
+        del env["AIRFLOW__API__SECRET_KEY"]  # signs people's web sessions
     if name == SCHEDULER:
         env |= {"UPDRAFT_PRELOAD": "1", "OPENBLAS_NUM_THREADS": "1"}  # no thread pool before the fork
     return env
 
 
+def _of_any(name: str, layout: Layout) -> dict[str, str]:
+    return {
+        **QUIET,
+        MARK: f"{layout.id}:{name}",
+        "SPT_NOENV": "1",  # setproctitle would write the title over the environment, and so over the mark
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore::DeprecationWarning",  # libraries' own, one per parsed DAG file
+    }
+
+
 def of_mlflow(layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> tuple[list[str], dict[str, str]]:
-    """Arguments after the interpreter, and the variables, of the MLflow server. The password is not an argument."""
+    """Arguments after the interpreter, and the variables, of the MLflow server. No password is an argument.
+
+    It gets nothing of what the other programs share: its own database and its accounts are all it has to know.
+    """
     artifacts = (layout.home / "mlflow").as_uri()
     arguments = ["-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(ports["mlflow"]), "--workers", "1"]
+    arguments += ["--app-name", "basic-auth"]
     env = {
-        "MLFLOW_BACKEND_STORE_URI": postgres.url("mlflow", ports["postgres"], secrets.database),
+        **_of_any(MLFLOW, layout),
+        "MLFLOW_BACKEND_STORE_URI": mlflow_database(ports, secrets),
         "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 15 processes less
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.mlflow,
+        "MLFLOW_AUTH_CONFIG_PATH": str(layout.mlflow_sign_in),
+        "MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true",  # what MLflow has no rule for is refused
     }
     return arguments, env
 
 
-def inherited(env: Mapping[str, str]) -> dict[str, str]:
-    """What the programs of the stack keep of the caller's environment."""
-    return {name: value for name, value in env.items() if not name.startswith(NOT_INHERITED) or name.startswith(KEPT)}
+def mlflow_database(ports: Mapping[str, int], secrets: Secrets) -> str:
+    """SQLAlchemy URL of MLflow's database: runs, models and accounts."""
+    return postgres.url("mlflow", ports["postgres"], secrets.database_mlflow)
+
+
+def inherited(env: Mapping[str, str], program: str = "") -> dict[str, str]:
+    """What a program of the stack keeps of the caller's environment: connections are for Airflow's programs alone."""
+    if program == POSTGRES:
+        return postgres.kept_of(env)
+    kept = () if program == MLFLOW else KEPT
+    return {name: value for name, value in env.items() if not name.startswith(NOT_INHERITED) or name.startswith(kept)}
 
 
 def as_shell(env: Mapping[str, str]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +66,11 @@ class Layout:
         return self.home / "keys" / "stack.json"
 
     @property
+    def mlflow_sign_in(self) -> Path:
+        """What MLflow's sign-in is configured with. Holds secrets: mode 0600."""
+        return self.stack / "mlflow_auth.ini"
+
+    @property
     def supervisor_config(self) -> Path:
         """supervisord's configuration."""
         return self.stack / "supervisord.conf"
@@ -100,9 +107,9 @@ class Layout:
         return path if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH else private_tmp() / f"{self.id}.sock"
 
     def make_folders(self) -> None:
-        """Create the folders. Those with secrets are for the owner alone."""
+        """Create the folders, for the owner alone."""
         for folder in (self.home, self.logs, self.airflow_home, self.airflow_home / "logs"):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.stack, self.secrets.parent):
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
@@ -114,9 +121,10 @@ def private_tmp() -> Path:
     :raises StackError: when the folder belongs to someone else.
     """
     folder = Path(tempfile.gettempdir()) / f"updraft-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
     owner = folder.lstat()
-    if folder.is_symlink() or owner.st_uid != os.getuid():
+    if not stat.S_ISDIR(owner.st_mode) or owner.st_uid != os.getuid():
         raise StackError(f"{folder} belongs to user {owner.st_uid}; remove it, or set TMPDIR to a folder of your own")
     folder.chmod(0o700)
     return folder
@@ -124,7 +132,7 @@ def private_tmp() -> Path:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner may read, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)

@@ -78,12 +78,11 @@ def make(
     database, airflow_port = ports["postgres"], ports["airflow"]
     mlflow_arguments, mlflow_env = environment.of_mlflow(layout, ports, secrets)
 
-    def program(name: str, arguments: list[str], waits_for: list[int], more: dict[str, str] | None = None) -> Program:
-        env = environment.of_program(name, layout, shared) | (more or {})
+    def program(arguments: list[str], env: dict[str, str], waits_for: list[int]) -> Program:
         return Program(command=[python, *arguments], env=env, cwd=str(layout.home), waits_for=waits_for)
 
     def airflow(name: str, *arguments: str, waits_for: list[int]) -> Program:
-        return program(name, ["-m", "airflow", name, *arguments], waits_for)
+        return program(["-m", "airflow", name, *arguments], environment.of_program(name, layout, shared), waits_for)
 
     # Without --skip-serve-logs each would start a web server for logs that the API server reads from disk anyway.
     api = ["--host", LOOPBACK, "--port", str(airflow_port), "--workers", "1"]
@@ -99,7 +98,7 @@ def make(
                 user=placement.user,
                 group=placement.group,
             ),
-            MLFLOW: program(MLFLOW, mlflow_arguments, [database], mlflow_env),
+            MLFLOW: program(mlflow_arguments, mlflow_env, [database]),
             API_SERVER: airflow(API_SERVER, *api, waits_for=[database]),
             SCHEDULER: airflow(SCHEDULER, "--skip-serve-logs", waits_for=[database, airflow_port]),
             DAG_PROCESSOR: airflow(DAG_PROCESSOR, waits_for=[database]),

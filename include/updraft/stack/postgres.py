@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import os
 import pwd
 import shutil
@@ -9,6 +12,7 @@ import stat
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -20,7 +24,9 @@ from updraft.errors import StackError
 from updraft.stack.layout import LOOPBACK, Layout
 
 if TYPE_CHECKING:
-    from psycopg2.extensions import connection
+    from psycopg2.extensions import connection, cursor
+
+    from updraft.stack.secrets import Secrets
 
 SUPERUSER = "postgres"
 DATABASES = ("airflow", "mlflow", "updraft")
@@ -28,6 +34,9 @@ DATABASES = ("airflow", "mlflow", "updraft")
 
 SYSTEM_FOLDER = Path("/var/lib/updraft")
 """For data and binaries of a stack that root started below a folder closed to others, such as /root."""
+
+PROOF = "scram-sha-256"
+"""How a client signs in: it proves that it knows the password, and so does the server that it knows the client's."""
 
 _SETTINGS = {
     "listen_addresses": LOOPBACK,
@@ -38,10 +47,13 @@ _SETTINGS = {
     "max_wal_senders": "0",
     "max_wal_size": "1GB",
     "jit": "off",  # compiling costs more than these short queries take
-    "password_encryption": "scram-sha-256",
+    "password_encryption": PROOF,
     "log_min_messages": "warning",
     "update_process_title": "off",
 }
+
+
+_KEPT = ("PATH", "LANG", "LC_", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +70,11 @@ class Placement:
         """The command line of the server."""
         options = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(port)}.items()]
         return [str(self.binaries / "postgres"), "-D", str(self.data), *options]
+
+
+def kept_of(env: Mapping[str, str]) -> dict[str, str]:
+    """What PostgreSQL's programs get of the caller's environment: nothing secret, as they may run as another user."""
+    return {name: value for name, value in env.items() if name.startswith(_KEPT)}
 
 
 def wheel_folder() -> Path:
@@ -78,21 +95,43 @@ def place(layout: Layout) -> Placement:
         user any more.
     """
     wheel = wheel_folder()
-    inside = layout.home / "postgres"
     if os.geteuid() != 0:
-        _check_owner(inside, os.geteuid())
-        return Placement(binaries=wheel / "pginstall" / "bin", data=inside, user=None, group=None)
+        _check_owner(_inside(layout), os.geteuid())
+        return Placement(binaries=wheel / "pginstall" / "bin", data=_inside(layout), user=None, group=None)
     user, group = _unprivileged()
-    data = inside if inside.exists() or open_to_others(layout.home) else outside(layout)
+    data = _inside(layout) if stands_inside(layout) else outside(layout)
     _check_owner(data, user)
-    if data == inside and not open_to_others(layout.home):
+    if stands_inside(layout) and not _reachable(layout):
         raise StackError(
             f"{data} holds PostgreSQL's data, which root may not serve, and user {user} cannot go there; "
-            f"`chmod o+x` the folders above it, or start the stack as an ordinary user"
+            f"`chmod o+x` the folders above {layout.home}, or start the stack as an ordinary user"
         )
     if not open_to_others(wheel / "pginstall" / "bin" / "postgres"):
         wheel = _copy_binaries(wheel)
     return Placement(binaries=wheel / "pginstall" / "bin", data=data, user=user, group=group)
+
+
+def stands_inside(layout: Layout) -> bool:
+    """Whether the data of root's PostgreSQL stands below home: where it was first put, else where its user can reach it."""
+    if _inside(layout).exists() or outside(layout).exists():
+        return _inside(layout).exists()
+    return _reachable(layout)
+
+
+def _inside(layout: Layout) -> Path:
+    return layout.home / "postgres"
+
+
+def _reachable(layout: Layout) -> bool:
+    """Whether every user may go to the door of home, which lets PostgreSQL's user through."""
+    return open_to_others(layout.home.resolve().parent)
+
+
+def servants(layout: Layout) -> dict[str, int]:
+    """Folders of home that belong to the user of root's PostgreSQL, and that user's id; empty when there is none."""
+    if os.geteuid() != 0 or not stands_inside(layout):
+        return {}
+    return dict.fromkeys(("postgres", "postgres.new"), _unprivileged()[0])
 
 
 def outside(layout: Layout) -> Path:
@@ -171,10 +210,11 @@ def initialise(placement: Placement, password: str) -> None:
         os.chown(workshop, placement.user, placement.group or 0)
         os.chown(secret, placement.user, placement.group or 0)
     command = [str(placement.binaries / "initdb"), "-D", str(workshop / "data"), "-U", SUPERUSER]
-    command += ["--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8", "--locale=C"]
+    command += [f"--auth={PROOF}", f"--pwfile={secret}", "--encoding=UTF8", "--locale=C"]
     done = subprocess.run(
         command,
         cwd=workshop,
+        env=kept_of(os.environ),
         text=True,
         capture_output=True,
         check=False,
@@ -189,55 +229,123 @@ def initialise(placement: Placement, password: str) -> None:
 
 
 def url(database: str, port: int, password: str, *, driver: str = "psycopg2") -> str:
-    """SQLAlchemy URL of one of :data:`DATABASES`, as its owner."""
-    return f"postgresql+{driver}://{database}:{quote(password, safe='')}@{LOOPBACK}:{port}/{database}"
+    """SQLAlchemy URL of one of :data:`DATABASES`, as its owner.
+
+    The client proves the password and never sends it, whatever the server asks for: what took the port of a server that
+    is down learns nothing. Only libpq can be told so; asyncpg cannot, so asynchronous sessions use ``psycopg``.
+    """
+    return (
+        f"postgresql+{driver}://{database}:{quote(password, safe='')}@{LOOPBACK}:{port}/{database}?require_auth={PROOF}"
+    )
 
 
-def answers(port: int, password: str) -> bool:
+def answers(port: int, secrets: Secrets) -> bool:
     """Whether our server (not another that took the port) accepts connections now."""
-    import psycopg2
-
     try:
-        _connect(port, password).close()
-    except psycopg2.OperationalError:
+        _connect(port, secrets).close()
+    except StackError:
         return False
     return True
 
 
-def wait(port: int, password: str, *, seconds: float) -> bool:
+def wait(port: int, secrets: Secrets, *, seconds: float) -> bool:
     """Wait until the server answers; False when it does not in time."""
     deadline = time.monotonic() + seconds
-    while not answers(port, password):
+    while not answers(port, secrets):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.2)
     return True
 
 
-def create_databases(port: int, password: str) -> None:
-    """Create the databases and their owners; those that are there are left alone."""
+def settle(port: int, secrets: Secrets) -> None:
+    """Bring roles, their passwords and their databases to where they should be; what is right is left alone.
+
+    The passwords change together or not at all. A role reaches its own database and no other.
+
+    :raises StackError: when the server does not let us in.
+    """
     from psycopg2 import sql
 
-    session = _connect(port, password)
-    session.autocommit = True
+    session = _connect(port, secrets)
     try:
+        with session, session.cursor() as cursor:
+            for role in (*DATABASES, SUPERUSER):
+                _give_password(cursor, role, secrets.database_superuser if role == SUPERUSER else secrets.of_role(role))
+        session.autocommit = True  # databases are made outside a transaction
         with session.cursor() as cursor:
             for name in DATABASES:
-                cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])
-                if cursor.fetchone() is None:
-                    statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
-                    cursor.execute(statement.format(sql.Identifier(name), sql.Literal(password)))
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
                 if cursor.fetchone() is None:
                     statement = sql.SQL("CREATE DATABASE {} OWNER {} STRATEGY wal_log")
                     cursor.execute(statement.format(sql.Identifier(name), sql.Identifier(name)))
+            for name in (*DATABASES, SUPERUSER, "template1"):
+                cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
     finally:
         session.close()
 
 
-def _connect(port: int, password: str) -> connection:
+def _give_password(cursor: cursor, role: str, password: str) -> None:
+    """Make the role if it is missing. The password itself is in no statement: a statement that fails is logged."""
+    from psycopg2 import sql
+    from psycopg2.extensions import encrypt_password
+
+    cursor.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [role])
+    row = cursor.fetchone()
+    if row is not None and proves(row[0], password):
+        return
+    verifier = encrypt_password(password, role, cursor.connection, PROOF)
+    statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}" if row is None else "ALTER ROLE {} PASSWORD {}")
+    cursor.execute(statement.format(sql.Identifier(role), sql.Literal(verifier)))
+
+
+def proves(verifier: str | None, password: str) -> bool:
+    """Whether a verifier of PostgreSQL (``SCRAM-SHA-256$rounds:salt$stored:server``, RFC 5803) is of this password."""
+    try:
+        mechanism, salting, keys = str(verifier).split("$")
+        rounds, salt = salting.split(":")
+        salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(rounds))
+        stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+        return mechanism == "SCRAM-SHA-256" and hmac.compare_digest(stored, base64.b64decode(keys.split(":")[0]))
+    except ValueError:
+        return False
+
+
+def shared_password_works(port: int, secrets: Secrets) -> bool:
+    """Whether the password that is to be replaced still opens everything."""
+    import psycopg2
+
+    try:
+        _open(port, secrets.database).close()
+    except psycopg2.OperationalError:
+        return False
+    return True
+
+
+def _connect(port: int, secrets: Secrets) -> connection:
+    """As the superuser, with its password, or with the one that this is to replace.
+
+    :raises StackError: when neither opens.
+    """
+    import psycopg2
+
+    for password in filter(None, (secrets.database_superuser, secrets.database)):
+        try:
+            return _open(port, password)
+        except psycopg2.OperationalError as error:
+            problem = error
+    raise StackError(f"PostgreSQL on port {port} does not let user {SUPERUSER} in: {problem}") from problem
+
+
+def _open(port: int, password: str) -> connection:
     import psycopg2
 
     return psycopg2.connect(
-        host=LOOPBACK, port=port, user=SUPERUSER, password=password, dbname=SUPERUSER, connect_timeout=3
+        host=LOOPBACK,
+        port=port,
+        user=SUPERUSER,
+        password=password,
+        dbname=SUPERUSER,
+        connect_timeout=3,
+        require_auth=PROOF,
     )

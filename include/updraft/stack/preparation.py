@@ -9,13 +9,12 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
-from updraft import files
-from updraft.airflow_api import AirflowApi
 from updraft.errors import StackError
 from updraft.stack import airflow_settings, environment
-from updraft.stack.layout import API_SERVER, Layout
+from updraft.stack.access import ADMIN, sign_in
+from updraft.stack.home import UMASK
+from updraft.stack.layout import API_SERVER, Layout, write_private
 from updraft.stack.plan import Plan
-from updraft.stack.secrets import load_or_make
 
 _PACKAGES = ("apache-airflow-core", "apache-airflow-providers-standard")
 
@@ -35,7 +34,7 @@ def migrate(layout: Layout, plan: Plan, say: Callable[[str], None]) -> None:
     if done != wanted:
         say("creating Airflow's tables")
         _run(layout, env, "-m", "airflow", "db", "migrate")
-        files.write_json(str(stamp), wanted)
+        write_private(stamp, json.dumps(wanted))
     from updraft.store.migrations import upgrade
 
     upgrade(env["UPDRAFT_STORE"])
@@ -44,7 +43,7 @@ def migrate(layout: Layout, plan: Plan, say: Callable[[str], None]) -> None:
 def _run(layout: Layout, env: Mapping[str, str], *arguments: str) -> None:
     full = {**environment.inherited(os.environ), **env}
     command = [sys.executable, *arguments]
-    done = subprocess.run(command, env=full, cwd=layout.home, text=True, capture_output=True, check=False)
+    done = subprocess.run(command, env=full, cwd=layout.home, umask=UMASK, text=True, capture_output=True, check=False)
     if done.returncode != 0:
         said = f"{done.stdout}\n{done.stderr}".strip()[-3000:]
         raise StackError(f"`{' '.join(arguments[1:])}` failed (exit status {done.returncode}):\n{said}")
@@ -60,6 +59,6 @@ def load_airflow_settings(layout: Layout, env: Mapping[str, str], say: Callable[
     if not path.exists():
         return
     settings = airflow_settings.load(path)
-    api = AirflowApi.login(env["UPDRAFT_AIRFLOW"], "admin", load_or_make(layout.secrets).admin)
+    api = sign_in(layout, env["UPDRAFT_AIRFLOW"], ADMIN)
     count = airflow_settings.push(settings, api)
     say(f"loaded {count} item(s) of {path.name}")

@@ -18,7 +18,8 @@ import psutil
 
 from updraft.errors import StackError
 from updraft.stack import environment
-from updraft.stack.layout import POSTGRES, PROGRAMS, Layout
+from updraft.stack.home import UMASK
+from updraft.stack.layout import POSTGRES, PROGRAMS, Layout, write_private
 from updraft.stack.processes import is_alive
 
 _RUNNING = 20  # supervisor.states.ProcessStates.RUNNING
@@ -49,6 +50,7 @@ def write_config(layout: Layout) -> None:
                 "logfile_backups": "1",
                 "pidfile": layout.supervisor_pid,
                 "childlogdir": layout.logs,
+                "umask": f"{UMASK:03o}",
                 **({"user": "root"} if os.geteuid() == 0 else {}),
             },
         )
@@ -64,6 +66,7 @@ def write_config(layout: Layout) -> None:
                 {
                     "command": f"{python} -m updraft.stack.wrapper {plan} {name}",
                     "priority": str(priority),
+                    "umask": f"{UMASK:03o}",
                     "autostart": "false",  # `up` starts each when what it needs is there
                     "autorestart": "true",
                     "startsecs": "0",  # never given up; the wrapper holds back what keeps dying
@@ -78,7 +81,7 @@ def write_config(layout: Layout) -> None:
                 },
             )
         )
-    layout.supervisor_config.write_text("\n".join(parts))
+    write_private(layout.supervisor_config, "\n".join(parts))
 
 
 def _section(name: str, keys: dict[str, Any]) -> str:
@@ -107,6 +110,7 @@ def start(layout: Layout, *, keep_open: list[int]) -> None:
             stderr=out,
             env=env,
             cwd=layout.home,
+            umask=UMASK,
             start_new_session=True,
             pass_fds=keep_open,
         )

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from updraft.stack.environment import inherited
+from updraft.stack.home import UMASK
 from updraft.stack.layout import LOOPBACK, POSTGRES
 from updraft.stack.plan import Plan, Program
 from updraft.stack.processes import reap
@@ -27,6 +28,7 @@ LIVED_WELL = 60.0
 
 def main(arguments: Sequence[str]) -> None:
     """Become a program of the stack; never returns."""
+    os.umask(UMASK)
     plan_file, name = Path(arguments[0]), arguments[1]
     plan = Plan.read(plan_file)
     program = plan.programs[name]
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
         time.sleep(pause)
     for port in program.waits_for:
         _await_port(name, port)
-    _become(program)
+    _become(program, inherited(os.environ, name))
 
 
 def next_pause(history: Path, now: float) -> float:
@@ -73,9 +75,9 @@ def _await_port(name: str, port: int) -> None:
             time.sleep(0.2)
 
 
-def _become(program: Program) -> None:
+def _become(program: Program, kept: dict[str, str]) -> None:
     os.chdir(program.cwd)
-    env = {**inherited(os.environ), **program.env}
+    env = {**kept, **program.env}
     if program.user is not None and program.group is not None:
         os.setgroups([])
         os.setgid(program.group)

@@ -36,6 +36,11 @@ def mlflow_errors(uri: str, doing: str) -> Iterator[None]:
     except MlflowException as error:
         if error.error_code in _AWAY:
             raise MLflowAway(f"MLflow at {uri}: {doing} failed: {error}; is it up?") from error
+        if error.error_code == "UNAUTHENTICATED":
+            raise TrainingError(
+                f"MLflow at {uri}: {doing} was refused, as it does not know who asks; set MLFLOW_TRACKING_USERNAME and "
+                f"MLFLOW_TRACKING_PASSWORD (`make up` writes those of its MLflow into env.json)"
+            ) from error
         raise TrainingError(f"MLflow at {uri}: {doing} was refused: {error}") from error
 
 
