@@ -103,8 +103,7 @@ class Engine:
         import sqlalchemy
         from sqlalchemy.pool import StaticPool
 
-        own = self._cursor = con.cursor()  # same database
-        own.execute("SET TimeZone = 'UTC'")
+        own = self._cursor = con.cursor()  # same database, and as much locked in
         made = sqlalchemy.create_engine("duckdb://", creator=lambda: _wrapper_class()(own), poolclass=StaticPool)
         words = own.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall()
         made.dialect.identifier_preparer.reserved_words |= {word for (word,) in words}  # else PostgreSQL's are quoted

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -101,15 +101,15 @@ def _unless_missing(url: str, source: str, error: FileNotFoundError) -> None:
     raise (DataError if status in (401, 403) else SourceAway)(words) from error
 
 
-def close_raw_zone(lake: str) -> None:
-    """Make ``<lake>/raw``, and let its owner alone into it: it holds private values in clear. A bucket has its own policy.
+def close_raw_zone(raw: str) -> None:
+    """Make a raw zone, and let its owner alone into it: it holds private values in clear. A bucket has its own policy.
 
+    :param raw: URL of the project's raw zone.
     :raises SettingsError: when it is open to others and belongs to somebody else.
     """
-    folder = f"{lake}/raw"
-    if not files.is_local(folder):
+    if not files.is_local(raw):
         return
-    path = files.local_path(folder)
+    path = files.local_path(raw)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.stat().st_mode & 0o077:
@@ -121,16 +121,16 @@ def close_raw_zone(lake: str) -> None:
 
 
 @contextmanager
-def table(project: Project, lake: str, source: str, key: str) -> Iterator[Path]:
+def table(project: Project, raw: str, source: str, key: str) -> Iterator[Path]:
     """The local Parquet file that holds a source's content; its event time is a timestamp with time zone.
 
-    :param lake: URL of the project's folder in the lake; the cache stands below ``raw/sources/``.
+    :param raw: URL of the project's raw zone; the cache stands below ``sources/``.
     :raises DataError: no such file, not readable, or a column that the spec names is not there.
     """
     spec = project.spec.data.sources[source]
     found = locate(resolve(spec.url, source=source, key=key), source=source)
     version = files.canonical_hash([found.fingerprint, spec.event_time, CACHE_VERSION])[:16]
-    cached = f"{lake}/raw/sources/{source}-{version}.parquet"
+    cached = f"{raw}/sources/{source}-{version}.parquet"
     if not files.exists(cached):
         _convert(found.url, spec, source, cached)
     files.note_use(cached)
@@ -139,8 +139,11 @@ def table(project: Project, lake: str, source: str, key: str) -> Iterator[Path]:
 
 
 def _convert(url: str, spec: Source, source: str, target: str) -> None:
-    with _downloaded(url, source) as path, tempfile.TemporaryDirectory() as folder, connection() as con:
-        aside = Path(folder) / "converted.parquet"
+    with ExitStack() as stack:
+        path = stack.enter_context(_downloaded(url, source))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        con = stack.enter_context(connection([path], folder))
+        aside = folder / "converted.parquet"
         reader = _reader(path, url, source)
 
         def unreadable(error: duckdb.Error) -> DataError:
@@ -187,7 +190,7 @@ def columns(project: Project, source: str, key: str) -> dict[str, str]:
     :raises DataError: when it cannot be reached or does not read.
     """
     url = locate(resolve(project.spec.data.sources[source].url, source=source, key=key), source=source).url
-    with _downloaded(url, source) as path, connection() as con:
+    with _downloaded(url, source) as path, connection([path]) as con:
         reader = _reader(path, url, source, sample=SAMPLE)
         return attempt(
             lambda: columns_of(con, reader),

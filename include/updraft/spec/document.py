@@ -79,6 +79,8 @@ class Document:
     data: Any
     node: yaml.Node | None
     problems: tuple[Problem, ...]
+    empty: bool = False
+    """Whether the file holds nothing but blanks and comments: a problem where something must stand in it."""
 
     def line(self, path: Path_) -> int | None:
         """Line of a key, or of the nearest one above it that is there."""
@@ -129,7 +131,7 @@ def _parsed(file: str, text: str) -> Document:
     try:
         node = loader.get_single_node()
         if node is None:
-            return Document(file, None, None, (Problem(file, "", None, "the file is empty"),))
+            return Document(file, None, None, (Problem(file, "", None, "the file is empty"),), empty=True)
         _check_size(node, {})
         problems = tuple(_slips(file, node))
         return Document(file, loader.construct_document(node), node, problems)

@@ -59,6 +59,7 @@ def public(settings: Settings, layout: Layout, ports: Mapping[str, int], secrets
         "UPDRAFT_PROJECTS": str(settings.projects),
         "UPDRAFT_DEPLOYMENT": str(settings.deployment),
         "UPDRAFT_LAKE": settings.lake,
+        **({"UPDRAFT_RAW": settings.raw} if settings.raw else {}),
         "UPDRAFT_STORE": postgres.url("updraft", ports["postgres"], secrets.database),
         "UPDRAFT_MLFLOW": mlflow,
         "UPDRAFT_AIRFLOW": airflow,
