@@ -51,8 +51,11 @@ def lake(project: Project, settings: Settings) -> str:
 
 
 def raw_url(project: Project, settings: Settings, key: str, file: str) -> str:
-    """URL of a file of a partition's raw zone."""
-    return f"{settings.raw_zone(project.name)}/{key}/{file}"
+    """URL of a file of a partition's raw zone.
+
+    :raises DataError: when the key is none of the project's.
+    """
+    return f"{settings.raw_zone(project.name)}/{partition(project.spec, key).key}/{file}"
 
 
 def slices(project: Project, key: str) -> tuple[Partition, ...]:

@@ -16,6 +16,8 @@ from updraft.spec.model import Data
 
 _LONGEST = 10_000
 """Characters of an expression."""
+_DEEPEST = 100
+"""Brackets in brackets: DuckDB's parser takes minutes for thousands of them."""
 _REFUSED_CLASSES = {
     "SUBQUERY": "has a query in it",
     "STAR": "has a star (*, COLUMNS), which stands for columns that it does not name",
@@ -23,8 +25,8 @@ _REFUSED_CLASSES = {
     "POSITIONAL_REFERENCE": "names a column by its position (#1)",
 }
 _REFUSED_FUNCTIONS = frozenset(
-    "currval current_connection_id current_query current_query_id current_setting error getvariable nextval pg_sleep "
-    "setseed setval sleep_ms write_log".split()
+    ("currval", "current_connection_id", "current_query", "current_query_id", "current_setting", "error", "getvariable")
+    + ("nextval", "pg_sleep", "setseed", "setval", "sleep_ms", "write_log")
 )
 """Functions that read or change the session, or wait: nothing of a row."""
 _MATCHES = frozenset(("~~", "!~~", "~~*", "!~~*", "~~~"))
@@ -93,6 +95,8 @@ def read_label(expr: str) -> LabelExpression:
     """Parse an expression. Never raises for what is in it, runs nothing of it, and reads no file."""
     if len(expr) > _LONGEST:
         return LabelExpression(f"has {len(expr)} characters, more than {_LONGEST}")
+    if _depth(expr) > _DEEPEST:
+        return LabelExpression(f"has brackets nested more than {_DEEPEST} deep")
     try:
         parsed, alone = _parsed(expr), _parsed("TRUE")
         if isinstance(parsed, str):
@@ -102,6 +106,14 @@ def read_label(expr: str) -> LabelExpression:
         return _read(parsed["node"]["select_list"][0])
     except RecursionError:
         return LabelExpression("is nested too deep to be read")
+
+
+def _depth(expr: str) -> int:
+    deepest = depth = 0
+    for character in expr:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _parsed(expr: str) -> dict[str, Any] | str:
