@@ -94,6 +94,16 @@ def test_a_contract_may_be_a_function(shop) -> None:
         load_contract(project)
 
 
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "{$PARAMETER: now()}"])
+def test_a_bound_is_a_plain_finite_value(shop, value) -> None:
+    project = shop.project
+    (shop.folder / "expectations.yaml").write_text(
+        f"orders:\n  rows:\n    - {{expect: column_values_to_be_between, column: amount, max_value: {value}}}\n"
+    )
+    with pytest.raises(SpecError, match=r"expectations\.yaml:3: orders\.rows\[0\]: max_value=.* is no (finite|plain)"):
+        load_contract(project)
+
+
 def test_an_empty_file_promises_what_every_source_promises(shop) -> None:
     project = shop.project
     for text in ("", "# nothing yet\n", "---\n"):

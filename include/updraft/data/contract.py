@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -252,6 +253,8 @@ def _wrong_argument(name: str, value: object) -> str | None:
         lists = [ranges.get("quantiles"), *(ranges.get("value_ranges") or [None])]
         plain = all(isinstance(each, list) and all(_is_bound(item) for item in each) for each in lists)
         return None if plain else "not {quantiles: [0.5], value_ranges: [[0, 10]]}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "no finite number; leave an end out that has no bound"
     return None if value is None or isinstance(value, _VALUES) else "no plain value"
 
 

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from updraft import files
+from updraft.data import limits
 from updraft.data.duck import attempt, columns_of, connection, first_failing, kind_of, literal, name, parquet
 from updraft.errors import DataError, SettingsError, SourceAway, SourceMissing
 from updraft.spec.model import Project, Source
@@ -144,12 +143,16 @@ def _convert(url: str, spec: Source, source: str, target: str) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         con = stack.enter_context(connection([path], folder))
         aside = folder / "converted.parquet"
+        what = f"source {source}: {url}"
         reader = _reader(path, url, source)
 
         def unreadable(error: duckdb.Error) -> DataError:
             return DataError(f"source {source}: {url} does not read as {_format(path)}: {kind_of(error)}")
 
         columns = attempt(lambda: columns_of(con, reader), unreadable)
+        limits.check_columns(len(columns), what)
+        if _format(path) == "Parquet":
+            attempt(lambda: limits.check_rows(con, reader, what), unreadable)
         order, replace = "", ""
         if spec.event_time is not None:
             need_columns((spec.event_time,), columns, source=source, url=url, what="event_time")
@@ -161,6 +164,8 @@ def _convert(url: str, spec: Source, source: str, target: str) -> None:
             f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
         )
         attempt(lambda: con.execute(copy), lambda error: _no_time(con, reader, spec, url, source) or unreadable(error))
+        limits.check_rows(con, parquet(str(aside)), what)
+        limits.check_cells(con, aside, what)
         files.write_bytes(target, aside.read_bytes())
 
 
@@ -192,10 +197,12 @@ def columns(project: Project, source: str, key: str) -> dict[str, str]:
     url = locate(resolve(project.spec.data.sources[source].url, source=source, key=key), source=source).url
     with _downloaded(url, source) as path, connection([path]) as con:
         reader = _reader(path, url, source, sample=SAMPLE)
-        return attempt(
+        found = attempt(
             lambda: columns_of(con, reader),
             lambda error: DataError(f"source {source}: {url} does not read as {_format(path)}: {kind_of(error)}"),
         )
+    limits.check_columns(len(found), f"source {source}: {url}")
+    return found
 
 
 def need_columns(needed: tuple[str, ...], columns: Mapping[str, str], *, source: str, url: str, what: str) -> None:
@@ -218,7 +225,8 @@ def _format(path: Path) -> str:
 def _reader(path: Path, url: str, source: str, *, sample: int = -1) -> str:
     if path.suffix in (".parquet", ".pq"):
         return parquet(str(path))
-    if path.suffix in (".csv", ".gz", ".tsv", ".txt"):
+    if path.suffix in (".csv", ".tsv", ".txt"):
+        limits.check_header(path, f"source {source}: {url}")
         nulls = "[" + ", ".join(literal(text) for text in NULLS) + "]"
         return f"read_csv({literal(str(path))}, nullstr = {nulls}, sample_size = {sample}, header = TRUE, skip = 0)"
     raise DataError(f"source {source}: {url}: unknown format {path.suffix!r}; use .csv, .csv.zip, .csv.gz or .parquet")
@@ -226,24 +234,9 @@ def _reader(path: Path, url: str, source: str, *, sample: int = -1) -> str:
 
 @contextmanager
 def _downloaded(url: str, source: str) -> Iterator[Path]:
-    """A local file with the content: fetched when it is elsewhere, unpacked when it is a zip of one file."""
-    with files.fetched(url) as path:
-        if path.suffix != ".zip":
-            yield path
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                with zipfile.ZipFile(path) as archive:
-                    members = [each for each in archive.infolist() if not each.is_dir()]
-                    if len(members) != 1:
-                        inside = ", ".join(each.filename for each in members) or "nothing"
-                        raise DataError(f"source {source}: {url} holds {inside}; a zip holds one CSV file")
-                    inner = Path(folder) / Path(members[0].filename).name
-                    with archive.open(members[0]) as packed, inner.open("wb") as unpacked:
-                        shutil.copyfileobj(packed, unpacked)
-            except zipfile.BadZipFile as error:
-                raise DataError(f"source {source}: {url} is no zip file: {error}") from error
-            yield inner
+    """A local file with the content: fetched when it is elsewhere, unpacked when it is packed."""
+    with files.fetched(url) as path, tempfile.TemporaryDirectory() as folder:
+        yield limits.unpacked(path, Path(folder), f"source {source}: {url}")
 
 
 def is_there(url: str, *, source: str, key: str) -> bool:

@@ -55,9 +55,9 @@ class _RawCopy:
 def _raw_copies(raw: str) -> Iterator[_RawCopy]:
     """Every Parquet file that stands in a folder of a raw zone."""
     if files.is_local(raw):
-        for path in sorted(files.local_path(raw).glob("*/*.parquet")):
+        for copy in sorted(files.local_path(raw).glob("*/*.parquet")):
             with suppress(FileNotFoundError):
-                yield _RawCopy(str(path), path.parent.name, path.stat().st_atime)
+                yield _RawCopy(str(copy), copy.parent.name, copy.stat().st_atime)
         return
     filesystem, root = files.filesystem(raw)
     try:

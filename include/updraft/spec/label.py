@@ -24,10 +24,10 @@ _REFUSED_CLASSES = {
     "PARAMETER": "has a parameter ($1, ?), to which nothing is given",
     "POSITIONAL_REFERENCE": "names a column by its position (#1)",
 }
-_REFUSED_FUNCTIONS = frozenset(
-    ("currval", "current_connection_id", "current_query", "current_query_id", "current_setting", "error", "getvariable")
-    + ("nextval", "pg_sleep", "setseed", "setval", "sleep_ms", "write_log")
-)
+_REFUSED_FUNCTIONS = frozenset((
+    "currval", "current_connection_id", "current_query", "current_query_id", "current_setting", "error", "getvariable",
+    "nextval", "pg_sleep", "setseed", "setval", "sleep_ms", "write_log",
+))  # fmt: skip
 """Functions that read or change the session, or wait: nothing of a row."""
 _MATCHES = frozenset(("~~", "!~~", "~~*", "!~~*", "~~~"))
 """LIKE, NOT LIKE, ILIKE, NOT ILIKE and GLOB, as DuckDB's parser calls them."""
