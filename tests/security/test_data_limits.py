@@ -6,7 +6,10 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+import threading
 import zipfile
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
@@ -60,7 +63,7 @@ def test_a_zip_bomb_is_refused_while_it_unpacks(
     shop, small: Path, monkeypatch: pytest.MonkeyPatch, method: int
 ) -> None:
     written: list[int] = []
-    copy = limits._copy
+    copy = limits.copy
 
     def watched(packed, file, what) -> None:
         try:
@@ -68,7 +71,7 @@ def test_a_zip_bomb_is_refused_while_it_unpacks(
         finally:
             written.append(file.tell())
 
-    monkeypatch.setattr(limits, "_copy", watched)
+    monkeypatch.setattr(limits, "copy", watched)
     with zipfile.ZipFile(shop.folder / "bomb.csv.zip", "w", method) as archive:
         archive.writestr("orders.csv", b"\0" * (64 * MEBIBYTE))
     assert (shop.folder / "bomb.csv.zip").stat().st_size < MEBIBYTE
@@ -93,6 +96,45 @@ def test_a_gzip_bomb_is_refused_while_it_unpacks(shop, small: Path) -> None:
     with pytest.raises(DataError, match=r"many\.csv\.gz holds more than"):
         _extract(shop, "many.csv.gz")
     assert list(small.rglob("*.csv")) == []
+
+
+def test_a_server_that_sends_without_end_is_left_at_the_limit(shop, small: Path) -> None:
+    class Server(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+            with suppress(OSError):  # the other side hangs up
+                for _ in range(64):
+                    self.wfile.write(b"x" * MEBIBYTE)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        shop.data["sources"] = {
+            "orders": {"type": "file", "url": f"http://127.0.0.1:{server.server_port}/o.csv", "event_time": "at"}
+        }
+        with pytest.raises(DataError, match=r"o\.csv holds more than"):
+            extract_partition(shop.project, shop.settings, KEY)
+        server.shutdown()
+    assert list(small.iterdir()) == []
+
+
+def test_an_object_beyond_the_limit_is_refused_and_one_within_it_is_read(shop, small: Path, object_store) -> None:
+    base = f"s3://{object_store.bucket}/sources"
+    files.write_bytes(f"{base}/large.csv", b"x" * (9 * MEBIBYTE))
+    files.write_bytes(f"{base}/orders.csv", (shop.folder / "orders.csv").read_bytes())
+    sources = {"orders": {"type": "file", "url": f"{base}/large.csv", "event_time": "at"}}
+    shop.contract = {}
+    shop.data["sources"] = sources
+    with pytest.raises(DataError, match=r"large\.csv holds more than"):
+        extract_partition(shop.project, shop.settings, KEY)
+    sources["orders"]["url"] = f"{base}/orders.csv"
+    assert extract_partition(shop.project, shop.settings, KEY).sources["orders"].rows > 0
 
 
 def test_a_plain_file_beyond_the_limit_is_refused(shop, small: Path) -> None:

@@ -46,7 +46,7 @@ def unpacked(path: Path, folder: Path, what: str) -> Path:
         if path.suffix == ".gz":
             target = folder / "unpacked.csv"
             with gzip.open(path) as packed, target.open("wb") as file:
-                _copy(packed, file, what)
+                copy(packed, file, what)
             return target
     except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise DataError(f"{what} is no {path.suffix[1:]} file, or a broken one: {error}") from error
@@ -69,7 +69,7 @@ def _of_zip(path: Path, folder: Path, what: str) -> Path:
         target = folder / f"unpacked{PurePosixPath(member.filename).suffix}"
         try:
             with archive.open(member) as packed, target.open("wb") as file:
-                _copy(packed, file, what)
+                copy(packed, file, what)
         except (RuntimeError, NotImplementedError) as error:  # it asks for a password, or for a method that is not here
             raise DataError(
                 f"{what} cannot be unpacked: {error}; pack it again, with deflate and no password"
@@ -84,7 +84,11 @@ def _leads_outside(member: str) -> bool:
     )
 
 
-def _copy(packed: _Readable, file: BinaryIO, what: str) -> None:
+def copy(packed: _Readable, file: BinaryIO, what: str) -> None:
+    """Copy in pieces, and stop where it becomes larger than a file may be.
+
+    :raises DataError: with the limit.
+    """
     written = 0
     while chunk := packed.read(_CHUNK):
         written += len(chunk)

@@ -3,6 +3,7 @@
 # ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 NULLS = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")
 """Texts that stand for a missing value in a CSV file."""
+_CLIENTS = ("aiohttp", "aiobotocore", "botocore")
+"""Libraries that speak to stores; not all of their errors are an ``OSError``."""
 CACHE_VERSION = 1
 """Part of the cache's key: raised when the conversion changes."""
 SAMPLE = 20_480
@@ -77,7 +80,8 @@ def locate(url: str, *, source: str) -> Location:
         info: Mapping[str, Any] = filesystem.info(path_there)
         known = {each: info[each] for each in ("ETag", "etag", "LastModified", "mtime", "md5Hash") if info.get(each)}
         if not known:  # nothing tells two contents apart but the content
-            known = {"sha256": files.sha256(files.read_bytes(url))}
+            with _fetched(url, source) as path, path.open("rb") as file:
+                known = {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     except FileNotFoundError as error:
         _unless_missing(url, source, error)
         raise SourceMissing(
@@ -233,9 +237,36 @@ def _reader(path: Path, url: str, source: str, *, sample: int = -1) -> str:
 
 
 @contextmanager
+def _fetched(url: str, source: str) -> Iterator[Path]:
+    """A local path to a source's file: copied in pieces where it is elsewhere, and counted, as a server may send without end.
+
+    :raises SourceAway: when its store stops answering.
+    :raises DataError: when it is larger than a source may be.
+    """
+    if files.is_local(url):
+        yield files.local_path(url)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"fetched{Path(url.rsplit('/', 1)[-1]).suffix}"
+        try:
+            filesystem, there = files.filesystem(url)
+            streamed = {"block_size": 0} if url.startswith(("http://", "https://")) else {}  # else it asks for ranges
+            with filesystem.open(there, "rb", **streamed) as remote, path.open("wb") as file:
+                limits.copy(remote, file, f"source {source}: {url}")
+        except (FileNotFoundError, PermissionError, DataError):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) or type(error).__module__.split(".")[0] in _CLIENTS:
+                words = f"source {source}: {url} cannot be read to its end: {type(error).__name__}: {error}"
+                raise SourceAway(words) from error
+            raise
+        yield path
+
+
+@contextmanager
 def _downloaded(url: str, source: str) -> Iterator[Path]:
     """A local file with the content: fetched when it is elsewhere, unpacked when it is packed."""
-    with files.fetched(url) as path, tempfile.TemporaryDirectory() as folder:
+    with _fetched(url, source) as path, tempfile.TemporaryDirectory() as folder:
         yield limits.unpacked(path, Path(folder), f"source {source}: {url}")
 
 
