@@ -30,6 +30,8 @@ class Settings:
     """File of what holds for every project, such as the cluster that trainings go to."""
     lake: str
     """URL below which partitions, predictions, models and reports stand."""
+    raw: str = ""
+    """URL below which the raw zone stands, with private values in clear; empty: ``<lake>/<project>/raw``."""
     store: str = field(repr=False)
     """SQLAlchemy URL of the store, with its driver: ``postgresql+psycopg2://…``. Masked in ``repr``."""
     mlflow: str
@@ -48,11 +50,15 @@ class Settings:
         """Folder of the secret keys of this deployment: pseudonyms and signing. Created with mode 0700."""
         return self.home / "keys"
 
+    def raw_zone(self, project: str) -> str:
+        """URL of a project's raw zone: ``<raw>/<project>``, or ``<lake>/<project>/raw`` where it has no place of its own."""
+        return f"{self.raw}/{project}" if self.raw else f"{self.lake}/{project}/raw"
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read ``UPDRAFT_*``; what is not set gets the embedded default below ``UPDRAFT_HOME`` (``var/`` here).
 
-        :raises SettingsError: when a URL has no scheme.
+        :raises SettingsError: when a URL has no scheme, or the raw zone lies in the lake and has a URL of its own.
         """
         home = Path(env.get("UPDRAFT_HOME") or _ROOT / "var").absolute()
         env = {**_written_by_the_stack(home / ENV_FILE), **env}
@@ -61,6 +67,7 @@ class Settings:
             projects=Path(env.get("UPDRAFT_PROJECTS") or _ROOT / "include" / "projects").absolute(),
             deployment=Path(env.get("UPDRAFT_DEPLOYMENT") or _ROOT / "include" / "deployment.yaml").absolute(),
             lake=(env.get("UPDRAFT_LAKE") or f"file://{home / 'lake'}").rstrip("/"),  # fsspec does not decode %20
+            raw=(env.get("UPDRAFT_RAW") or "").rstrip("/"),
             store=env.get("UPDRAFT_STORE") or "",
             mlflow=env.get("UPDRAFT_MLFLOW") or "",
             airflow=(env.get("UPDRAFT_AIRFLOW") or "").rstrip("/"),
@@ -68,15 +75,22 @@ class Settings:
             audit=(env.get("UPDRAFT_AUDIT") or "").rstrip("/"),
             poll_seconds=_seconds(env.get("UPDRAFT_POLL_SECONDS") or "0.5"),
         )
-        for name, value in (
-            ("UPDRAFT_LAKE", settings.lake),
-            ("UPDRAFT_STORE", settings.store),
-            ("UPDRAFT_AUDIT", settings.audit),
-        ):
+        urls = {
+            "UPDRAFT_LAKE": settings.lake,
+            "UPDRAFT_RAW": settings.raw,
+            "UPDRAFT_AUDIT": settings.audit,
+            "UPDRAFT_STORE": settings.store,
+        }
+        for name, value in urls.items():
             if value and "://" not in value:
                 raise SettingsError(
                     f"{name}={value!r} is not a URL; write it with its scheme, such as file:///srv/lake"
                 )
+        if settings.raw and f"{settings.raw}/".startswith(f"{settings.lake}/"):
+            raise SettingsError(
+                f"UPDRAFT_RAW={settings.raw!r} lies in UPDRAFT_LAKE={settings.lake!r}, and who reads the lake is not to read "
+                "it; give it a bucket, a prefix or a folder beside the lake, or leave it away"
+            )
         return settings
 
     def need_store(self) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -59,7 +60,7 @@ def test_every_problem_is_told_at_once_with_file_source_and_index(shop) -> None:
         },
     }
     text = problems(shop)
-    assert all("expectations.yaml: " in line for line in text.splitlines())
+    assert all(re.search(r"expectations\.yaml:\d+: ", line) for line in text.splitlines())
     for part in (
         "ordres: no such source; did you mean 'orders'?",
         "customers.joined_at_least: 2 is no share from 0 to 1",
@@ -91,6 +92,61 @@ def test_a_contract_may_be_a_function(shop) -> None:
     (shop.folder / "expectations.yaml").write_text("{}")
     with pytest.raises(SpecError, match="keep one of them"):
         load_contract(project)
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "{$PARAMETER: now()}"])
+def test_a_bound_is_a_plain_finite_value(shop, value) -> None:
+    project = shop.project
+    (shop.folder / "expectations.yaml").write_text(
+        f"orders:\n  rows:\n    - {{expect: column_values_to_be_between, column: amount, max_value: {value}}}\n"
+    )
+    with pytest.raises(SpecError, match=r"expectations\.yaml:3: orders\.rows\[0\]: max_value=.* is no (finite|plain)"):
+        load_contract(project)
+
+
+def test_an_empty_file_promises_what_every_source_promises(shop) -> None:
+    project = shop.project
+    for text in ("", "# nothing yet\n", "---\n"):
+        (shop.folder / "expectations.yaml").write_text(text)
+        assert [each.name for each in load_contract(project).of("orders").rows] == [
+            "column_values_to_not_be_null",
+            "column_values_to_be_unique",
+        ]
+
+
+def test_plain_words_are_text_as_in_project_yaml(shop) -> None:
+    project = shop.project
+    (shop.folder / "expectations.yaml").write_text(
+        "orders:\n  rows:\n    - {expect: column_values_to_be_in_set, column: kind, value_set: [NO, SE, on, 1e3, 12:30]}\n"
+    )
+    assert load_contract(project).of("orders").rows[0].args["value_set"] == ["NO", "SE", "on", 1000.0, "12:30"]
+
+
+def test_a_key_that_stands_twice_is_told_with_its_line(shop) -> None:
+    project = shop.project
+    (shop.folder / "expectations.yaml").write_text("orders:\n  fresh_within: 1d\n  fresh_within: 2d\n")
+    with pytest.raises(
+        SpecError, match=r"expectations\.yaml:3: orders\.fresh_within: stands twice, in line 2 and here"
+    ):
+        load_contract(project)
+
+
+def test_a_file_that_unfolds_without_end_is_refused_before_it_does(shop) -> None:
+    project = shop.project
+    bombs = {
+        "a: &a [x, x, x, x, x, x, x, x, x]\n"
+        + "".join(
+            f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+            for before, name in zip("abcdefghijk", "bcdefghijkl", strict=True)
+        ): "aliases make it more than",
+        "orders: &o {rows: *o}\n": "contains itself",
+        "orders: " + "[" * 20_000: "nested more than",
+        "orders: " + "x" * 1_000_001: "too many for a project file",
+    }
+    for text, message in bombs.items():
+        (shop.folder / "expectations.yaml").write_text(text)
+        with pytest.raises(SpecError, match=rf"expectations\.yaml(:\d+)?: .*{message}"):
+            load_contract(project)
 
 
 @pytest.mark.parametrize("text", ["a: [", "- a"])

@@ -134,11 +134,36 @@ def test_locks_and_pieces_of_a_dead_process_are_cleared_away(shop, parts) -> Non
     first = take(shop, {name: parts[name] for name in list(parts)[:3]})
     repository = shop.settings.home / "datasets" / "shop"
     (repository / ".git" / "index.lock").touch()
+    (repository / ".dvc" / "tmp").mkdir()
     (repository / ".dvc" / "tmp" / "rwlock").write_text("{not json")
     (repository / "data" / "features" / ".day-9-0.parquet.aside").write_text("half")
     second = take(shop, parts, name="second")
     assert first.sha256 != second.sha256
     assert not list(repository.glob("data/**/*.aside"))
+
+
+def test_the_data_repository_is_its_owners_alone_although_dvc_opens_its_folders(shop, parts) -> None:
+    taken = take(shop, parts)
+    datasets = shop.settings.home / "datasets"
+    for folder in (datasets, datasets / "shop"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not (datasets / "shop" / ".dvc" / "tmp").exists()
+    for folder in (datasets, datasets / "shop"):  # as earlier versions left it, under the usual umask
+        folder.chmod(0o755)
+    assert take(shop, parts) == taken
+    for folder in (datasets, datasets / "shop"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_tag_that_was_moved_to_another_snapshot_is_refused(shop, parts) -> None:
+    take(shop, parts)
+    tags = shop.settings.home / "datasets" / "shop" / ".git" / "refs" / "tags"
+    [first] = tags.iterdir()
+    take(shop, parts, name="second")
+    [second] = set(tags.iterdir()) - {first}
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(IntegrityError, match="holds the manifest of another snapshot"):
+        take(shop, parts)
 
 
 _KILLED = """

@@ -20,7 +20,7 @@ def read(shop, url: str) -> pd.DataFrame:
     specs = {name: source.model_dump() for name, source in shop.project.spec.data.sources.items()}
     specs["orders"]["url"] = url
     shop.data["sources"] = specs
-    with sources.table(shop.project, f"{shop.settings.lake}/shop", "orders", KEY) as path:
+    with sources.table(shop.project, shop.settings.raw_zone("shop"), "orders", KEY) as path:
         return pd.read_parquet(path)
 
 

@@ -159,7 +159,8 @@ def _played() -> list[Played]:
 def _own(settings: Settings) -> Settings:
     """A lake of the backtest's own, and no service."""
     lake = f"{settings.lake}/.backtest"
-    return Settings(home=settings.home, projects=settings.projects, lake=lake, store="", mlflow="", airflow="")
+    raw = f"{settings.raw}/.backtest" if settings.raw else ""
+    return Settings(home=settings.home, projects=settings.projects, lake=lake, raw=raw, store="", mlflow="", airflow="")
 
 
 def _loop(project: Project, settings: Settings, models: KeptModels) -> Loop:

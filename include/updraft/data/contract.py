@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from updraft.data.catalogue import ROWS, TABLE, TYPES, Kind, columns_of
 from updraft.errors import SpecError
+from updraft.spec.document import Document, Path_, read_document
 from updraft.spec.model import Project
 from updraft.spec.part import Duration
+from updraft.spec.problems import Problem, SpecProblems, shown_path
 
 _DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
 _KEYS = ("columns", "rows", "table", "fresh_within", "joined_at_least")
@@ -88,29 +91,35 @@ class Contract:
 def load_contract(project: Project) -> Contract:
     """Read the contract of a project, and add what the spec itself promises: a key that is there and unique.
 
-    :raises SpecError: with every problem found: file, source, key, index, what is allowed.
+    :raises SpecProblems: with every problem found: file, line, source, key, index, what is allowed.
     """
-    file, content = _read(project.folder)
-    problems: list[str] = []
+    document = _read(project.folder)
+    problems = list(document.problems)
     sources: dict[str, SourceContract] = {}
-    if not isinstance(content, dict):
-        raise SpecError(f"{file}: expected a mapping of sources, found {type(content).__name__}")
-    for source, body in content.items():
+    if not isinstance(document.data, dict):
+        found = f"expected a mapping of sources, found {type(document.data).__name__}"
+        raise SpecProblems(problems or [document.problem((), found)])
+    for source, body in document.data.items():
+        where: Path_ = (str(source),)
         if source not in project.spec.data.sources:
-            problems.append(f"{source}: no such source{_guess(str(source), project.spec.data.sources)}")
+            hint = _guess(str(source), project.spec.data.sources)
+            problems.append(document.problem(where, f"no such source{hint}"))
         elif not isinstance(body, dict):
-            problems.append(f"{source}: expected a mapping with {', '.join(_KEYS)}, found {type(body).__name__}")
+            found = f"expected a mapping with {', '.join(_KEYS)}, found {type(body).__name__}"
+            problems.append(document.problem(where, found))
         else:
-            sources[source] = _Reader(str(source), problems).source(body)
+            sources[source] = _Reader(document, str(source), problems).source(body)
     row_source = next(iter(project.spec.data.sources))
     for source, contract in sources.items():
         spec = project.spec.data.sources[source]
         if contract.joined_at_least is not None and source == row_source:
-            problems.append(f"{source}.joined_at_least: {source} is the row source, it joins nothing")
+            message = f"{source} is the row source, it joins nothing"
+            problems.append(document.problem((source, "joined_at_least"), message))
         if contract.fresh_within is not None and spec.event_time is None:
-            problems.append(f"{source}.fresh_within: {source} has no event_time in project.yaml")
+            message = f"{source} has no event_time in project.yaml"
+            problems.append(document.problem((source, "fresh_within"), message))
     if problems:
-        raise SpecError("\n".join(f"{file}: {problem}" for problem in problems))
+        raise SpecProblems(sorted(problems, key=lambda problem: problem.line or 0))
     sources[row_source] = _with_key(sources.get(row_source, SourceContract()), project.spec.data.key)
     return Contract(sources)
 
@@ -131,14 +140,15 @@ def _with_key(contract: SourceContract, key: tuple[str, ...]) -> SourceContract:
 class _Reader:
     """Reads one source's part and keeps every problem."""
 
-    def __init__(self, source: str, problems: list[str]) -> None:
+    def __init__(self, document: Document, source: str, problems: list[Problem]) -> None:
+        self._document = document
         self._source = source
         self._problems = problems
 
     def source(self, body: dict[str, Any]) -> SourceContract:
         for key in body:
             if key not in _KEYS:
-                self._wrong(key, f"unknown key{_guess(str(key), _KEYS)}; allowed: {', '.join(_KEYS)}")
+                self._wrong((str(key),), f"unknown key{_guess(str(key), _KEYS)}; allowed: {', '.join(_KEYS)}")
         return SourceContract(
             columns=self._columns(body.get("columns") or {}),
             rows=self._expectations(body.get("rows") or [], "row", "rows", ROWS),
@@ -147,29 +157,29 @@ class _Reader:
             joined_at_least=self._share(body.get("joined_at_least")),
         )
 
-    def _wrong(self, where: str, what: str) -> None:
-        self._problems.append(f"{self._source}.{where}: {what}")
+    def _wrong(self, where: Path_, what: str) -> None:
+        self._problems.append(self._document.problem((self._source, *where), what))
 
     def _columns(self, value: object) -> dict[str, str]:
         if not isinstance(value, dict):
-            self._wrong("columns", "write a mapping of columns and types, such as {distance: number}")
+            self._wrong(("columns",), "write a mapping of columns and types, such as {distance: number}")
             return {}
         for column, kind in value.items():
             if kind not in TYPES:
-                self._wrong(f"columns.{column}", f"unknown type {kind!r}; allowed: {', '.join(TYPES)}")
+                self._wrong(("columns", str(column)), f"unknown type {kind!r}; allowed: {', '.join(TYPES)}")
         return {str(column): str(kind) for column, kind in value.items()}
 
     def _expectations(
         self, value: object, kind: Literal["row", "table"], key: str, known: Mapping[str, Kind]
     ) -> tuple[Expectation, ...]:
         if not isinstance(value, list):
-            self._wrong(key, "write a list of expectations")
+            self._wrong((key,), "write a list of expectations")
             return ()
-        found = [self._expectation(f"{key}[{index}]", item, kind, known) for index, item in enumerate(value)]
+        found = [self._expectation((key, index), item, kind, known) for index, item in enumerate(value)]
         return tuple(each for each in found if each is not None)
 
     def _expectation(
-        self, where: str, item: object, kind: Literal["row", "table"], known: Mapping[str, Kind]
+        self, where: Path_, item: object, kind: Literal["row", "table"], known: Mapping[str, Kind]
     ) -> Expectation | None:
         if not isinstance(item, dict) or not isinstance(item.get("expect"), str):
             self._wrong(where, "write {expect: column_values_to_not_be_null, column: NAME}")
@@ -184,7 +194,7 @@ class _Reader:
         self._arguments(where, expected, args, known[expected], kind)
         return Expectation(expected, args, kind) if len(self._problems) == before else None
 
-    def _arguments(self, where: str, expected: str, args: dict[str, Any], kind: Kind, level: str) -> None:
+    def _arguments(self, where: Path_, expected: str, args: dict[str, Any], kind: Kind, level: str) -> None:
         allowed = (*kind.needs, *kind.takes)
         for name in args:
             if name == "mostly" and level == "row":
@@ -196,9 +206,9 @@ class _Reader:
         for name in kind.needs:
             if name not in args:
                 self._wrong(where, f"{expected} needs {name!r}")
-        for name in ("value_set", "column_list", "column_set"):
-            if name in args and not (isinstance(args[name], list) and args[name]):
-                self._wrong(where, f"{name}={args[name]!r} is not a list with something in it")
+        for name, value in args.items():
+            if (wrong := _wrong_argument(name, value)) is not None:
+                self._wrong(where, f"{name}={_short(value)!r} is {wrong}")
         low, high = args.get("min_value"), args.get("max_value")
         if {"min_value", "max_value"} <= set(kind.takes) and low is None and high is None:
             self._wrong(where, f"{expected} needs min_value, max_value or both")
@@ -217,16 +227,42 @@ class _Reader:
         try:
             return _DURATION.validate_python(value)
         except ValidationError:
-            self._wrong("fresh_within", f"{value!r}: write a whole number and a unit: 90s, 30m, 6h, 1d or 2w")
+            self._wrong(("fresh_within",), f"{value!r}: write a whole number and a unit: 90s, 30m, 6h, 1d or 2w")
             return None
 
     def _share(self, value: object) -> float | None:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            self._wrong("joined_at_least", f"{value!r} is no share from 0 to 1")
+            self._wrong(("joined_at_least",), f"{value!r} is no share from 0 to 1")
             return None
         return float(value)
+
+
+def _wrong_argument(name: str, value: object) -> str | None:
+    """Why a value cannot be this argument: each is a value that SQL has a literal for, or a list of them."""
+    if name in ("column", "column_A", "column_B", "regex"):
+        return None if isinstance(value, str) else "no text"
+    if name in ("value_set", "column_list", "column_set"):
+        if not isinstance(value, list) or not value:
+            return "not a list with something in it"
+        allowed = str if name != "value_set" else _VALUES
+        return None if all(isinstance(item, allowed) for item in value) else "not a list of plain values"
+    if name == "quantile_ranges":
+        ranges = value if isinstance(value, dict) and set(value) == {"quantiles", "value_ranges"} else {}
+        lists = [ranges.get("quantiles"), *(ranges.get("value_ranges") or [None])]
+        plain = all(isinstance(each, list) and all(_is_bound(item) for item in each) for each in lists)
+        return None if plain else "not {quantiles: [0.5], value_ranges: [[0, 10]]}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "no finite number; leave an end out that has no bound"
+    return None if value is None or isinstance(value, _VALUES) else "no plain value"
+
+
+_VALUES = (str, int, float, bool, date)
+
+
+def _is_bound(value: object) -> bool:
+    return value is None or isinstance(value, int | float)
 
 
 def _guess(given: str, known: Iterable[str]) -> str:
@@ -234,20 +270,21 @@ def _guess(given: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _read(folder: Path) -> tuple[Path, object]:
+def _read(folder: Path) -> Document:
+    """The contract's file; one that is not there, or empty, promises nothing more than every source does."""
     yaml_file, python_file = folder / "expectations.yaml", folder / "expectations.py"
     if yaml_file.exists() and python_file.exists():
         raise SpecError(f"{folder}: has both expectations.yaml and expectations.py; keep one of them")
-    if yaml_file.exists():
-        import yaml
-
-        try:
-            return yaml_file, yaml.safe_load(yaml_file.read_text()) or {}
-        except yaml.YAMLError as error:
-            raise SpecError(f"{yaml_file}: not YAML: {error}") from error
     if python_file.exists():
-        return python_file, _run(python_file)
-    return yaml_file, {}
+        return Document(shown_path(python_file), _run(python_file), None, ())
+    try:
+        document = read_document(yaml_file)
+    except FileNotFoundError:
+        return Document(shown_path(yaml_file), {}, None, ())
+    except OSError as error:
+        raise SpecError(f"{yaml_file}: cannot be read: {error.strerror}") from error
+    nothing = document.empty or (document.data is None and not document.problems)
+    return Document(document.file, {}, None, ()) if nothing else document
 
 
 def _run(file: Path) -> object:

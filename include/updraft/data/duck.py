@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from updraft.errors import DataError
@@ -30,19 +31,36 @@ THREADS = 2
 """Threads of one task: many tasks share a machine."""
 
 
+_NOTHING_FROM_OUTSIDE: dict[str, Any] = {
+    "allow_community_extensions": False,
+    "allow_persistent_secrets": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "python_enable_replacements": False,  # else the name of a variable of this process is a table
+}
+
+
 @contextmanager
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+def connection(reads: Iterable[Path] = (), writes: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory database whose session is in UTC, so that times without a zone are read as UTC.
+
+    It reads some files and writes below one folder: whatever SQL comes to it, from a project or from the data, it
+    opens no other file, no network and no other database, loads no extension, and none of that can be switched on again.
 
     What does not fit into memory goes to a folder that its owner alone can read, and that goes with the connection.
     """
     import duckdb
 
     with tempfile.TemporaryDirectory() as folder:
-        made = duckdb.connect(":memory:", config={"threads": THREADS, "temp_directory": folder})
+        kept = {"threads": THREADS, "temp_directory": folder, **_NOTHING_FROM_OUTSIDE}
+        made = duckdb.connect(":memory:", config=kept)
         try:
-            made.execute("SET TimeZone = 'UTC'")
+            made.execute("SET GLOBAL TimeZone = 'UTC'")  # of its cursors too
             made.execute("SET enable_progress_bar = false")
+            made.execute(f"SET allowed_paths = [{', '.join(literal(str(path)) for path in reads)}]")
+            made.execute(f"SET allowed_directories = [{literal(str(writes)) if writes else ''}]")
+            made.execute("SET enable_external_access = false")
+            made.execute("SET lock_configuration = true")
             yield made
         finally:
             made.close()
@@ -56,6 +74,7 @@ _KINDS = {
     "TypeMismatchException": "a type does not fit",
     "OutOfMemoryException": "it does not fit into memory",
     "IOException": "the file cannot be read",
+    "PermissionException": "it asks for a file, a network or an extension, which ingestion opens for nobody",
     "BinderException": "the type of the column does not fit",
 }
 _NAMES_ONLY = ("BinderException", "CatalogException", "ParserException", "SyntaxException")

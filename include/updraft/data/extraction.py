@@ -18,6 +18,7 @@ from updraft.data.duck import attempt, columns_of, connection, first, kind_of, l
 from updraft.data.partitions import KEY_FORMAT, Partition, partition
 from updraft.errors import DataError
 from updraft.settings import Settings
+from updraft.spec.label import label_number, published_private, read_label
 from updraft.spec.model import Project
 
 if TYPE_CHECKING:
@@ -50,8 +51,11 @@ def lake(project: Project, settings: Settings) -> str:
 
 
 def raw_url(project: Project, settings: Settings, key: str, file: str) -> str:
-    """URL of a file of a partition's raw zone."""
-    return f"{lake(project, settings)}/raw/{key}/{file}"
+    """URL of a file of a partition's raw zone.
+
+    :raises DataError: when the key is none of the project's.
+    """
+    return f"{settings.raw_zone(project.name)}/{partition(project.spec, key).key}/{file}"
 
 
 def slices(project: Project, key: str) -> tuple[Partition, ...]:
@@ -84,7 +88,7 @@ def label_columns(project: Project, columns: Mapping[str, str]) -> tuple[str, ..
 
 @without_values
 def extract_partition(project: Project, settings: Settings, key: str) -> Extracted:
-    """Copy what the partition needs from its sources into ``<lake>/<project>/raw/<key>/<source>.parquet``.
+    """Copy what the partition needs from its sources into ``<key>/<source>.parquet`` of the project's raw zone.
 
     The row source: rows of the partition, and of the earlier partitions whose labels mature at its tick. Other
     sources with a time: rows of the partition. Lookup tables: whole. The same content gives the same bytes.
@@ -93,24 +97,25 @@ def extract_partition(project: Project, settings: Settings, key: str) -> Extract
     """
     covered = slices(project, key)
     check_roles(project)
-    sources.close_raw_zone(lake(project, settings))
-    found: dict[str, ExtractedSource] = {}
+    raw = settings.raw_zone(project.name)
+    sources.close_raw_zone(raw)
+    extracted: dict[str, ExtractedSource] = {}
     columns: dict[str, Mapping[str, str]] = {}
-    with connection() as con, tempfile.TemporaryDirectory() as folder:
-        for source in project.spec.data.sources:
-            path = Path(folder) / f"{source}.parquet"
-            with ExitStack() as stack:
-                columns[source], query = _selection(
-                    con, stack, source, project=project, base=lake(project, settings), covered=covered
-                )
-                con.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+    for source in project.spec.data.sources:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            path = folder / f"{source}.parquet"
+            tables = _tables(stack, source, project=project, raw=raw, covered=covered)
+            con = stack.enter_context(connection(tables.values(), folder))
+            columns[source], query = _selection(con, source, project=project, tables=tables, covered=covered)
+            con.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
             (rows,) = first(con, f"SELECT count(*) FROM {parquet(str(path))}")
             content = path.read_bytes()
-            url = raw_url(project, settings, key, f"{source}.parquet")
-            files.write_bytes(url, content)
-            found[source] = ExtractedSource(url, files.sha256(content), int(rows))
+        url = raw_url(project, settings, key, f"{source}.parquet")
+        files.write_bytes(url, content)
+        extracted[source] = ExtractedSource(url, files.sha256(content), int(rows))
     check_mentions(project, columns)
-    return Extracted(key, found)
+    return Extracted(key, extracted)
 
 
 def check_roles(project: Project) -> None:
@@ -128,20 +133,37 @@ def check_roles(project: Project) -> None:
             )
 
 
+def _tables(
+    stack: ExitStack, source: str, *, project: Project, raw: str, covered: tuple[Partition, ...]
+) -> dict[str, Path]:
+    """The files that a source's rows are taken from, by key: the partition's own first, and of a row source with a file
+    for each partition those whose labels can mature now. A file that never came has no labels to mature.
+    """
+    own, url = covered[-1], project.spec.data.sources[source].url
+    tables = {own.key: stack.enter_context(sources.table(project, raw, source, own.key))}
+    if source == next(iter(project.spec.data.sources)) and "{key}" in url:
+        for earlier in covered[:-1]:
+            if sources.is_there(url, source=source, key=earlier.key):
+                tables[earlier.key] = stack.enter_context(sources.table(project, raw, source, earlier.key))
+    return tables
+
+
 def _selection(
     con: duckdb.DuckDBPyConnection,
-    stack: ExitStack,
     source: str,
     *,
     project: Project,
-    base: str,
+    tables: Mapping[str, Path],
     covered: tuple[Partition, ...],
 ) -> tuple[dict[str, str], str]:
-    """The columns of a source, and SQL for its raw rows in a fixed order."""
+    """The columns of a source, and SQL for its raw rows in a fixed order.
+
+    :param tables: its files by key, as :func:`_tables` finds them.
+    """
     spec = project.spec.data.sources[source]
     own = covered[-1]
     is_row_source = source == next(iter(project.spec.data.sources))
-    path = stack.enter_context(sources.table(project, base, source, own.key))
+    path = tables[own.key]
     there = columns_of(con, parquet(str(path)))
     needed = _needed(con, project, source, path, there)
     columns = {each: kind for each, kind in there.items() if not spec.columns or each in (*spec.columns, *needed)}
@@ -149,15 +171,15 @@ def _selection(
     by_key = "{key}" in spec.url
     start = covered[0].start if is_row_source and not by_key else own.start
     parts = [sources.select(path, plain, spec.event_time, start, own.tick)]
-    for each in covered[:-1] if is_row_source and by_key else ():
-        if sources.is_there(spec.url, source=source, key=each.key):  # a file that never came has no labels to mature
-            earlier = stack.enter_context(sources.table(project, base, source, each.key))
-            present = columns_of(con, parquet(str(earlier)))
-            cast = {  # to the types of the current file: one odd file must not change those that follow
-                column: f"TRY_CAST(f.{name(column)} AS {kind})" if column in present else f"CAST(NULL AS {kind})"
-                for column, kind in columns.items()
-            }
-            parts.append(sources.select(earlier, cast, spec.event_time, each.start, each.tick))
+    for earlier in covered[:-1]:
+        if earlier.key not in tables:
+            continue
+        present = columns_of(con, parquet(str(tables[earlier.key])))
+        cast = {  # to the types of the current file: one odd file must not change those that follow
+            column: f"TRY_CAST(f.{name(column)} AS {kind})" if column in present else f"CAST(NULL AS {kind})"
+            for column, kind in columns.items()
+        }
+        parts.append(sources.select(tables[earlier.key], cast, spec.event_time, earlier.start, earlier.tick))
     order = "COLUMNS(*)" if spec.event_time is None else f"{name(spec.event_time)}, COLUMNS(*)"
     return columns, f"SELECT * FROM ({' UNION ALL '.join(parts)}) ORDER BY {order}"
 
@@ -178,20 +200,23 @@ def wanted_columns(project: Project, source: str) -> list[tuple[tuple[str, ...],
 
 
 def check_label(con: duckdb.DuckDBPyConnection, project: Project, table: str, columns: Mapping[str, str]) -> None:
-    """Refuse a label expression that does not fit the columns of the row source.
+    """Refuse a label expression that does not fit the columns of the row source, or that says more than a label may.
 
     :param table: the source as an SQL table expression.
     :raises DataError: with what DuckDB says of the expression.
     """
     data = project.spec.data
     source = next(iter(data.sources))
+    where = f"source {source}: {data.sources[source].url}: data.label.expr {data.label.expr!r}"
+    label = read_label(data.label.expr)
+    if wrong := label.wrong or published_private(data.label.expr, data):
+        raise DataError(f"{where}: {wrong}")
     attempt(
-        lambda: con.execute(f"SELECT CAST(({data.label.expr}) AS DOUBLE) FROM {table} LIMIT 0"),
-        lambda error: DataError(
-            f"source {source}: {data.sources[source].url}: data.label.expr {data.label.expr!r} cannot be evaluated: "
-            f"{kind_of(error)}; its columns are {', '.join(columns)}"
-        ),
+        lambda: con.execute(f"SELECT {label_number(data.label.expr)} FROM {table} LIMIT 0"),
+        lambda error: DataError(f"{where} cannot be evaluated: {kind_of(error)}; its columns are {', '.join(columns)}"),
     )
+    if unknown := label.unknown(columns):
+        raise DataError(f"{where} reads {', '.join(unknown)}, which is no column; its columns are {', '.join(columns)}")
 
 
 def _needed(

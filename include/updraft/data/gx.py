@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -103,8 +104,7 @@ class Engine:
         import sqlalchemy
         from sqlalchemy.pool import StaticPool
 
-        own = self._cursor = con.cursor()  # same database
-        own.execute("SET TimeZone = 'UTC'")
+        own = self._cursor = con.cursor()  # same database, and as much locked in
         made = sqlalchemy.create_engine("duckdb://", creator=lambda: _wrapper_class()(own), poolclass=StaticPool)
         words = own.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall()
         made.dialect.identifier_preparer.reserved_words |= {word for (word,) in words}  # else PostgreSQL's are quoted
@@ -165,6 +165,7 @@ def _error(info: dict[str, Any]) -> str | None:
 
 
 def _plain(value: Any) -> Any:
+    """A measured value as JSON has it: a number that is not finite, which JSON has no word for, as text."""
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
     if isinstance(value, date):
@@ -173,6 +174,9 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(each) for each in value]
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | str):
         return value
-    return float(value) if hasattr(value, "__float__") else str(value)
+    if not hasattr(value, "__float__"):
+        return str(value)
+    number = float(value)
+    return number if math.isfinite(number) else str(number)

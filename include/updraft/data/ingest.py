@@ -1,6 +1,6 @@
 """Ingestion of one partition in three idempotent steps: extract, validate, publish.
 
-The raw zone (``<lake>/<project>/raw``) holds private values in clear. What leaves it (partitions, labels, quarantine,
+The raw zone (``<lake>/<project>/raw``, or a URL of its own) holds private values in clear. What leaves it (partitions, labels, quarantine,
 data docs, checks) holds pseudonyms. Killed anywhere, a step is run again: every object is written whole, under a
 name that its content or its key decides, and ``checks.json`` is written after everything that it speaks of.
 """
@@ -66,8 +66,9 @@ def validate_partition(project: Project, settings: Settings, key: str) -> Checks
     """
     contract = load_contract(project)
     pseudonyms = pseudonymiser(project, settings)
-    with connection() as con, ExitStack() as stack:
+    with ExitStack() as stack:
         raw, digests = _raw(stack, project, settings, key)
+        con = stack.enter_context(connection(raw.values()))
         views = Views(con, project, slices(project, key))
         views.open(raw)
         checks = Validator(views, contract, pseudonyms).run(tuple(raw), digests)
@@ -103,15 +104,19 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Ingeste
     base = lake(project, settings)
     pseudonyms = pseudonymiser(project, settings)
     url, digest, rows, labels_url, labels_sha256 = None, None, 0, None, None
-    with connection() as con, ExitStack() as stack:
+    with ExitStack() as stack:
         raw, digests = _raw(stack, project, settings, key)
         if digests != dict(checks.raw):
             raise DataError(f"{project.name}: partition {key} was extracted again after its validation; validate it")
+        bad = {
+            source: stack.enter_context(files.fetched(raw_url(project, settings, key, f"{source}.bad.parquet")))
+            for source in raw
+        }
+        con = stack.enter_context(connection([*raw.values(), *bad.values()]))
         views = Views(con, project, slices(project, key))
         views.open(raw)
-        for source in raw:
-            bad = stack.enter_context(files.fetched(raw_url(project, settings, key, f"{source}.bad.parquet")))
-            views.mark(source, f"SELECT * FROM {parquet(str(bad))}")
+        for source, path in bad.items():
+            views.mark(source, f"SELECT * FROM {parquet(str(path))}")
         publisher = Publisher(views, load_contract(project), pseudonyms)
         if checks.state == "passed":
             table = publisher.rows()

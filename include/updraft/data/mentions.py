@@ -18,6 +18,7 @@ from updraft.data.extraction import CLOCKS
 from updraft.data.partitions import KEY_FORMAT, partitions
 from updraft.errors import DataError, SourceMissing
 from updraft.spec.document import Document, Path_, read_document
+from updraft.spec.label import read_label
 from updraft.spec.model import Project, ProjectSpec
 from updraft.spec.problems import Problem, did_you_mean
 
@@ -169,14 +170,21 @@ def _evaluate(expr: str, columns: Mapping[str, str] | None) -> None:
     def told(error: duckdb.Error) -> DataError:
         return DataError(kind_of(error))
 
+    label = read_label(expr)
+    if label.wrong:
+        raise DataError(label.wrong)
     made = ", ".join(f"{name(column)} {kind}" for column, kind in (columns or {"_": "INTEGER"}).items())
     with connection() as con:
         con.execute(f"CREATE TABLE rows_of_a_source ({made})")
-        query = f"SELECT CAST(({expr}) AS DOUBLE) FROM rows_of_a_source"
-        attempt(lambda: con.extract_statements(query), told)
-        found = attempt(lambda: con.execute(f"DESCRIBE SELECT ({expr}) AS l FROM rows_of_a_source").fetchall(), told)
-        if columns is not None and (kind := str(found[0][1])).partition("(")[0] not in _LABELS:
-            raise DataError(f"it gives {kind.partition('(')[0]}")
+        query = f"DESCRIBE SELECT (\n{expr}\n) AS l FROM rows_of_a_source"
+        described = attempt(lambda: con.execute(query).fetchall(), told)
+    kind = str(described[0][1]).partition("(")[0]
+    if columns is None:
+        return
+    if unknown := label.unknown(columns):
+        raise DataError(f"{', '.join(unknown)} is no column")
+    if kind not in _LABELS:
+        raise DataError(f"it gives {kind}")
 
 
 def _columns(project: Project, source: str) -> dict[str, str]:

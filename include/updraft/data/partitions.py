@@ -26,7 +26,9 @@ class Partition:
 def partition(spec: ProjectSpec, key: str) -> Partition:
     """The partition of a key.
 
-    :raises DataError: when the key is malformed or no tick of the project's schedule.
+    A tick has one key: another spelling of it (``2013-1-7T0500``) would be a second partition of the same rows.
+
+    :raises DataError: when the key is malformed, spelt otherwise, or no tick of the project's schedule.
     """
     try:
         return _partition(spec.data.schedule, key)
@@ -42,8 +44,9 @@ def _partition(schedule: str, key: str) -> Partition:
         tick = datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         raise DataError(f"partition key {key!r} does not read as a tick such as 2013-01-07T0500") from None
-    if not FIRST_DAY <= tick.date() <= LAST_DAY or tick.strftime(KEY_FORMAT) != key:  # one partition has one key
-        raise DataError(f"partition key {key!r} is not written as a tick such as 2013-01-07T0500")
+    own = tick.strftime(KEY_FORMAT)
+    if key != own or not FIRST_DAY <= tick.date() <= LAST_DAY:
+        raise DataError(f"partition key {key!r} is not how the key of this tick is written: {own}")
     if not croniter.match(schedule, tick):
         raise DataError(f"{key} is no tick of data.schedule {schedule!r}")
     return Partition(key, croniter(schedule, tick).get_prev(datetime), tick)

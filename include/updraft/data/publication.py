@@ -12,11 +12,12 @@ from updraft.data.catalogue import TYPES
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
 from updraft.data.contract import Contract
 from updraft.data.duck import arrow, attempt, columns_of, first_failing, kind_of, literal, name, names
-from updraft.data.extraction import CLOCKS, label_columns
+from updraft.data.extraction import CLOCKS, check_label, label_columns
 from updraft.data.partitions import partition
 from updraft.data.privacy import Pseudonymiser
 from updraft.data.views import INTERNAL, Views, private_columns, pseudonymised
 from updraft.errors import DataError
+from updraft.spec.label import label_number
 
 if TYPE_CHECKING:
     import duckdb
@@ -53,13 +54,17 @@ class Publisher:
         return table
 
     def labels(self) -> pa.Table:
-        """Labels of good rows that matured in (previous tick, tick], by event time and row."""
+        """Labels of good rows that matured in (previous tick, tick], by event time and row.
+
+        :raises DataError: when the expression is no label (the project may have changed since the extraction), or fails.
+        """
         con, source = self.views.con, self.views.row_source
         spec = self.views.project.spec
+        check_label(con, self.views.project, name(f"src_{source}"), self.views.columns(source))
         own = partition(spec, self.views.key)
         after = spec.data.label.matures_after
         time = name(str(spec.data.sources[source].event_time))
-        number = f"CAST(({spec.data.label.expr}) AS DOUBLE)"
+        number = label_number(spec.data.label.expr)
         due = (
             f"(SELECT * FROM {name(f'src_{source}')} WHERE {time} >= {literal(own.start - after)} "
             f"AND {time} < {literal(own.tick - after)} AND _n NOT IN (SELECT _n FROM {name(f'bad_{source}')}))"

@@ -5,6 +5,10 @@ by what was asked for; ``data/`` holds its files, whose content stands in DVC's 
 (``<lake>/<project>/snapshots/<sha256>.json``) names the files with their hashes and carries the record; its own hash
 is the snapshot's identity. A training reads the files of the lake and checks them against the manifest; the data
 repository brings them back when the lake no longer has them: ``git checkout TAG && dvc pull``.
+
+DVC keeps notes in databases that it reads as pickle, in a folder that it opens to every user of the machine (mode
+0777, whatever the umask). So ``<home>/datasets`` lets its owner alone in, and the notes (``.dvc/tmp``) live for one
+snapshot: they are removed unread before DVC starts, and again when it has ended.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -22,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from updraft import files as lake_files
 from updraft.data.extraction import lake
+from updraft.data.private_folders import make_private, remove_unread
 from updraft.errors import DataError, IntegrityError
 from updraft.settings import Settings
 from updraft.spec.model import Project
@@ -90,7 +96,8 @@ def take_snapshot(
     :param files: logical name (``labels/2013-01-07T0500``) → URL and SHA-256.
     :param record: JSON value.
     :param remote: URL of DVC's remote; ``<lake>/<project>/dvc`` by default.
-    :raises IntegrityError: a file is not what its hash says.
+    :raises IntegrityError: a file is not what its hash says, or the data repository not what was written there.
+    :raises SettingsError: the folder of the data repositories is not this user's own.
     :raises DataError: no files, a file that is not there, or a remote that DVC cannot write to.
     """
     if not files:
@@ -104,19 +111,31 @@ def take_snapshot(
     repository = _Repository(settings.home / "datasets" / project.name)
     with repository.locked():
         repository.prepare(_address(remote or f"{base}/dvc"))
-        found = repository.tagged(tag)
-        if found is None:
+        taken = repository.tagged(tag)
+        if taken is None:
             placed = repository.place(files)
             digest = repository.version(remote or f"{base}/dvc")
             manifest = SnapshotManifest(project.name, name, placed, json.loads(json.dumps(record)), digest)
             content = manifest.to_bytes()
-            found = content, repository.commit(tag, name, content)
-        content, revision = found
+            taken = content, repository.commit(tag, name, content)
+        content, revision = taken
+        if _asked_of(content) != json.loads(json.dumps(asked)):
+            raise IntegrityError(
+                f"{settings.home / 'datasets' / project.name}: tag {tag} holds the manifest of another snapshot; it was "
+                "changed after it was written. Find out by whom, then delete the tag and run again"
+            )
         sha256 = lake_files.sha256(content)
         url = f"{base}/snapshots/{sha256}.json"
         if not lake_files.exists(url):
             lake_files.write_bytes(url, content)
     return Snapshot(url, sha256, revision)
+
+
+def _asked_of(manifest: bytes) -> dict[str, Any]:
+    """What a manifest answers: the part of it that its caller gave."""
+    value = json.loads(manifest)
+    files = {name: [file["url"], file["sha256"]] for name, file in value["files"].items()}
+    return {"project": value["project"], "name": value["name"], "record": value["record"], "files": files}
 
 
 def load_snapshot(url: str, sha256: str) -> SnapshotManifest:
@@ -169,17 +188,31 @@ class _Repository:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One writer at a time on this machine; the lock dies with its process, so what it left over is removed."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        with (self._root.parent / f".{self._root.name}.lock").open("w") as lock:
+        """One writer at a time on this machine; the lock dies with its process, so what it left over is removed.
+
+        :raises SettingsError: when the folder is somebody else's.
+        :raises IntegrityError: when somebody else could have changed what is in it.
+        """
+        make_private(self._root.parent, unread=("*/.dvc/tmp",))
+        make_private(self._root, unread=(".dvc/tmp",))
+        path = self._root.parent / f".{self._root.name}.lock"
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            git, dvc = self._root / ".git", self._root / ".dvc" / "tmp"
-            left = [*git.glob("*.lock"), *git.glob("refs/**/*.lock"), dvc / "rwlock", dvc / "lock"]
-            for each in left:
-                each.unlink(missing_ok=True)
-            for each in self._root.glob(f"{_DATA}/**/.*.aside"):
-                each.unlink()
+            git = self._root / ".git"
+            for left in (*git.glob("*.lock"), *git.glob("refs/**/*.lock"), *self._root.glob(f"{_DATA}/**/.*.aside")):
+                left.unlink(missing_ok=True)
+            remove_unread(git / "hooks")  # dulwich would run them
+            remove_unread(self._notes)
             yield
+        finally:
+            remove_unread(self._notes)
+            os.close(lock)
+
+    @property
+    def _notes(self) -> Path:
+        """Where DVC keeps its locks and its databases."""
+        return self._root / ".dvc" / "tmp"
 
     def prepare(self, remote: str) -> None:
         """Make the repository, or finish making it."""
@@ -202,7 +235,7 @@ class _Repository:
             '[cache]\n    type = "reflink,hardlink,symlink,copy"\n'
             f'[\'remote "lake"\']\n    url = "{remote}"\n'
         )
-        local = f'[core]\n    site_cache_dir = "{self._root / ".dvc" / "tmp" / "site"}"\n'
+        local = f'[core]\n    site_cache_dir = "{self._notes / "site"}"\n'
         for file, content in (
             (".dvc/config", shared),
             (".dvc/config.local", local),
@@ -262,7 +295,7 @@ class _Repository:
         return found
 
     def version(self, remote: str) -> str:
-        """Put ``data/`` into DVC's cache and its remote; what both have is neither hashed nor copied again."""
+        """Put ``data/`` into DVC's cache and its remote; what both have is hashed, and not copied again."""
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
 
@@ -287,6 +320,6 @@ class _Repository:
         with Repo(str(self._root)) as repo:
             tree = repo.get_worktree()
             tree.stage([_MANIFEST, _POINTER, ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"])
-            revision = tree.commit(message=f"Snapshot {name}".encode(), author=_WHO, committer=_WHO)
+            revision = tree.commit(message=f"Snapshot {name}".encode(), author=_WHO, committer=_WHO, no_verify=True)
             repo.refs[Ref(f"refs/tags/{tag}".encode())] = revision
             return revision.decode()

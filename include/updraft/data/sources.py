@@ -3,18 +3,18 @@
 # ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
 from __future__ import annotations
 
+import hashlib
 import importlib.util
-import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from updraft import files
+from updraft.data import limits
 from updraft.data.duck import attempt, columns_of, connection, first_failing, kind_of, literal, name, parquet
 from updraft.errors import DataError, SettingsError, SourceAway, SourceMissing
 from updraft.spec.model import Project, Source
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 NULLS = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")
 """Texts that stand for a missing value in a CSV file."""
+_CLIENTS = ("aiohttp", "aiobotocore", "botocore")
+"""Libraries that speak to stores; not all of their errors are an ``OSError``."""
 CACHE_VERSION = 1
 """Part of the cache's key: raised when the conversion changes."""
 SAMPLE = 20_480
@@ -78,7 +80,8 @@ def locate(url: str, *, source: str) -> Location:
         info: Mapping[str, Any] = filesystem.info(path_there)
         known = {each: info[each] for each in ("ETag", "etag", "LastModified", "mtime", "md5Hash") if info.get(each)}
         if not known:  # nothing tells two contents apart but the content
-            known = {"sha256": files.sha256(files.read_bytes(url))}
+            with _fetched(url, source) as path, path.open("rb") as file:
+                known = {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     except FileNotFoundError as error:
         _unless_missing(url, source, error)
         raise SourceMissing(
@@ -101,15 +104,15 @@ def _unless_missing(url: str, source: str, error: FileNotFoundError) -> None:
     raise (DataError if status in (401, 403) else SourceAway)(words) from error
 
 
-def close_raw_zone(lake: str) -> None:
-    """Make ``<lake>/raw``, and let its owner alone into it: it holds private values in clear. A bucket has its own policy.
+def close_raw_zone(raw: str) -> None:
+    """Make a raw zone, and let its owner alone into it: it holds private values in clear. A bucket has its own policy.
 
+    :param raw: URL of the project's raw zone.
     :raises SettingsError: when it is open to others and belongs to somebody else.
     """
-    folder = f"{lake}/raw"
-    if not files.is_local(folder):
+    if not files.is_local(raw):
         return
-    path = files.local_path(folder)
+    path = files.local_path(raw)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.stat().st_mode & 0o077:
@@ -121,16 +124,16 @@ def close_raw_zone(lake: str) -> None:
 
 
 @contextmanager
-def table(project: Project, lake: str, source: str, key: str) -> Iterator[Path]:
+def table(project: Project, raw: str, source: str, key: str) -> Iterator[Path]:
     """The local Parquet file that holds a source's content; its event time is a timestamp with time zone.
 
-    :param lake: URL of the project's folder in the lake; the cache stands below ``raw/sources/``.
+    :param raw: URL of the project's raw zone; the cache stands below ``sources/``.
     :raises DataError: no such file, not readable, or a column that the spec names is not there.
     """
     spec = project.spec.data.sources[source]
     found = locate(resolve(spec.url, source=source, key=key), source=source)
     version = files.canonical_hash([found.fingerprint, spec.event_time, CACHE_VERSION])[:16]
-    cached = f"{lake}/raw/sources/{source}-{version}.parquet"
+    cached = f"{raw}/sources/{source}-{version}.parquet"
     if not files.exists(cached):
         _convert(found.url, spec, source, cached)
     files.note_use(cached)
@@ -139,14 +142,21 @@ def table(project: Project, lake: str, source: str, key: str) -> Iterator[Path]:
 
 
 def _convert(url: str, spec: Source, source: str, target: str) -> None:
-    with _downloaded(url, source) as path, tempfile.TemporaryDirectory() as folder, connection() as con:
-        aside = Path(folder) / "converted.parquet"
+    with ExitStack() as stack:
+        path = stack.enter_context(_downloaded(url, source))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        con = stack.enter_context(connection([path], folder))
+        aside = folder / "converted.parquet"
+        what = f"source {source}: {url}"
         reader = _reader(path, url, source)
 
         def unreadable(error: duckdb.Error) -> DataError:
             return DataError(f"source {source}: {url} does not read as {_format(path)}: {kind_of(error)}")
 
         columns = attempt(lambda: columns_of(con, reader), unreadable)
+        limits.check_columns(len(columns), what)
+        if _format(path) == "Parquet":
+            attempt(lambda: limits.check_rows(con, reader, what), unreadable)
         order, replace = "", ""
         if spec.event_time is not None:
             need_columns((spec.event_time,), columns, source=source, url=url, what="event_time")
@@ -158,6 +168,8 @@ def _convert(url: str, spec: Source, source: str, target: str) -> None:
             f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
         )
         attempt(lambda: con.execute(copy), lambda error: _no_time(con, reader, spec, url, source) or unreadable(error))
+        limits.check_rows(con, parquet(str(aside)), what)
+        limits.check_cells(con, aside, what)
         files.write_bytes(target, aside.read_bytes())
 
 
@@ -187,12 +199,14 @@ def columns(project: Project, source: str, key: str) -> dict[str, str]:
     :raises DataError: when it cannot be reached or does not read.
     """
     url = locate(resolve(project.spec.data.sources[source].url, source=source, key=key), source=source).url
-    with _downloaded(url, source) as path, connection() as con:
+    with _downloaded(url, source) as path, connection([path]) as con:
         reader = _reader(path, url, source, sample=SAMPLE)
-        return attempt(
+        found = attempt(
             lambda: columns_of(con, reader),
             lambda error: DataError(f"source {source}: {url} does not read as {_format(path)}: {kind_of(error)}"),
         )
+    limits.check_columns(len(found), f"source {source}: {url}")
+    return found
 
 
 def need_columns(needed: tuple[str, ...], columns: Mapping[str, str], *, source: str, url: str, what: str) -> None:
@@ -215,32 +229,45 @@ def _format(path: Path) -> str:
 def _reader(path: Path, url: str, source: str, *, sample: int = -1) -> str:
     if path.suffix in (".parquet", ".pq"):
         return parquet(str(path))
-    if path.suffix in (".csv", ".gz", ".tsv", ".txt"):
+    if path.suffix in (".csv", ".tsv", ".txt"):
+        limits.check_header(path, f"source {source}: {url}")
         nulls = "[" + ", ".join(literal(text) for text in NULLS) + "]"
         return f"read_csv({literal(str(path))}, nullstr = {nulls}, sample_size = {sample}, header = TRUE, skip = 0)"
     raise DataError(f"source {source}: {url}: unknown format {path.suffix!r}; use .csv, .csv.zip, .csv.gz or .parquet")
 
 
 @contextmanager
+def _fetched(url: str, source: str) -> Iterator[Path]:
+    """A local path to a source's file: copied in pieces where it is elsewhere, and counted, as a server may send without end.
+
+    :raises SourceAway: when its store stops answering.
+    :raises DataError: when it is larger than a source may be.
+    """
+    if files.is_local(url):
+        yield files.local_path(url)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"fetched{Path(url.rsplit('/', 1)[-1]).suffix}"
+        try:
+            filesystem, there = files.filesystem(url)
+            streamed = {"block_size": 0} if url.startswith(("http://", "https://")) else {}  # else it asks for ranges
+            with filesystem.open(there, "rb", **streamed) as remote, path.open("wb") as file:
+                limits.copy(remote, file, f"source {source}: {url}")
+        except (FileNotFoundError, PermissionError, DataError):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) or type(error).__module__.split(".")[0] in _CLIENTS:
+                words = f"source {source}: {url} cannot be read to its end: {type(error).__name__}: {error}"
+                raise SourceAway(words) from error
+            raise
+        yield path
+
+
+@contextmanager
 def _downloaded(url: str, source: str) -> Iterator[Path]:
-    """A local file with the content: fetched when it is elsewhere, unpacked when it is a zip of one file."""
-    with files.fetched(url) as path:
-        if path.suffix != ".zip":
-            yield path
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                with zipfile.ZipFile(path) as archive:
-                    members = [each for each in archive.infolist() if not each.is_dir()]
-                    if len(members) != 1:
-                        inside = ", ".join(each.filename for each in members) or "nothing"
-                        raise DataError(f"source {source}: {url} holds {inside}; a zip holds one CSV file")
-                    inner = Path(folder) / Path(members[0].filename).name
-                    with archive.open(members[0]) as packed, inner.open("wb") as unpacked:
-                        shutil.copyfileobj(packed, unpacked)
-            except zipfile.BadZipFile as error:
-                raise DataError(f"source {source}: {url} is no zip file: {error}") from error
-            yield inner
+    """A local file with the content: fetched when it is elsewhere, unpacked when it is packed."""
+    with _fetched(url, source) as path, tempfile.TemporaryDirectory() as folder:
+        yield limits.unpacked(path, Path(folder), f"source {source}: {url}")
 
 
 def is_there(url: str, *, source: str, key: str) -> bool:

@@ -3,38 +3,93 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from updraft import files
 from updraft.loop.context import Loop
 
 STALE_SECONDS = 24 * 3600
 """A file that was written aside so long ago belongs to a process that was killed."""
+_SOURCES = "sources"
+"""Folder of the raw zone that holds each source's content once, beside one folder for each partition."""
 
 
-def remove_leftovers(loop: Loop) -> dict[str, int]:
+def remove_leftovers(loop: Loop, *, now: float | None = None) -> dict[str, int]:
     """Remove what killed tasks left aside, and raw copies: of partitions that have left the training window, of sources not used for as long.
 
-    Only on a lake of this machine: an object store shows no half-written objects, and has retention rules of its own.
+    Raw copies hold private values in clear, so they go from a bucket too. A bucket tells when an object was written and
+    not when it was read: a source's copy goes when it is that old, and is made again when it is needed again. Files that
+    were written aside are looked for on this machine alone: a bucket shows no half-written objects.
+
+    :param now: seconds since 1970; the clock's when it is not given.
     """
-    removed = {"aside": 0, "raw": 0}
-    if not files.is_local(loop.url()):
-        return removed
-    root = files.local_path(loop.url())
-    for path in root.rglob(".*.*"):
-        if path.is_file() and time.time() - path.stat().st_mtime > STALE_SECONDS:
-            path.unlink(missing_ok=True)
-            removed["aside"] += 1
+    now = time.time() if now is None else now
+    raw = loop.settings.raw_zone(loop.name)
+    aside = sum(_remove_aside(url, now) for url in (loop.url(), raw) if files.is_local(url))
     kept = {row.key for row in loop.store.partitions(loop.name, state=None)[-loop.spec.training.window :]}
     finished = {row.key for row in loop.store.partitions(loop.name)}
-    for path in sorted((root / "raw").glob("*/*.parquet")):
-        if path.parent.name in finished and path.parent.name not in kept:
-            path.unlink(missing_ok=True)
-            removed["raw"] += 1
-    oldest = time.time() - _window_seconds(loop)
-    for path in (root / "raw" / "sources").glob("*.parquet"):
-        if path.stat().st_atime < oldest:  # made again when it is needed again
-            path.unlink(missing_ok=True)
-            removed["raw"] += 1
+    oldest = now - _window_seconds(loop)
+    removed = 0
+    for copy in _raw_copies(raw):
+        if copy.used < oldest if copy.folder == _SOURCES else copy.folder in finished - kept:
+            files.remove(copy.url)
+            removed += 1
+    return {"aside": aside, "raw": removed}
+
+
+@dataclass(frozen=True)
+class _RawCopy:
+    """A Parquet file of a project's raw zone."""
+
+    url: str
+    folder: str
+    """The key of its partition, or ``sources``."""
+    used: float
+    """When it was read last, or written, where that is all that is known (seconds since 1970)."""
+
+
+def _raw_copies(raw: str) -> Iterator[_RawCopy]:
+    """Every Parquet file that stands in a folder of a raw zone."""
+    if files.is_local(raw):
+        for copy in sorted(files.local_path(raw).glob("*/*.parquet")):
+            with suppress(FileNotFoundError):
+                yield _RawCopy(str(copy), copy.parent.name, copy.stat().st_atime)
+        return
+    filesystem, root = files.filesystem(raw)
+    try:
+        listed: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
+    except FileNotFoundError:
+        return
+    for path, details in sorted(listed.items()):
+        folder, _, name = str(path).removeprefix(root).strip("/").partition("/")
+        if "/" not in name and name.endswith(".parquet"):
+            yield _RawCopy(f"{raw}/{folder}/{name}", folder, _written(details))
+
+
+def _written(details: dict[str, Any]) -> float:
+    """When an object was written, as its store tells it; an object of which it tells nothing is new."""
+    for name in ("LastModified", "last_modified", "updated", "mtime", "created"):
+        value = details.get(name)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+        if isinstance(value, str):  # as Google's store writes it
+            return datetime.fromisoformat(value).timestamp()
+    return time.time()
+
+
+def _remove_aside(url: str, now: float) -> int:
+    removed = 0
+    for path in files.local_path(url).rglob(".*.*"):
+        with suppress(FileNotFoundError):
+            if path.is_file() and now - path.stat().st_mtime > STALE_SECONDS:
+                path.unlink()
+                removed += 1
     return removed
 
 

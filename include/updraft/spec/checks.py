@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from updraft.spec.document import Document, Path_, dotted
+from updraft.spec.label import published_private
 from updraft.spec.model import FixedLimit, ProjectSpec
 from updraft.spec.problems import Problem
 from updraft.spec.search import space_complaints
@@ -133,10 +134,10 @@ class _Checks:
     def _label(self) -> Iterator[Problem]:
         """Labels are published as they are, pseudonyms or not."""
         path: Path_ = ("data", "label", "expr")
-        column = self._spec.data.label.expr.strip().strip('"')
-        if column in self._spec.data.private and self._sound(path, ("data", "private")):
-            message = f"is the private column itself, and labels are published as they are; write what is to be learnt, such as {column} > 0"
-            yield self._problem(path, message, self._spec.data.label.expr)
+        if self._sound(path, ("data", "private"), ("data", "sources")):
+            expr = self._spec.data.label.expr
+            if message := published_private(expr, self._spec.data):
+                yield self._problem(path, message, expr)
 
     def training(self) -> Iterator[Problem]:
         holdout, path = self._spec.release.refresh.holdout, ("release", "refresh", "holdout")

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 FEATURES = "features.py"
 FUNCTION = "features"
+MOST_COLUMNS = 2_000
+MOST_CATEGORIES = 100_000
+"""Distinct texts of one feature in one partition."""
+LONGEST_CATEGORY = 1_000
+"""Characters."""
 _AIRFLOW = ("airflow", "updraft_airflow")
 
 
@@ -125,6 +130,9 @@ def _wrong(rows: pd.DataFrame, frame: Any) -> Iterator[str]:
             yield f"gave a column named {name!r}; names that begin with _ are Updraft's own"
     if not len(frame.columns):
         yield "gave no columns"
+    if len(frame.columns) > MOST_COLUMNS:
+        yield f"gave {len(frame.columns)} columns, more than {MOST_COLUMNS}; keep those that tell something"
+        return
     if not frame.columns.is_unique:
         yield f"gave column {frame.columns[frame.columns.duplicated()][0]!r} twice"
         return
@@ -140,7 +148,9 @@ def _wrong_column(values: pd.Series[Any]) -> str | None:
     types = pd.api.types
     if isinstance(values.dtype, pd.CategoricalDtype):
         odd = next((each for each in values.cat.categories if not isinstance(each, str)), None)
-        return None if odd is None else f"with category {odd!r}; categories are text: use .astype(str) first"
+        if odd is not None:
+            return f"with category {odd!r}; categories are text: use .astype(str) first"
+        return _wrong_categories(values.cat.categories)
     if types.is_bool_dtype(values.dtype) or types.is_integer_dtype(values.dtype):
         return None
     if types.is_float_dtype(values.dtype):
@@ -148,8 +158,20 @@ def _wrong_column(values: pd.Series[Any]) -> str | None:
         return f"with {int(infinite.sum())} infinite values; a missing value is NaN" if infinite.any() else None
     if types.is_object_dtype(values.dtype) or types.is_string_dtype(values.dtype):
         kind = types.infer_dtype(values, skipna=True)
-        return None if kind in ("string", "empty") else f"of mixed type ({kind}); make it all text, or numbers"
+        if kind not in ("string", "empty"):
+            return f"of mixed type ({kind}); make it all text, or numbers"
+        return _wrong_categories(values.dropna().unique())
     return f"of type {values.dtype}; a feature is a number or text, so derive one from it"
+
+
+def _wrong_categories(texts: Collection[str]) -> str | None:
+    """Each distinct text is kept, in the profile of the partition and in every model."""
+    if len(texts) > MOST_CATEGORIES:
+        return f"with {len(texts)} distinct texts, more than {MOST_CATEGORIES}; group them, or take the column out"
+    longest = max(map(len, texts), default=0)
+    if longest > LONGEST_CATEGORY:
+        return f"with a text of {longest} characters, more than {LONGEST_CATEGORY}; make a category or a number of it"
+    return None
 
 
 def _why(project: Project, rows: pd.DataFrame, error: Exception) -> str:

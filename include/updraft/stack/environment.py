@@ -61,6 +61,8 @@ def public(settings: Settings, layout: Layout, ports: Mapping[str, int], secrets
         "UPDRAFT_PROJECTS": str(settings.projects),
         "UPDRAFT_DEPLOYMENT": str(settings.deployment),
         "UPDRAFT_LAKE": settings.lake,
+        **({"UPDRAFT_RAW": settings.raw} if settings.raw else {}),
+        **({"UPDRAFT_AUDIT": settings.audit} if settings.audit else {}),
         "UPDRAFT_STORE": postgres.url("updraft", ports["postgres"], secrets.database_updraft),
         "UPDRAFT_MLFLOW": mlflow,
         "UPDRAFT_AIRFLOW": airflow,
