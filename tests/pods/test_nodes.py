@@ -10,7 +10,11 @@ from updraft.spec.compute import Compute, PodDefaults, Toleration, pod_compute
 
 TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 NODES = [
-    {"metadata": {"name": "cpu"}, "spec": {}, "status": {"allocatable": {"cpu": "2", "memory": "8Gi", "ephemeral-storage": "95491281146"}}},
+    {
+        "metadata": {"name": "cpu"},
+        "spec": {},
+        "status": {"allocatable": {"cpu": "2", "memory": "8Gi", "ephemeral-storage": "95491281146"}},
+    },
     {
         "metadata": {"name": "gpu", "labels": {"nvidia.com/gpu.present": "true"}},
         "spec": {"taints": [TAINT, {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]},

@@ -130,9 +130,9 @@ def _started_store(home: Path, address: str, stack: ExitStack) -> tuple[dict[str
     iam, store = f"127.0.0.1:{free_port('127.0.0.1')}", f"{address}:{free_port(address)}"
     commands = {
         iam: ["iam", "--dir", home / "iam", "--private-ports", door],
-        store: ["--iam-cache-disable", "--iam-standalone-endpoint", door, "--health", "/health"]
-        + ["posix", "--versioning-dir", home / "versions", home / "data"],
+        store: ["--iam-cache-disable", "--iam-standalone-endpoint", door, "posix"],
     }
+    commands[store] += ["--versioning-dir", home / "versions", home / "data"]
     env = {**os.environ, "ROOT_ACCESS_KEY": root["key"], "ROOT_SECRET_KEY": root["secret"]}
     for port, command in commands.items():
         log = stack.enter_context((home / f"{port}.log").open("w"))

@@ -316,7 +316,12 @@ def _connected(place: Place, handshake: _Handshake, use: str) -> socket.socket:
     drawn, me = secrets.token_hex(32), f"worker {place.rank}"
     try:
         asked = str(json.loads(_receive(connection, longest=_GREETING))["drawn"])
-        answer = {"rank": place.rank, "use": use, "drawn": drawn, "signature": handshake.signature(me, use, asked, drawn)}
+        answer = {
+            "rank": place.rank,
+            "use": use,
+            "drawn": drawn,
+            "signature": handshake.signature(me, use, asked, drawn),
+        }
         _send(connection, json.dumps(answer).encode())
         welcome = json.loads(_receive(connection, longest=_GREETING))
         handshake.check(welcome["signature"], "worker 0", use, drawn)
