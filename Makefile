@@ -70,8 +70,8 @@ lock: bootstrap ## write every requirements*.txt anew from pyproject.toml (add A
 	compile pyproject.toml --output-file requirements.txt $(ARGS) && \
 	base=$$(sed -nE 's/^([a-z0-9._-]+)(\[[^]]*\])?==.*/--no-emit-package \1/p' requirements.txt) && \
 	compile pyproject.toml --extra dev --constraint requirements.txt $$base --output-file requirements-dev.txt $(ARGS) && \
-	sed -n 's/^# uv: *//p' pyproject.toml | compile - --output-file requirements-uv.txt $(ARGS) && \
-	sed -n 's/^# tools: *//p' pyproject.toml | tr ' ' '\n' | compile - --output-file requirements-tools.txt $(ARGS) && \
+	compile --group uv --output-file requirements-uv.txt $(ARGS) && \
+	compile --group tools --output-file requirements-tools.txt $(ARGS) && \
 	cd docker/trainer && \
 	set -- requirements.in --constraint ../../requirements.txt && \
 	compile "$$@" --output-file requirements-gpu.txt && \
