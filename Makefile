@@ -9,13 +9,16 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/include:$(CURDIR)/plugins
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap torch demo up down status logs doctor test test-k8s lint format bench lock audit trainer-image k8s-demo clean
+.PHONY: help bootstrap dev torch tools demo up down status logs doctor test test-k8s lint format bench lock audit sbom trainer-image k8s-demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 bootstrap: ## build .venv from requirements.txt (every other target does it when needed)
 	@PYTHONPATH= $(PYTHON) include/updraft/stack/bootstrap.py
+
+dev: ## add what test, lint and bench need, which is in no environment that only serves (they do it when needed)
+	@PYTHONPATH= $(PYTHON) include/updraft/stack/bootstrap.py dev
 
 torch: ## add PyTorch to .venv, for projects with the torch trainer (PIP_FIND_LINKS may name a folder with a CPU build)
 	@PYTHONPATH= $(PYTHON) include/updraft/stack/bootstrap.py torch
@@ -41,30 +44,36 @@ logs: bootstrap ## follow the logs; ARGS="scheduler" for one program
 doctor: bootstrap ## look for what is wrong on this machine, and say what to do
 	@$(PY) -m updraft.cli doctor $(ARGS)
 
-test: bootstrap ## every test; needs nothing running
+test: dev ## every test; needs nothing running
 	@$(PY) -m pytest $(ARGS)
 
-test-k8s: bootstrap ## the tests that need a real cluster: ../shared/k8s starts one, with ../shared/s3 beside it
+test-k8s: dev ## the tests that need a real cluster: ../shared/k8s starts one, with ../shared/s3 beside it
 	@$(PY) -m pytest -m k8s --k8s $(ARGS)
 
-lint: bootstrap ## ruff, mypy, import-linter
+lint: dev ## ruff, mypy, import-linter
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@$(PY) -c "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
 
-format: bootstrap ## let ruff format and sort
+format: dev ## let ruff format and sort
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
-bench: bootstrap ## the speeds that matter, measured side by side
+bench: dev ## the speeds that matter, measured side by side
 	@$(PY) tests/bench/run.py $(ARGS)
 
-lock: bootstrap ## write requirements.txt anew from pyproject.toml (add ARGS=--upgrade for newer versions)
-	@uv=.venv-uv/bin/uv; [ -x $$uv ] || uv=uv; \
-	compile() { $$uv pip compile --universal --python-version 3.11 --no-header --quiet "$$@"; }; \
-	compile pyproject.toml --extra dev --output-file requirements.txt $(ARGS) && cd docker/trainer && uv=../../$$uv && \
-	set -- requirements.in --constraint ../../requirements.txt --generate-hashes --no-annotate && \
+# What is built from its source (two packages) needs setuptools, and so does Updraft itself: it is pinned, with its hash, like the rest.
+lock: bootstrap ## write every requirements*.txt anew from pyproject.toml (add ARGS=--upgrade for newer versions)
+	@uv=$$PWD/.venv-uv/bin/uv; [ -x $$uv ] || uv=uv; \
+	compile() { $$uv pip compile --universal --python-version 3.11 --no-header --quiet --generate-hashes --no-annotate "$$@"; }; \
+	compile pyproject.toml --output-file requirements.txt $(ARGS) && \
+	base=$$(sed -nE 's/^([a-z0-9._-]+)(\[[^]]*\])?==.*/--no-emit-package \1/p' requirements.txt) && \
+	compile pyproject.toml --extra dev --constraint requirements.txt $$base --output-file requirements-dev.txt $(ARGS) && \
+	compile --group uv --output-file requirements-uv.txt $(ARGS) && \
+	compile --group tools --output-file requirements-tools.txt $(ARGS) && \
+	cd docker/trainer && \
+	set -- requirements.in --constraint ../../requirements.txt && \
 	compile "$$@" --output-file requirements-gpu.txt && \
 	compile "$$@" --no-emit-package nvidia-nccl-cu12 --output-file requirements-cpu.txt && \
 	torch=$$(sed -nE 's/^torch = \["(.*)"\]/\1/p' ../../pyproject.toml) && \
@@ -72,15 +81,20 @@ lock: bootstrap ## write requirements.txt anew from pyproject.toml (add ARGS=--u
 	cuda=$$(sed -nE 's/^((nvidia|cuda|triton)[a-z0-9-]*)==.*/--no-emit-package \1/p' requirements-gpu-torch.txt) && \
 	printf '%s\n' "$$torch" safetensors | compile "$$@" - $$cuda --no-emit-package torch --output-file requirements-cpu-torch.txt
 
-audit: bootstrap ## look for known vulnerabilities in what is pinned (asks the service of the package index)
-	@uv=.venv-uv/bin/uv; [ -x $$uv ] || uv=uv; \
-	for file in requirements.txt docker/trainer/requirements-*.txt; do \
-	  echo "$$file"; $$uv tool run --quiet pip-audit==2.10.1 --strict --no-deps --disable-pip --progress-spinner off --requirement $$file || exit 1; \
+tools:
+	@PYTHONPATH= $(PYTHON) include/updraft/stack/bootstrap.py tools
+
+audit: tools ## look for known vulnerabilities in what is pinned (asks the service of the package index)
+	@for file in requirements*.txt docker/trainer/requirements-*.txt; do \
+	  echo "$$file"; .venv-tools/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement $$file || exit 1; \
 	done
+
+sbom: tools ## write what is in Airflow's side and in each trainer image as CycloneDX files: var/sbom (needs no network)
+	@docker/sbom var/sbom
 
 trainer-image: ## build the image that trainings run in, for pods; ARGS="gpu localhost/updraft-trainer:gpu"
 	@PYTHON=$(PYTHON) docker/trainer/build $(ARGS)
 
 clean: ## stop everything and delete what it wrote (var/) and the environments (.venv)
 	@[ ! -x $(PY) ] || $(PY) -m updraft.stack remove
-	rm -rf .venv .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-uv .venv-tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -8,8 +8,8 @@ from typing import Any
 from updraft.loop.context import Loop
 from updraft.pods.endings import CONTAINER
 from updraft.settings import Settings
-from updraft.spec.compute import GPU, Kubernetes, PodCompute
-from updraft.training.group import MEETING, WORKER
+from updraft.spec.compute import GPU, Kubernetes, PodCompute, kubernetes_name
+from updraft.training.group import MEETING, TOKEN, WORKER
 
 USER = 10001
 """As in docker/trainer/Dockerfile."""
@@ -17,6 +17,7 @@ GRACE_SECONDS = 60
 """Between SIGTERM and SIGKILL: the time that a block of rounds and its checkpoint have."""
 PROJECT, RUN = "updraft.dev/project", "updraft.dev/run"
 QUEUE = "kueue.x-k8s.io/queue-name"
+JOB = "batch.kubernetes.io/job-name"
 WORKER_INDEX = "batch.kubernetes.io/job-completion-index"
 """Label and annotation that an Indexed Job gives its pods."""
 _MEETING_PORT = 29400
@@ -38,7 +39,7 @@ def owned(settings: Settings) -> dict[str, str]:
 
 def training_pod(loop: Loop, run: str, request_url: str, compute: PodCompute, cluster: Kubernetes) -> dict[str, Any]:
     """The manifest (core/v1 Pod). It names no credential: those come from the Secret, which only the node reads."""
-    resources: dict[str, Any] = {"cpu": compute.cpu, "memory": compute.memory}
+    resources: dict[str, Any] = {"cpu": compute.cpu, "memory": compute.memory, "ephemeral-storage": compute.disk}
     if compute.gpu:
         resources[GPU] = str(compute.gpu)
     labels = {
@@ -51,7 +52,7 @@ def training_pod(loop: Loop, run: str, request_url: str, compute: PodCompute, cl
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": f"train-{loop.name.replace('_', '-')}"[:50].rstrip("-"),
+            "name": f"train-{kubernetes_name(loop.name)}"[:50].rstrip("-"),
             "namespace": cluster.namespace,
             "labels": labels,
             "annotations": {
@@ -88,7 +89,7 @@ def training_pod(loop: Loop, run: str, request_url: str, compute: PodCompute, cl
                     "image": compute.image,
                     "imagePullPolicy": cluster.image_pull_policy,
                     "args": ["train", "run", request_url],
-                    "envFrom": [{"secretRef": {"name": cluster.secret}}],
+                    "envFrom": [{"secretRef": {"name": cluster.secret_of(loop.name)}}],
                     "resources": {"requests": resources, "limits": resources},
                     "terminationMessagePolicy": "FallbackToLogsOnError",
                     "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
@@ -99,17 +100,19 @@ def training_pod(loop: Loop, run: str, request_url: str, compute: PodCompute, cl
                     },
                 }
             ],
-            "volumes": [{"name": "tmp", "emptyDir": {}}],
+            "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": compute.disk}}],
         },
     }
 
 
-def training_job(pod: dict[str, Any], compute: PodCompute) -> dict[str, Any]:
+def training_job(pod: dict[str, Any], compute: PodCompute, token: str) -> dict[str, Any]:
     """The manifest (batch/v1 Job) of a training by several workers, or through a queue: every worker is such a pod with a number.
 
     One lost worker ends the Job: its group is of no use without it. Another Job goes on from the checkpoint. A Job for a queue
     is made suspended, with the label by which Kueue takes it on and lets all its pods start at once, or none: what Airflow's
     KubernetesStartKueueJobOperator writes too.
+
+    :param token: the secret by which its workers know each other; a new one for each Job.
     """
     meta, spec = pod["metadata"], pod["spec"]
     name = meta["name"]
@@ -118,6 +121,7 @@ def training_job(pod: dict[str, Any], compute: PodCompute) -> dict[str, Any]:
         variables = [
             {"name": WORKER, "valueFrom": number},
             {"name": MEETING, "value": f"{name}-0.{name}.{meta['namespace']}.svc:{_MEETING_PORT}"},
+            {"name": TOKEN, "value": token},
         ]
         first, *others = spec["containers"]
         spec = {**spec, "subdomain": name, "containers": [{**first, "env": variables}, *others]}
@@ -148,21 +152,43 @@ def meeting_service(job: dict[str, Any]) -> dict[str, Any]:
 
     :param job: as the cluster has it, with its uid.
     """
-    meta = job["metadata"]
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"]}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {
-            "name": meta["name"],
-            "namespace": meta["namespace"],
-            "labels": meta["labels"],
-            "ownerReferences": [owner],
-        },
+        "metadata": _goes_with(job),
         "spec": {
             "clusterIP": "None",
-            "selector": {"batch.kubernetes.io/job-name": meta["name"]},
+            "selector": {JOB: job["metadata"]["name"]},
             "publishNotReadyAddresses": True,  # workers meet before anything could call them ready
             "ports": [{"name": "meeting", "port": _MEETING_PORT}],
         },
+    }
+
+
+def group_policy(job: dict[str, Any]) -> dict[str, Any]:
+    """The NetworkPolicy (networking.k8s.io/v1) by which the workers of a Job are reached by each other and by nobody else; it goes with it.
+
+    On every port: XGBoost's collective and torch.distributed choose theirs when they start. It says nothing of where the
+    workers may go: docker/kubernetes/networkpolicy.yaml does.
+
+    :param job: as the cluster has it, with its uid.
+    """
+    workers = {"podSelector": {"matchLabels": {JOB: job["metadata"]["name"]}}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _goes_with(job),
+        "spec": {**workers, "policyTypes": ["Ingress"], "ingress": [{"from": [workers]}]},
+    }
+
+
+def _goes_with(job: dict[str, Any]) -> dict[str, Any]:
+    """Metadata of what is removed with a Job."""
+    meta = job["metadata"]
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"]}
+    return {
+        "name": meta["name"],
+        "namespace": meta["namespace"],
+        "labels": meta["labels"],
+        "ownerReferences": [owner],
     }

@@ -10,6 +10,7 @@ import pytest
 from tests.support.large_case import write_large_request
 from tests.support.pods import eventually
 
+from updraft import files
 from updraft.loop.context import Loop
 from updraft.loop.memory import KeptModels
 from updraft.settings import Settings
@@ -27,13 +28,16 @@ WIDE = {"rounds": 2, "max_depth": 3, "max_bin": 16, "external_memory": True}
 def test_a_pod_trains_on_a_snapshot_of_four_times_its_memory_limit(cluster, object_store, pod_projects, tmp_path):
     lake = f"{object_store.lake}/large"
     request = write_large_request(lake, int(4.1 * LIMIT), 72, columns=256, kind=np.float64, params=WIDE, threads=2)
+    folder = f"{lake}/trainings/large"  # where a pod may write
+    files.write_bytes(f"{folder}/features.py", files.read_bytes(f"{lake}/features.py"))
+    request = request.model_copy(update={"output_url": folder, "features_path": f"{folder}/features.py"})
     store, path = fsspec.core.url_to_fs(lake)
     assert store.du(f"{path}/features") > 4 * LIMIT
     settings = Settings(home=tmp_path, projects=pod_projects, lake=lake, store="", mlflow="", airflow="")
     loop = Loop(load_project(pod_projects / "podded"), settings, Store.in_memory(), KeptModels())
     defaults = PodDefaults(image=cluster.image)
     compute = pod_compute(Compute(backend="kubernetes", memory="360Mi", cpu="1500m"), defaults)
-    pod = training_pod(loop, "large", request.write(f"{lake}/request.json"), compute, Kubernetes())
+    pod = training_pod(loop, "large", request.write(f"{folder}/request.json"), compute, Kubernetes())
     assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "360Mi"
     name = pod["metadata"]["name"] = "train-large"
     cluster.kubectl("apply", "-f", "-", text=json.dumps(pod))
@@ -42,7 +46,7 @@ def test_a_pod_trains_on_a_snapshot_of_four_times_its_memory_limit(cluster, obje
         assert (ended["exitCode"], ended["reason"]) == (0, "Completed"), cluster.kubectl("-n", "updraft", "logs", name)
     finally:
         cluster.kubectl("-n", "updraft", "delete", "pod", name, "--wait=false")
-    result = TrainingResult.read(f"{lake}/output/result.json")
+    result = TrainingResult.read(f"{folder}/result.json")
     assert result.rows > 700_000
     assert result.metrics["holdout_log_loss"] < 0.69
 

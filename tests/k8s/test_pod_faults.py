@@ -62,6 +62,16 @@ def test_an_image_that_is_not_there_fails_at_once_and_is_named(podded):
     assert podded.task("imageless")["try_number"] == 1
 
 
+def test_an_image_that_the_deployment_does_not_allow_is_never_started(podded):
+    with podded.wishes(image="evil.example.com/updraft-trainer:1"):
+        podded.start("foreign", **QUICK)
+        assert podded.end("foreign", 240) == "failed"
+    assert podded.attempts("foreign") == ()
+    assert podded.cluster.pods() == []
+    assert "this deployment runs no such image; allowed: localhost/updraft-trainer:*" in podded.log("foreign")
+    assert podded.task("foreign")["try_number"] == 1
+
+
 def test_a_missing_secret_fails_at_once_and_is_named(podded):
     secret = podded.cluster.kubectl("-n", "updraft", "get", "secret", "updraft-trainer", "-o", "json")
     podded.cluster.kubectl("-n", "updraft", "delete", "secret", "updraft-trainer")
@@ -225,18 +235,19 @@ def test_a_missing_right_is_named_with_its_rule(podded):
     assert podded.task("rightless")["try_number"] == 1
 
 
-def test_credentials_stand_in_no_pod_log_or_xcom(podded):
+def test_credentials_stand_in_no_pod_log_or_xcom(podded, object_store):
     podded.start("discreet", **QUICK)
     eventually("its pod", lambda: podded.attempts("discreet"))
     manifests = json.dumps(podded.cluster.pods())
     assert podded.end("discreet") == "success"
-    secret = os.environ["AWS_SECRET_ACCESS_KEY"]
+    secrets = [object_store.env["AWS_SECRET_ACCESS_KEY"], object_store.trainer["AWS_SECRET_ACCESS_KEY"]]
     entries = podded.api.call("GET", f"/dags/{podded.dag}/dagRuns/discreet/taskInstances/train_model/xcomEntries")
     for each in [*entries["xcom_entries"]]:
         found = podded.api.call(
             "GET", f"/dags/{podded.dag}/dagRuns/discreet/taskInstances/train_model/xcomEntries/{each['key']}"
         )
-        assert secret not in json.dumps(found)
-    assert secret not in manifests + podded.log("discreet")
-    grep = ["grep", "-rl", secret, str(podded.stack.layout.airflow_home / "logs")]
-    assert subprocess.run(grep, capture_output=True, text=True, check=False).stdout == ""
+        assert not any(secret in json.dumps(found) for secret in secrets)
+    assert not any(secret in manifests + podded.log("discreet") for secret in secrets)
+    for secret in secrets:
+        grep = ["grep", "-rlF", "-e", secret, str(podded.stack.layout.airflow_home / "logs")]
+        assert subprocess.run(grep, capture_output=True, text=True, check=False).stdout == ""

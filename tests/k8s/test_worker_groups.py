@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
+import fsspec
 import pytest
 from tests.support.pods import BRISK, SLOW, PodTrainings, eventually
 
 from updraft.spec.compute import Compute, Kubernetes, PodDefaults, pod_compute
+from updraft.training.group import new_token
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(900)]
 QUICK = {"rounds": 8, "max_depth": 2}
@@ -19,7 +22,7 @@ def podded(trained, pod_stack, cluster, pod_projects):
     trainings = PodTrainings(pod_stack, cluster, pod_projects, "podded")
     yield trainings
     trainings.no_pod_is_left()
-    eventually("no Job or Service is left", lambda: things(cluster, "jobs,services") == [], 60)
+    eventually("no Job or what it owns is left", lambda: things(cluster, "jobs,services,networkpolicies") == [], 60)
 
 
 def things(cluster, kinds: str) -> list[dict]:
@@ -30,8 +33,25 @@ def things(cluster, kinds: str) -> list[dict]:
 def test_two_pods_find_what_two_processes_find_and_leave_nothing_behind(podded, tmp_path):
     with podded.wishes(**TWO):
         podded.start("both", **QUICK)
-        eventually("two pods", lambda: len(podded.cluster.pods()) == 2)
+        pods = eventually("two pods", lambda: len(found := podded.cluster.pods()) == 2 and found)
+        [policy] = eventually("their policy", lambda: things(podded.cluster, "networkpolicies"))
         assert podded.end("both") == "success"
+    tokens = {
+        each["value"]
+        for pod in pods
+        for each in pod["spec"]["containers"][0]["env"]
+        if each["name"] == "UPDRAFT_MEETING_TOKEN"
+    }
+    [token] = tokens
+    job = {"batch.kubernetes.io/job-name": policy["metadata"]["name"]}
+    assert policy["spec"]["ingress"] == [{"from": [{"podSelector": {"matchLabels": job}}]}]
+    assert all(job.items() <= pod["metadata"]["labels"].items() for pod in pods)
+    # The secret of the group stands in its pods' environment: in no log, no page, and nowhere in the lake.
+    assert token not in podded.log("both")
+    grep = ["grep", "-rlF", "-e", token, str(podded.stack.layout.airflow_home / "logs")]
+    assert subprocess.run(grep, capture_output=True, text=True, check=False).stdout == ""
+    lake, folder = fsspec.core.url_to_fs(podded.folder("both"))
+    assert not [path for path in lake.find(folder) if token.encode() in lake.cat_file(path)]
     [attempt] = podded.attempts("both")
     assert (attempt.ending, attempt.cpu, attempt.memory) == ("done", "500m", "512Mi")
     said = podded.log("both")
@@ -103,7 +123,9 @@ def test_the_api_server_takes_the_manifest_and_it_says_what_airflows_kueue_opera
     compute = pod_compute(Compute(workers=workers, queue="training"), PodDefaults())
     container = {"name": "base", "image": "localhost/pause:1"}
     meta = {"name": "manifest", "namespace": Kubernetes().namespace, "labels": {"app": "a"}, "annotations": {}}
-    job = training_job({"metadata": meta, "spec": {"restartPolicy": "Never", "containers": [container]}}, compute)
+    job = training_job(
+        {"metadata": meta, "spec": {"restartPolicy": "Never", "containers": [container]}}, compute, new_token()
+    )
     said = cluster.kubectl("create", "--dry-run=server", "-f", "-", "-o", "json", text=json.dumps(job))
     taken = json.loads(said)
     theirs = KubernetesStartKueueJobOperator(task_id="t", queue_name="training", name="manifest", image="i")

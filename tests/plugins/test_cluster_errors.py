@@ -53,6 +53,11 @@ def test_a_connection_that_is_not_there_is_named():
             "{apiGroups: [batch], resources: [jobs], verbs: [create]}; it belongs to Role updraft-launcher",
         ),
         (
+            'networkpolicies.networking.k8s.io is forbidden: User "u" cannot create resource "networkpolicies" in API group '
+            '"networking.k8s.io" in the namespace "updraft"',
+            "{apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [create]}; it belongs to Role updraft-launcher",
+        ),
+        (
             'pods is forbidden: User "u" cannot create resource "pods" in API group "" in the namespace "updraft"',
             "resources: [pods], verbs: [create]}; it belongs to Role updraft-launcher in namespace updraft",
         ),

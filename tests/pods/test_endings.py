@@ -55,13 +55,25 @@ def test_an_end_without_a_word_is_tried_again():
     "ended",
     [
         pod(terminated(143)),
-        pod(terminated(137), reason="Evicted", message="The node was low on resource: memory"),
+        pod(
+            terminated(137),
+            reason="Evicted",
+            message="The node was low on resource: memory",
+            conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}],
+        ),
         pod(reason="NodeShutdown"),
     ],
 )
 def test_a_pod_that_was_stopped_with_notice_is_tried_again(ended):
     end = end_of(ended)
     assert (end.ending, end.again) == ("interrupted", True)
+
+
+def test_a_pod_that_wrote_more_than_it_may_is_not_tried_again_and_told_which_key_to_raise():
+    end = end_of(pod(reason="Evicted", message='Usage of EmptyDir volume "tmp" exceeds the limit "64Mi". '))
+    assert (end.ending, end.again) == ("training", False)
+    assert 'exceeds the limit "64Mi"' in end.words
+    assert "raise training.compute.disk" in end.words
 
 
 def test_a_pod_that_is_gone_is_tried_again():

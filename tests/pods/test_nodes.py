@@ -10,7 +10,11 @@ from updraft.spec.compute import Compute, PodDefaults, Toleration, pod_compute
 
 TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 NODES = [
-    {"metadata": {"name": "cpu"}, "spec": {}, "status": {"allocatable": {"cpu": "2", "memory": "8Gi"}}},
+    {
+        "metadata": {"name": "cpu"},
+        "spec": {},
+        "status": {"allocatable": {"cpu": "2", "memory": "8Gi", "ephemeral-storage": "95491281146"}},
+    },
     {
         "metadata": {"name": "gpu", "labels": {"nvidia.com/gpu.present": "true"}},
         "spec": {"taints": [TAINT, {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]},
@@ -41,6 +45,7 @@ def test_more_gpus_than_any_node_has_says_what_each_node_has():
     [
         ({"cpu": 8}, "2 cores"),
         ({"memory": "64Gi"}, "8Gi of memory"),
+        ({"disk": "1Ti"}, "cpu: 95491281146 of disk"),
         ({"node_selector": {"zone": "b"}}, "not labelled zone=b"),
         ({"node_selector": {"nvidia.com/gpu.present": "true"}}, "taint nvidia.com/gpu is not tolerated"),
     ],

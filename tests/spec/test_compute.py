@@ -9,7 +9,7 @@ import pytest
 
 from updraft.errors import SpecError
 from updraft.settings import Settings
-from updraft.spec.compute import GPU, Compute, PodDefaults, Toleration, pod_compute
+from updraft.spec.compute import GPU, Compute, Kubernetes, PodDefaults, Toleration, pod_compute
 from updraft.spec.deployment import load_deployment
 from updraft.spec.load import BrokenProject, load_project, load_project_or_problems
 from updraft.spec.part import cpu_cores, mebibytes, memory_bytes, shown_duration
@@ -130,3 +130,40 @@ def test_a_duration_is_shown_as_it_was_written(text):
     compute = Compute(backend="kubernetes", timeout=text)
     assert compute.timeout is not None
     assert shown_duration(compute.timeout) == text
+
+
+ALLOWED = Kubernetes(
+    images=("localhost/updraft-trainer:*", "registry.example.com/team/*:v1"), defaults=PodDefaults(gpu_image="b:gpu")
+)
+
+
+@pytest.mark.parametrize(
+    "image", ["localhost/updraft-trainer:gpu", "registry.example.com/team/trainer:v1", PodDefaults().image, "b:gpu"]
+)
+def test_an_image_that_matches_a_pattern_or_stands_in_the_deployment_is_allowed(image):
+    ALLOWED.check_image(image)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "evil.example.com/updraft-trainer:cpu",
+        "localhost/updraft-trainer",
+        "xlocalhost/updraft-trainer:cpu",
+        "localhost/updraft-trainer:cpu/../../evil",
+        "localhost/updraft-trainer:cpu\n",
+        "registry.example.com/team/below/trainer:v1",
+        "registryXexample.com/team/trainer:v1",
+        "registry.example.com/team/trainer:v12",
+        "localhost/updraft-trainer@sha256:" + "0" * 64,
+    ],
+)
+def test_another_image_is_refused_with_the_patterns(image):
+    with pytest.raises(SpecError, match=r"this deployment runs no such image; allowed: localhost/updraft-trainer:\*, "):
+        ALLOWED.check_image(image)
+
+
+@pytest.mark.parametrize("pattern", ["*", "*/updraft-trainer:cpu", "", "a b"])
+def test_a_pattern_that_names_no_registry_is_refused(tmp_path, pattern):
+    with pytest.raises(SpecError, match=r"kubernetes\.images"):
+        load_deployment(deployment(tmp_path, f'kubernetes: {{images: ["{pattern}"]}}\n'))

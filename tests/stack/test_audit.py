@@ -77,11 +77,11 @@ def audit(service: Service) -> subprocess.CompletedProcess[str]:
 def test_every_pinned_package_is_asked_for_those_of_the_images_too(service):
     done = audit(service)
     assert done.returncode == 0, done.stdout + done.stderr
-    files = [ROOT / "requirements.txt", *sorted((ROOT / "docker" / "trainer").glob("requirements-*.txt"))]
-    assert len(files) == 5
-    assert [line for line in done.stdout.splitlines() if line.endswith(".txt")] == [
+    files = [*sorted(ROOT.glob("requirements*.txt")), *sorted((ROOT / "docker" / "trainer").glob("requirements-*.txt"))]
+    assert len(files) == 8
+    assert sorted(line for line in done.stdout.splitlines() if line.endswith(".txt")) == sorted(
         str(file.relative_to(ROOT)) for file in files
-    ]
+    )
     lines = [line for file in files for line in file.read_text().splitlines() if "==" in line and line[0] not in " #"]
     pins = [Requirement(line.rstrip(" \\")) for line in lines]
     assert {name for name, _ in service.asked} == {

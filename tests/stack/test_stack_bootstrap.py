@@ -61,7 +61,17 @@ def _checkout(root: Path) -> None:
     (root / ".venv" / "bin").mkdir(parents=True)
     (root / ".venv" / "bin" / "python").touch()
     (root / "requirements.txt").write_text("a==1\n")
+    (root / "requirements-dev.txt").write_text("b==1\n")
+    (root / "requirements-uv.txt").write_text("uv==1.2.3 \\\n    --hash=sha256:0\n")
     (root / "pyproject.toml").write_text("[project]\n")
+
+
+def _uv(root: Path, script: str) -> None:
+    """A program in uv's place that is of the pinned version and does for the rest what a script says."""
+    uv = root / ".venv-uv" / "bin" / "uv"
+    uv.parent.mkdir(parents=True)
+    uv.write_text(f'#!/bin/sh\n[ "$1" != --version ] || {{ echo "uv 1.2.3 (x)"; exit; }}\n{script}\n')
+    uv.chmod(0o755)
 
 
 def test_an_environment_counts_as_built_until_its_requirements_change(tmp_path: Path) -> None:
@@ -77,13 +87,8 @@ def test_an_interrupted_build_starts_from_an_empty_environment(tmp_path: Path, m
     _checkout(tmp_path)
     (tmp_path / ".venv" / "half-built").touch()
     (tmp_path / ".venv" / "half-written.py").touch()
-    uv = tmp_path / ".venv-uv" / "bin" / "uv"
-    uv.parent.mkdir(parents=True)
     # Does what uv does for the build: `uv venv … PATH` makes an interpreter; everything else succeeds.
-    uv.write_text(
-        '#!/bin/sh\nif [ "$1" = venv ]; then for p; do :; done; mkdir -p "$p/bin"; touch "$p/bin/python"; fi\n'
-    )
-    uv.chmod(0o755)
+    _uv(tmp_path, 'if [ "$1" = venv ]; then for p; do :; done; mkdir -p "$p/bin"; touch "$p/bin/python"; fi')
     bootstrap.build(str(tmp_path), "/usr/bin/python3", {"PATH": "/usr/bin:/bin"})
     assert bootstrap.is_built(str(tmp_path))
     assert not (tmp_path / ".venv" / "half-written.py").exists()
@@ -92,10 +97,7 @@ def test_an_interrupted_build_starts_from_an_empty_environment(tmp_path: Path, m
 
 def test_a_failed_step_leaves_the_build_to_be_done_again(tmp_path: Path) -> None:
     _checkout(tmp_path)
-    uv = tmp_path / ".venv-uv" / "bin" / "uv"
-    uv.parent.mkdir(parents=True)
-    uv.write_text('#!/bin/sh\n[ "$1" != pip ]\n')
-    uv.chmod(0o755)
+    _uv(tmp_path, '[ "$1" != pip ]')
     with pytest.raises(bootstrap.BootstrapError, match=r"exit status 1.*it goes on from here"):
         bootstrap.build(str(tmp_path), "/usr/bin/python3", {"PATH": "/usr/bin:/bin"})
     assert not bootstrap.is_built(str(tmp_path))
@@ -104,10 +106,7 @@ def test_a_failed_step_leaves_the_build_to_be_done_again(tmp_path: Path) -> None
 
 def test_an_extra_is_installed_once_and_kept_by_later_builds(tmp_path: Path) -> None:
     _checkout(tmp_path)
-    uv = tmp_path / ".venv-uv" / "bin" / "uv"
-    uv.parent.mkdir(parents=True)
-    uv.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\n')
-    uv.chmod(0o755)
+    _uv(tmp_path, f'echo "$@" >> {tmp_path}/said')
     root, python, env = str(tmp_path), "/usr/bin/python3", {"PATH": "/usr/bin:/bin"}
     bootstrap.build(root, python, env)
     assert bootstrap.is_built(root)
@@ -118,3 +117,34 @@ def test_an_extra_is_installed_once_and_kept_by_later_builds(tmp_path: Path) -> 
     assert bootstrap.is_built(root, ["torch"])
     asked = [line.split()[-1] for line in (tmp_path / "said").read_text().splitlines() if "--constraint" in line]
     assert asked == [f"{root}[torch]"] * 2
+
+
+def test_the_tools_of_tests_are_added_by_an_extra_of_their_own_and_everything_by_its_hash(tmp_path: Path) -> None:
+    _checkout(tmp_path)
+    _uv(tmp_path, f'echo "$@" >> {tmp_path}/said')
+    root, python, env = str(tmp_path), "/usr/bin/python3", {"PATH": "/usr/bin:/bin"}
+    bootstrap.build(root, python, env)
+    [hashed, _editable] = (tmp_path / "said").read_text().splitlines()
+    assert (
+        f"--build-constraints {root}/requirements.txt --require-hashes --requirement {root}/requirements.txt" in hashed
+    )
+    assert "requirements-dev.txt" not in hashed
+    assert not bootstrap.is_built(root, ["dev"])
+    bootstrap.build(root, python, env, ["dev"])
+    assert bootstrap.is_built(root, ["dev"])
+    [hashed, _editable] = (tmp_path / "said").read_text().splitlines()[2:]
+    assert f"--require-hashes --requirement {root}/requirements.txt --requirement {root}/requirements-dev.txt" in hashed
+
+
+def test_a_uv_of_another_version_than_the_pinned_one_is_replaced_by_its_hash(tmp_path: Path) -> None:
+    _checkout(tmp_path)
+    (tmp_path / "requirements-uv.txt").write_text("uv==1.2.4 \\\n    --hash=sha256:0\n")
+    _uv(tmp_path, "exit 1")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    python.chmod(0o755)
+    bootstrap.get_uv(str(python), str(tmp_path), {"PATH": "/usr/bin:/bin"})
+    [_, install] = (tmp_path / "asked").read_text().splitlines()
+    assert "--only-binary :all: --require-hashes" in install
+    assert install.endswith(f"{tmp_path}/requirements-uv.txt")
+    assert not (tmp_path / ".venv-uv").exists()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import lzma
 import os
-import shlex
+import shutil
+import socket
 import subprocess
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ SHARED = ROOT.parent / "shared"
 HOST = "10.89.0.1"
 """The machine as pods reach it."""
 IMAGE = "localhost/updraft-trainer"
+REGION = "us-east-1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,10 +47,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """An S3 endpoint with a bucket for this test run."""
+    """An S3 endpoint with a bucket for this test run, and the accounts that docs/kubernetes.md asks for."""
 
     env: dict[str, str]
+    """Variables of Airflow, with the rights of docker/s3/airflow.json."""
+    trainer: dict[str, str]
+    """Variables of the pods, with the rights of docker/s3/trainer.json."""
+    admin: dict[str, str]
+    """Of who may do everything: of the tests."""
     bucket: str
+    identities: Any
+    """A client of its IAM, which makes accounts."""
 
     @property
     def lake(self) -> str:
@@ -86,7 +96,7 @@ class RunningCluster:
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[ObjectStore]:
     """The object store of ../shared/s3, reached by pods too."""
-    if not (SHARED / "s3" / "up").exists():
+    if not (SHARED / "s3" / "versitygw.xz").exists():
         pytest.skip(f"needs an object store, and {SHARED / 's3'} is not there to start one")
     with running_object_store() as store:
         yield store
@@ -94,34 +104,103 @@ def object_store() -> Iterator[ObjectStore]:
 
 @contextmanager
 def running_object_store() -> Iterator[ObjectStore]:
-    """Start an object store of this process alone, where pods reach it when the cluster is up; it ends with the block."""
+    """An object store of this process alone, where pods reach it when the cluster is up; it ends with the block.
+
+    The environment has Airflow's key meanwhile.
+    """
     address = HOST if (SHARED / "k8s" / "up").exists() and _has(HOST) else "127.0.0.1"
-    home = {**os.environ, "S3_HOME": tempfile.mkdtemp(prefix="updraft-s3-", dir="/var/tmp")}
-    try:
-        up = [SHARED / "s3" / "up", str(free_port(address)), address]
-        said = subprocess.run(up, env=home, capture_output=True, text=True, check=True, timeout=60).stdout
-        with _bucket(said) as store:
-            yield store
-    finally:
-        subprocess.run([SHARED / "s3" / "down"], env=home, capture_output=True, check=False, timeout=60)
+    with tempfile.TemporaryDirectory(prefix="updraft-s3-", dir="/var/tmp") as home, ExitStack() as stack:
+        env, identities = _started_store(Path(home), address, stack)
+        bucket = f"updraft-{uuid.uuid4().hex[:12]}"
+        _client("s3", env).create_bucket(Bucket=bucket)
+        lake = f"s3://{bucket}/lake"
+        airflow, trainer = (account(identities, env, name, lake) for name in ("airflow", "trainer"))
+        with _in_environment(airflow):
+            yield ObjectStore(airflow, trainer, env, bucket, identities)
+
+
+def _started_store(home: Path, address: str, stack: ExitStack) -> tuple[dict[str, str], Any]:
+    """Start versitygw with its IAM service, so that it enforces policies; its administrator's variables, and a client of IAM."""
+    program, door, root = home / "versitygw", home / "iam.sock", {"key": "updraft", "secret": uuid.uuid4().hex}
+    with lzma.open(SHARED / "s3" / "versitygw.xz") as packed, program.open("wb") as file:
+        shutil.copyfileobj(packed, file)
+    program.chmod(0o755)
+    for name in ("iam", "data", "versions"):
+        (home / name).mkdir()
+    iam, store = f"127.0.0.1:{free_port('127.0.0.1')}", f"{address}:{free_port(address)}"
+    commands = {
+        iam: ["iam", "--dir", home / "iam", "--private-ports", door],
+        store: ["--iam-cache-disable", "--iam-standalone-endpoint", door, "posix"],
+    }
+    commands[store] += ["--versioning-dir", home / "versions", home / "data"]
+    env = {**os.environ, "ROOT_ACCESS_KEY": root["key"], "ROOT_SECRET_KEY": root["secret"]}
+    for port, command in commands.items():
+        log = stack.enter_context((home / f"{port}.log").open("w"))
+        running = subprocess.Popen(
+            [program, "--port", port, "--region", REGION, *command], env=env, stdout=log, stderr=log
+        )
+        stack.callback(_ended, running)
+        _wait_for(port, Path(log.name))
+    variables = {
+        "AWS_ENDPOINT_URL": f"http://{store}",
+        "AWS_ACCESS_KEY_ID": root["key"],
+        "AWS_SECRET_ACCESS_KEY": root["secret"],
+        "AWS_DEFAULT_REGION": REGION,
+    }
+    return variables, _client("iam", {**variables, "AWS_ENDPOINT_URL": f"http://{iam}"})
+
+
+def _ended(program: subprocess.Popen[bytes]) -> None:
+    program.terminate()
+    program.wait(30)
+
+
+def _wait_for(address: str, log: Path) -> None:
+    host, _, port = address.rpartition(":")
+    for _ in range(100):
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError(f"the object store does not start: {log.read_text()}")
+
+
+def _client(service: str, env: dict[str, str]) -> Any:
+    import botocore.session
+
+    return botocore.session.Session().create_client(
+        service,
+        endpoint_url=env["AWS_ENDPOINT_URL"],
+        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+        region_name=REGION,
+    )
+
+
+def account(identities: Any, env: dict[str, str], name: str, *arguments: str) -> dict[str, str]:
+    """Make an account of the store with a policy of docker/s3; its variables.
+
+    :param identities: a client of the store's IAM.
+    :param arguments: of docker/s3/policy after the account's name.
+    """
+    made = subprocess.run(
+        [ROOT / "docker" / "s3" / "policy", name, *arguments], capture_output=True, text=True, check=True, timeout=60
+    )
+    user = f"{name}-{uuid.uuid4().hex[:8]}"
+    identities.create_user(UserName=user)
+    identities.put_user_policy(UserName=user, PolicyName="updraft", PolicyDocument=made.stdout)
+    key = identities.create_access_key(UserName=user)["AccessKey"]
+    return {**env, "AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
 
 
 @contextmanager
-def _bucket(said: str) -> Iterator[ObjectStore]:
-    """A bucket, and the store's settings in the environment for as long.
-
-    :param said: the settings as shell exports.
-    """
-    env = dict(each.split("=", 1) for each in shlex.split(said) if "=" in each)
+def _in_environment(env: dict[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in env}
     os.environ.update(env)
-    import s3fs
-
-    bucket = f"updraft-{uuid.uuid4().hex[:12]}"
-    store = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
-    store.mkdir(bucket)
     try:
-        yield ObjectStore(env, bucket)
+        yield
     finally:
         for name, value in before.items():
             if value is None:
@@ -143,8 +222,9 @@ def prepared_cluster(store: ObjectStore, launcher: Path) -> RunningCluster:
     admin = start_cluster()
     variant = _variant()
     found = RunningCluster(admin, launcher, _image_on_the_nodes(variant), variant)
-    found.kubectl("apply", "-f", str(ROOT / "docker" / "kubernetes" / "rbac.yaml"))
-    found.kubectl("apply", "-f", "-", text=_secret(store.env))
+    for name in ("rbac.yaml", "networkpolicy.yaml"):
+        found.kubectl("apply", "-f", str(ROOT / "docker" / "kubernetes" / name))
+    found.kubectl("apply", "-f", "-", text=_secret(store.trainer))
     token = found.kubectl("-n", found.namespace, "create", "token", "updraft-launcher", "--duration", "8h").strip()
     config = yaml.safe_load(admin.read_text())
     config["users"] = [{"name": "admin", "user": {"token": token}}]
@@ -195,8 +275,6 @@ def _image_on_the_nodes(variant: str) -> str:
 
 def _has(address: str) -> bool:
     """Whether this machine answers at an address (the cluster's bridge is up)."""
-    import socket
-
     with socket.socket() as probe:
         try:
             probe.bind((address, 0))

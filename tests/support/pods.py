@@ -47,7 +47,8 @@ def running_pod_stack(
     """A stack over a lake in the object store whose connection `kubernetes` has the least rights."""
     deployment = home / "deployment.yaml"
     defaults = {"image": cluster.image, "memory": "768Mi", "memory_cap": "2Gi"}
-    deployment.write_text(yaml.safe_dump({"kubernetes": {"defaults": defaults}}))
+    kubernetes = {"defaults": defaults, "images": ["localhost/updraft-trainer:*", "localhost/not-there:1"]}
+    deployment.write_text(yaml.safe_dump({"kubernetes": kubernetes}))
     connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(cluster.launcher)}}
     os.environ["AIRFLOW_CONN_KUBERNETES"] = json.dumps(connection)
     env = {"UPDRAFT_LAKE": store.lake, "UPDRAFT_DEPLOYMENT": str(deployment)}

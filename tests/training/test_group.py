@@ -20,7 +20,7 @@ from updraft import files
 from updraft.data.columns import MARGIN
 from updraft.errors import SettingsError, TrainingError
 from updraft.training.contract import TrainingRequest, TrainingResult
-from updraft.training.group import MEETING, WORKER, Place, meeting
+from updraft.training.group import MEETING, TOKEN, WORKER, Place, meeting, new_token
 from updraft.training.run import run_training
 
 XGBOOST = {"max_depth": 3, "eta": 0.3, "rounds": 30, "checkpoint_every": 5}
@@ -155,25 +155,26 @@ def test_a_worker_that_fails_fails_the_training_with_its_words(tmp_path):
 def test_a_worker_that_comes_after_the_end_finds_the_result(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     found = []
-    with meeting(Place(1, "127.0.0.1", 9), 2, "token", lambda: True) as group:
+    with meeting(Place(1, "127.0.0.1", 9, new_token()), 2, "a" * 64, lambda: True) as group:
         found.append(group)
     assert found == [None]
 
 
-def test_a_stranger_is_turned_away_and_numbers_are_agreed_on(tmp_path):
+def test_numbers_are_agreed_on():
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     said: dict[int, tuple[bytes, float, list[float]]] = {}
+    token = new_token()
 
-    def work(rank: int, token: str = "right") -> None:
-        with meeting(Place(rank, "127.0.0.1", port), 3, token, lambda: token == "wrong" and len(said) == 3) as group:
-            if group is not None:
-                values = group.total(np.array([0.1 * rank, 1.0]))
-                said[rank] = (group.agreed(f"from {rank}".encode()), group.highest(float(-rank)), values.tolist())
+    def work(rank: int) -> None:
+        with meeting(Place(rank, "127.0.0.1", port, token), 3, "a" * 64, lambda: False) as group:
+            assert group is not None
+            values = group.total(np.array([0.1 * rank, 1.0]))
+            said[rank] = (group.agreed(f"from {rank}".encode()), group.highest(float(-rank)), values.tolist())
 
-    threads = [threading.Thread(target=work, args=args) for args in [(0,), (2, "wrong"), (1,), (2,)]]
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -184,4 +185,4 @@ def test_a_stranger_is_turned_away_and_numbers_are_agreed_on(tmp_path):
 @pytest.mark.parametrize("address", ["", "host", "host:", ":5"])
 def test_a_malformed_address_is_refused(address):
     with pytest.raises(SettingsError, match=MEETING):
-        Place.of({WORKER: "1", MEETING: address})
+        Place.of({WORKER: "1", MEETING: address, TOKEN: new_token()})

@@ -77,12 +77,12 @@ def _judge(found: Project | BrokenProject) -> dict[str, Any]:
 def _deeper(found: Project) -> list[str]:
     """What only loading shows: the feature function, the data contract, and for trainings in pods the deployment."""
     from updraft.data.contract import load_contract
-    from updraft.spec.deployment import load_deployment
+    from updraft.spec.deployment import check_compute
     from updraft.spec.features import load_features
 
     checks: list[Callable[[], object]] = [partial(load_features, found), partial(load_contract, found)]
     if found.spec.training.compute.backend == "kubernetes":
-        checks.append(partial(load_deployment, settings().deployment))
+        checks.append(partial(check_compute, found.spec.training.compute, settings().deployment))
     problems = []
     for check in checks:
         try:

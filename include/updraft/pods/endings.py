@@ -49,6 +49,9 @@ def end_of(pod: Mapping[str, Any] | None, events: Sequence[Mapping[str, Any]] = 
         limit = (pod.get("spec") or {}).get("activeDeadlineSeconds")
         words = f"ran longer than training.compute.timeout ({limit} s); raise it and clear the task: it goes on from its checkpoint"
         return End("timeout", words, False)
+    if status.get("reason") == "Evicted" and not _disrupted(status):
+        words = f"put out by its node: {status.get('message')}; raise training.compute.disk and clear the task: it goes on from its checkpoint"
+        return End("training", words, False)
     if status.get("reason") in ("Evicted", "Preempting", "NodeShutdown", "Terminated", "NodeAffinity"):
         words = f"{status['reason']}: {status.get('message') or 'by the node'}; the next pod goes on from the last checkpoint"
         return End("interrupted", words, True)
@@ -62,6 +65,14 @@ def end_of(pod: Mapping[str, Any] | None, events: Sequence[Mapping[str, Any]] = 
         return End("lost", f"node {node} does not answer any more; the next pod goes on from the last checkpoint", True)
     return End(
         "unknown", f"pod {name} is {status.get('phase')}: {status.get('message') or 'no reason was given'}", True
+    )
+
+
+def _disrupted(status: Mapping[str, Any]) -> bool:
+    """Whether a pod was put out for its node's sake (short of memory, say): one that wrote more than its own limit has no such condition."""
+    return any(
+        each.get("type") == "DisruptionTarget" and each.get("status") == "True"
+        for each in status.get("conditions") or []
     )
 
 

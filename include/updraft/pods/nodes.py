@@ -19,7 +19,7 @@ def check_possible(compute: PodCompute, nodes: Sequence[Mapping[str, Any]]) -> N
     reasons = {str(node["metadata"]["name"]): _against(compute, node) for node in nodes}
     if any(not why for why in reasons.values()):
         return
-    asked = f"{compute.gpu} {GPU}, {compute.cpu} cores, {compute.memory} of memory"
+    asked = f"{compute.gpu} {GPU}, {compute.cpu} cores, {compute.memory} of memory, {compute.disk} of disk"
     told = "; ".join(f"{name}: {', '.join(why)}" for name, why in sorted(reasons.items())) or "the cluster has no node"
     raise TrainingError(
         f"training.compute asks for {asked}, and no node can ever give that ({told}); ask for less, or add such a node "
@@ -38,6 +38,9 @@ def _against(compute: PodCompute, node: Mapping[str, Any]) -> list[str]:
         found.append(f"{there.get('cpu', 0)} cores")
     if memory_bytes(compute.memory) > memory_bytes(str(there.get("memory", "0"))):
         found.append(f"{there.get('memory', 0)} of memory")
+    disk = there.get("ephemeral-storage")  # a virtual node has none to tell of
+    if disk is not None and memory_bytes(compute.disk) > memory_bytes(str(disk)):
+        found.append(f"{disk} of disk")
     missing = [f"{key}={value}" for key, value in compute.node_selector.items() if labels.get(key) != value]
     if missing:
         found.append(f"not labelled {' '.join(missing)}")

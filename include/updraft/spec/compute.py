@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from updraft.errors import SpecError
 from updraft.spec.part import Cpu, Duration, Memory, Part, memory_bytes
 
 GPU = "nvidia.com/gpu"
 """The resource that NVIDIA's device plugin offers, and the key of the taint that keeps other pods from its nodes."""
 
+PROJECT_WORD = "{project}"
 Label = Annotated[str, Field(min_length=1, max_length=253)]
+ImagePattern = Annotated[str, Field(min_length=1, pattern=r"^[^\s*][^\s]*$")]
+"""It does not begin with ``*``: the registry is named."""
+LOCAL_IMAGE = "localhost/updraft-trainer"
+"""What docker/trainer/build calls the image."""
 OnNoGpu = Literal["wait", "cpu", "fail"]
 
 
@@ -58,6 +65,9 @@ class Compute(Part):
     memory_cap: Memory | None = Field(
         default=None, description="a training that was killed for memory is tried once more with up to this much"
     )
+    disk: Memory | None = Field(
+        default=None, description="such as 20Gi: what the pod may write to its node (/tmp, logs); request and limit"
+    )
     node_selector: dict[Label, str] | None = Field(default=None, description="labels that the node must have")
     tolerations: tuple[Toleration, ...] | None = Field(
         default=None, description="taints to tolerate; that of GPU nodes is tolerated by every pod with a GPU"
@@ -81,11 +91,12 @@ class Compute(Part):
 class PodDefaults(Part):
     """What a project's pods get unless its ``training.compute`` says otherwise."""
 
-    image: str = Field(default="localhost/updraft-trainer:cpu", min_length=1)
+    image: str = Field(default=f"{LOCAL_IMAGE}:cpu", min_length=1)
     gpu_image: str | None = Field(default=None, min_length=1, description="for pods with a GPU; image when left out")
     gpu: int = Field(default=0, ge=0)
     memory: Memory = "4Gi"
     memory_cap: Memory = "16Gi"
+    disk: Memory = Field(default="10Gi", description="what a pod may write to its node (/tmp, logs); request and limit")
     node_selector: dict[Label, str] = Field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
     gpu_node_selector: dict[Label, str] = Field(default_factory=dict, description="added for pods with a GPU")
@@ -107,7 +118,12 @@ class Kubernetes(Part):
     secret: Label = Field(
         default="updraft-trainer",
         description="Secret whose keys become variables of the pods: the object store's AWS_ENDPOINT_URL, "
-        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION",
+        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION; with {project} in its name each project has its own",
+    )
+    images: tuple[ImagePattern, ...] = Field(
+        default=(f"{LOCAL_IMAGE}:*",),
+        description="images that a project may name in training.compute.image; * stands for anything but a slash. "
+        "Those that stand in this file may always be used",
     )
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
     image_pull_secrets: tuple[Label, ...] = ()
@@ -122,6 +138,37 @@ class Kubernetes(Part):
         default=None, description="a dashboard's page of a pod, with {namespace}, {pod} and {node}"
     )
     defaults: PodDefaults = PodDefaults()
+
+    def allows(self, image: str) -> bool:
+        """Whether pods may run an image: one that this file names, or that matches a pattern."""
+        if image in (self.defaults.image, self.defaults.gpu_image):
+            return True
+        return any(_matches(pattern, image) for pattern in self.images)
+
+    def check_image(self, image: str) -> None:
+        """Refuse an image that a project may not run: code of anybody, with the trainings' key to the object store.
+
+        :raises SpecError: with the patterns.
+        """
+        if not self.allows(image):
+            raise SpecError(
+                f"training.compute.image = {image!r}: this deployment runs no such image; allowed: "
+                f"{', '.join(self.images) or 'none but its own defaults'} (kubernetes.images in deployment.yaml)"
+            )
+
+    def secret_of(self, project: str) -> str:
+        """Name of the Secret that a project's pods get."""
+        return self.secret.replace(PROJECT_WORD, kubernetes_name(project))
+
+
+def kubernetes_name(project: str) -> str:
+    """A project's name as names of Kubernetes' objects may hold it."""
+    return project.replace("_", "-").lower()
+
+
+def _matches(pattern: str, image: str) -> bool:
+    """``*`` is any text without a slash or a space, so that a pattern for one folder of a registry does not let in what lies below it."""
+    return re.fullmatch(r"[^/\s]*".join(map(re.escape, pattern.split("*"))), image) is not None
 
 
 class Deployment(Part):
@@ -139,6 +186,7 @@ class PodCompute(Part):
     cpu: Cpu
     memory: Memory
     memory_cap: Memory
+    disk: Memory
     node_selector: dict[str, str]
     tolerations: tuple[Toleration, ...]
     queue: str | None
@@ -170,6 +218,7 @@ def pod_compute(own: Compute, defaults: PodDefaults, *, gpu: int | None = None) 
         cpu=own.cpu or str(own.threads),
         memory=memory,
         memory_cap=max(memory, cap, key=memory_bytes),
+        disk=own.disk or defaults.disk,
         node_selector=dict(selector),
         tolerations=tolerations,
         queue=own.queue or defaults.queue,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from updraft.spec.compute import Deployment
+from updraft.spec.compute import Compute, Deployment
 from updraft.spec.document import read_document
 from updraft.spec.part import memory_bytes
 from updraft.spec.problems import Problem, SpecProblems, shown_path
@@ -33,3 +33,14 @@ def load_deployment(path: Path) -> Deployment:
     if problems or validated.spec is None:
         raise SpecProblems(sorted(problems, key=lambda problem: (problem.line or 0, problem.key)))
     return validated.spec
+
+
+def check_compute(compute: Compute, path: Path) -> None:
+    """Whether the deployment can give a project's pods what it asks for.
+
+    :param path: of ``deployment.yaml``.
+    :raises SpecError: when the file is wrong, or lets the project run no such image.
+    """
+    kubernetes = load_deployment(path).kubernetes
+    if compute.image is not None:
+        kubernetes.check_image(compute.image)

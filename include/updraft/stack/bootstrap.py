@@ -1,5 +1,9 @@
 """Build ``.venv`` on a bare machine: ``python3 include/updraft/stack/bootstrap.py``, which every make target calls.
-With names of extras (``bootstrap.py torch``) these are added; an environment that has them keeps them.
+With names of extras (``bootstrap.py torch``) these are added; an environment that has them keeps them. ``dev`` is what tests and
+lint need, which no environment that serves has; ``tools`` is no extra, but ``.venv-tools`` with what `make audit` and `make sbom` run.
+
+Whatever comes from a package index is checked against the hashes of the files that `make lock` writes, uv and what builds a package
+from its source included. PyTorch is the exception: which build of it is wanted differs from machine to machine.
 
 Only the standard library is there yet, and the Python that runs this may be too old for Updraft: so this file keeps to
 what Python 3.6 understands, and looks for a suitable interpreter first.
@@ -19,7 +23,13 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 NAMES = ("python3.11", "python3.12", "python3.13", "python3", "python")
 FREE_DISK = 5 * 1024**3
 """Bytes: the environment takes about 3 GiB, its download cache and the demo's data the rest."""
-UV = "uv>=0.9,<1"
+REQUIREMENTS, DEV, UV, TOOLS = (
+    "requirements.txt",
+    "requirements-dev.txt",
+    "requirements-uv.txt",
+    "requirements-tools.txt",
+)
+"""Pinned packages with their hashes: of every environment, of the extra ``dev`` beside it, of uv, of ``.venv-tools``."""
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
@@ -85,7 +95,7 @@ def need_disk(free: int, folder: str) -> None:
 def stamp_of(root: str) -> str:
     """What the environment depends on: pinned packages, how the project installs, and where it stands."""
     digest = hashlib.sha256(root.encode("utf-8", "surrogateescape"))
-    for name in ("requirements.txt", "pyproject.toml"):
+    for name in (REQUIREMENTS, DEV, "pyproject.toml"):
         with open(os.path.join(root, name), "rb") as file:
             digest.update(file.read())
     return digest.hexdigest()
@@ -141,23 +151,39 @@ def clean(env: Mapping[str, str]) -> Dict[str, str]:
 
 
 def get_uv(python: str, root: str, env: Mapping[str, str]) -> str:
-    """The path of uv: from pip into ``.venv-uv``, or the one on the path where there is no pip."""
+    """The path of uv: from pip into ``.venv-uv``, pinned, or the one on the path where there is no pip."""
     folder = os.path.join(root, ".venv-uv")
     uv = os.path.join(folder, "bin", "uv")
-    if runs([uv, "--version"]):
+    if uv_version(uv) == pinned_uv(root):
         return uv
     if runs([python, "-m", "pip", "--version"]):
         shutil.rmtree(folder, ignore_errors=True)
         # --target also works where the system's Python is marked as externally managed.
-        run([python, "-m", "pip", "install", "--quiet", "--target", folder, UV], env, root)
+        hashed = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--requirement", os.path.join(root, UV)]
+        run([python, "-m", "pip", "install", "--quiet", "--target", folder, *hashed], env, root)
         return uv
-    found = shutil.which("uv")
-    if found and runs([found, "--version"]):
-        return found
+    on_path = shutil.which("uv")
+    if on_path and uv_version(on_path):
+        return on_path
     raise BootstrapError(
         f"{python} has no pip, and there is no uv on the path. Install one of them (on Debian and Ubuntu: "
         "`apt-get install python3-pip`)."
     )
+
+
+def pinned_uv(root: str) -> str:
+    """The version of uv that is pinned."""
+    with open(os.path.join(root, UV)) as file:
+        return file.read().split("uv==", 1)[1].split()[0]
+
+
+def uv_version(uv: str) -> Optional[str]:
+    """The version of a uv; None when there is none."""
+    try:
+        words = subprocess.check_output([uv, "--version"], stderr=subprocess.DEVNULL, timeout=30).decode().split()
+    except (OSError, UnicodeDecodeError, subprocess.SubprocessError):
+        return None
+    return words[1] if len(words) > 1 else None
 
 
 def runs(command: List[str]) -> bool:
@@ -192,15 +218,40 @@ def build(root: str, python: str, env: Mapping[str, str], extras: Iterable[str] 
         run([uv, "venv", "--quiet", "--no-project", "--python", python, venv], env, root)
     with open(half_built, "w"):
         pass
+    requirements = os.path.join(root, REQUIREMENTS)
     install = [uv, "pip", "install", "--python", in_venv(root), "--compile-bytecode", *sources(env)]
-    run([*install, "--requirement", os.path.join(root, "requirements.txt")], env, root)
+    install += [
+        "--build-constraints",
+        requirements,
+    ]  # of what has no wheel, and of Updraft itself: setuptools, by its hash
+    files = [requirements, *([os.path.join(root, DEV)] if "dev" in extras else [])]
+    run([*install, "--require-hashes", *(word for file in files for word in ("--requirement", file))], env, root)
     run([*install, "--quiet", "--no-deps", "--editable", root], env, root)
-    if extras:
-        pins = ["--constraint", os.path.join(root, "requirements.txt")]
-        run([*install, *pins, "--editable", f"{root}[{','.join(extras)}]"], env, root)
+    others = [name for name in extras if name != "dev"]
+    if others:
+        run([*install, "--constraint", requirements, "--editable", f"{root}[{','.join(others)}]"], env, root)
     with open(os.path.join(venv, "updraft.json"), "w") as file:
         json.dump({"stamp": stamp_of(root), "python": python, "extras": extras}, file)
     os.remove(half_built)
+
+
+def build_tools(root: str, python: str, env: Mapping[str, str]) -> None:
+    """Build ``.venv-tools`` from its pinned packages, unless it is built."""
+    folder, requirements = os.path.join(root, ".venv-tools"), os.path.join(root, TOOLS)
+    complete = os.path.join(folder, "complete")
+    with open(requirements, "rb") as file:
+        stamp = hashlib.sha256(file.read()).hexdigest()
+    if os.path.exists(complete):
+        with open(complete) as noted_stamp:
+            if noted_stamp.read() == stamp:
+                return
+    uv = get_uv(python, root, env)
+    shutil.rmtree(folder, ignore_errors=True)
+    run([uv, "venv", "--quiet", "--no-project", "--python", python, folder], env, root)
+    install = [uv, "pip", "install", "--quiet", "--python", os.path.join(folder, "bin", "python"), *sources(env)]
+    run([*install, "--require-hashes", "--requirement", requirements], env, root)
+    with open(complete, "w") as written:
+        written.write(stamp)
 
 
 def say(text: str) -> None:
@@ -212,10 +263,14 @@ def say(text: str) -> None:
 def main() -> int:
     """Build what is missing; 0 when the environment is ready, 1 with an explanation when it cannot be."""
     extras = sys.argv[1:]
-    if is_built(ROOT, extras):
+    tools = extras == ["tools"]
+    if not tools and is_built(ROOT, extras):
         return 0
     try:
         python = find_python((sys.executable, (sys.version_info[0], sys.version_info[1])), candidates())
+        if tools:
+            build_tools(ROOT, python, clean(os.environ))
+            return 0
         need_disk(shutil.disk_usage(ROOT).free, ROOT)
         build(ROOT, python, clean(os.environ), extras)
     except BootstrapError as error:

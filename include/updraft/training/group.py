@@ -3,14 +3,18 @@
 The first one (worker 0) listens at an address that all of them know; the others come to it. Each pair of connections
 is a *line*, on which the few numbers go that all must agree on, and a *pulse*, on which nothing is said until the end:
 when it breaks, a worker is lost, and every other one ends too. The group then starts again from the checkpoint.
+Who comes in proves that it knows the group's secret (:class:`_Handshake`), and so does worker 0.
 What is learnt itself goes over XGBoost's collective or torch.distributed, whose addresses are agreed on here.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import logging
 import os
+import secrets
 import socket
 import struct
 import threading
@@ -28,15 +32,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WORKER, MEETING = "UPDRAFT_WORKER", "UPDRAFT_MEETING"
-"""Variables of a worker: its number, and host:port of worker 0."""
+WORKER, MEETING, TOKEN = "UPDRAFT_WORKER", "UPDRAFT_MEETING", "UPDRAFT_MEETING_TOKEN"
+"""Variables of a worker: its number, host:port of worker 0, and the group's secret."""
 WAIT = 1800.0
 """Seconds that worker 0 waits for the others, which may wait for a node."""
 LOST = 75
 """Exit code of a worker whose group is lost: as of one that was asked to end, the same request goes on."""
 _TELL, _TRY, _UNWIND = 15.0, 0.5, 10.0
 _BYE = b"."
+_SHORTEST_TOKEN = 32
+"""Characters; :func:`new_token` gives more."""
+_GREETING = 4096
+"""Bytes that a message may have before its sender is known."""
 _LONGEST = 2**34
+
+
+def new_token() -> str:
+    """A secret for one group: for its workers' environment, and nowhere else."""
+    return secrets.token_urlsafe(32)
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,8 @@ class Place:
     rank: int
     host: str
     port: int
+    token: str = field(repr=False)
+    """The group's secret: not in the request, which everybody reads who reads the lake."""
 
     @classmethod
     def of(cls, env: Mapping[str, str] = os.environ) -> Place | None:
@@ -61,7 +76,13 @@ class Place:
                 f"{WORKER}={env[WORKER]!r}, {MEETING}={env.get(MEETING)!r}: a worker needs its number (0 is the first) "
                 "and host:port of worker 0"
             )
-        return cls(int(env[WORKER]), host, int(port))
+        token = env.get(TOKEN, "")
+        if len(token) < _SHORTEST_TOKEN:
+            raise SettingsError(
+                f"{TOKEN} has {len(token)} characters: a worker needs the secret of its group, {_SHORTEST_TOKEN} or more "
+                "random characters; whoever starts the group makes it and gives it to all its workers"
+            )
+        return cls(int(env[WORKER]), host, int(port), token)
 
 
 @dataclass(eq=False)
@@ -125,18 +146,41 @@ ALONE = Group()
 """A training by one process."""
 
 
+@dataclass(frozen=True)
+class _Handshake:
+    """How two workers show each other that they know the group's secret and mean the same request, without sending the secret.
+
+    Each side sends a number that it draws for this connection, and gets it back signed (HMAC-SHA-256) with who signs: what is
+    overheard is of no use for another connection, and an answer of one side is none of the other.
+    """
+
+    token: str = field(repr=False)
+    request_sha256: str
+
+    def signature(self, signer: str, *said: str) -> str:
+        """What a side answers to what was said; ``signer`` names the side."""
+        words = json.dumps([signer, self.request_sha256, *said]).encode()
+        return hmac.new(self.token.encode(), words, hashlib.sha256).hexdigest()
+
+    def check(self, signature: object, signer: str, *said: str) -> None:
+        """:raises ValueError: when the other side does not know the secret, or means another request."""
+        if not hmac.compare_digest(str(signature).encode(), self.signature(signer, *said).encode()):
+            raise ValueError(f"{signer} does not know the secret of this group, or comes with another request")
+
+
 @contextmanager
-def meeting(place: Place, size: int, token: str, done: Callable[[], bool]) -> Iterator[Group | None]:
+def meeting(place: Place, size: int, request_sha256: str, done: Callable[[], bool]) -> Iterator[Group | None]:
     """Meet the others and be a group until the end of the block; None when there is nothing left to do.
 
-    :param token: of the request; who comes with another one is turned away.
+    :param request_sha256: what is learnt; who comes with another one, or without the secret of ``place``, is turned away.
     :param done: whether the result is there; asked by a worker that finds nobody to meet.
     :raises TrainingError: when the others do not come.
     :raises TrainingInterrupted: when a worker is lost, at any time.
     """
     if place.rank >= size:
         raise TrainingError(f"worker {place.rank} of a group of {size}: the last one is {size - 1}")
-    met = _welcome(place, size, token) if place.rank == 0 else _come(place, size, token, done)
+    handshake = _Handshake(place.token, request_sha256)
+    met = _welcome(place, size, handshake) if place.rank == 0 else _come(place, size, handshake, done)
     if met is None:
         yield None
         return
@@ -188,7 +232,7 @@ def _feel(pulse: socket.socket, group: Group, ended: threading.Event) -> None:
         os._exit(LOST)
 
 
-def _welcome(place: Place, size: int, token: str) -> tuple[Group, list[socket.socket]]:
+def _welcome(place: Place, size: int, handshake: _Handshake) -> tuple[Group, list[socket.socket]]:
     here: dict[tuple[int, str], socket.socket] = {}
     expected = [(rank, use) for rank in range(1, size) for use in ("line", "pulse")]
     deadline, told = time.monotonic() + WAIT, time.monotonic()
@@ -203,7 +247,7 @@ def _welcome(place: Place, size: int, token: str) -> tuple[Group, list[socket.so
                 told = now
                 log.info("Waiting for workers %s of %d", missing, size)
             with suppress(TimeoutError):
-                _let_in(door.accept()[0], token, here, expected)
+                _let_in(door.accept()[0], handshake, here, expected)
     lines = [here[rank, "line"] for rank in range(1, size)]
     host = lines[0].getsockname()[0]
     group = Group(0, size, str(host), lines)
@@ -219,16 +263,23 @@ def _listening(place: Place) -> socket.socket:
 
 
 def _let_in(
-    guest: socket.socket, token: str, here: dict[tuple[int, str], socket.socket], expected: list[tuple[int, str]]
+    guest: socket.socket,
+    handshake: _Handshake,
+    here: dict[tuple[int, str], socket.socket],
+    expected: list[tuple[int, str]],
 ) -> None:
     """Take a connection in; one that comes again (its process was started anew) takes the place of the former one."""
     guest.settimeout(5.0)
+    drawn = secrets.token_hex(32)
     try:
-        said = json.loads(_receive(guest, longest=4096))
-        who = (int(said["rank"]), str(said["use"]))
-        if said["token"] != token or who not in expected:
-            raise ValueError(f"{who} with the token {str(said['token'])[:12]}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        _send(guest, json.dumps({"drawn": drawn}).encode())
+        answer = json.loads(_receive(guest, longest=_GREETING))
+        who = (int(answer["rank"]), str(answer["use"]))
+        handshake.check(answer["signature"], f"worker {who[0]}", who[1], drawn, str(answer["drawn"]))
+        if who not in expected:
+            raise ValueError(f"{who} is no worker of this group")
+        _send(guest, json.dumps({"signature": handshake.signature("worker 0", who[1], str(answer["drawn"]))}).encode())
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         log.warning("Turned away who is no worker of this group: %s", error)
         guest.close()
         return
@@ -238,11 +289,13 @@ def _let_in(
     here[who] = guest
 
 
-def _come(place: Place, size: int, token: str, done: Callable[[], bool]) -> tuple[Group, list[socket.socket]] | None:
+def _come(
+    place: Place, size: int, handshake: _Handshake, done: Callable[[], bool]
+) -> tuple[Group, list[socket.socket]] | None:
     deadline = time.monotonic() + WAIT
     while not done():
         try:
-            line, pulse = (_connected(place, token, use) for use in ("line", "pulse"))
+            line, pulse = (_connected(place, handshake, use) for use in ("line", "pulse"))
             welcome = json.loads(_receive(line))
             return Group(place.rank, size, str(welcome["host"]), [line]), [pulse]
         except OSError as error:
@@ -254,11 +307,32 @@ def _come(place: Place, size: int, token: str, done: Callable[[], bool]) -> tupl
     return None
 
 
-def _connected(place: Place, token: str, use: str) -> socket.socket:
-    found = socket.create_connection((place.host, place.port), timeout=5.0)
-    _send(found, json.dumps({"rank": place.rank, "use": use, "token": token}).encode())
-    _ready(found)
-    return found
+def _connected(place: Place, handshake: _Handshake, use: str) -> socket.socket:
+    """A connection to worker 0, which has proved that it is that.
+
+    :raises OSError: when nobody answers, or somebody else does.
+    """
+    connection = socket.create_connection((place.host, place.port), timeout=5.0)
+    drawn, me = secrets.token_hex(32), f"worker {place.rank}"
+    try:
+        asked = str(json.loads(_receive(connection, longest=_GREETING))["drawn"])
+        answer = {
+            "rank": place.rank,
+            "use": use,
+            "drawn": drawn,
+            "signature": handshake.signature(me, use, asked, drawn),
+        }
+        _send(connection, json.dumps(answer).encode())
+        welcome = json.loads(_receive(connection, longest=_GREETING))
+        handshake.check(welcome["signature"], "worker 0", use, drawn)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        connection.close()
+        raise ConnectionError(f"who answers there is not worker 0 of this group: {error}") from error
+    except OSError:
+        connection.close()
+        raise
+    _ready(connection)
+    return connection
 
 
 def _ready(connection: socket.socket) -> None:

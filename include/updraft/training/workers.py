@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from updraft.errors import MLflowAway, TrainingError, TrainingInterrupted
 from updraft.training.contract import TrainingRequest
 from updraft.training.device import visible_gpus
-from updraft.training.group import LOST, MEETING, WORKER
+from updraft.training.group import LOST, MEETING, TOKEN, WORKER, new_token
 from updraft.training.watch import Watch, watching
 
 log = logging.getLogger(__name__)
@@ -101,10 +101,10 @@ def _start(request_url: str, count: int, gpus: bool) -> list[_Worker]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     visible = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
-    workers = []
+    workers, token = [], new_token()
     for rank in range(count):
         gpu = (visible[rank] if visible else str(rank)) if gpus else ""
-        env = {**os.environ, WORKER: str(rank), MEETING: address, "CUDA_VISIBLE_DEVICES": gpu}
+        env = {**os.environ, WORKER: str(rank), MEETING: address, TOKEN: token, "CUDA_VISIBLE_DEVICES": gpu}
         process = subprocess.Popen(
             [sys.executable, "-m", "updraft.cli", "train", "run", request_url],
             stdout=subprocess.DEVNULL,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _FORBIDDEN = re.compile(r'cannot (\w+) resource "([\w/]+)"')
 _GONE, _THERE = 404, 409
+_API_GROUPS = {"jobs": "batch", "networkpolicies": "networking.k8s.io"}
+"""Of the resources that are not in the core group."""
 
 
 class Cluster:
@@ -73,13 +75,15 @@ class Cluster:
 
     def create_service(self, manifest: dict[str, Any]) -> None:
         """Create a Service, unless it is there."""
-        from kubernetes.client.exceptions import ApiException
-
-        try:
+        with _there_already():
             self._api.create_namespaced_service(self.namespace, manifest)
-        except ApiException as error:
-            if error.status != _THERE:
-                raise
+
+    def create_network_policy(self, manifest: dict[str, Any]) -> None:
+        """Create a NetworkPolicy, unless it is there."""
+        from kubernetes.client import NetworkingV1Api
+
+        with _there_already():
+            NetworkingV1Api(self._api.api_client).create_namespaced_network_policy(self.namespace, manifest)
 
     def remove_job(self, name: str) -> None:
         """Delete a Job, and with it its pods and what else it owns."""
@@ -112,6 +116,17 @@ class Cluster:
 
 
 @contextmanager
+def _there_already() -> Iterator[None]:
+    from kubernetes.client.exceptions import ApiException
+
+    try:
+        yield
+    except ApiException as error:
+        if error.status != _THERE:
+            raise
+
+
+@contextmanager
 def cluster_errors(connection: str, namespace: str) -> Iterator[None]:
     """Turn what a person must mend into our errors; what passes by itself goes on as it is, to be tried again.
 
@@ -138,7 +153,7 @@ def cluster_errors(connection: str, namespace: str) -> Iterator[None]:
                 if found[2] == "nodes"
                 else f"Role updraft-launcher in namespace {namespace}"
             )
-            group = "batch" if found[2] == "jobs" else '""'
+            group = _API_GROUPS.get(found[2], '""')
             rule = f"{{apiGroups: [{group}], resources: [{found[2]}], verbs: [{found[1]}]}}"
             raise SettingsError(
                 f"the cluster refuses: {said}. Missing rule: {rule}; it belongs to {scope}: kubectl apply -f docker/kubernetes/rbac.yaml"

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.log import mask_secret
 
 from updraft.loop import tell
 from updraft.loop.train import folder
 from updraft.pods.endings import End, end_of
 from updraft.spec.part import shown_duration
+from updraft.training.group import new_token
 from updraft.training.run import worker_folder
 from updraft.training.usage import last_usage
 from updraft_airflow.deployment import open_loop
@@ -20,7 +22,7 @@ from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.operators.pod import TrainInPod
 from updraft_airflow.operators.step import dag_url, fails_at_once
 from updraft_airflow.operators.train import run_id
-from updraft_airflow.pods import RUN, WORKER_INDEX, meeting_service, run_label, training_job
+from updraft_airflow.pods import JOB, RUN, WORKER_INDEX, group_policy, meeting_service, run_label, training_job
 from updraft_airflow.triggers.job import JobStartTrigger
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     from updraft.loop.context import Loop
 
-_JOB = "batch.kubernetes.io/job-name"
 _ENDED = ("Complete", "Failed", "FailureTarget", "SuccessCriteriaMet")
 _SOON_SECONDS = 10.0
 """In which the cluster makes the pods of a Job that need not wait in a queue."""
@@ -45,7 +46,7 @@ class TrainInGroup(TrainInPod):
         job = self._job(pod_request_obj, context)
         name = str(job["metadata"]["name"])
         deadline = time.monotonic() + (0.0 if job["spec"].get("suspend") else _SOON_SECONDS)
-        while not (found := self._cluster.pods(f"{_JOB}={name},{WORKER_INDEX}=0")):
+        while not (found := self._cluster.pods(f"{JOB}={name},{WORKER_INDEX}=0")):
             if time.monotonic() > deadline:
                 self.log.info(
                     "Job %s waits for its pods%s", name, " in its queue" if job["spec"].get("suspend") else ""
@@ -82,7 +83,7 @@ class TrainInGroup(TrainInPod):
         """Remove the Job, and so every worker."""
         super().on_kill()
         if self.pod is not None:
-            self._cluster.remove_job(self.pod.metadata.labels[_JOB])
+            self._cluster.remove_job(self.pod.metadata.labels[JOB])
 
     def _job(self, pod: Any, context: Context) -> dict[str, Any]:
         """The Job of this run that is under way, or a new one; Jobs that have ended, or are about to, are removed."""
@@ -92,18 +93,21 @@ class TrainInGroup(TrainInPod):
             conditions = job.get("status", {}).get("conditions") or []
             over = any(each["type"] in _ENDED and each["status"] == "True" for each in conditions)
             # A pod that was told to end takes its Job along: of a cleared task, say.
-            if over or any(pod["metadata"].get("deletionTimestamp") for pod in self._cluster.pods(f"{_JOB}={name}")):
+            if over or any(pod["metadata"].get("deletionTimestamp") for pod in self._cluster.pods(f"{JOB}={name}")):
                 self._cluster.remove_job(name)
             elif not job["metadata"].get("deletionTimestamp"):
                 alive = job
         if alive is None:
             loop = open_loop(self.project)
             compute = self._next(loop, self._configure(loop), run_id(context)).compute
+            token = new_token()
+            mask_secret(token)
             alive = self._cluster.create_job(
-                training_job(self.client.api_client.sanitize_for_serialization(pod), compute)
+                training_job(self.client.api_client.sanitize_for_serialization(pod), compute, token)
             )
             self.log.info("Job %s: %d workers", alive["metadata"]["name"], compute.workers)
         self._cluster.create_service(meeting_service(alive))
+        self._cluster.create_network_policy(group_policy(alive))
         return alive
 
     def _jobs(self, run: str) -> list[dict[str, Any]]:
@@ -145,7 +149,7 @@ class TrainInGroup(TrainInPod):
         return max((each for each in peaks if each is not None), default=None)
 
     def _discard(self, pod: Mapping[str, Any]) -> None:
-        self._cluster.remove_job(pod["metadata"]["labels"][_JOB])
+        self._cluster.remove_job(pod["metadata"]["labels"][JOB])
 
     def _remove_pods(self, loop: Loop, run: str) -> None:
         super()._remove_pods(loop, run)

@@ -145,6 +145,7 @@ class TrainInPod(KubernetesPodOperator):
             if pod["metadata"].get("deletionTimestamp"):  # of a cleared task, say: not to be waited for
                 self._cluster.mark(pod["metadata"]["name"], self.POD_CHECKED_KEY)
         following = self._next(loop, kubernetes, run)
+        kubernetes.check_image(following.compute.image)
         if kubernetes.nodes == "fixed":
             check_possible(following.compute, self._cluster.nodes())
         if following.why:
