@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from updraft.errors import IntegrityError
 from updraft_airflow.deployment import open_loop, settings
-from updraft_airflow.hooks.slack import send_alerts
+from updraft_airflow.hooks.slack import deliver_alerts, send_alerts
 from updraft_airflow.notifiers.failure import in_words
 from updraft_airflow.operators.step import fails_at_once
 
