@@ -183,6 +183,19 @@ def test_a_lost_key_is_not_replaced_silently(store, chain, anchors):
         Store(store.engine, fresh).decide(P, key="k9", kind="note", subject="x", body={})
 
 
+def test_a_key_that_is_rotated_on_purpose_keeps_what_was_attested(store, chain, anchors, tmp_path, postgres_url):
+    env = {**os.environ, "UPDRAFT_HOME": str(tmp_path), "UPDRAFT_STORE": postgres_url, "UPDRAFT_MLFLOW": ""}
+    done = CliRunner().invoke(app, ["keys", "rotate", "audit"], env=env)
+    assert done.exit_code == 0, done.output
+    fresh = Anchors(anchors.base, AuditKey(anchors.key.keys))
+    Store(store.engine, fresh).decide(P, key="k9", kind="note", subject="after", body={})
+    found = audit(P, store.decisions(P), fresh.log(P), AuditKey(anchors.key.keys))
+    assert (found.problems, found.anchored) == ((), 7)
+    [retired] = anchors.key.keys.glob("audit.*.pub.pem")
+    retired.unlink()
+    assert "not signed by this deployment" in problems(store, fresh)
+
+
 def test_the_command_says_in_words_what_is_wrong_and_ends_with_3(store, chain, anchors, tmp_path, postgres_url):
     env = {**os.environ, "UPDRAFT_HOME": str(tmp_path), "UPDRAFT_STORE": postgres_url, "UPDRAFT_MLFLOW": ""}
     whole = CliRunner().invoke(app, ["audit", "verify", P], env=env)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import uuid
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -75,7 +74,7 @@ def load_key(path: Path) -> bytes:
                     f"{path} is lost: restore the key {known} from a backup; a new key gives every private value a new "
                     f"pseudonym, and none of it can be undone. Only where nothing pseudonymised is kept, remove {note}"
                 )
-            _create(path, os.urandom(KEY_BYTES))
+            files.create_once(path, os.urandom(KEY_BYTES), 0o600)
         key = path.read_bytes()
     except OSError as error:
         raise SettingsError(f"{path}: the pseudonym key cannot be read or made: {error.strerror}") from error
@@ -86,7 +85,7 @@ def load_key(path: Path) -> bytes:
         )
     if known is None:
         with suppress(OSError):  # keys on a read-only mount, such as a Kubernetes Secret; the lake has the id as well
-            _create(note, key_id(key).encode())
+            files.create_once(note, key_id(key).encode(), 0o600)
     elif known != key_id(key):
         raise SettingsError(_another(str(path), key, str(note), known))
     return key
@@ -120,20 +119,3 @@ def _another(what: str, key: bytes, note: str, known: str) -> str:
         "backup; another one gives every private value a new pseudonym. Only where nothing pseudonymised is kept, "
         f"remove {note}"
     )
-
-
-def _create(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(aside, path)  # fails when another process was first, where a rename would replace its key
-        except FileExistsError:
-            return
-    finally:
-        aside.unlink()

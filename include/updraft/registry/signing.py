@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from updraft.errors import IntegrityError, SettingsError
+from updraft.files import create_once
 
 SIGNATURE = "model.sig"
 PRIVATE, PUBLIC = "signing.pem", "signing.pub.pem"
@@ -82,12 +83,12 @@ def key_pair(keys: Path) -> tuple[Path, Path]:
                 "a backup; or make a new pair on purpose: updraft keys rotate signing. Versions signed so far stay trusted"
             )
         keys.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _create(private, _new_key(), 0o600)
+        create_once(private, _new_key(), 0o600)
     if private.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise SettingsError(f"{private} can be read by others; run: chmod 600 {private}")
     own = _public_of(private)
     if not public.exists():
-        _create(public, own, 0o600)
+        create_once(public, own, 0o600)
     elif key_id(public) != _id_of(own):
         if not _retired(keys, public).exists():
             raise SettingsError(
@@ -110,9 +111,9 @@ def rotate(keys: Path) -> Path:
         keys.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _alone(keys):  # two rotations at once would mix their halves
             if private.exists() and not public.exists():
-                _create(public, _public_of(private), 0o600)
+                create_once(public, _public_of(private), 0o600)
             if public.exists():
-                _create(_retired(keys, public), public.read_bytes(), 0o600)
+                create_once(_retired(keys, public), public.read_bytes(), 0o600)
             _replace(private, _new_key(), 0o600)
             _replace(public, _public_of(private), 0o600)
     except OSError as error:
@@ -173,26 +174,10 @@ def _signed_with(signature: Path, keys: Path) -> Path | None:
     return public if public.is_file() else None
 
 
-def _create(path: Path, content: bytes, mode: int) -> None:
-    """Write a file whole, unless it exists."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(aside, path)
-    except FileExistsError:
-        return  # another process was first; its key counts
-    finally:
-        aside.unlink()
-
-
 def _replace(path: Path, content: bytes, mode: int) -> None:
     """Put a file in place whole, whatever was there."""
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    _create(aside, content, mode)
+    create_once(aside, content, mode)
     aside.replace(path)
 
 

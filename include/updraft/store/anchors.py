@@ -122,8 +122,8 @@ class AuditKey:
         if not path.exists():
             if public.exists():
                 raise SettingsError(
-                    f"{path} is lost, and its public half {public} is still there: restore it from a backup. To go on with a new "
-                    "pair, move the public half to another name: decisions from before can be verified with that one alone"
+                    f"{path} is lost, and its public half {public} is still there: restore it from a backup; or make a new pair on "
+                    "purpose: updraft keys rotate audit. Decisions from before stay verified by the public half"
                 )
             made = Ed25519PrivateKey.generate()
             files.create_once(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
@@ -136,6 +136,27 @@ class AuditKey:
             pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
             files.create_once(public, pem, 0o644)
         return key
+
+    def rotate(self) -> Path:
+        """Make a new pair on purpose; its public half. The old public half stays, for what was signed with it; the private one goes.
+
+        Killed half way, it is done again.
+
+        :raises SettingsError: when the folder cannot be written.
+        """
+        public = self.keys / PUBLIC
+        try:
+            if public.exists():
+                kept = self.keys / f"audit.{files.sha256(public.read_bytes())[:8]}.pub.pem"
+                files.create_once(kept, public.read_bytes(), 0o644)
+                public.unlink()
+            (self.keys / PRIVATE).unlink(missing_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"{self.keys}: {error.strerror}; keys that are mounted are rotated in a copy of the folder"
+            ) from error
+        AuditKey(self.keys).private.public_key()  # makes the new pair
+        return public
 
     def sign(self, anchor: Anchor) -> Anchor:
         """The anchor with its signature."""
