@@ -32,7 +32,6 @@ def rotate_key(
     Example: updraft keys rotate signing
     """
     from updraft.registry.signing import key_id, retired_keys, rotate
-
     from updraft.store.anchors import AuditKey
 
     keys = settings().keys
