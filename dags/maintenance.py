@@ -1,13 +1,13 @@
 """
 # maintenance
 
-Daily upkeep of all projects: MLflow's aliases follow the store, the chains of decisions are verified, alerts that Slack did not take are sent, and
-leftovers of killed tasks are removed, pods of trainings that are over included.
+Daily upkeep of all projects: MLflow's aliases follow the store, the chains of decisions are held against their anchors, alerts that Slack did not take
+are sent, and leftovers of killed tasks are removed, pods of trainings that are over and raw copies beyond their retention included.
 
 **Cadence:** daily at 03:17 UTC.
 
 **When it fails:** the log names the project. A broken chain of decisions means that somebody changed the store by hand: treat it as a security
-event. Everything else may be cleared and run again.
+event. `updraft audit verify PROJECT` names every decision that is missing, changed or not ours. Everything else may be cleared and run again.
 """
 
 from datetime import UTC, datetime, timedelta
