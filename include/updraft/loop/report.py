@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def write_partition_report(loop: Loop, key: str) -> str | None:
-    """Write the report of a partition against a sample of the champion's training window; its URL, None before the first champion."""
+    """Write the report of a partition against a sample of the champion's training window.
+
+    :returns: its URL; None before the first champion, and where every feature is private.
+    """
     import pandas as pd
 
     champion = loop.store.serving(loop.name).champion
@@ -29,9 +32,11 @@ def write_partition_report(loop: Loop, key: str) -> str | None:
     window = training.result["window"]
     reference = pd.concat([_sample(loop, past, max(rows // len(window), 1)) for past in window], ignore_index=True)
     current = _sample(loop, key, rows)
+    private = private_features(loop.project, {*reference.columns, *current.columns})
+    if set(current.columns) <= set(private):
+        return None
     url = loop.url("reports", key, "evidently.html")
     title = f"{loop.name} {key} against the window of version {champion}"
-    private = private_features(loop.project, {*reference.columns, *current.columns})
     write_report(reference, current, url, title, private=private)
     return url
 
