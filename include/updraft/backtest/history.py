@@ -13,6 +13,7 @@ from updraft.files import canonical_hash
 from updraft.loop.context import Loop
 from updraft.loop.ingest import ingest
 from updraft.loop.memory import KeptModels
+from updraft.loop.sealed import SealedNotes
 from updraft.settings import Settings
 from updraft.spec.model import Project
 from updraft.store.records import IngestedPartition
@@ -65,16 +66,17 @@ def stamp(project: Project) -> str:
     return canonical_hash(marks)
 
 
-def _note(project: Project, settings: Settings, key: str) -> str:
-    return f"{settings.lake}/{project.name}/ingested/{key}.json"
+def _notes(project: Project, settings: Settings) -> SealedNotes:
+    return SealedNotes.of(f"{settings.lake}/{project.name}", project.name, settings)
+
+
+def _place(key: str) -> str:
+    return f"ingested/{key}.json"
 
 
 def _kept(project: Project, settings: Settings, key: str, mark: str) -> IngestedPartition | None:
-    try:
-        kept = files.read_json(_note(project, settings, key))
-    except FileNotFoundError:
-        return None
-    return IngestedPartition(**kept["row"]) if kept["stamp"] == mark else None
+    kept = _notes(project, settings).read(_place(key))
+    return IngestedPartition(**kept["row"]) if kept is not None and kept["stamp"] == mark else None
 
 
 def _try(project: Project, settings: Settings, key: str, mark: str) -> tuple[IngestedPartition | None, str]:
@@ -94,7 +96,7 @@ def _try(project: Project, settings: Settings, key: str, mark: str) -> tuple[Ing
             if found is None:
                 raise
             row = found
-        files.write_json(_note(project, settings, key), {"stamp": mark, "row": row.__dict__})
+        _notes(project, settings).write(_place(key), {"stamp": mark, "row": row.__dict__})
         return row, words
     finally:
         store.close()

@@ -165,7 +165,7 @@ class _Reader:
             self._wrong(("columns",), "write a mapping of columns and types, such as {distance: number}")
             return {}
         for column, kind in value.items():
-            if kind not in TYPES:
+            if not isinstance(kind, str) or kind not in TYPES:
                 self._wrong(("columns", str(column)), f"unknown type {kind!r}; allowed: {', '.join(TYPES)}")
         return {str(column): str(kind) for column, kind in value.items()}
 
