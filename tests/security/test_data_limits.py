@@ -125,7 +125,7 @@ def test_a_server_that_sends_without_end_is_left_at_the_limit(shop, small: Path)
 
 
 def test_an_object_beyond_the_limit_is_refused_and_one_within_it_is_read(shop, small: Path, object_store) -> None:
-    base = f"s3://{object_store.bucket}/sources"
+    base = f"{object_store.lake}/sources"
     files.write_bytes(f"{base}/large.csv", b"x" * (9 * MEBIBYTE))
     files.write_bytes(f"{base}/orders.csv", (shop.folder / "orders.csv").read_bytes())
     sources = {"orders": {"type": "file", "url": f"{base}/large.csv", "event_time": "at"}}
@@ -211,7 +211,7 @@ def test_a_cell_without_end_is_told_by_column_and_not_by_value(shop, kind: str) 
 
 
 def _compute(shop, frame: pd.DataFrame) -> pd.DataFrame:
-    code = FeatureCode(lambda rows: frame.set_index(rows.index), "0" * 64, shop.folder / "features.py")
+    code = FeatureCode(lambda rows: frame.set_index(rows.index), "0" * 64, shop.folder / "features.py", b"")
     return compute(shop.project, code, pd.DataFrame({"a": range(len(frame))}))
 
 

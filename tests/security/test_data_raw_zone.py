@@ -57,7 +57,7 @@ def apart(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     if request.param == "folder":
         lake, raw = f"file://{tmp_path / 'the lake'}", f"file://{tmp_path / 'raw zone'}"
     else:
-        bucket = f"s3://{request.getfixturevalue('object_store').bucket}/{uuid.uuid4().hex[:8]}"
+        bucket = f"{request.getfixturevalue('object_store').lake}/{uuid.uuid4().hex[:8]}"
         lake, raw = f"{bucket}/lake", f"{bucket}/raw"
     return Settings.from_env({"UPDRAFT_HOME": str(tmp_path / "home"), "UPDRAFT_LAKE": lake, "UPDRAFT_RAW": raw})
 
