@@ -209,7 +209,13 @@ def test_programs_get_none_of_the_callers_airflow_settings_but_its_connections()
 
 
 def test_what_runs_as_another_user_gets_nothing_secret_of_the_caller_and_mlflow_no_connections() -> None:
-    env = {"AIRFLOW_CONN_DB": "postgres://u:p@h", "AWS_SECRET_ACCESS_KEY": "k", "PATH": "/bin", "LC_ALL": "C"}
+    env = {
+        "AIRFLOW_CONN_DB": "postgres://u:p@h",
+        "AWS_SECRET_ACCESS_KEY": "k",
+        "LANGFUSE_SECRET_KEY": "k",
+        "PATH": "/bin",
+        "LC_ALL": "C",
+    }
     assert environment.inherited(env, "postgres") == {"PATH": "/bin", "LC_ALL": "C"}
     assert environment.inherited(env, "mlflow") == {name: env[name] for name in env if name != "AIRFLOW_CONN_DB"}
 

@@ -41,18 +41,10 @@ FREE_DISK = 2 * 1024**3
 
 
 _WRITTEN = (
-    "postgres",
-    "postgres.new",
-    "stack",
-    "keys",
-    "logs",
-    "airflow",
-    "mlflow",
-    "lake",
-    "demo",
-    ENV_FILE,
-    "env.sh",
+    *("postgres", "postgres.new", "stack", "keys", "logs", "airflow", "mlflow"),
+    *("lake", "datasets", "models", "backtest", "demo", ENV_FILE, "env.sh"),
 )
+"""Everything that a deployment writes directly below home."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -53,7 +54,7 @@ _SETTINGS = {
 }
 
 
-_KEPT = ("PATH", "LANG", "LC_", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_KEPT = re.compile(r"PATH|LANG|LC_[A-Z]+|TZ|(DY)?LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class Placement:
 
 def kept_of(env: Mapping[str, str]) -> dict[str, str]:
     """What PostgreSQL's programs get of the caller's environment: nothing secret, as they may run as another user."""
-    return {name: value for name, value in env.items() if name.startswith(_KEPT)}
+    return {name: value for name, value in env.items() if _KEPT.fullmatch(name)}
 
 
 def wheel_folder() -> Path:
