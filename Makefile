@@ -89,7 +89,7 @@ audit: tools ## look for known vulnerabilities in what is pinned (asks the servi
 	  echo "$$file"; .venv-tools/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement $$file || exit 1; \
 	done
 
-sbom: tools ## write what is in Airflow's side and in each trainer image as CycloneDX files: var/sbom (needs no network)
+sbom: tools ## write what is in Airflow's side and in each trainer image as CycloneDX files: var/sbom (by the pins alone)
 	@docker/sbom var/sbom
 
 trainer-image: ## build the image that trainings run in, for pods; ARGS="gpu localhost/updraft-trainer:gpu"

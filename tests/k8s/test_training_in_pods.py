@@ -81,8 +81,19 @@ def test_maintenance_removes_pods_of_runs_that_are_gone_and_leaves_others(traine
     def orphan(name: str, labels: dict[str, str]) -> None:
         metadata = {"name": name, "namespace": "updraft", "labels": labels | {"updraft.dev/project": "podded"}}
         metadata["annotations"] = {"updraft.dev/run": "nobody-knows-it"}
-        container = {"name": "c", "image": "localhost/pause:1"}
-        spec = {"containers": [container], "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False}
+        # As the namespace asks of every pod.
+        rights = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        container = {"name": "c", "image": "localhost/pause:1", "securityContext": rights}
+        spec: dict[str, object] = {
+            "containers": [container],
+            "terminationGracePeriodSeconds": 1,
+            "automountServiceAccountToken": False,
+        }
+        spec["securityContext"] = {
+            "runAsNonRoot": True,
+            "runAsUser": 65535,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
         cluster.kubectl(
             "apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
         )
