@@ -135,7 +135,7 @@ def _parsed(expr: str) -> dict[str, Any] | str:
     if value["error"] and value["error_type"] == "not implemented":  # no SELECT alone
         return "is more than one expression: it has statements in it"
     if value["error"]:
-        return str(value["error_message"])
+        return f"{str(value['error_type']).title()} Error: {value['error_message']}"
     statements = value["statements"]
     if len(statements) != 1 or len(statements[0]["node"].get("select_list", ())) != 1:
         return "is more than one expression"
