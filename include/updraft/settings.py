@@ -54,6 +54,11 @@ class Settings:
         """URL of a project's raw zone: ``<raw>/<project>``, or ``<lake>/<project>/raw`` where it has no place of its own."""
         return f"{self.raw}/{project}" if self.raw else f"{self.lake}/{project}/raw"
 
+    def of_backtests(self) -> Settings:
+        """The same with a lake and a raw zone of the backtests' own, below these, and without services."""
+        lake, raw = (f"{url}/.backtest" if url else "" for url in (self.lake, self.raw))
+        return Settings(home=self.home, projects=self.projects, lake=lake, raw=raw, store="", mlflow="", airflow="")
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read ``UPDRAFT_*``; what is not set gets the embedded default below ``UPDRAFT_HOME`` (``var/`` here).

@@ -93,7 +93,7 @@ def updraft(path: Path) -> dict[str, object]:
 
     contract = SourceContract(rows=expectations(ROWS, "row"), table=expectations(TABLE, "table"))
     start, _ = _cold()
-    with connection() as con:
+    with connection([path]) as con:
         views = Views(
             con,
             Project(spec=spec, folder=path.parent),

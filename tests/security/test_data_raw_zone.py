@@ -113,7 +113,7 @@ def test_a_raw_zone_that_readers_of_the_lake_would_reach_is_refused(raw: str, me
 
 def test_a_backtest_keeps_its_raw_files_apart_too() -> None:
     own = Settings.from_env({"UPDRAFT_LAKE": "s3://b/lake", "UPDRAFT_RAW": "s3://c/raw"})
-    assert _own(own).raw_zone("shop") == "s3://c/raw/.backtest/shop"
+    assert _own(own).raw_zone("shop") == own.of_backtests().raw_zone("shop") == "s3://c/raw/.backtest/shop"
     assert _own(replace(own, raw="")).raw_zone("shop") == "s3://b/lake/.backtest/shop/raw"
 
 
@@ -129,6 +129,8 @@ def test_raw_copies_leave_with_the_training_window_from_a_bucket_as_from_a_folde
     zone = apart.raw_zone("shop")
     for key in (newest, unfinished):
         files.write_bytes(f"{zone}/{key}/orders.parquet", b"x")
+    tried = apart.of_backtests().raw_zone("shop")
+    files.write_bytes(f"{tried}/{KEY}/orders.parquet", b"x")
     assert remove_leftovers(loop)["raw"] == 6
     left = _objects(zone)
     assert {path for path in left if not path.startswith("sources/")} == {
@@ -137,8 +139,10 @@ def test_raw_copies_leave_with_the_training_window_from_a_bucket_as_from_a_folde
     assert len([path for path in left if path.startswith("sources/")]) == 3
     assert remove_leftovers(loop)["raw"] == 0
     assert remove_leftovers(loop, now=time.time() + (window - 1) * DAY)["raw"] == 0
-    assert remove_leftovers(loop, now=time.time() + (window + 1) * DAY)["raw"] == 3
+    assert list(_objects(tried)) == [f"{KEY}/orders.parquet"]
+    assert remove_leftovers(loop, now=time.time() + (window + 1) * DAY)["raw"] == 4
     assert not [path for path in _objects(zone) if path.startswith("sources/")]
+    assert not _objects(tried)
     _ingest(project, apart)  # made again when it is needed again
 
 

@@ -175,6 +175,17 @@ def test_a_pickle_in_an_open_cache_of_before_is_removed_unread(deployment: Deplo
     assert deployment.datasets.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_link_in_the_place_of_the_notes_is_removed_and_not_followed(deployment: Deployment) -> None:
+    deployment.take("first")
+    kept = deployment.folder / "open" / "kept"
+    kept.mkdir()
+    (kept / "file").write_text("another's")
+    deployment.notes.symlink_to(kept)
+    deployment.take("second")
+    assert (kept / "file").read_text() == "another's"
+    assert [path.name for path in kept.iterdir()] == ["file"]
+
+
 def test_a_hook_in_the_data_repository_is_not_run(deployment: Deployment) -> None:
     deployment.take("first")
     hooks = deployment.datasets / "shop" / ".git" / "hooks"
@@ -218,11 +229,17 @@ def test_what_everybody_could_write_is_refused_and_stays_refused(deployment: Dep
 
 
 @as_root
-def test_what_another_user_left_in_an_open_folder_is_refused(deployment: Deployment) -> None:
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_what_another_user_left_in_an_open_folder_is_refused(deployment: Deployment, kind: str) -> None:
     deployment.take("first")
     deployment.datasets.chmod(0o755)
     left = deployment.datasets / "shop" / ".git" / "refs" / "tags" / "left"
-    left.write_text("0" * 40)
-    os.chown(left, NOBODY, NOBODY)
+    if kind == "file":
+        left.write_text("0" * 40)
+    elif kind == "folder":
+        left.mkdir(mode=0o700)
+    else:
+        left.symlink_to("/etc/hostname")
+    os.chown(left, NOBODY, NOBODY, follow_symlinks=False)
     with pytest.raises(IntegrityError, match=rf"belongs to user {NOBODY}"):
         deployment.take("second")

@@ -158,9 +158,7 @@ def _played() -> list[Played]:
 
 def _own(settings: Settings) -> Settings:
     """A lake of the backtest's own, and no service."""
-    lake = f"{settings.lake}/.backtest"
-    raw = f"{settings.raw}/.backtest" if settings.raw else ""
-    return Settings(home=settings.home, projects=settings.projects, lake=lake, raw=raw, store="", mlflow="", airflow="")
+    return settings.of_backtests()
 
 
 def _loop(project: Project, settings: Settings, models: KeptModels) -> Loop:

@@ -48,15 +48,23 @@ def make_private(folder: Path, *, unread: tuple[str, ...] = ()) -> None:
 
 
 def remove_unread(path: Path) -> None:
-    """Remove a file, a link or a folder without reading what is in it; what is not there is removed already."""
-    if path.is_symlink() or path.is_file():
-        path.unlink(missing_ok=True)
-    elif path.exists():
-        shutil.rmtree(path)
+    """Remove a file, a link or a folder without reading what is in it; what is not there is removed already.
+
+    :raises SettingsError: when it cannot be removed, such as what is in a folder of another user.
+    """
+    try:
+        if path.is_symlink() or path.is_file():
+            path.unlink(missing_ok=True)
+        elif path.exists():
+            shutil.rmtree(path)
+    except OSError as error:
+        raise SettingsError(
+            f"{path} is not to be read and cannot be removed: {error.strerror}: {error.filename}; remove it by hand"
+        ) from error
 
 
 def _others_could_write(folder: Path, passed_over: set[Path]) -> Iterator[tuple[Path, str]]:
-    """What lies below a folder (and itself) and may be somebody else's doing. Links are not followed: theirs is no mode.
+    """What lies below a folder (and itself) and may be somebody else's doing. Links are not followed, and have no mode.
 
     A group may write where the user's umask lets it: whom a deployment puts into its group is its own choice.
     """
@@ -66,9 +74,7 @@ def _others_could_write(folder: Path, passed_over: set[Path]) -> Iterator[tuple[
         inside = [here / name for name in (*folders, *names)]
         for path in inside if here != folder else (folder, *inside):
             state = path.lstat()
-            if stat.S_ISLNK(state.st_mode):
-                continue
             if state.st_uid not in (os.geteuid(), _ROOT):
                 yield path, f"belongs to user {state.st_uid}"
-            elif state.st_mode & stat.S_IWOTH:
+            elif state.st_mode & stat.S_IWOTH and not stat.S_ISLNK(state.st_mode):
                 yield path, "can be written by everybody"

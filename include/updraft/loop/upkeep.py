@@ -23,7 +23,8 @@ def remove_leftovers(loop: Loop, *, now: float | None = None) -> dict[str, int]:
 
     Raw copies hold private values in clear, so they go from a bucket too. A bucket tells when an object was written and
     not when it was read: a source's copy goes when it is that old, and is made again when it is needed again. Files that
-    were written aside are looked for on this machine alone: a bucket shows no half-written objects.
+    were written aside are looked for on this machine alone: a bucket shows no half-written objects. The raw copies of
+    backtests, which keep what they have published, go when they were not used for as long, whatever partition they are of.
 
     :param now: seconds since 1970; the clock's when it is not given.
     """
@@ -36,6 +37,10 @@ def remove_leftovers(loop: Loop, *, now: float | None = None) -> dict[str, int]:
     removed = 0
     for copy in _raw_copies(raw):
         if copy.used < oldest if copy.folder == _SOURCES else copy.folder in finished - kept:
+            files.remove(copy.url)
+            removed += 1
+    for copy in _raw_copies(loop.settings.of_backtests().raw_zone(loop.name)):
+        if copy.used < oldest:
             files.remove(copy.url)
             removed += 1
     return {"aside": aside, "raw": removed}

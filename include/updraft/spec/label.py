@@ -29,6 +29,8 @@ _REFUSED_FUNCTIONS = frozenset((
     "nextval", "pg_sleep", "setseed", "setval", "sleep_ms", "write_log",
 ))  # fmt: skip
 """Functions that read or change the session, or wait: nothing of a row."""
+_MAKE_ROWS = frozenset(("generate_subscripts", "regexp_split_to_table", "unlist", "unnest"))
+"""Functions that make several rows of one, each of which a comparison may tell."""
 _MATCHES = frozenset(("~~", "!~~", "~~*", "!~~*", "~~~"))
 """LIKE, NOT LIKE, ILIKE, NOT ILIKE and GLOB, as DuckDB's parser calls them."""
 _COMPARING_OPERATORS = frozenset(("COMPARE_IN", "COMPARE_NOT_IN", "OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL"))
@@ -133,7 +135,7 @@ def _parsed(expr: str) -> dict[str, Any] | str:
     if value["error"] and value["error_type"] == "not implemented":  # no SELECT alone
         return "is more than one expression: it has statements in it"
     if value["error"]:
-        return str(value["error_message"])
+        return f"{str(value['error_type']).title()} Error: {value['error_message']}"
     statements = value["statements"]
     if len(statements) != 1 or len(statements[0]["node"].get("select_list", ())) != 1:
         return "is more than one expression"
@@ -171,6 +173,8 @@ def _read(expression: Any) -> LabelExpression:
             return LabelExpression(f"{_REFUSED_CLASSES[kind]}; a label is made of the columns of its own row, by name")
         if kind == "FUNCTION" and str(at.part["function_name"]).lower() in _REFUSED_FUNCTIONS:
             return LabelExpression(f"calls {at.part['function_name']}(), which tells nothing of a row")
+        if kind == "FUNCTION" and str(at.part["function_name"]).lower() in _MAKE_ROWS:
+            return LabelExpression(f"makes several rows of one, with {at.part['function_name']}(); a row has one label")
         if kind == "COLUMN_REF":
             parts = [str(word).lower() for word in at.part["column_names"]]
             if parts[0] not in at.parameters:
