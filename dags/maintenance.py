@@ -1,8 +1,8 @@
 """
 # maintenance
 
-Daily upkeep of all projects: MLflow's aliases follow the store, the chains of decisions are held against their anchors, alerts that Slack did not take
-are sent, and leftovers of killed tasks are removed, pods of trainings that are over and raw copies beyond their retention included.
+Daily upkeep of all projects: MLflow's aliases follow the store, the chains of decisions are held against their anchors, alerts that Slack did
+not take are sent, and leftovers of killed tasks are removed, pods of trainings that are over and raw copies beyond their retention included.
 
 **Cadence:** daily at 03:17 UTC.
 
