@@ -63,7 +63,7 @@ class Settings:
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read ``UPDRAFT_*``; what is not set gets the embedded default below ``UPDRAFT_HOME`` (``var/`` here).
 
-        :raises SettingsError: when a URL has no scheme, or the raw zone lies in the lake and has a URL of its own.
+        :raises SettingsError: when a URL has no scheme, or the raw zone has a URL of its own that lies in the lake or holds it.
         """
         home = Path(env.get("UPDRAFT_HOME") or _ROOT / "var").absolute()
         env = {**_written_by_the_stack(home / ENV_FILE), **env}
@@ -91,10 +91,11 @@ class Settings:
                 raise SettingsError(
                     f"{name}={value!r} is not a URL; write it with its scheme, such as file:///srv/lake"
                 )
-        if settings.raw and f"{settings.raw}/".startswith(f"{settings.lake}/"):
+        raw, lake = f"{settings.raw}/", f"{settings.lake}/"
+        if settings.raw and (raw.startswith(lake) or lake.startswith(raw)):
             raise SettingsError(
-                f"UPDRAFT_RAW={settings.raw!r} lies in UPDRAFT_LAKE={settings.lake!r}, and who reads the lake is not to read "
-                "it; give it a bucket, a prefix or a folder beside the lake, or leave it away"
+                f"UPDRAFT_RAW={settings.raw!r} and UPDRAFT_LAKE={settings.lake!r} lie in each other, and who reads the lake "
+                "is not to read the raw zone; give it a bucket, a prefix or a folder beside the lake, or leave it away"
             )
         return settings
 
