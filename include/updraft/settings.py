@@ -88,9 +88,8 @@ class Settings:
         }
         for name, value in urls.items():
             if value and "://" not in value:
-                raise SettingsError(
-                    f"{name}={value!r} is not a URL; write it with its scheme, such as file:///srv/lake"
-                )
+                shown = "" if name == "UPDRAFT_STORE" else f"={value!r}"  # it holds a password
+                raise SettingsError(f"{name}{shown} is not a URL; write it with its scheme, such as file:///srv/lake")
         raw, lake = f"{settings.raw}/", f"{settings.lake}/"
         if settings.raw and (raw.startswith(lake) or lake.startswith(raw)):
             raise SettingsError(
