@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import logging
@@ -56,7 +58,12 @@ def append_line(url: str, line: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(descriptor, f"{line}\n".encode())
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        before = os.fstat(descriptor).st_size
+        content = f"{line}\n".encode()
+        if os.write(descriptor, content) != len(content):  # the disk is full
+            os.ftruncate(descriptor, before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -89,6 +96,16 @@ def names_below(url: str) -> list[str]:
         except FileNotFoundError:
             return []
     return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+
+
+def read_all_below(url: str) -> list[bytes]:
+    """The content of every file right below a URL, in the order of their names; read side by side where the store allows it."""
+    names = names_below(url)
+    with _explained(url, "reading"):
+        there, path = filesystem(url)
+        contents = there.cat([f"{path}/{name}" for name in names]) if names else {}
+    by_name = {str(place).rsplit("/", 1)[-1]: bytes(content) for place, content in contents.items()}
+    return [by_name[name] for name in names if name in by_name]
 
 
 def read_verified(url: str, sha256_of_content: str) -> bytes:

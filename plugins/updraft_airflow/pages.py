@@ -12,6 +12,7 @@ from typing import Annotated
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import Response
+from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,7 +20,7 @@ from updraft.errors import SettingsError
 from updraft.lake_pages import MEDIA, read_page
 from updraft.spec.deployment import load_deployment
 from updraft.spec.load import project_names
-from updraft_airflow.deployment import settings
+from updraft_airflow.deployment import settings, store
 
 log = logging.getLogger(__name__)
 
@@ -104,9 +105,7 @@ def pods(project: Permitted, run: str) -> Response:
 
     pod_url = load_deployment(settings().deployment).kubernetes.pod_url
     try:
-        page = pods_page(settings(), project, run, pod_url)
-    except FileNotFoundError as error:
-        raise HTTPException(404, "no such run") from error
-    except (ConnectionError, SettingsError) as error:
+        page = pods_page(store(), project, run, pod_url)
+    except (DBAPIError, SettingsError) as error:
         raise _away(error) from error
     return Response(page, media_type=MEDIA[".html"])

@@ -9,6 +9,7 @@ from updraft.loop.context import Loop
 from updraft.pods.endings import CONTAINER
 from updraft.settings import Settings
 from updraft.spec.compute import GPU, Kubernetes, PodCompute, kubernetes_name
+from updraft.training.attested import RUN_KEY
 from updraft.training.group import MEETING, TOKEN, WORKER
 
 USER = 10001
@@ -37,8 +38,13 @@ def owned(settings: Settings) -> dict[str, str]:
     return {"app.kubernetes.io/managed-by": "updraft", "updraft.dev/deployment": deployment}
 
 
-def training_pod(loop: Loop, run: str, request_url: str, compute: PodCompute, cluster: Kubernetes) -> dict[str, Any]:
-    """The manifest (core/v1 Pod). It names no credential: those come from the Secret, which only the node reads."""
+def training_pod(
+    loop: Loop, run: str, request_url: str, compute: PodCompute, cluster: Kubernetes, key: str
+) -> dict[str, Any]:
+    """The manifest (core/v1 Pod). It names no credential: those come from the Secret, which only the node reads.
+
+    :param key: the run's secret, by which what the pod leaves is told from what others may write there.
+    """
     resources: dict[str, Any] = {"cpu": compute.cpu, "memory": compute.memory, "ephemeral-storage": compute.disk}
     if compute.gpu:
         resources[GPU] = str(compute.gpu)
@@ -89,6 +95,7 @@ def training_pod(loop: Loop, run: str, request_url: str, compute: PodCompute, cl
                     "image": compute.image,
                     "imagePullPolicy": cluster.image_pull_policy,
                     "args": ["train", "run", request_url],
+                    "env": [{"name": RUN_KEY, "value": key}],
                     "envFrom": [{"secretRef": {"name": cluster.secret_of(loop.name)}}],
                     "resources": {"requests": resources, "limits": resources},
                     "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -124,7 +131,7 @@ def training_job(pod: dict[str, Any], compute: PodCompute, token: str) -> dict[s
             {"name": TOKEN, "value": token},
         ]
         first, *others = spec["containers"]
-        spec = {**spec, "subdomain": name, "containers": [{**first, "env": variables}, *others]}
+        spec = {**spec, "subdomain": name, "containers": [{**first, "env": [*first["env"], *variables]}, *others]}
     queue = {QUEUE: compute.queue} if compute.queue else {}
     return {
         "apiVersion": "batch/v1",

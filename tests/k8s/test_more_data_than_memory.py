@@ -37,7 +37,7 @@ def test_a_pod_trains_on_a_snapshot_of_four_times_its_memory_limit(cluster, obje
     loop = Loop(load_project(pod_projects / "podded"), settings, Store.in_memory(), KeptModels())
     defaults = PodDefaults(image=cluster.image)
     compute = pod_compute(Compute(backend="kubernetes", memory="360Mi", cpu="1500m"), defaults)
-    pod = training_pod(loop, "large", request.write(f"{folder}/request.json"), compute, Kubernetes())
+    pod = training_pod(loop, "large", request.write(f"{folder}/request.json"), compute, Kubernetes(), "0" * 64)
     assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "360Mi"
     name = pod["metadata"]["name"] = "train-large"
     cluster.kubectl("apply", "-f", "-", text=json.dumps(pod))

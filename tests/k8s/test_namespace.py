@@ -20,7 +20,7 @@ LOOP = SimpleNamespace(name="open", settings=SimpleNamespace(lake="s3://lake"), 
 def pod(cluster, name: str, command: list[str], **wishes: object) -> dict:
     """The pod of a training, with another command."""
     compute = pod_compute(Compute.model_validate(wishes), PodDefaults(image=cluster.image, memory="256Mi"))
-    made = training_pod(LOOP, name, "s3://lake/request.json", compute, Kubernetes())
+    made = training_pod(LOOP, name, "s3://lake/request.json", compute, Kubernetes(), "0" * 64)
     made["metadata"]["name"] = name
     made["spec"]["containers"][0] |= {"command": command}
     return made

@@ -6,11 +6,10 @@ import uuid
 
 import pytest
 from tests.e2e.test_loop_in_airflow import client
-from tests.support.pods import eventually
+from tests.support.pods import attempts_of, eventually
 
 from updraft import files
 from updraft.loop.train import trial_run
-from updraft.pods.attempts import read_attempts
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.run import run_training
 from updraft_airflow.pods import RUN, run_label
@@ -48,7 +47,7 @@ def test_every_trial_ran_in_a_pod_with_a_gpu_and_is_in_the_summary(searched, pod
     assert [each["number"] for each in told["tried"]] == list(range(TRIALS))
     assert told["failed"] == {}
     for number in range(TRIALS):
-        attempt = read_attempts(folder(pod_stack, searched, number))[-1]
+        attempt = attempts_of(pod_stack.settings.store, "podded", trial_run(searched, number))[-1]
         assert (attempt.ending, attempt.node, attempt.gpu) == ("done", "gpu", 1)
 
 

@@ -7,10 +7,10 @@ import time
 
 import pytest
 from tests.e2e.test_loop_in_airflow import client
+from tests.support.pods import attempts_of as attempts
 from tests.support.pods import eventually
 
 from updraft import files
-from updraft.pods.attempts import read_attempts
 from updraft.pods.orphans import YOUNG
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.run import run_training
@@ -19,9 +19,9 @@ pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800)]
 
 
 def test_a_project_trains_in_a_gpu_pod_and_its_model_serves(trained, pod_stack):
-    folder, training, told = trained
+    _, training, told = trained
     assert training.state == "registered", told
-    [attempt] = read_attempts(folder)
+    [attempt] = attempts(pod_stack.settings.store, "podded", training.id)
     assert (attempt.ending, attempt.node, attempt.gpu) == ("done", "gpu", 1)
     assert attempt.image_id
     assert attempt.peak_memory_mb
@@ -53,7 +53,7 @@ def test_the_task_links_to_its_pods_and_its_mlflow_run(trained, pod_stack):
     assert httpx.get(pod_stack.settings.airflow + links["Pod"]).status_code in (401, 403)
     page = httpx.get(pod_stack.settings.airflow + links["Pod"], headers=api.headers)
     assert page.status_code == 200
-    [attempt] = read_attempts(trained[0])
+    [attempt] = attempts(pod_stack.settings.store, "podded", training.id)
     for word in (attempt.pod, "gpu", "1 GPU, 900m cores, 768Mi", "done", training.result["model_sha256"]):
         assert word in page.text
 

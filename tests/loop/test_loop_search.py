@@ -49,7 +49,8 @@ def searching(lake, url, **changes):
 
 
 def run_trial(loop, run, number):
-    run_training(begin_trial(loop, run, number))
+    begin_trial(loop, run, number)
+    train_here(loop, trial_run(run, number))
     return end_trial(loop, run, number)
 
 
@@ -141,8 +142,9 @@ def test_the_same_seed_tries_the_same_and_another_seed_something_else(loop, lake
     assert run_trial(loop, "other", 1).params != undisturbed[1][1].params
 
 
-def _train_forever(url):
-    run_training(url)
+def _train_forever(url, key):
+    with training_for(key):
+        run_training(url)
     time.sleep(60)
 
 
@@ -151,7 +153,7 @@ def test_a_search_that_is_killed_goes_on_where_it_was_and_finds_the_same(loop, u
     for number in (0, 1, 2):
         run_trial(loop, "killed", number)
     url = begin_trial(loop, "killed", 3)
-    started = multiprocessing.get_context("spawn").Process(target=_train_forever, args=(url,))
+    started = multiprocessing.get_context("spawn").Process(target=_train_forever, args=(url, key_of(loop, trial_run("killed", 3))))
     started.start()
     result, until = f"{folder(loop, trial_run('killed', 3))}/result.json", time.monotonic() + 60
     while not files.exists(result):
@@ -179,12 +181,12 @@ def test_a_trial_waits_for_those_that_it_learns_from(loop):
 def test_two_at_once_learn_from_the_same_trials_whichever_ends_first(loop):
     plan_search(loop, "first", None)
     run_trial(loop, "first", 0)
-    one, two = begin_trial(loop, "first", 1), begin_trial(loop, "first", 2)
+    begin_trial(loop, "first", 1), begin_trial(loop, "first", 2)
     assert begin_trial(loop, "first", 3) == Waits((1,))
-    run_training(one)
+    train_here(loop, trial_run("first", 1))
     end_trial(loop, "first", 1)
     three = begin_trial(loop, "first", 3)
-    run_training(two)
+    train_here(loop, trial_run("first", 2))
     end_trial(loop, "first", 2)
 
     plan_search(loop, "second", None)

@@ -13,9 +13,10 @@ from updraft import files
 from updraft.loop.context import Loop
 from updraft.loop.memory import KeptModels, fit
 from updraft.loop.plan import plan_training
-from updraft.loop.train import collect, evaluate, folder, prepare
+from updraft.loop.train import collect, evaluate, folder, key_of, prepare
 from updraft.loop.trials import fit_url, proof
 from updraft.store.store import Store
+from updraft.training.attested import training_for
 from updraft.training.model import load_model
 from updraft.training.run import run_training
 
@@ -43,7 +44,14 @@ def loop(lake):
 
 def trained(loop, run, caplog):
     """A training of the newest partition: what came of it, and the phases in which it learnt."""
-    return learning(caplog, lambda: run_training(prepare(loop, run, None)))
+    return learning(caplog, lambda: trained_for(loop, run))
+
+
+def trained_for(loop, run):
+    """A training by its request, in a process that knows the run's secret."""
+    url = prepare(loop, run, None)
+    with training_for(key_of(loop, run)):
+        return run_training(url)
 
 
 def learning(caplog, do):
@@ -100,7 +108,7 @@ def test_a_backtest_goes_on_where_the_deployments_trial_ended(lake, caplog):
     assert phases == {"release"}
     assert found.model_url.startswith(own.settings.lake)
     pd.testing.assert_frame_equal(files.read_parquet(found.proof_url), proved)
-    plain = run_training(prepare(deployed, "after-the-backtest", None))
+    plain = trained_for(deployed, "after-the-backtest")
     assert load_model(found.model_url).weights == load_model(plain.model_url).weights
 
 

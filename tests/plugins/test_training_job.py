@@ -17,7 +17,7 @@ LOOP = SimpleNamespace(
 
 def job(**compute: object):
     wishes = pod_compute(Compute.model_validate(compute), PodDefaults())
-    pod = training_pod(LOOP, "run-1", "s3://lake/request.json", wishes, Kubernetes())
+    pod = training_pod(LOOP, "run-1", "s3://lake/request.json", wishes, Kubernetes(), "0" * 64)
     return training_job(pod, wishes, TOKEN), pod
 
 
@@ -83,7 +83,7 @@ def test_what_a_pod_may_write_to_its_node_is_asked_for_and_limited():
 def test_each_project_may_have_a_secret_of_its_own():
     loop = SimpleNamespace(**{**vars(LOOP), "name": "flight_delays"})
     wishes = pod_compute(Compute(), PodDefaults())
-    pod = training_pod(loop, "run-1", "s3://lake/r.json", wishes, Kubernetes(secret="trainer-{project}"))
+    pod = training_pod(loop, "run-1", "s3://lake/r.json", wishes, Kubernetes(secret="trainer-{project}"), "0" * 64)
     assert pod["spec"]["containers"][0]["envFrom"] == [{"secretRef": {"name": "trainer-flight-delays"}}]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from updraft.pods.attempts import Attempt, ended, next_try, note_attempt, read_attempts, worth_another
 from updraft.spec.compute import Compute, PodDefaults, pod_compute
+from updraft.store.store import Store
 
 OWN = Compute(backend="kubernetes", gpu=1, memory="1Gi", memory_cap="3Gi", on_no_gpu="cpu")
 DEFAULTS = PodDefaults()
@@ -60,12 +61,12 @@ def test_a_pod_that_was_lost_is_followed_by_one_like_it():
     assert next_try(OWN, DEFAULTS, (ended(attempt(), "lost", "gone"),)) == next_try(OWN, DEFAULTS, ())
 
 
-def test_a_pod_is_kept_once_with_its_last_state(tmp_path):
-    folder = str(tmp_path)
-    assert read_attempts(folder) == ()
-    note_attempt(folder, attempt())
-    note_attempt(folder, attempt(pod="p2"))
-    note_attempt(folder, ended(attempt(), "memory", "killed", node="gpu", peak_memory_mb=900.0, image_id=None))
-    first, second = read_attempts(folder)
+def test_a_pod_is_kept_once_with_its_last_state():
+    run = (Store.in_memory(), "flights", "run-1")
+    assert read_attempts(*run) == ()
+    note_attempt(*run, attempt())
+    note_attempt(*run, attempt(pod="p2"))
+    note_attempt(*run, ended(attempt(), "memory", "killed", node="gpu", peak_memory_mb=900.0, image_id=None))
+    first, second = read_attempts(*run)
     assert (first.ending, first.node, first.peak_memory_mb, first.image_id) == ("memory", "gpu", 900.0, None)
     assert second.ending == "running"

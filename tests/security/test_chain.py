@@ -88,6 +88,30 @@ def test_a_tail_that_was_cut_is_named_with_its_times(store, chain, anchors):
     )
 
 
+def test_a_tail_that_was_cut_and_has_grown_again_is_named(store, chain, anchors):
+    as_owner(store, sa.delete(D).where(D.c.seq > 4))
+    for number in range(2):
+        store.decide(P, key="k", kind="note", subject=f"grown {number}", body={})
+    assert store.verify_chain(P) == 6
+    assert "decision 5 (note grown 0) is not the one that was written" in problems(store, anchors)
+
+
+def test_what_a_killed_process_could_not_attest_is_attested_by_maintenance(
+    store, chain, anchors, monkeypatch, tmp_path
+):
+    from updraft.loop.auditing import complete_anchors
+    from updraft.settings import Settings
+
+    monkeypatch.setattr(Anchors, "confirm", lambda *_: None)
+    store.decide(P, key="k9", kind="note", subject="killed", body={})
+    monkeypatch.undo()
+    found = audit(P, store.decisions(P), anchors.log(P), anchors.key)
+    assert (found.problems, found.unconfirmed) == ((), (7,))
+    complete_anchors(store, Settings.from_env({"UPDRAFT_HOME": str(tmp_path)}), found)
+    as_owner(store, sa.delete(D).where(D.c.seq == 7))
+    assert "decision 7 is missing" in problems(store, anchors)
+
+
 def test_a_middle_that_was_written_anew_with_new_hashes_is_named(store, chain, anchors):
     as_owner(store, *rewritten(chain, 3, body={"value": "forged"}))
     assert store.verify_chain(P) == 6, "the hashes alone do not tell"
@@ -137,8 +161,9 @@ def test_anchors_of_another_key_are_named(store, chain, anchors, tmp_path):
     other = AuditKey(tmp_path / "others")
     forged = other.sign(Anchor(P, 7, "f" * 64, chain[0].written_at, "committed"))
     anchors.log(P).append(forged)
-    files.append_line(f"{anchors.log(P).url}/{LOG}", "no anchor at all")
-    assert "2 line(s)" in problems(store, anchors)
+    for line in ("no anchor at all", "[" * 100_000):
+        files.append_line(f"{anchors.log(P).url}/{LOG}", line)
+    assert "3 line(s)" in problems(store, anchors)
 
 
 def test_a_process_that_was_killed_before_its_commit_breaks_nothing(store, chain, anchors):
@@ -169,7 +194,9 @@ def test_links_from_before_there_were_anchors_stay_valid(store, anchors):
         "previous_sha256": GENESIS,
     }
     with store.engine.begin() as connection:
-        connection.execute(sa.insert(D).values(**link, sha256=canonical_hash(link)))  # as an earlier version wrote it
+        connection.execute(
+            sa.insert(D).values(**link, sha256=canonical_hash(link), form=1)
+        )  # as an earlier version wrote it
     store.decide(P, key="k1", kind="note", subject="new", body={})
     found = audit(P, store.decisions(P), anchors.log(P), anchors.key)
     assert (found.problems, found.decisions, found.anchored) == ((), 2, 1)

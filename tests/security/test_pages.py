@@ -317,24 +317,23 @@ def test_a_card_draws_names_with_signs_of_formulas():
     assert r"a$\frac{$b" in card_html(card)
 
 
-def test_the_page_of_pods_takes_everything_as_texts_and_links_to_pages_alone(tmp_path):
-    from dataclasses import asdict, replace
+def test_the_page_of_pods_takes_everything_as_texts_and_links_to_pages_alone():
+    from dataclasses import replace
 
-    from updraft import files
     from updraft.loop.pods import pods_page
-    from updraft.pods.attempts import Attempt
-    from updraft.settings import Settings
+    from updraft.pods.attempts import Attempt, note_attempt
+    from updraft.store.store import Store
 
-    settings_ = Settings.from_env({"UPDRAFT_HOME": str(tmp_path)})
+    store = Store.in_memory()
     attempt = Attempt(
         pod=HOSTILE, namespace=HOSTILE, image=HOSTILE, gpu=0, cpu="1", memory="1Gi", wanted_gpu=0, wanted_memory="1Gi",
         why=HOSTILE, words=HOSTILE, node=HOSTILE, image_id=HOSTILE,
     )  # fmt: skip
-    folder = f"{settings_.lake}/alpha/trainings/run"
-    files.write_json(f"{folder}/pods.json", [asdict(attempt), asdict(replace(attempt, pod="trainer-1"))])
+    for pod in (attempt, replace(attempt, pod="trainer-1")):
+        note_attempt(store, "alpha", "run", pod)
 
     def page(pod_url: str) -> str:
-        return pods_page(settings_, "alpha", "run", pod_url).decode()
+        return pods_page(store, "alpha", "run", pod_url).decode()
 
     good = page("https://grafana.example.org/d/pods?namespace={namespace}&pod={pod}&node={node}")
     assert harmless(good)
@@ -350,8 +349,6 @@ def test_the_page_of_pods_takes_everything_as_texts_and_links_to_pages_alone(tmp
         "{0}",
     ):
         assert "href" not in Elements(page(bad)).attributes, bad
-    files.write_json(f"{folder}/result.json", {"a stranger's": HOSTILE})
-    assert "cannot be read" in page("{pod}")
 
 
 def test_the_page_of_a_search_takes_names_and_reasons_as_texts():

@@ -15,11 +15,24 @@ from updraft.errors import IntegrityError, TrainingError
 from updraft.loop.monitor import measure
 from updraft.loop.register import register
 from updraft.loop.score import score_partition
-from updraft.loop.train import collect, evaluate, evaluation_of, folder, plan_of, prepare, request_of, train_here
+from updraft.loop.train import (
+    collect,
+    evaluate,
+    evaluation_of,
+    folder,
+    key_of,
+    plan_of,
+    prepare,
+    proof_of,
+    request_of,
+    train_here,
+)
 from updraft.store.records import EpisodeRow
+from updraft.training.attested import training_for
 from updraft.training.contract import TrainingRequest, TrainingResult
+from updraft.training.learning import Progress
 from updraft.training.model import load_model
-from updraft.training.run import run_training
+from updraft.training.run import checkpoint_of, run_training
 
 WEEKS = 6
 RUN = "by-hand"
@@ -61,22 +74,30 @@ def planted(marker) -> bytes:
     return f"open({str(marker)!r}, 'w').close()\ndef features(rows):\n    return rows[['distance']]\n".encode()
 
 
-def trained_elsewhere(loop) -> str:
+def trained_elsewhere(loop, key=None) -> str:
     """A training that ran where the request said, such as in a pod, and has not been collected; its folder."""
-    run_training(prepare(loop, RUN, None))
+    url = prepare(loop, RUN, key)
+    with training_for(key_of(loop, RUN)):  # as the pod's environment says
+        run_training(url)
     return folder(loop, RUN)
 
 
-def plant(where: str, source: bytes) -> None:
+def by_the_pod(loop, where: str, **changes) -> None:
+    """Replace parts of a result as the run's own pod can, which knows the run's secret."""
+    result = TrainingResult.read(f"{where}/result.json").model_copy(update={**changes, "seal": None})
+    result.sealed(key_of(loop, RUN)).write(f"{where}/result.json")
+
+
+def plant(loop, where: str, source: bytes) -> None:
     """Replace features.py, the hashes of the result and the request, so that all of them fit together."""
-    request, result = TrainingRequest.read(f"{where}/request.json"), TrainingResult.read(f"{where}/result.json")
+    request = TrainingRequest.read(f"{where}/request.json")
     request = request.model_copy(update={"features_sha256": files.sha256(source)})
     model = load_model(f"{where}/model")
     meta = {**model.meta, "features_sha256": request.features_sha256, "request_sha256": request.request_sha256}
     sha256 = dataclasses.replace(model, features_source=source, meta=meta).save(f"{where}/model")
     request.write(f"{where}/request.json")
     changed = {"model_sha256": sha256, "request_sha256": request.request_sha256}
-    result.model_copy(update=changed | {"features_sha256": request.features_sha256}).write(f"{where}/result.json")
+    by_the_pod(loop, where, **changed, features_sha256=request.features_sha256)
 
 
 def test_a_folder_that_nobody_touched_is_taken(loop):
@@ -84,10 +105,13 @@ def test_a_folder_that_nobody_touched_is_taken(loop):
     result = collect(loop, RUN)
     assert result.model_url == f"{where}/model"
     assert evaluate(loop, RUN).as_dict() == evaluation_of(loop, RUN)
+    pd.testing.assert_frame_equal(
+        files.read_parquet(*proof_of(loop, RUN)), files.read_parquet(f"{where}/holdout.parquet")
+    )
 
 
 def test_model_result_and_request_replaced_together_are_refused_and_nothing_is_executed(loop, marker):
-    plant(trained_elsewhere(loop), planted(marker))
+    plant(loop, trained_elsewhere(loop), planted(marker))
     with pytest.raises((IntegrityError, TrainingError)):
         collect(loop, RUN)
     assert loop.store.run_record(loop.name, RUN, "result") is None
@@ -98,8 +122,7 @@ def test_planted_feature_code_under_the_honest_request_hash_is_refused(loop, mar
     where = trained_elsewhere(loop)
     model = load_model(f"{where}/model")
     sha256 = dataclasses.replace(model, features_source=planted(marker)).save(f"{where}/model")
-    result = TrainingResult.read(f"{where}/result.json")
-    result.model_copy(update={"model_sha256": sha256}).write(f"{where}/result.json")
+    by_the_pod(loop, where, model_sha256=sha256)
     with pytest.raises(IntegrityError, match=r"features.py is not the feature code of the request"):
         collect(loop, RUN)
     assert not marker.exists()
@@ -109,7 +132,7 @@ def test_a_model_replaced_after_it_was_collected_is_not_signed(loop, marker):
     where = trained_elsewhere(loop)
     collect(loop, RUN)
     evaluate(loop, RUN)
-    plant(where, planted(marker))
+    plant(loop, where, planted(marker))
     with pytest.raises(IntegrityError):
         register(loop, RUN, None)  # nothing of the registry is reached
     assert not marker.exists()
@@ -117,8 +140,7 @@ def test_a_model_replaced_after_it_was_collected_is_not_signed(loop, marker):
 
 def test_a_result_that_points_elsewhere_is_refused(loop, tmp_path):
     where = trained_elsewhere(loop)
-    result = TrainingResult.read(f"{where}/result.json")
-    result.model_copy(update={"model_url": f"file://{tmp_path}/other/model"}).write(f"{where}/result.json")
+    by_the_pod(loop, where, model_url=f"file://{tmp_path}/other/model")
     with pytest.raises(IntegrityError, match="model_url: not what the training was asked for"):
         collect(loop, RUN)
 
@@ -143,7 +165,31 @@ def test_a_proof_that_was_changed_after_it_was_collected_is_refused(loop):
         evaluate(loop, RUN)
 
 
-@pytest.mark.parametrize("forged", ["labels", "rows", "scores"])
+def test_what_another_runs_pod_wrote_there_counts_as_not_there(loop):
+    url = prepare(loop, RUN, None)
+    with training_for("another run's secret"):
+        run_training(url)
+    assert collect(loop, RUN) is None
+    honest = train_here(loop, RUN)  # nor is it taken in place of the training
+    assert honest.is_of(key_of(loop, RUN)) or honest.seal is None
+    assert TrainingResult.read(f"{folder(loop, RUN)}/result.json").is_of(key_of(loop, RUN))
+
+
+def test_a_checkpoint_that_somebody_else_kept_is_not_gone_on_from(loop, caplog):
+    request = TrainingRequest.read(prepare(loop, RUN, None))
+    with training_for("another run's secret"):
+        theirs = checkpoint_of(request)
+        theirs.save("proof", b"planted", Progress(rounds=3, best=0.0, best_rounds=3, curve=(0.0,) * 3, done=True))
+    own = checkpoint_of(request, key=key_of(loop, RUN))
+    assert theirs.load("proof") is not None
+    assert own.load("proof") is None
+    assert "was kept by somebody else" in caplog.text
+    for damaged in (b"[]", b"no json", b'{"binding": 1}', b"[" * 100_000):
+        files.write_bytes(f"{request.output_url}/checkpoint/proof.json", damaged)
+        assert own.load("proof") is None
+
+
+@pytest.mark.parametrize("forged", ["labels", "rows", "scores", "twice", "column"])
 def test_a_proof_on_other_labels_or_rows_than_the_training_was_given_proves_nothing(loop, forged):
     where = trained_elsewhere(loop)
     proof = pd.read_parquet(files.local_path(f"{where}/holdout.parquet"))
@@ -151,12 +197,13 @@ def test_a_proof_on_other_labels_or_rows_than_the_training_was_given_proves_noth
         "labels": lambda: proof.assign(**{LABEL: (proof["margin"] > 0).astype(float)}),  # a model that is always right
         "rows": lambda: proof[proof[LABEL] == 0],
         "scores": lambda: proof.assign(margin=float("inf")),
+        "twice": lambda: pd.concat([proof, proof.assign(**{LABEL: 1 - proof[LABEL]})], ignore_index=True),
+        "column": lambda: proof.drop(columns="margin"),
     }[forged]()
     sha256 = files.write_parquet(f"{where}/holdout.parquet", changed)
-    result = TrainingResult.read(f"{where}/result.json")
-    result.model_copy(update={"holdout_predictions_sha256": sha256}).write(f"{where}/result.json")
+    by_the_pod(loop, where, holdout_predictions_sha256=sha256)
     collect(loop, RUN)
-    with pytest.raises(IntegrityError, match="not those of the snapshot"):
+    with pytest.raises(IntegrityError, match=r"not those of the snapshot|is no proof"):
         evaluate(loop, RUN)
 
 
@@ -205,7 +252,7 @@ def _scored(loop):
 
     rows = loop.store.partitions(loop.name)
     earlier = rows[-2].key
-    run_training(prepare(loop, RUN, earlier))
+    trained_elsewhere(loop, earlier)
     result = collect(loop, RUN)
     models = loop.models
     version = models.add(load_model(result.model_url, result.model_sha256))

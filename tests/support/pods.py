@@ -31,6 +31,15 @@ BRISK = {**SLOW, "rounds": 500}
 """Half a minute of training: time enough to lose a pod."""
 
 
+def attempts_of(url: str, project: str, run: str) -> tuple[Attempt, ...]:
+    """The pods of a run, from the store behind a URL."""
+    store = Store.open(url)
+    try:
+        return read_attempts(store, project, run)
+    finally:
+        store.close()
+
+
 def eventually(what: str, found: Callable[[], Any], seconds: float = 180.0) -> Any:
     """What a question is answered with as soon as the answer is a true one."""
     deadline = time.monotonic() + seconds
@@ -109,7 +118,7 @@ class PodTrainings:
 
     def attempts(self, run: str) -> tuple[Attempt, ...]:
         """The pods of a run."""
-        return read_attempts(self.folder(run))
+        return attempts_of(self.stack.settings.store, self.project, run)
 
     def checkpointed(self, run: str, rounds: int = 1) -> str:
         """Wait until a pod has kept so many rounds; the pod's name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from updraft.errors import TrainingError
 from updraft.loop.context import Loop
@@ -23,7 +24,24 @@ def audit_decisions(store: Store, settings: Settings, project: str, registry: Mo
     anchors = Anchors.of(settings)
     told = registry.head(project) if registry is not None else None
     head = Anchor.read(told) if told is not None else None
-    return audit(project, store.decisions(project), anchors.log(project), anchors.key, head)
+    found = audit(project, store.decisions(project), anchors.log(project), anchors.key, head)
+    if told is not None and head is None:
+        return replace(found, problems=(*found.problems, "what MLflow keeps as the head of the decisions is no anchor"))
+    return found
+
+
+def complete_anchors(store: Store, settings: Settings, found: Audit) -> None:
+    """Attest what a whole chain still lacks: decisions whose process was killed before it could, and the head of a chain from before anchors.
+
+    :raises SettingsError: when the key is lost.
+    """
+    anchors = Anchors.of(settings)
+    chain = {decision.seq: decision for decision in store.decisions(found.project)}
+    lacking = list(found.unconfirmed)
+    if chain and not found.anchored:
+        lacking.append(max(chain))
+    for seq in dict.fromkeys(lacking):
+        anchors.confirm(chain[seq])
 
 
 def tell_head(loop: Loop, registry: ModelRegistry) -> None:

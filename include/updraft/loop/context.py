@@ -107,6 +107,7 @@ class Loop:
         kept = self.store.feature_code(self.name, sha256)
         if kept is None and self._was_registered_before(sha256):
             kept = source
+            self.store.record_feature_code(self.name, sha256, source)  # from now on it is known, whatever is cleared
         if kept is None or files.sha256(kept) != sha256:
             raise IntegrityError(
                 f"{self.name}: the features.py in the model of {model.meta.get('key')} (SHA-256 {sha256}) is none that a training "

@@ -51,8 +51,8 @@ def publish(loop: Loop, key: str) -> IngestedPartition:
     """
     row = publish_partition(loop.project, loop.settings, key)
     if row.state == "published":
-        url, _ = loop.features_file(row)
-        summary = {"features_sha256": loop.features.sha256, **profile(files.read_parquet(url)).as_dict()}
+        features = files.read_parquet(*loop.features_file(row))
+        summary = {"features_sha256": loop.features.sha256, **profile(features).as_dict()}
         row = replace(row, profile=summary)
     loop.store.record_partition(loop.name, row)
     if row.quarantined and row.state == "published":

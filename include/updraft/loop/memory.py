@@ -119,7 +119,8 @@ def train(loop: Loop, models: KeptModels, run: str, key: str, *, episode: str | 
         loop.store.start_episode(loop.name, episode)
     fitted = fit(loop, plan)
     comparison = judge_candidate(loop, plan, files.read_parquet(fitted.proof_url, fitted.proof_sha256))
-    version = models.add(load_model(fitted.model_url, fitted.model_sha256))
+    # What it learnt from is what today's function gives: the deployment's model may carry another text of it.
+    version = models.add(replace(load_model(fitted.model_url, fitted.model_sha256), features_source=None))
     kept = {
         "holdout_predictions_url": fitted.proof_url,
         "holdout_predictions_sha256": fitted.proof_sha256,

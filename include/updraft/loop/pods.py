@@ -5,14 +5,9 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from updraft.errors import TrainingError
-from updraft.lake_pages import is_step, read_plain
-from updraft.loop.train import run_folder
-from updraft.pods.attempts import ATTEMPTS, Attempt, read_attempts
-from updraft.settings import Settings
+from updraft.pods.attempts import Attempt, read_attempts
+from updraft.store.store import Store
 from updraft.training.contract import TrainingResult
-
-RESULT = "result.json"
 
 _PAGE = """<!doctype html><meta charset="utf-8"><title>Pods of {{ run }}</title>
 <style>body{font:15px system-ui;margin:2em;max-width:75em}td,th{text-align:left;padding:.3em .8em;vertical-align:top}
@@ -28,7 +23,6 @@ tr:nth-child(even){background:#f4f4f4}code{font-size:13px}</style>
 <td>{% if attempt.peak_memory_mb %}{{ "{:,.0f}".format(attempt.peak_memory_mb) }} MiB{% endif %}
 <td>{{ attempt.ending }}<br>{{ attempt.words }}</tr>{% endfor %}
 </table>{% endif %}
-{% if unreadable %}<p>What was kept of this run cannot be read: a file below its folder in the lake was changed.</p>{% endif %}
 {% if result %}<h2>Result</h2><table>
 <tr><td>Rounds<td>{{ result.rounds }}</tr><tr><td>Rows<td>{{ "{:,}".format(result.rows) }}</tr>
 <tr><td>Seconds<td>{{ result.seconds }}</tr><tr><td>Model<td><code>{{ result.model_url }}<br>{{ result.model_sha256 }}</code></tr>
@@ -36,48 +30,18 @@ tr:nth-child(even){background:#f4f4f4}code{font-size:13px}</style>
 """
 
 
-def pods_page(settings: Settings, project: str, run: str, pod_url: str | None = None) -> bytes:
-    """HTML of a run's pods and its result.
+def pods_page(store: Store, project: str, run: str, pod_url: str | None = None) -> bytes:
+    """HTML of a run's pods and its result, as the store has them.
 
     :param pod_url: a dashboard's page of a pod, with ``{namespace}``, ``{pod}`` and ``{node}``.
-    :raises FileNotFoundError: when no run can have such an id.
     """
     from jinja2 import Environment
 
-    if not is_step(run_folder(run)):
-        raise FileNotFoundError(f"{run!r}: no id of a run")
-    attempts, result, unreadable = _kept(settings.lake, (project, "trainings", run_folder(run)))
+    attempts, kept = read_attempts(store, project, run), store.run_record(project, run, "result")
     links = [_link(pod_url, attempt) if pod_url else None for attempt in attempts]
     values: dict[str, object] = {"project": project, "run": run, "attempts": attempts, "links": links}
-    values |= {"result": result, "unreadable": unreadable}
+    values |= {"result": TrainingResult.model_validate(kept) if kept is not None else None}
     return Environment(autoescape=True).from_string(_PAGE).render(values).encode(errors="replace")
-
-
-def _kept(lake: str, folder: tuple[str, ...]) -> tuple[tuple[Attempt, ...], TrainingResult | None, bool]:
-    """A run's pods, its result, and whether one of them is no longer what was written."""
-    url = "/".join((lake, *folder))
-    attempts: tuple[Attempt, ...] = ()
-    result, unreadable = None, False
-    if _is_plain(lake, (*folder, ATTEMPTS)):
-        try:
-            attempts = read_attempts(url)
-        except (TypeError, ValueError):
-            unreadable = True
-    if _is_plain(lake, (*folder, RESULT)):
-        try:
-            result = TrainingResult.read(f"{url}/{RESULT}")
-        except TrainingError:
-            unreadable = True
-    return attempts, result, unreadable
-
-
-def _is_plain(lake: str, steps: tuple[str, ...]) -> bool:
-    """Whether the file is there, and no link to one that is not the lake's to show."""
-    try:
-        read_plain(lake, steps)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _link(pod_url: str, attempt: Attempt) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from updraft.loop.context import Loop
-from updraft.loop.train import enter, evaluation_of, folder, plan_of, request_of, result_of
+from updraft.loop.train import enter, evaluation_of, plan_of, proof_of, request_of, result_of
 from updraft.pods.attempts import read_attempts
 from updraft.registry.mlflow_registry import ModelRegistry
 from updraft.training.run import check_result
@@ -15,18 +15,19 @@ def register(loop: Loop, run: str, registry: ModelRegistry) -> tuple[str, str | 
     """Register a run's model once; (version, release), the release is None when the gates refused it."""
     result, gates, plan = result_of(loop, run), evaluation_of(loop, run), plan_of(loop, run)
     check_result(request_of(loop, run), result)  # nothing is signed that is not what was asked for
-    attempts = read_attempts(folder(loop, run))
+    attempts = read_attempts(loop.store, loop.name, run)
     tags = {"updraft.lane": plan.lane, "updraft.run": run}
     if attempts and attempts[-1].image_id:
         tags["updraft.image"] = attempts[-1].image_id  # of the pod that trained it
     version = registry.register(loop.name, result, tags)
     if not gates["passed"]:
         registry.refuse(loop.name, version, "; ".join(gates["reasons"]))
+    proof_url, proof_sha256 = proof_of(loop, run)
     kept = {
         "model_sha256": result.model_sha256,
         "mlflow_run_id": result.mlflow_run_id,
-        "holdout_predictions_url": result.holdout_predictions_url,
-        "holdout_predictions_sha256": result.holdout_predictions_sha256,
+        "holdout_predictions_url": proof_url,
+        "holdout_predictions_sha256": proof_sha256,
         "rounds": result.rounds,
         "rows": result.rows,
         "metrics": result.metrics,

@@ -3,7 +3,8 @@
 Much in the lake follows from what the store knows, and is kept there to be used again: the hash of a partition's features, a
 reference of drift, the proof of a refit trial. Training pods can write to the lake. So each of these carries a seal,
 HMAC-SHA256 (RFC 2104) with a key that no pod has, over the project, the note's place and its content. A note without a
-right seal counts as not there: what it tells is worked out again.
+right seal counts as not there: what it tells is worked out again. The lake's address is sealed too: a backtest's lake is another
+one, and what was sealed there counts nowhere else.
 """
 
 from __future__ import annotations
@@ -53,14 +54,16 @@ class SealedNotes:
         """The content of a note; None when there is none, or when its seal is not right."""
         try:
             note = files.read_json(f"{self.base}/{place}")
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
         sealed = isinstance(note, dict) and isinstance(note.get("seal"), str) and "content" in note
-        if not sealed or not hmac.compare_digest(note["seal"], self._seal(place, note["content"])):
+        if not sealed or not hmac.compare_digest(
+            note["seal"].encode(errors="replace"), self._seal(place, note["content"]).encode()
+        ):
             log.warning("%s/%s has no seal of this deployment and counts as not there", self.base, place)
             return None
         return note["content"]
 
     def _seal(self, place: str, content: Any) -> str:
-        sealed = json.dumps([self.project, place, content], sort_keys=True, separators=(",", ":"))
+        sealed = json.dumps([self.base, self.project, place, content], sort_keys=True, separators=(",", ":"))
         return hmac.new(self.key, sealed.encode(), hashlib.sha256).hexdigest()

@@ -20,6 +20,7 @@ from updraft.loop.trials import fit_name, hand_over, label_files, note_training
 from updraft.spec.deployment import load_deployment
 from updraft.spec.model import Trainer
 from updraft.store.records import TrainingRow
+from updraft.training.attested import new_run_key, training_for
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.data import load_training_data
 from updraft.training.model import link
@@ -89,12 +90,14 @@ def prepare(
         raise TrainingError(f"{loop.name}: no partition is published yet; {loop.name}.ingest comes first")
     plan = plan_training(loop, key or published[-1].key, trainer=trainer, params=params)
     request = request_for(loop, plan, run)
-    if hand_over(loop, plan, request):
+    if hand_over(loop, plan, request, key_of(loop, run)):
         log.info("The refit trial has proved this recipe on these rows: on a CPU, the training goes on from there")
     if search is not None:
         request = request.model_copy(update={"tags": {**request.tags, "updraft.search": search}})
     kept = {**asdict(plan), "trainer": plan.trainer.model_dump(), "reason": reason, "fit": fit_name(loop, plan)}
-    loop.store.record_run(loop.name, run, "plan", kept)
+    loop.store.record_run(
+        loop.name, run, "plan", kept, replace=True
+    )  # of a call that was killed before it kept a request
     loop.store.record_training(
         TrainingRow(
             run,
@@ -117,6 +120,11 @@ def keep_request(loop: Loop, run: str, request: TrainingRequest) -> None:
     """Keep a run's request in the store, and the feature code that it names: what comes back is held against them."""
     loop.store.record_feature_code(loop.name, loop.features.sha256, loop.features.source)
     loop.store.record_run(loop.name, run, "request", request.model_dump(mode="json"))
+
+
+def key_of(loop: Loop, run: str) -> str:
+    """The secret of a run, which its training seals with what it leaves; drawn at the first call."""
+    return str(loop.store.record_run(loop.name, run, "key", {"key": new_run_key()})["key"])
 
 
 def write_request(loop: Loop, run: str) -> str:
@@ -193,7 +201,8 @@ def train_here(loop: Loop, run: str) -> TrainingResult:
 
     :raises TrainingError: when it was not prepared, or leaves nothing.
     """
-    with tempfile.TemporaryDirectory(prefix="updraft-") as private:  # the lake's copy may have been changed
+    # The lake's copy of the request may have been changed.
+    with training_for(key_of(loop, run)), tempfile.TemporaryDirectory(prefix="updraft-") as private:
         run_training(request_of(loop, run).write(f"{private}/request.json"))
     result = collect(loop, run)
     if result is None:
@@ -214,7 +223,7 @@ def collect(loop: Loop, run: str) -> TrainingResult | None:
         result = TrainingResult.model_validate(kept)
         check_result(request, result)
         return result
-    collected = collect_training(request, loop.settings.mlflow or None)
+    collected = collect_training(request, loop.settings.mlflow or None, key_of(loop, run))
     if collected is None:
         return None
     if (url := collected.holdout_predictions_url) is not None:
@@ -222,7 +231,7 @@ def collect(loop: Loop, run: str) -> TrainingResult | None:
         if collected.holdout_predictions_sha256 not in (None, actual):
             raise IntegrityError(f"{url} is not what its training wrote (SHA-256 {actual})")
         collected = collected.model_copy(update={"holdout_predictions_sha256": actual})
-    kept = loop.store.record_run(loop.name, run, "result", collected.model_dump(mode="json"))
+    kept = loop.store.record_run(loop.name, run, "result", collected.plain)
     return TrainingResult.model_validate(kept)
 
 
@@ -281,8 +290,11 @@ def result_of(loop: Loop, run: str) -> TrainingResult:
 def evaluate(loop: Loop, run: str) -> Comparison:
     """Hold a run's model against the gates and keep the outcome in the store; note the training for backtests."""
     result, plan = result_of(loop, run), plan_of(loop, run)
-    comparison = judge_candidate(loop, plan, proved_holdout(loop, run))
-    note_training(loop, plan, str(_kept_plan(loop, run)["fit"]), result)
+    holdout = proved_holdout(loop, run)
+    url, sha256 = files.write_parquet_named_by_content(loop.url("proofs", run_folder(run)), holdout)
+    loop.store.record_run(loop.name, run, "proof", {"url": url, "sha256": sha256}, replace=True)
+    comparison = judge_candidate(loop, plan, holdout)
+    note_training(loop, plan, str(_kept_plan(loop, run)["fit"]), result, proof_of(loop, run))
     loop.store.record_run(loop.name, run, "evaluation", comparison.as_dict(), replace=True)
     return comparison
 
@@ -294,6 +306,7 @@ def proved_holdout(loop: Loop, run: str) -> pd.DataFrame:
     :raises IntegrityError: when its rows or labels are not those that it was given.
     """
     import numpy as np
+    import pandas as pd
 
     from updraft.data.snapshots import load_snapshot
 
@@ -302,17 +315,32 @@ def proved_holdout(loop: Loop, run: str) -> pd.DataFrame:
     if url is None:
         raise TrainingError(f"{run}: the training kept no holdout, so it proves nothing")
     given = load_training_data(load_snapshot(request.snapshot_url, request.snapshot_sha256), request.holdout)
-    rows = given.keys.assign(**{LABEL: given.label})
-    predicted = files.read_parquet(url, result.holdout_predictions_sha256)[[PARTITION, ROW, LABEL, MARGIN]]
-    predicted = predicted.astype({PARTITION: str}).drop_duplicates([PARTITION, ROW])
-    joined = rows.merge(predicted, on=[PARTITION, ROW], how="outer", suffixes=("", "_told"), indicator=True)
-    same = len(predicted) == len(rows) and (joined["_merge"] == "both").all()
-    if not same or not (joined[LABEL] == joined[f"{LABEL}_told"]).all() or not np.isfinite(joined[MARGIN]).all():
+    rows, named = given.keys.assign(**{LABEL: given.label}), [PARTITION, ROW]
+    try:
+        told = files.read_parquet(url, result.holdout_predictions_sha256)[[*named, LABEL, MARGIN]]
+        told = told.astype({PARTITION: str, LABEL: np.float64, MARGIN: np.float64})
+        same = len(told) == len(rows) and not told.duplicated(named).any()
+        aligned = told.set_index(named).reindex(pd.MultiIndex.from_frame(rows[named].astype({PARTITION: str})))
+        margin = aligned[MARGIN].to_numpy(np.float64)
+        same = same and bool((aligned[LABEL].to_numpy() == given.label).all() and np.isfinite(margin).all())
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"{url} is no proof: {type(error).__name__}") from error
+    if not same:
         raise IntegrityError(
             f"{url}: its rows, labels or scores are not those of the snapshot that the training was given"
         )
-    proved = joined.drop(columns=["_merge", f"{LABEL}_told"])
-    return proved.assign(**{SCORE: link(request.task, proved[MARGIN].to_numpy(np.float64))})
+    return rows.assign(**{MARGIN: margin, SCORE: link(request.task, margin)})
+
+
+def proof_of(loop: Loop, run: str) -> tuple[str, str]:
+    """URL and hash of a run's proof as it was held against the snapshot.
+
+    :raises TrainingError: when the run was not evaluated.
+    """
+    kept = loop.store.run_record(loop.name, run, "proof")
+    if kept is None:
+        raise TrainingError(f"{run}: the store has no proof of this run; clear evaluate_model")
+    return str(kept["url"]), str(kept["sha256"])
 
 
 def evaluation_of(loop: Loop, run: str) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def proof(loop: Loop, plan: Plan) -> pd.DataFrame:
     with exclusive(url):
         if (sha256 := proof_sha256(loop, plan)) is not None:
             return files.read_parquet(f"{url}/{PROOF}", sha256)
-        kept = _checkpoint(url, plan)
+        kept = _checkpoint(loop, url, plan)
         predictions = prove(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout, kept).predictions
         note_proof(loop, plan, files.write_parquet(f"{url}/{PROOF}", predictions))
         return predictions
@@ -104,31 +104,32 @@ def note_proof(loop: Loop, plan: Plan, sha256: str) -> None:
     loop.notes.write(f"{FITS}/{fit_name(loop, plan)}/{PROOF}.sha256", sha256)
 
 
-def hand_over(loop: Loop, plan: Plan, request: TrainingRequest) -> bool:
+def hand_over(loop: Loop, plan: Plan, request: TrainingRequest, key: str) -> bool:
     """Let a training begin where the refit trial of the same plan ended, after its first phase; whether there was one.
 
     A group of workers, or a training from disk, adds up in another order than a refit trial: its model would be another one.
     One on a GPU has a request of another hash, and leaves what is handed over.
+
+    :param key: the secret of the training's run.
     """
     if not _as_a_trial(loop, plan):
         return False
-    own = _checkpoint(fit_url(loop, plan), plan)
+    own = _checkpoint(loop, fit_url(loop, plan), plan)
     kept = own.load("proof")
     if kept is None or not kept[1].done:
         return False
-    checkpoint_of(request).save("proof", *kept)
+    checkpoint_of(request, key=key).save("proof", *kept)
     own.discard()
     return True
 
 
-def note_training(loop: Loop, plan: Plan, name: str, result: TrainingResult) -> None:
+def note_training(loop: Loop, plan: Plan, name: str, result: TrainingResult, proof: tuple[str, str]) -> None:
     """Note where a training left its model, for a backtest that comes to the same plan; of one that a backtest would not do alike, nothing.
 
     :param name: :func:`fit_name` when the training was prepared; the lake may hold other data by now.
     """
-    if _as_a_trial(loop, plan) and result.device == "cpu" and result.holdout_predictions_url is not None:
-        url, sha256 = result.holdout_predictions_url, str(result.holdout_predictions_sha256)
-        fit = Fit(result.model_url, result.model_sha256, url, sha256)
+    if _as_a_trial(loop, plan) and result.device == "cpu":
+        fit = Fit(result.model_url, result.model_sha256, *proof)
         learnt_with = {library: result.environment.get(library) for library in versions(plan.trainer.name)}
         loop.notes.write(f"{FITS}/{name}/{TRAINED}", {"fit": asdict(fit), "versions": learnt_with})
 
@@ -150,7 +151,7 @@ def proved_there(loop: Loop, plan: Plan) -> Begun | None:
     """What the deployment's refit trial of the plan learnt; None when there was none."""
     if loop.deployment_lake is None:
         return None
-    kept = _checkpoint(_there(loop, plan), plan).load("proof")
+    kept = _checkpoint(loop, _there(loop, plan), plan).load("proof")
     return Begun({"proof": kept}) if kept is not None and kept[1].done else None
 
 
@@ -163,9 +164,10 @@ def _as_a_trial(loop: Loop, plan: Plan) -> bool:
     return plan.workers == 1 and not plan.recipe(loop.spec.task).external_memory
 
 
-def _checkpoint(url: str, plan: Plan) -> FolderCheckpoint:
-    """How far a refit trial has come, below :func:`fit_url`."""
-    return FolderCheckpoint(f"{url}/checkpoint", {"recipe": plan.recipe_sha256, **versions(plan.trainer.name)})
+def _checkpoint(loop: Loop, url: str, plan: Plan) -> FolderCheckpoint:
+    """How far a refit trial has come, below :func:`fit_url`; sealed with this deployment's key, as it is followed here."""
+    binding = {"recipe": plan.recipe_sha256, "fit": fit_name(loop, plan), **versions(plan.trainer.name)}
+    return FolderCheckpoint(f"{url}/checkpoint", binding, key=loop.notes.key.hex())
 
 
 def refit_trial(loop: Loop, plan: Plan) -> Trial | None:

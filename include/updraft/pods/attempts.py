@@ -1,15 +1,13 @@
-"""The pods of one training run, kept beside its request: what each got, how it ended, and so what the next one gets."""
+"""The pods of one training run, kept in the store: what each got, how it ended, and so what the next one gets."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from updraft import files
 from updraft.spec.compute import Compute, PodCompute, PodDefaults, pod_compute
 from updraft.spec.part import mebibytes, memory_bytes, shown_duration
-
-ATTEMPTS = "pods.json"
+from updraft.store.store import Store
 
 Ending = Literal[
     "running", "done", "memory", "no_gpu", "image", "timeout", "interrupted", "lost", "training", "refused", "unknown"
@@ -43,20 +41,16 @@ class Attempt:
     """As the training last told."""
 
 
-def read_attempts(folder: str) -> tuple[Attempt, ...]:
+def read_attempts(store: Store, project: str, run: str) -> tuple[Attempt, ...]:
     """The pods of a run so far, in order."""
-    try:
-        return tuple(Attempt(**each) for each in files.read_json(f"{folder}/{ATTEMPTS}"))
-    except FileNotFoundError:
-        return ()
+    kept = store.run_record(project, run, "pods") or {"pods": []}
+    return tuple(Attempt(**attempt) for attempt in kept["pods"])
 
 
-def note_attempt(folder: str, attempt: Attempt) -> None:
+def note_attempt(store: Store, project: str, run: str, attempt: Attempt) -> None:
     """Keep a pod, in place of what was known of it."""
-    known = read_attempts(folder)
-    there = any(each.pod == attempt.pod for each in known)
-    kept = [attempt if each.pod == attempt.pod else each for each in known] + ([] if there else [attempt])
-    files.write_json(f"{folder}/{ATTEMPTS}", [asdict(each) for each in kept])
+    pods = {known.pod: known for known in read_attempts(store, project, run)} | {attempt.pod: attempt}
+    store.record_run(project, run, "pods", {"pods": [asdict(pod) for pod in pods.values()]}, replace=True)
 
 
 def ended(attempt: Attempt, ending: Ending, words: str, **found: object) -> Attempt:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import json
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -63,9 +63,10 @@ class Anchor:
         """The inverse of :meth:`line`; None for what is no anchor."""
         try:
             anchor = cls(**json.loads(line))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
-        return anchor if isinstance(anchor.seq, int) and isinstance(anchor.signature, str) else None
+        texts = (anchor.project, anchor.sha256, anchor.time, anchor.phase, anchor.signature)
+        return anchor if isinstance(anchor.seq, int) and all(isinstance(text, str) for text in texts) else None
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ class AnchorLog:
             except FileNotFoundError:
                 return
             return
-        for name in files.names_below(self.url):
-            yield files.read_bytes(f"{self.url}/{name}").decode(errors="replace")
+        for content in files.read_all_below(self.url):
+            yield content.decode(errors="replace")
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,17 @@ class AuditKey:
         key = load_pem_private_key(path.read_bytes(), None)
         if not isinstance(key, Ed25519PrivateKey):
             raise SettingsError(f"{path} is no Ed25519 key; restore it from a backup")
+        pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         if not public.exists():
-            pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
             files.create_once(public, pem, 0o644)
+        elif public.read_bytes() != pem:
+            if not self._retired(public).exists():
+                raise SettingsError(f"{path} and {public} do not belong together; restore both from one backup")
+            _put(public, pem, 0o644)  # a rotation was killed between the two
         return key
+
+    def _retired(self, public: Path) -> Path:
+        return self.keys / f"audit.{files.sha256(public.read_bytes())[:16]}.pub.pem"
 
     def rotate(self) -> Path:
         """Make a new pair on purpose; its public half. The old public half stays, for what was signed with it; the private one goes.
@@ -144,18 +152,20 @@ class AuditKey:
 
         :raises SettingsError: when the folder cannot be written.
         """
-        public = self.keys / PUBLIC
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+        public, private = self.keys / PUBLIC, self.keys / PRIVATE
         try:
             if public.exists():
-                kept = self.keys / f"audit.{files.sha256(public.read_bytes())[:8]}.pub.pem"
-                files.create_once(kept, public.read_bytes(), 0o644)
-                public.unlink()
-            (self.keys / PRIVATE).unlink(missing_ok=True)
+                files.create_once(self._retired(public), public.read_bytes(), 0o644)
+            made = Ed25519PrivateKey.generate()
+            _put(private, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
         except OSError as error:
             raise SettingsError(
                 f"{self.keys}: {error.strerror}; keys that are mounted are rotated in a copy of the folder"
             ) from error
-        AuditKey(self.keys).private.public_key()  # makes the new pair
+        AuditKey(self.keys).private.public_key()  # puts its public half in place
         return public
 
     def sign(self, anchor: Anchor) -> Anchor:
@@ -182,6 +192,13 @@ class AuditKey:
 
         keys = [load_pem_public_key(path.read_bytes()) for path in sorted(self.keys.glob("audit*.pub.pem"))]
         return [key for key in keys if isinstance(key, Ed25519PublicKey)]
+
+
+def _put(path: Path, content: bytes, mode: int) -> None:
+    """Put a file in place whole, whatever was there."""
+    aside = path.with_name(f".{path.name}.{files.sha256(content)[:16]}")
+    files.create_once(aside, content, mode)
+    aside.replace(path)
 
 
 @dataclass
@@ -230,6 +247,8 @@ class Audit:
     """Everything that is wrong, in words; empty when the chain is whole."""
     head: Anchor | None = None
     """The newest committed anchor."""
+    unconfirmed: tuple[int, ...] = ()
+    """Decisions of the chain that were intended and never said to be committed: whoever wrote them was killed in between."""
 
     @property
     def words(self) -> str:
@@ -248,46 +267,50 @@ def audit(project: str, chain: Sequence[Decision], log: AnchorLog, key: AuditKey
     """
     problems = [problem] if (problem := chain_problem(chain)) else []
     intended: dict[int, set[str]] = {}
-    committed: dict[int, Anchor] = {}
+    committed: dict[int, dict[str, Anchor]] = {}
+    """By sequence and hash: a tail that was cut and has grown again left two commitments of one sequence."""
     foreign = 0
     anchors = [Anchor.read(line) for line in log.lines() if line.strip()]
-    if head is not None:
-        anchors.append(head)
-    for anchor in anchors:
+    for anchor in (*anchors, *([head] if head is not None else [])):
         if anchor is None or anchor.project != project or not key.holds(anchor):
             foreign += 1
             continue
         intended.setdefault(anchor.seq, set()).add(anchor.sha256)
         if anchor.phase == "committed":
-            committed[anchor.seq] = anchor
+            committed.setdefault(anchor.seq, {})[anchor.sha256] = anchor
     if foreign:
         problems.append(f"{foreign} line(s) of {log.url} are not signed by this deployment")
-    problems += _missing(chain, committed)
     by_seq = {decision.seq: decision for decision in chain}
-    for seq, anchor in sorted(committed.items()):
+    missing = [anchor for seq in sorted(committed) if seq not in by_seq for anchor in committed[seq].values()]
+    if missing:
+        numbers = list(dict.fromkeys(anchor.seq for anchor in missing))
+        problems.append(f"{_range(numbers)} missing: they were written from {missing[0].time} to {missing[-1].time}")
+    problems += _replaced(by_seq, committed)
+    unattested = [d.seq for d in chain if d.form > 1 and d.sha256 not in intended.get(d.seq, set())]
+    if unattested:
+        problems.append(
+            f"{_range(unattested)} without an anchor in {log.url}: written by somebody else, or the log was cut"
+        )
+    newest = max(committed, default=None)
+    last = None if newest is None else next(iter(committed[newest].values()))
+    unconfirmed = tuple(d.seq for d in chain if d.form > 1 and d.sha256 not in committed.get(d.seq, {}))
+    anchored = sum(d.sha256 in intended.get(d.seq, set()) for d in chain)
+    return Audit(project, len(chain), anchored, tuple(problems), last, unconfirmed)
+
+
+def _replaced(by_seq: Mapping[int, Decision], committed: Mapping[int, Mapping[str, Anchor]]) -> list[str]:
+    """Decisions of the chain that stand where another one had been committed."""
+    problems = []
+    for seq, by_hash in sorted(committed.items()):
         decision = by_seq.get(seq)
-        if decision is not None and (decision.sha256, decision.written_at) != (anchor.sha256, anchor.time):
+        if decision is None:
+            continue
+        others = [a for a in by_hash.values() if (a.sha256, a.time) != (decision.sha256, decision.written_at)]
+        for anchor in others:
             problems.append(
                 f"decision {seq} ({decision.kind} {decision.subject}) is not the one that was written at {anchor.time}"
             )
-    unattested = [
-        d for d in chain if d.form > 1 and d.sha256 not in intended.get(d.seq, set()) and d.seq not in committed
-    ]
-    if unattested:
-        problems.append(
-            f"{_range([d.seq for d in unattested])} without an anchor in {log.url}: written by somebody else, or the log was cut"
-        )
-    newest = committed[max(committed)] if committed else None
-    return Audit(project, len(chain), sum(d.seq in intended for d in chain), tuple(problems), newest)
-
-
-def _missing(chain: Sequence[Decision], committed: dict[int, Anchor]) -> list[str]:
-    present = {decision.seq for decision in chain}
-    missing = sorted(seq for seq in committed if seq not in present)
-    if not missing:
-        return []
-    first, last = committed[missing[0]], committed[missing[-1]]
-    return [f"{_range(missing)} missing: they were written from {first.time} to {last.time}"]
+    return problems
 
 
 def _range(seqs: Sequence[int]) -> str:

@@ -117,7 +117,7 @@ class TrainingRow:
     result: dict[str, Any]
 
 
-RecordKind = Literal["plan", "request", "result", "evaluation", "search"]
+RecordKind = Literal["plan", "request", "result", "proof", "evaluation", "search", "pods", "key"]
 """What the store keeps of a run: what it was to do, and what came of it."""
 
 

@@ -436,7 +436,7 @@ class Store:
         """Record a training, or what has become of it."""
         insert = sqlite.insert(t.trainings) if self.engine.dialect.name == "sqlite" else postgresql.insert(t.trainings)
         values = asdict(row)
-        changed = {name: insert.excluded[name] for name in ("request_sha256", "state", "version", "result")}
+        changed = {name: insert.excluded[name] for name in ("key", "request_sha256", "state", "version", "result")}
         with self.engine.begin() as connection:
             connection.execute(
                 insert.values(**values).on_conflict_do_update(

@@ -142,7 +142,7 @@ run_records = Table(
     metadata,
     Column("project", String(63), primary_key=True),
     Column("run", String(280), primary_key=True),  # of a training, of a trial of a search, of a search
-    Column("kind", String(16), primary_key=True),  # plan | request | result | evaluation | search
+    Column("kind", String(16), primary_key=True),  # plan | request | key | result | proof | evaluation | search | pods
     Column("body", JSON, nullable=False),
     _written(),
 )
@@ -170,7 +170,7 @@ decisions = Table(
     Column("body", JSON, nullable=False),
     Column("previous_sha256", String(64), nullable=False),
     Column("sha256", String(64), nullable=False),
-    Column("form", SmallInteger, nullable=False, server_default="1"),  # 2: written_at is part of the hash
+    Column("form", SmallInteger, nullable=False),  # 2: written_at is part of the hash
     _written(),
     UniqueConstraint("project", "seq"),
     UniqueConstraint("project", "kind", "subject"),

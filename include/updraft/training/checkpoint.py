@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from updraft import files
+from updraft.training.attested import is_sealed, seal
 from updraft.training.group import Group
 from updraft.training.learning import Checkpoint, Progress
 
@@ -64,6 +65,8 @@ class FolderCheckpoint:
     """Called after each state."""
     suffix: str = ".ubj"
     """Of the files; from what the trainer writes."""
+    key: str | None = None
+    """Secret of whoever keeps it: a state that was not kept with it counts as not there."""
 
     def load(self, phase: str) -> tuple[bytes, Progress] | None:
         """The last whole state of a phase, or None when there is none that belongs here."""
@@ -83,7 +86,11 @@ class FolderCheckpoint:
         if files.sha256(content) != state["sha256"]:
             log.warning("%s: %s is damaged: starting over", self.url, state["file"])
             return None
-        progress = Progress(**state["progress"])
+        try:
+            progress = Progress(**state["progress"])
+        except (KeyError, TypeError):
+            log.warning("%s: the note of %s is damaged: starting over", self.url, phase)
+            return None
         return content, replace(progress, curve=tuple(progress.curve))
 
     def save(self, phase: str, state: bytes, progress: Progress) -> None:
@@ -92,10 +99,10 @@ class FolderCheckpoint:
         one, other = f"{phase}-a{self.suffix}", f"{phase}-b{self.suffix}"
         slot = other if before and before["file"] == one else one
         files.write_bytes(f"{self.url}/{slot}", state)
-        files.write_json(
-            f"{self.url}/{phase}.json",
-            {"binding": self.binding, "file": slot, "sha256": files.sha256(state), "progress": asdict(progress)},
-        )
+        note = {"binding": self.binding, "file": slot, "sha256": files.sha256(state), "progress": asdict(progress)}
+        note = json.loads(json.dumps(note))
+        sealed = {} if self.key is None else {"seal": seal(self.key, note)}
+        files.write_json(f"{self.url}/{phase}.json", {**note, **sealed})
         if self.saved:
             self.saved(phase, progress)
 
@@ -105,7 +112,16 @@ class FolderCheckpoint:
 
     def _state(self, phase: str) -> dict[str, Any] | None:
         try:
-            state: dict[str, Any] = files.read_json(f"{self.url}/{phase}.json")
+            state = files.read_json(f"{self.url}/{phase}.json")
         except FileNotFoundError:
+            return None
+        except (ValueError, RecursionError):
+            state = None
+        if not isinstance(state, dict) or not {"binding", "file", "sha256"} <= set(state):
+            log.warning("%s: the note of %s is damaged: starting over", self.url, phase)
+            return None
+        given = state.pop("seal", None)
+        if self.key is not None and not is_sealed(self.key, state, given):
+            log.warning("%s: %s was kept by somebody else: starting over", self.url, phase)
             return None
         return state

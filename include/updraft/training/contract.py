@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from updraft import files
 from updraft.errors import TrainingError
+from updraft.training.attested import is_sealed, seal
 from updraft.training.device import Wanted
 from updraft.training.importance import GAIN
 from updraft.training.recipe import Device, TrainerName
@@ -139,10 +140,26 @@ class TrainingResult(Contract):
     gpu_percent: float | None = Field(None, description="mean use; null without a GPU")
     gpu_memory_mb: float | None = None
     environment: dict[str, str]
+    seal: str | None = Field(
+        default=None, description="of the rest, by the run's own secret; null for a training by hand"
+    )
+
+    @property
+    def plain(self) -> dict[str, object]:
+        """What the seal covers."""
+        return self.model_dump(mode="json", exclude={"seal"})
+
+    def sealed(self, key: str | None) -> TrainingResult:
+        """The result with the seal of its run; without a key as it is."""
+        return self if key is None else self.model_copy(update={"seal": seal(key, self.plain)})
+
+    def is_of(self, key: str) -> bool:
+        """Whether the run with this secret has written it."""
+        return is_sealed(key, self.plain, self.seal)
 
     def write(self, url: str) -> None:
         """Write the result as JSON."""
-        files.write_json(url, self.model_dump(mode="json"))
+        files.write_json(url, self.model_dump(mode="json", exclude=None if self.seal else {"seal"}))
 
     @classmethod
     def read(cls, url: str) -> TrainingResult:

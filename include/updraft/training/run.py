@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from updraft import files
 from updraft.data.snapshots import load_snapshot
 from updraft.errors import IntegrityError, TrainingError
+from updraft.training.attested import run_key
 from updraft.training.checkpoint import FolderCheckpoint, GroupCheckpoint
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.data import load_training_data
@@ -58,7 +59,7 @@ def run_training(request_url: str) -> TrainingResult:
         return TrainingResult.read(f"{asked.output_url}/{RESULT}")
     started = time.monotonic()
     with exclusive(asked.output_url):
-        done = _earlier(asked)
+        done = _earlier(asked, run_key())
         if done is not None:
             checkpoint_of(asked).discard()
             return done
@@ -82,6 +83,7 @@ def run_training(request_url: str) -> TrainingResult:
                     request, result.metrics, {"updraft.model_sha256": model.sha256, **_trial_tags(result, request)}
                 )
                 result = result.model_copy(update={"mlflow_run_id": run.run_id})
+        result = result.sealed(run_key())
         result.write(f"{request.output_url}/{RESULT}")
         checkpoint.discard()
         return result
@@ -126,16 +128,17 @@ def _is_done(asked: TrainingRequest) -> bool:
     return files.exists(f"{asked.output_url}/{RESULT}")
 
 
-def collect_training(request: TrainingRequest, tracking_uri: str | None) -> TrainingResult | None:
+def collect_training(request: TrainingRequest, tracking_uri: str | None, key: str) -> TrainingResult | None:
     """What a training left that ran elsewhere, held against what it was asked; recorded in MLflow here when it could not do so there.
 
     :param request: as whoever asked has kept it: the file beside the result may have been changed with it.
     :param tracking_uri: MLflow as this process reaches it.
+    :param key: the run's secret; a result without its seal is not the training's, and counts as not there.
     :return: None when there is no result yet.
     :raises TrainingError: when the result is of another request, or cut short.
     :raises IntegrityError: when the result, the model or its feature code is not what was asked for.
     """
-    return _earlier(request.model_copy(update={"tracking_uri": tracking_uri}))
+    return _earlier(request.model_copy(update={"tracking_uri": tracking_uri}), key)
 
 
 def check_result(request: TrainingRequest, result: TrainingResult) -> None:
@@ -147,15 +150,16 @@ def check_result(request: TrainingRequest, result: TrainingResult) -> None:
     facts = {name: getattr(request, name) for name in ("project", "key", "snapshot_sha256", "features_sha256")}
     facts |= {"model_url": model_url, "holdout_predictions_url": holdout_url}
     wrong = [name for name, value in facts.items() if getattr(result, name) != value]
+    wrong += [] if result.curve else ["curve"]
+    wrong += [] if "rows" in result.metrics else ["metrics"]
     if wrong:
         raise IntegrityError(f"{request.output_url}/{RESULT}: {', '.join(wrong)}: not what the training was asked for")
     model = load_model(model_url, result.model_sha256)
     made_of = _made_of(request.on(result.device))
     wrong = [name for name, value in made_of.items() if model.meta.get(name) != value]
-    if wrong or (model.task, model.trainer) != (request.task, request.trainer):
-        raise IntegrityError(
-            f"{model_url}: {', '.join(wrong) or 'task or trainer'}: not what the training was asked for"
-        )
+    if wrong or (model.task, model.trainer, model.threads) != (request.task, request.trainer, request.threads):
+        what = ", ".join(wrong) or "task, trainer or threads"
+        raise IntegrityError(f"{model_url}: {what}: not what the training was asked for")
     source = model.features_source
     if (source is None) != (request.features_path is None) or (
         source is not None and files.sha256(source) != request.features_sha256
@@ -166,11 +170,14 @@ def check_result(request: TrainingRequest, result: TrainingResult) -> None:
         )
 
 
-def _earlier(asked: TrainingRequest) -> TrainingResult | None:
+def _earlier(asked: TrainingRequest, key: str | None) -> TrainingResult | None:
     url = f"{asked.output_url}/{RESULT}"
     if not files.exists(url):
         return None
     result = TrainingResult.read(url)
+    if key is not None and not result.is_of(key):
+        log.warning("%s was not written by a training of this run, and counts as not there", url)
+        return None
     request = asked.on(result.device) if asked.device == "auto" else asked
     if result.request_sha256 != request.request_sha256:
         raise TrainingError(
@@ -186,7 +193,7 @@ def _earlier(asked: TrainingRequest) -> TrainingResult | None:
                 run.curve(_curve_name(request), next(iter(result.curve.values())))
                 tags = {"updraft.model_sha256": result.model_sha256, **_trial_tags(result, request)}
                 run.finish(request, result.metrics, tags)
-                result = result.model_copy(update={"mlflow_run_id": run.run_id})
+                result = result.model_copy(update={"mlflow_run_id": run.run_id}).sealed(key)
         result.write(url)
     log.info("%s: already there", url)
     return result
@@ -307,10 +314,11 @@ def _features_source(request: TrainingRequest) -> bytes | None:
     return source
 
 
-def checkpoint_of(request: TrainingRequest, run: TrackedRun | None = None) -> FolderCheckpoint:
+def checkpoint_of(request: TrainingRequest, run: TrackedRun | None = None, key: str | None = None) -> FolderCheckpoint:
     """Where a training keeps how far it has come.
 
     :param run: shows the curve while it grows.
+    :param key: the run's secret; that of this process when None.
     """
     trainer = BY_NAME[request.trainer]
     binding = {"request": request.request_sha256, **versions(request.trainer)}
@@ -320,7 +328,8 @@ def checkpoint_of(request: TrainingRequest, run: TrackedRun | None = None) -> Fo
         if run is not None and phase == "proof":
             run.curve(name, progress.curve)
 
-    return FolderCheckpoint(f"{request.output_url}/checkpoint", binding, saved, PurePosixPath(trainer.file).suffix)
+    suffix = PurePosixPath(trainer.file).suffix
+    return FolderCheckpoint(f"{request.output_url}/checkpoint", binding, saved, suffix, key or run_key())
 
 
 def versions(trainer: TrainerName) -> dict[str, str]:

@@ -94,7 +94,7 @@ def last_usage(output_url: str) -> Usage | None:
     """What a training that did not end well had used when it last told; None when it did not."""
     try:
         return Usage(**files.read_json(f"{output_url}/{USAGE}"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError):  # a note for people; a damaged one tells nothing
         return None
 
 

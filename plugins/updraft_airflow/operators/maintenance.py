@@ -68,7 +68,7 @@ class VerifyDecisions(ForEachProject):
         :raises IntegrityError: when the chain is broken, after on-call was told.
         """
         from updraft.loop import tell
-        from updraft.loop.auditing import audit_decisions
+        from updraft.loop.auditing import audit_decisions, complete_anchors
         from updraft_airflow.deployment import registry
 
         audit = audit_decisions(loop.store, loop.settings, loop.name, registry())
@@ -77,6 +77,7 @@ class VerifyDecisions(ForEachProject):
             tell.tampered(loop, "the chain of decisions", f"{loop.name}'s decisions in the store", problems)
             deliver_alerts(loop)
             raise IntegrityError(f"{audit.words}; `updraft audit verify {loop.name}` lists everything")
+        complete_anchors(loop.store, loop.settings, audit)
         if audit.head is not None:
             registry().note_head(loop.name, audit.head.line())
         return audit.words

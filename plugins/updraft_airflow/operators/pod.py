@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowException
 from airflow.sdk.exceptions import AirflowFailException
 
 from updraft.loop import tell
-from updraft.loop.train import collect, folder
+from updraft.loop.train import collect, folder, key_of, write_request
 from updraft.pods.attempts import Attempt, NextTry, ended, next_try, note_attempt, read_attempts, worth_another
 from updraft.pods.endings import CONTAINER, End, end_of, waits_for
 from updraft.pods.nodes import check_possible
@@ -134,7 +134,7 @@ class TrainInPod(KubernetesPodOperator):
             yield loop
 
     def _next(self, loop: Loop, kubernetes: Kubernetes, run: str) -> NextTry:
-        return next_try(self._wishes(loop), kubernetes.defaults, read_attempts(folder(loop, run)))
+        return next_try(self._wishes(loop), kubernetes.defaults, read_attempts(loop.store, loop.name, run))
 
     def _prepare(self, loop: Loop, context: Context) -> None:
         """Decide what the pod gets; say at once when no node can give it."""
@@ -150,7 +150,9 @@ class TrainInPod(KubernetesPodOperator):
             check_possible(following.compute, self._cluster.nodes())
         if following.why:
             self.log.info("This pod gets %s", following.why)
-        manifest = training_pod(loop, run, f"{folder(loop, run)}/request.json", following.compute, kubernetes)
+        # What the lake holds of the request may have been changed since the last pod.
+        request = write_request(loop, run)
+        manifest = training_pod(loop, run, request, following.compute, kubernetes, key_of(loop, run))
         self.full_pod_spec = PodGenerator.deserialize_model_dict(manifest)
         context["ti"].xcom_push(key=PodLink().xcom_key, value=PodLink.page(loop.name, run))
 
@@ -160,7 +162,7 @@ class TrainInPod(KubernetesPodOperator):
 
     def _noted(self, pod: Any, context: Context) -> Any:
         loop, run = open_loop(self.project), run_id(context)
-        known = {each.pod for each in read_attempts(folder(loop, run))}
+        known = {each.pod for each in read_attempts(loop.store, loop.name, run)}
         if pod.metadata.name not in known:
             kubernetes = load_deployment(loop.settings.deployment).kubernetes
             asked, following = self._asked(loop, kubernetes), self._next(loop, kubernetes, run)
@@ -180,7 +182,7 @@ class TrainInPod(KubernetesPodOperator):
                 wanted_memory=asked.memory,
                 why=following.why,
             )
-            note_attempt(folder(loop, run), attempt)
+            note_attempt(loop.store, loop.name, run, attempt)
         return pod
 
     def _collected(self, loop: Loop, context: Context) -> bool:
@@ -232,11 +234,11 @@ class TrainInPod(KubernetesPodOperator):
         return usage.peak_memory_mb if usage else None
 
     def _memory_of(self, loop: Loop, run: str, pod: str) -> str:
-        return next((each.memory for each in read_attempts(folder(loop, run)) if each.pod == pod), "")
+        return next((each.memory for each in read_attempts(loop.store, loop.name, run) if each.pod == pod), "")
 
     def _close(self, loop: Loop, run: str, name: str, end: End, pod: Mapping[str, Any] | None) -> Attempt | None:
         """Note how a pod ended."""
-        attempt = next((each for each in read_attempts(folder(loop, run)) if each.pod == name), None)
+        attempt = next((each for each in read_attempts(loop.store, loop.name, run) if each.pod == name), None)
         if attempt is None:
             return None
         statuses = ((pod or {}).get("status") or {}).get("containerStatuses") or [{}]
@@ -246,7 +248,7 @@ class TrainInPod(KubernetesPodOperator):
             "peak_memory_mb": self._peak_memory_mb(loop, run),
         }
         closed = ended(attempt, end.ending, end.words, **found)
-        note_attempt(folder(loop, run), closed)
+        note_attempt(loop.store, loop.name, run, closed)
         return closed
 
     def _fail(self, loop: Loop, context: Context, attempt: Attempt | None, end: End) -> None:
@@ -270,7 +272,7 @@ class TrainInPod(KubernetesPodOperator):
         """No node within the limit: wait on, fall back to CPU, or fail; on-call hears of it once."""
         name, run = str(pod["metadata"]["name"]), run_id(context)
         asked = self._asked(loop, load_deployment(loop.settings.deployment).kubernetes)
-        seen = next((each for each in read_attempts(folder(loop, run)) if each.pod == name), None)
+        seen = next((each for each in read_attempts(loop.store, loop.name, run) if each.pod == name), None)
         falls_back = asked.on_no_gpu == "cpu" and seen is not None and seen.gpu > 0
         does = (
             "waits on"

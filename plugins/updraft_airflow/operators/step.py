@@ -76,8 +76,10 @@ class StepOperator(BaseOperator):
         with fails_at_once():
             loop = open_loop(self.project)
             with tells_tampering(loop, self.task_id, context):
-                found = self.step(loop, context)
-        tell_head(loop, registry())
+                try:
+                    found = self.step(loop, context)
+                finally:  # a step that ends in a skip has decided something too
+                    tell_head(loop, registry())
         deliver_alerts(loop)
         return found
 

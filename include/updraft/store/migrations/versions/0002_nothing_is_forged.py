@@ -19,6 +19,8 @@ def upgrade() -> None:
     op.add_column("partitions", sa.Column("labels_sha256", sa.String(length=64), nullable=True))
     op.add_column("alerts", sa.Column("not_before", sa.DateTime(timezone=True), nullable=True))
     op.add_column("decisions", sa.Column("form", sa.SmallInteger(), server_default="1", nullable=False))
+    # An earlier Updraft that still runs must not write links of the old form behind those of the new one: it fails instead.
+    op.alter_column("decisions", "form", server_default=None)
     op.create_table(
         "run_records",
         sa.Column("project", sa.String(length=63), nullable=False),
