@@ -17,10 +17,11 @@ from updraft import files
 from updraft.errors import StoreError, TrainingError
 from updraft.loop.found import conclude_search
 from updraft.loop.search import Waits, begin_trial, end_trial, give_up_trials, open_study, plan_search
-from updraft.loop.train import folder, prepare, result_of, trial_run
+from updraft.loop.train import folder, key_of, prepare, result_of, train_here, trial_run
 from updraft.spec.search import Search
 from updraft.store.migrations import upgrade
 from updraft.store.store import Store
+from updraft.training.attested import training_for
 from updraft.training.contract import TrainingRequest
 from updraft.training.run import run_training
 
@@ -153,7 +154,9 @@ def test_a_search_that_is_killed_goes_on_where_it_was_and_finds_the_same(loop, u
     for number in (0, 1, 2):
         run_trial(loop, "killed", number)
     url = begin_trial(loop, "killed", 3)
-    started = multiprocessing.get_context("spawn").Process(target=_train_forever, args=(url, key_of(loop, trial_run("killed", 3))))
+    started = multiprocessing.get_context("spawn").Process(
+        target=_train_forever, args=(url, key_of(loop, trial_run("killed", 3)))
+    )
     started.start()
     result, until = f"{folder(loop, trial_run('killed', 3))}/result.json", time.monotonic() + 60
     while not files.exists(result):

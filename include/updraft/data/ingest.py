@@ -64,12 +64,13 @@ def validate_partition(project: Project, settings: Settings, key: str) -> Checks
     :raises SpecError: the contract is wrong.
     :raises DataError: the partition has not been extracted.
     """
+    covered = slices(project, key)  # a wrong key writes nothing, not even the pseudonym key's id
     contract = load_contract(project)
     pseudonyms = pseudonymiser(project, settings)
     with ExitStack() as stack:
         raw, digests = _raw(stack, project, settings, key)
         con = stack.enter_context(connection(raw.values()))
-        views = Views(con, project, slices(project, key))
+        views = Views(con, project, covered)
         views.open(raw)
         checks = Validator(views, contract, pseudonyms).run(tuple(raw), digests)
         base = lake(project, settings)
@@ -100,6 +101,7 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Ingeste
 
     :raises DataError: it has not been validated since it was extracted.
     """
+    covered = slices(project, key)
     checks = read_checks(project, settings, key)
     base = lake(project, settings)
     pseudonyms = pseudonymiser(project, settings)
@@ -113,7 +115,7 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Ingeste
             for source in raw
         }
         con = stack.enter_context(connection([*raw.values(), *bad.values()]))
-        views = Views(con, project, slices(project, key))
+        views = Views(con, project, covered)
         views.open(raw)
         for source, path in bad.items():
             views.mark(source, f"SELECT * FROM {parquet(str(path))}")
