@@ -81,8 +81,8 @@ Permitted = Annotated[str, Depends(permitted)]
 
 
 def _away(error: Exception) -> HTTPException:
-    log.error("The lake cannot be read: %s", error)
-    return HTTPException(503, "the lake does not answer; see the API server's log")
+    log.error("The lake or the store cannot be read: %s", error)
+    return HTTPException(503, "the lake or the store does not answer; see the API server's log")
 
 
 @app.get("/files/{project}/{part}/{path:path}")

@@ -31,7 +31,7 @@ def project(object_store):
         files.write_bytes(f"{folder}/features.py", SOURCE)
         asked = {"output_url": folder, "features_path": f"{folder}/features.py"}
         TrainingRequest.model_validate({**request.model_dump(), **asked}).write(f"{folder}/request.json")
-        for name in ("plan.json", "evaluation.json", "pods.json"):
+        for name in ("plan.json", "evaluation.json"):
             files.write_bytes(f"{folder}/{name}", b"{}")
     for name in ("raw/2013/flights.parquet", "partitions/2013.parquet", "quarantine/2013.parquet", "dvc/files/md5/a"):
         files.write_bytes(f"{lake}/{name}", b"a private value")
@@ -85,7 +85,7 @@ WRITTEN_BY_AIRFLOW = [
     "trainings/other/request.json",
     "trainings/other/features.py",
     "trainings/other/evaluation.json",
-    "trainings/other/pods.json",
+    "proofs/other/forged.parquet",
     "elsewhere",
 ]
 

@@ -136,13 +136,17 @@ def lake(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def shown(lake):
+def shown(lake, postgres_server):
     """What the app itself answers to a path, to somebody who may see every project that is there."""
     from fastapi import HTTPException
     from starlette.testclient import TestClient
 
     from updraft.spec.load import project_names
+    from updraft.store.migrations import upgrade
     from updraft_airflow import deployment, pages
+
+    store = postgres_server.new_database()
+    upgrade(store)
 
     def everybody(project: str) -> str:
         if project not in project_names(lake / "projects"):
@@ -152,12 +156,15 @@ def shown(lake):
     patch = pytest.MonkeyPatch()
     patch.setenv("UPDRAFT_HOME", str(lake))
     patch.setenv("UPDRAFT_PROJECTS", str(lake / "projects"))
+    patch.setenv("UPDRAFT_STORE", store)
     deployment.settings.cache_clear()
     pages.app.dependency_overrides[pages.permitted] = everybody
     with TestClient(pages.app, raise_server_exceptions=False) as client:
         yield client.get
     pages.app.dependency_overrides.clear()
     patch.undo()
+    deployment.settings.cache_clear()
+    postgres_server.drop_database(store)
     deployment.settings.cache_clear()
 
 

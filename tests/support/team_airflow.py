@@ -21,6 +21,8 @@ import httpx
 import pytest
 from tests.support.postgres import Postgres, free_port
 
+from updraft.store.migrations import upgrade
+
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = {
     "viewer": "updraft_viewer",
@@ -88,8 +90,9 @@ class TeamAirflow:
 
 
 @contextmanager
-def running_team_airflow(database: str, home: Path) -> Iterator[TeamAirflow]:
+def running_team_airflow(database: str, store: str, home: Path) -> Iterator[TeamAirflow]:
     """Prepare the database, start the API server, stop it (about 25 s)."""
+    upgrade(store)
     for project in ("alpha", "beta"):
         folder = home / "projects" / project
         folder.mkdir(parents=True)
@@ -98,7 +101,7 @@ def running_team_airflow(database: str, home: Path) -> Iterator[TeamAirflow]:
     (home / "dags" / "team.py").write_text(DAGS)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    airflow = TeamAirflow(url, home, _environment(database, home, url, port))
+    airflow = TeamAirflow(url, home, {**_environment(database, home, url, port), "UPDRAFT_STORE": store})
     airflow.python(Path(__file__).with_name("team_airflow_prepare.py"))
     with (home / "api-server.log").open("wb") as log:
         command = [sys.executable, "-m", "airflow", "api-server", "--workers", "1"]
@@ -160,7 +163,8 @@ def _wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> Non
 @pytest.fixture(scope="session")
 def team_airflow(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamAirflow]:
     """One Airflow with FAB's auth manager for the whole test run."""
-    database = postgres_server.new_database()
-    with running_team_airflow(database, tmp_path_factory.mktemp("team")) as airflow:
+    database, store = postgres_server.new_database(), postgres_server.new_database()
+    with running_team_airflow(database, store, tmp_path_factory.mktemp("team")) as airflow:
         yield airflow
-    postgres_server.drop_database(database)
+    for url in (database, store):
+        postgres_server.drop_database(url)

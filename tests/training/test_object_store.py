@@ -15,7 +15,8 @@ from tests.support.training_case import write_request
 
 from updraft import files
 from updraft.errors import IntegrityError, SettingsError, TrainingError
-from updraft.training.contract import TrainingResult
+from updraft.training.attested import training_for
+from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.lock import exclusive
 from updraft.training.run import collect_training, run_training
 from updraft.training.usage import last_usage
@@ -28,8 +29,18 @@ def lake(object_store):
     return f"{object_store.lake}/{uuid.uuid4().hex}"
 
 
+KEY = "0" * 64
+
+
 def requested(lake: str, **changes) -> str:
     return write_request(lake, **changes).write(f"{lake}/request.json")
+
+
+def trained(lake: str) -> tuple[TrainingRequest, TrainingResult]:
+    """A training for the run with :data:`KEY`."""
+    url = requested(lake)
+    with training_for(KEY):
+        return TrainingRequest.read(url), run_training(url)
 
 
 def test_it_gives_the_same_model_as_on_this_machines_disk(lake, tmp_path):
@@ -90,28 +101,33 @@ def test_what_a_killed_training_used_is_known(lake):
 
 
 def test_a_result_that_is_cut_short_is_refused(lake):
-    url = requested(lake)
-    run_training(url)
+    request, _ = trained(lake)
     result = f"{lake}/output/result.json"
     files.write_bytes(result, files.read_bytes(result)[:-40])
     with pytest.raises(TrainingError, match=r"result.json: not a TrainingResult"):
-        collect_training(url, None)
+        collect_training(request, None, KEY)
 
 
 def test_a_result_of_another_request_is_refused(lake):
-    url = requested(lake)
-    run_training(url)
-    other = requested(lake, seed=2)
+    request, _ = trained(lake)
+    other = request.model_copy(update={"seed": 2})
     with pytest.raises(TrainingError, match="give each request its own output_url"):
-        collect_training(other, None)
+        collect_training(other, None, KEY)
+
+
+def test_a_result_without_the_seal_of_the_run_counts_as_not_there(lake):
+    request, found = trained(lake)
+    assert collect_training(request, None, KEY) == found
+    assert collect_training(request, None, "1" * 64) is None
+    found.model_copy(update={"rounds": found.rounds + 1}).write(f"{lake}/output/result.json")
+    assert collect_training(request, None, KEY) is None
 
 
 def test_a_model_that_is_not_what_the_result_says_is_refused(lake):
-    url = requested(lake)
-    found = run_training(url)
+    request, found = trained(lake)
     files.write_bytes(f"{found.model_url}/model.ubj", b"tampered")
     with pytest.raises(IntegrityError, match="content has hash"):
-        collect_training(url, None)
+        collect_training(request, None, KEY)
 
 
 def test_data_that_changed_after_the_snapshot_are_refused(lake):
@@ -122,7 +138,7 @@ def test_data_that_changed_after_the_snapshot_are_refused(lake):
 
 
 def test_nothing_is_collected_while_there_is_no_result(lake):
-    assert collect_training(requested(lake), None) is None
+    assert collect_training(write_request(lake), None, KEY) is None
 
 
 def test_a_bucket_that_is_not_there_is_named(object_store):

@@ -97,7 +97,7 @@ def prepare(
     kept = {**asdict(plan), "trainer": plan.trainer.model_dump(), "reason": reason, "fit": fit_name(loop, plan)}
     loop.store.record_run(
         loop.name, run, "plan", kept, replace=True
-    )  # of a call that was killed before it kept a request
+    )  # a call may have been killed before it kept a request
     loop.store.record_training(
         TrainingRow(
             run,
