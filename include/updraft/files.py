@@ -56,11 +56,12 @@ def append_line(url: str, line: str) -> None:
     """Append a line to a file of this machine, as a whole: a process that is killed leaves all of it or none."""
     path = local_path(url)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         before = os.fstat(descriptor).st_size
-        content = f"{line}\n".encode()
+        torn = before > 0 and os.pread(descriptor, 1, before - 1) != b"\n"  # the machine went down in a line
+        content = (b"\n" if torn else b"") + f"{line}\n".encode()
         if os.write(descriptor, content) != len(content):  # the disk is full
             os.ftruncate(descriptor, before)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

@@ -12,7 +12,7 @@ from typing import Annotated
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import Response
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -106,6 +106,6 @@ def pods(project: Permitted, run: str) -> Response:
     pod_url = load_deployment(settings().deployment).kubernetes.pod_url
     try:
         page = pods_page(store(), project, run, pod_url)
-    except (DBAPIError, SettingsError) as error:
+    except (SQLAlchemyError, SettingsError) as error:
         raise _away(error) from error
     return Response(page, media_type=MEDIA[".html"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -44,7 +45,7 @@ def chain(store):
 
 
 def problems(store, anchors, head=None) -> str:
-    return "\n".join(audit(P, store.decisions(P), anchors.log(P), anchors.key, head).problems)
+    return "\n".join(audit(P, partial(store.decisions, P), anchors.log(P), anchors.key, head).problems)
 
 
 def as_owner(store, *statements: sa.Executable) -> None:
@@ -68,7 +69,7 @@ def rewritten(decisions, seq: int, **changes) -> list[sa.Executable]:
 
 
 def test_a_chain_that_nobody_touched_is_whole(store, chain, anchors):
-    found = audit(P, chain, anchors.log(P), anchors.key)
+    found = audit(P, lambda: chain, anchors.log(P), anchors.key)
     assert (found.problems, found.decisions, found.anchored, found.head.seq) == ((), 6, 6, 6)
 
 
@@ -105,9 +106,9 @@ def test_what_a_killed_process_could_not_attest_is_attested_by_maintenance(
     monkeypatch.setattr(Anchors, "confirm", lambda *_: None)
     store.decide(P, key="k9", kind="note", subject="killed", body={})
     monkeypatch.undo()
-    found = audit(P, store.decisions(P), anchors.log(P), anchors.key)
-    assert (found.problems, found.unconfirmed) == ((), (7,))
-    complete_anchors(store, Settings.from_env({"UPDRAFT_HOME": str(tmp_path)}), found)
+    found = audit(P, partial(store.decisions, P), anchors.log(P), anchors.key)
+    assert (found.problems, [decision.seq for decision in found.lacking]) == ((), [7])
+    complete_anchors(Settings.from_env({"UPDRAFT_HOME": str(tmp_path)}), found)
     as_owner(store, sa.delete(D).where(D.c.seq == 7))
     assert "decision 7 is missing" in problems(store, anchors)
 
@@ -198,9 +199,54 @@ def test_links_from_before_there_were_anchors_stay_valid(store, anchors):
             sa.insert(D).values(**link, sha256=canonical_hash(link), form=1)
         )  # as an earlier version wrote it
     store.decide(P, key="k1", kind="note", subject="new", body={})
-    found = audit(P, store.decisions(P), anchors.log(P), anchors.key)
+    found = audit(P, partial(store.decisions, P), anchors.log(P), anchors.key)
     assert (found.problems, found.decisions, found.anchored) == ((), 2, 1)
     assert "1 of them from before there were anchors" in found.words
+
+
+def test_a_link_in_the_old_form_after_the_first_anchor_is_named(store, anchors):
+    """Of a chain from before there were anchors maintenance attests the head; from there on nothing goes without one."""
+    from updraft.loop.auditing import complete_anchors
+    from updraft.settings import Settings
+
+    def old(seq: int, previous: str, subject: str) -> str:
+        link = {"seq": seq, "project": P, "key": f"k{seq}", "kind": "note", "subject": subject, "body": {}}
+        link["previous_sha256"] = previous
+        with store.engine.begin() as connection:
+            connection.execute(sa.insert(D).values(**link, sha256=canonical_hash(link), form=1))
+        return canonical_hash(link)
+
+    head = old(1, GENESIS, "old")
+    found = audit(P, partial(store.decisions, P), anchors.log(P), anchors.key)
+    assert (found.problems, len(found.lacking)) == ((), 1)
+    complete_anchors(Settings.from_env({"UPDRAFT_HOME": str(anchors.key.keys.parent)}), found)
+    assert problems(store, anchors) == ""
+    old(2, head, "forged")
+    assert "decision 2 is without an anchor" in problems(store, anchors)
+
+
+@pytest.mark.parametrize("before_the_chain_is_read", [True, False])
+def test_what_is_decided_during_an_audit_is_neither_missing_nor_foreign(
+    store, chain, anchors, before_the_chain_is_read
+):
+    def read():
+        if before_the_chain_is_read:
+            store.decide(P, key="k9", kind="note", subject="meanwhile", body={})
+            return store.decisions(P)
+        found = store.decisions(P)
+        store.decide(P, key="k9", kind="note", subject="meanwhile", body={})
+        return found
+
+    assert audit(P, read, anchors.log(P), anchors.key).problems == ()
+
+
+def test_a_line_that_was_torn_when_the_machine_went_down_spoils_nothing(store, chain, anchors):
+    url = f"{anchors.log(P).url}/{LOG}"
+    files.write_bytes(url, files.read_bytes(url) + b'{"phase": "intended", "proj')
+    assert problems(store, anchors) == ""
+    store.decide(P, key="k9", kind="note", subject="after", body={})
+    found = audit(P, partial(store.decisions, P), anchors.log(P), anchors.key)
+    assert (found.problems, found.anchored) == ((), 7)
 
 
 def test_a_lost_key_is_not_replaced_silently(store, chain, anchors):
@@ -216,7 +262,7 @@ def test_a_key_that_is_rotated_on_purpose_keeps_what_was_attested(store, chain, 
     assert done.exit_code == 0, done.output
     fresh = Anchors(anchors.base, AuditKey(anchors.key.keys))
     Store(store.engine, fresh).decide(P, key="k9", kind="note", subject="after", body={})
-    found = audit(P, store.decisions(P), fresh.log(P), AuditKey(anchors.key.keys))
+    found = audit(P, partial(store.decisions, P), fresh.log(P), AuditKey(anchors.key.keys))
     assert (found.problems, found.anchored) == ((), 7)
     [retired] = anchors.key.keys.glob("audit.*.pub.pem")
     retired.unlink()
@@ -239,7 +285,7 @@ def test_a_bucket_holds_an_object_for_each_line(object_store, postgres_url, tmp_
     store = Store.open(postgres_url, anchors)
     for number in range(3):
         store.decide(P, key="k", kind="note", subject=str(number), body={})
-    found = audit(P, store.decisions(P), anchors.log(P), anchors.key)
+    found = audit(P, partial(store.decisions, P), anchors.log(P), anchors.key)
     assert (found.problems, found.anchored) == ((), 3)
     [last] = [name for name in files.names_below(anchors.log(P).url) if name.startswith("000000003-committed")]
     files.remove(f"{anchors.log(P).url}/{last}")

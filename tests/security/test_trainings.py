@@ -21,6 +21,7 @@ from updraft.loop.train import (
     evaluation_of,
     folder,
     key_of,
+    left_words,
     plan_of,
     prepare,
     proof_of,
@@ -28,11 +29,12 @@ from updraft.loop.train import (
     train_here,
 )
 from updraft.store.records import EpisodeRow
-from updraft.training.attested import training_for
+from updraft.training.attested import seal, training_for
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.learning import Progress
 from updraft.training.model import load_model
-from updraft.training.run import checkpoint_of, run_training
+from updraft.training.run import _is_done, checkpoint_of, run_training
+from updraft.training.usage import last_usage
 
 WEEKS = 6
 RUN = "by-hand"
@@ -170,9 +172,51 @@ def test_what_another_runs_pod_wrote_there_counts_as_not_there(loop):
     with training_for("another run's secret"):
         run_training(url)
     assert collect(loop, RUN) is None
+    assert "without this run's seal" in left_words(loop, RUN)
     honest = train_here(loop, RUN)  # nor is it taken in place of the training
-    assert honest.is_of(key_of(loop, RUN)) or honest.seal is None
-    assert TrainingResult.read(f"{folder(loop, RUN)}/result.json").is_of(key_of(loop, RUN))
+    own = TrainingResult.read_sealed(f"{folder(loop, RUN)}/result.json", key_of(loop, RUN))
+    assert own.model_copy(update={"seal": None}) == honest
+
+
+@pytest.mark.parametrize("left", [b"{}", b"[]", b"no json", b"[" * 100_000, b'{"seal": 1}', b"\xff"])
+def test_what_is_no_result_at_all_counts_as_not_there(loop, left):
+    prepare(loop, RUN, None)
+    result = f"{folder(loop, RUN)}/result.json"
+    files.write_bytes(result, left)
+    assert collect(loop, RUN) is None
+    train_here(loop, RUN)
+    assert TrainingResult.read_sealed(result, key_of(loop, RUN)) is not None
+
+
+def test_a_result_of_a_trainer_that_is_older_or_newer_than_this_version_keeps_its_seal(loop):
+    """The seal is held against what was written, not against what this version makes of it."""
+    url = f"{trained_elsewhere(loop)}/result.json"
+    told = files.read_json(url)
+    del told["seal"], told["gpu_percent"]
+    files.write_json(url, {**told, "seal": seal(key_of(loop, RUN), told)})
+    assert collect(loop, RUN) is not None
+
+
+def test_a_group_does_not_take_a_strangers_result_for_its_own(loop):
+    request = TrainingRequest.read(prepare(loop, RUN, None))
+    with training_for("another run's secret"):
+        run_training(f"{request.output_url}/request.json")
+    with training_for(key_of(loop, RUN)):
+        assert not _is_done(request), "the workers that are not the first would go, and the first wait for them"
+        run_training(f"{request.output_url}/request.json")
+        assert _is_done(request)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b'{"peak_memory_mb": "much"}', b'{"peak_memory_mb": NaN}', b'{"peak_memory_mb": Infinity}', b'{"seconds": -1}',
+        b'{"cpu_seconds": null}', b"[" * 100_000, b"[]", b"{", b'{"peak_memory_mb": {}}',
+    ],
+)  # fmt: skip
+def test_a_note_of_what_a_training_used_that_is_none_tells_nothing(tmp_path, told):
+    files.write_bytes(f"{tmp_path}/usage.json", told)
+    assert last_usage(str(tmp_path)) is None
 
 
 def test_a_checkpoint_that_somebody_else_kept_is_not_gone_on_from(loop, caplog):
@@ -184,6 +228,11 @@ def test_a_checkpoint_that_somebody_else_kept_is_not_gone_on_from(loop, caplog):
     assert theirs.load("proof") is not None
     assert own.load("proof") is None
     assert "was kept by somebody else" in caplog.text
+    own.save("proof", b"the proof's own", Progress(rounds=3, best=0.0, best_rounds=3, curve=(0.0,) * 3, done=True))
+    assert own.load("proof") is not None
+    note = f"{request.output_url}/checkpoint/proof.json"
+    files.write_bytes(f"{request.output_url}/checkpoint/release.json", files.read_bytes(note))
+    assert own.load("release") is None, "a release would end where the proof did, and never see the newest partitions"
     for damaged in (b"[]", b"no json", b'{"binding": 1}', b"[" * 100_000):
         files.write_bytes(f"{request.output_url}/checkpoint/proof.json", damaged)
         assert own.load("proof") is None

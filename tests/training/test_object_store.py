@@ -100,12 +100,13 @@ def test_what_a_killed_training_used_is_known(lake):
     assert usage.peak_memory_mb > 50
 
 
-def test_a_result_that_is_cut_short_is_refused(lake):
+def test_a_result_that_is_cut_short_is_not_there_for_a_run_and_refused_by_hand(lake):
     request, _ = trained(lake)
     result = f"{lake}/output/result.json"
     files.write_bytes(result, files.read_bytes(result)[:-40])
+    assert collect_training(request, None, KEY) is None
     with pytest.raises(TrainingError, match=r"result.json: not a TrainingResult"):
-        collect_training(request, None, KEY)
+        run_training(f"{lake}/request.json")
 
 
 def test_a_result_of_another_request_is_refused(lake):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 
 from updraft.errors import TrainingError
 from updraft.loop.context import Loop
@@ -24,24 +25,20 @@ def audit_decisions(store: Store, settings: Settings, project: str, registry: Mo
     anchors = Anchors.of(settings)
     told = registry.head(project) if registry is not None else None
     head = Anchor.read(told) if told is not None else None
-    found = audit(project, store.decisions(project), anchors.log(project), anchors.key, head)
+    found = audit(project, partial(store.decisions, project), anchors.log(project), anchors.key, head)
     if told is not None and head is None:
         return replace(found, problems=(*found.problems, "what MLflow keeps as the head of the decisions is no anchor"))
     return found
 
 
-def complete_anchors(store: Store, settings: Settings, found: Audit) -> None:
-    """Attest what a whole chain still lacks: decisions whose process was killed before it could, and the head of a chain from before anchors.
+def complete_anchors(settings: Settings, found: Audit) -> None:
+    """Attest what a chain still lacks in which nothing was found wrong, as it was when it was audited.
 
     :raises SettingsError: when the key is lost.
     """
     anchors = Anchors.of(settings)
-    chain = {decision.seq: decision for decision in store.decisions(found.project)}
-    lacking = list(found.unconfirmed)
-    if chain and not found.anchored:
-        lacking.append(max(chain))
-    for seq in dict.fromkeys(lacking):
-        anchors.confirm(chain[seq])
+    for decision in found.lacking:
+        anchors.confirm(decision)
 
 
 def tell_head(loop: Loop, registry: ModelRegistry) -> None:

@@ -24,7 +24,7 @@ from updraft.training.attested import new_run_key, training_for
 from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.data import load_training_data
 from updraft.training.model import link
-from updraft.training.run import check_result, collect_training, run_training
+from updraft.training.run import RESULT, check_result, collect_training, run_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,9 +95,6 @@ def prepare(
     if search is not None:
         request = request.model_copy(update={"tags": {**request.tags, "updraft.search": search}})
     kept = {**asdict(plan), "trainer": plan.trainer.model_dump(), "reason": reason, "fit": fit_name(loop, plan)}
-    loop.store.record_run(
-        loop.name, run, "plan", kept, replace=True
-    )  # a call may have been killed before it kept a request
     loop.store.record_training(
         TrainingRow(
             run,
@@ -112,14 +109,10 @@ def prepare(
     )
     if episode is not None:
         loop.store.start_episode(loop.name, episode)
-    keep_request(loop, run, request)  # last: with it the run is prepared
-    return write_request(loop, run)
-
-
-def keep_request(loop: Loop, run: str, request: TrainingRequest) -> None:
-    """Keep a run's request in the store, and the feature code that it names: what comes back is held against them."""
+    # What comes back is held against these. The request is the last: with it the run is prepared.
     loop.store.record_feature_code(loop.name, loop.features.sha256, loop.features.source)
-    loop.store.record_run(loop.name, run, "request", request.model_dump(mode="json"))
+    loop.store.record_asked(loop.name, run, kept, request.model_dump(mode="json"))
+    return write_request(loop, run)
 
 
 def key_of(loop: Loop, run: str) -> str:
@@ -231,7 +224,7 @@ def collect(loop: Loop, run: str) -> TrainingResult | None:
         if collected.holdout_predictions_sha256 not in (None, actual):
             raise IntegrityError(f"{url} is not what its training wrote (SHA-256 {actual})")
         collected = collected.model_copy(update={"holdout_predictions_sha256": actual})
-    kept = loop.store.record_run(loop.name, run, "result", collected.plain)
+    kept = loop.store.record_run(loop.name, run, "result", collected.model_dump(mode="json", exclude={"seal"}))
     return TrainingResult.model_validate(kept)
 
 
@@ -276,6 +269,16 @@ def _kept_plan(loop: Loop, run: str) -> dict[str, Any]:
     return kept
 
 
+def left_words(loop: Loop, run: str) -> str:
+    """What may be wrong when a training ended well and no result of its own is there."""
+    if files.exists(f"{folder(loop, run)}/{RESULT}"):
+        return (
+            f"a {RESULT} lies there without this run's seal, and is not believed; is the trainer's image of this version of Updraft? "
+            "Else somebody else wrote it"
+        )
+    return "left no result; is the Secret's object store the one of UPDRAFT_LAKE?"
+
+
 def result_of(loop: Loop, run: str) -> TrainingResult:
     """What a run's training left, as it was collected.
 
@@ -291,7 +294,7 @@ def evaluate(loop: Loop, run: str) -> Comparison:
     """Hold a run's model against the gates and keep the outcome in the store; note the training for backtests."""
     result, plan = result_of(loop, run), plan_of(loop, run)
     holdout = proved_holdout(loop, run)
-    url, sha256 = files.write_parquet_named_by_content(loop.url("proofs", run_folder(run)), holdout)
+    url, sha256 = files.write_parquet_named_by_content(loop.url("proofs", run_folder(run), "holdout"), holdout)
     loop.store.record_run(loop.name, run, "proof", {"url": url, "sha256": sha256}, replace=True)
     comparison = judge_candidate(loop, plan, holdout)
     note_training(loop, plan, str(_kept_plan(loop, run)["fit"]), result, proof_of(loop, run))
@@ -307,6 +310,7 @@ def proved_holdout(loop: Loop, run: str) -> pd.DataFrame:
     """
     import numpy as np
     import pandas as pd
+    import pyarrow as pa
 
     from updraft.data.snapshots import load_snapshot
 
@@ -323,7 +327,7 @@ def proved_holdout(loop: Loop, run: str) -> pd.DataFrame:
         aligned = told.set_index(named).reindex(pd.MultiIndex.from_frame(rows[named].astype({PARTITION: str})))
         margin = aligned[MARGIN].to_numpy(np.float64)
         same = same and bool((aligned[LABEL].to_numpy() == given.label).all() and np.isfinite(margin).all())
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise IntegrityError(f"{url} is no proof: {type(error).__name__}") from error
     if not same:
         raise IntegrityError(

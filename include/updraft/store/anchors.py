@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import json
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -247,8 +247,8 @@ class Audit:
     """Everything that is wrong, in words; empty when the chain is whole."""
     head: Anchor | None = None
     """The newest committed anchor."""
-    unconfirmed: tuple[int, ...] = ()
-    """Decisions of the chain that were intended and never said to be committed: whoever wrote them was killed in between."""
+    lacking: tuple[Decision, ...] = ()
+    """Decisions to attest when nothing is wrong: whoever wrote them was killed before it could, or there were no anchors yet."""
 
     @property
     def words(self) -> str:
@@ -260,17 +260,23 @@ class Audit:
         return f"{self.project}: {self.decisions} decisions, whole and as they were written{before}"
 
 
-def audit(project: str, chain: Sequence[Decision], log: AnchorLog, key: AuditKey, head: Anchor | None = None) -> Audit:
+def audit(
+    project: str, read: Callable[[], Sequence[Decision]], log: AnchorLog, key: AuditKey, head: Anchor | None = None
+) -> Audit:
     """Hold a whole chain against the anchors of its log.
 
+    :param read: gives the chain. It is read after the log, as it may grow: what a line says to be committed is there by then.
     :param head: the newest anchor that was told elsewhere (MLflow); None when none was.
     """
-    problems = [problem] if (problem := chain_problem(chain)) else []
     intended: dict[int, set[str]] = {}
     committed: dict[int, dict[str, Anchor]] = {}
     """By sequence and hash: a tail that was cut and has grown again left two commitments of one sequence."""
     foreign = 0
-    anchors = [Anchor.read(line) for line in log.lines() if line.strip()]
+    # The machine may go down in a line. A torn one says nothing, as one that was never written.
+    lines = [
+        line for line in log.lines() if line.strip() and not (line.startswith("{") and not line.rstrip().endswith("}"))
+    ]
+    anchors = [Anchor.read(line) for line in lines]
     for anchor in (*anchors, *([head] if head is not None else [])):
         if anchor is None or anchor.project != project or not key.holds(anchor):
             foreign += 1
@@ -278,6 +284,8 @@ def audit(project: str, chain: Sequence[Decision], log: AnchorLog, key: AuditKey
         intended.setdefault(anchor.seq, set()).add(anchor.sha256)
         if anchor.phase == "committed":
             committed.setdefault(anchor.seq, {})[anchor.sha256] = anchor
+    chain = read()
+    problems = [problem] if (problem := chain_problem(chain)) else []
     if foreign:
         problems.append(f"{foreign} line(s) of {log.url} are not signed by this deployment")
     by_seq = {decision.seq: decision for decision in chain}
@@ -286,16 +294,27 @@ def audit(project: str, chain: Sequence[Decision], log: AnchorLog, key: AuditKey
         numbers = list(dict.fromkeys(anchor.seq for anchor in missing))
         problems.append(f"{_range(numbers)} missing: they were written from {missing[0].time} to {missing[-1].time}")
     problems += _replaced(by_seq, committed)
-    unattested = [d.seq for d in chain if d.form > 1 and d.sha256 not in intended.get(d.seq, set())]
+    first = min(intended, default=None)  # from there on everything is attested, of whatever form a link says to be
+    unattested = [
+        decision
+        for decision in chain
+        if (decision.form > 1 or (first is not None and decision.seq > first))
+        and decision.sha256 not in intended.get(decision.seq, set())
+    ]
+    if unattested:  # what was decided meanwhile has its line by now
+        since = {a.sha256 for line in log.lines() if (a := Anchor.read(line)) and a.project == project and key.holds(a)}
+        unattested = [decision for decision in unattested if decision.sha256 not in since]
     if unattested:
         problems.append(
-            f"{_range(unattested)} without an anchor in {log.url}: written by somebody else, or the log was cut"
+            f"{_range([decision.seq for decision in unattested])} without an anchor in {log.url}: written by somebody else, or the log was cut"
         )
     newest = max(committed, default=None)
     last = None if newest is None else next(iter(committed[newest].values()))
-    unconfirmed = tuple(d.seq for d in chain if d.form > 1 and d.sha256 not in committed.get(d.seq, {}))
+    lacking = tuple(d for d in chain if d.form > 1 and d.sha256 not in committed.get(d.seq, {}))
+    if not intended and not lacking:
+        lacking = tuple(chain[-1:])
     anchored = sum(d.sha256 in intended.get(d.seq, set()) for d in chain)
-    return Audit(project, len(chain), anchored, tuple(problems), last, unconfirmed)
+    return Audit(project, len(chain), anchored, tuple(problems), last, lacking)
 
 
 def _replaced(by_seq: Mapping[int, Decision], committed: Mapping[int, Mapping[str, Anchor]]) -> list[str]:

@@ -474,6 +474,15 @@ class Store:
             self._once(t.run_records, **values)
         return self.run_record(project, run, kind) or dict(body)
 
+    def record_asked(self, project: str, run: str, plan: Mapping[str, Any], request: Mapping[str, Any]) -> None:
+        """Keep what a run was asked for with the plan behind it: both or none, and of two calls the first one's."""
+        bodies: dict[RecordKind, Mapping[str, Any]] = {"request": request, "plan": plan}
+        with self.engine.begin() as connection:
+            for kind, body in bodies.items():
+                values = {"project": project, "run": run, "kind": kind, "body": dict(body)}
+                if not self._insert_once(connection, t.run_records, values):
+                    return
+
     def run_record(self, project: str, run: str, kind: RecordKind) -> dict[str, Any] | None:
         """What was kept of a run; None when nothing was."""
         r = t.run_records.c

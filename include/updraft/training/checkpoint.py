@@ -101,7 +101,7 @@ class FolderCheckpoint:
         files.write_bytes(f"{self.url}/{slot}", state)
         note = {"binding": self.binding, "file": slot, "sha256": files.sha256(state), "progress": asdict(progress)}
         note = json.loads(json.dumps(note))
-        sealed = {} if self.key is None else {"seal": seal(self.key, note)}
+        sealed = {} if self.key is None else {"seal": seal(self.key, self._sealed(phase, note))}
         files.write_json(f"{self.url}/{phase}.json", {**note, **sealed})
         if self.saved:
             self.saved(phase, progress)
@@ -109,6 +109,10 @@ class FolderCheckpoint:
     def discard(self) -> None:
         """Remove the states: the result is there."""
         files.remove(self.url)
+
+    def _sealed(self, phase: str, note: dict[str, Any]) -> list[Any]:
+        """What the seal covers: the place too, or the proof's last state could be put where the release looks for its own."""
+        return [self.url, phase, note]
 
     def _state(self, phase: str) -> dict[str, Any] | None:
         try:
@@ -121,7 +125,7 @@ class FolderCheckpoint:
             log.warning("%s: the note of %s is damaged: starting over", self.url, phase)
             return None
         given = state.pop("seal", None)
-        if self.key is not None and not is_sealed(self.key, state, given):
+        if self.key is not None and not is_sealed(self.key, self._sealed(phase, state), given):
             log.warning("%s: %s was kept by somebody else: starting over", self.url, phase)
             return None
         return state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -144,18 +145,10 @@ class TrainingResult(Contract):
         default=None, description="of the rest, by the run's own secret; null for a training by hand"
     )
 
-    @property
-    def plain(self) -> dict[str, object]:
-        """What the seal covers."""
-        return self.model_dump(mode="json", exclude={"seal"})
-
     def sealed(self, key: str | None) -> TrainingResult:
-        """The result with the seal of its run; without a key as it is."""
-        return self if key is None else self.model_copy(update={"seal": seal(key, self.plain)})
-
-    def is_of(self, key: str) -> bool:
-        """Whether the run with this secret has written it."""
-        return is_sealed(key, self.plain, self.seal)
+        """The result with the seal of its run; without a key without one."""
+        plain = self.model_dump(mode="json", exclude={"seal"})
+        return self.model_copy(update={"seal": None if key is None else seal(key, plain)})
 
     def write(self, url: str) -> None:
         """Write the result as JSON."""
@@ -168,6 +161,22 @@ class TrainingResult(Contract):
         :raises TrainingError: when the file is missing, is no JSON, or a key of it is wrong.
         """
         return _read(cls, url)
+
+    @classmethod
+    def read_sealed(cls, url: str, key: str) -> TrainingResult | None:
+        """Read the result that the run with this secret has written; None where there is none, whatever else lies there.
+
+        :raises TrainingError: when a key of it is wrong, which its own training has written.
+        """
+        try:
+            told = json.loads(files.read_bytes(url))
+        except (FileNotFoundError, ValueError, RecursionError):
+            return None
+        if not isinstance(told, dict):
+            return None
+        given = told.pop("seal", None)
+        # The seal is held against what was written, and not against what this version reads in it.
+        return _read(cls, url) if is_sealed(key, told, given) else None
 
 
 def _read(kind: type[_T], url: str) -> _T:

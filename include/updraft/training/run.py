@@ -125,7 +125,8 @@ def _grouped(request: TrainingRequest, place: Place | None) -> Iterator[Group]:
 
 
 def _is_done(asked: TrainingRequest) -> bool:
-    return files.exists(f"{asked.output_url}/{RESULT}")
+    url, key = f"{asked.output_url}/{RESULT}", run_key()
+    return files.exists(url) if key is None else TrainingResult.read_sealed(url, key) is not None
 
 
 def collect_training(request: TrainingRequest, tracking_uri: str | None, key: str) -> TrainingResult | None:
@@ -174,8 +175,8 @@ def _earlier(asked: TrainingRequest, key: str | None) -> TrainingResult | None:
     url = f"{asked.output_url}/{RESULT}"
     if not files.exists(url):
         return None
-    result = TrainingResult.read(url)
-    if key is not None and not result.is_of(key):
+    result = TrainingResult.read(url) if key is None else TrainingResult.read_sealed(url, key)
+    if result is None:
         log.warning("%s was not written by a training of this run, and counts as not there", url)
         return None
     request = asked.on(result.device) if asked.device == "auto" else asked
@@ -194,7 +195,8 @@ def _earlier(asked: TrainingRequest, key: str | None) -> TrainingResult | None:
                 tags = {"updraft.model_sha256": result.model_sha256, **_trial_tags(result, request)}
                 run.finish(request, result.metrics, tags)
                 result = result.model_copy(update={"mlflow_run_id": run.run_id}).sealed(key)
-        result.write(url)
+        if key is not None or TrainingResult.read(url).seal is None:  # by hand, a run's own result stays as it is
+            result.write(url)
     log.info("%s: already there", url)
     return result
 

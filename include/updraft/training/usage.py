@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 from updraft import files
 from updraft.errors import SettingsError
@@ -23,16 +26,20 @@ _GROWTH = 1.1
 """A peak that is higher by this factor is kept at once: the next sample may not come."""
 
 
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A number of a note that anybody may have written who writes in the lake."""
+
+
 @dataclass(frozen=True)
 class Usage:
     """Peaks and sums of one process so far. Memory in MiB, processor time in seconds, GPU use in per cent."""
 
-    seconds: float = 0.0
-    peak_memory_mb: float = 0.0
-    cpu_seconds: float = 0.0
-    gpu_percent: float | None = None
+    seconds: Amount = 0.0
+    peak_memory_mb: Amount = 0.0
+    cpu_seconds: Amount = 0.0
+    gpu_percent: Amount | None = None
     """Mean over the samples; null without a GPU."""
-    gpu_memory_mb: float | None = None
+    gpu_memory_mb: Amount | None = None
     """Highest sample."""
 
 
@@ -93,8 +100,8 @@ def watched(output_url: str) -> Iterator[UsageWatch]:
 def last_usage(output_url: str) -> Usage | None:
     """What a training that did not end well had used when it last told; None when it did not."""
     try:
-        return Usage(**files.read_json(f"{output_url}/{USAGE}"))
-    except (FileNotFoundError, ValueError, TypeError):  # a note for people; a damaged one tells nothing
+        return TypeAdapter(Usage).validate_json(files.read_bytes(f"{output_url}/{USAGE}"))
+    except (FileNotFoundError, ValueError):  # a note for people; a damaged one tells nothing
         return None
 
 

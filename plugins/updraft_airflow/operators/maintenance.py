@@ -77,7 +77,7 @@ class VerifyDecisions(ForEachProject):
             tell.tampered(loop, "the chain of decisions", f"{loop.name}'s decisions in the store", problems)
             deliver_alerts(loop)
             raise IntegrityError(f"{audit.words}; `updraft audit verify {loop.name}` lists everything")
-        complete_anchors(loop.store, loop.settings, audit)
+        complete_anchors(loop.settings, audit)
         if audit.head is not None:
             registry().note_head(loop.name, audit.head.line())
         return audit.words

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.common.compat.sdk import AirflowException
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.log import mask_secret
 
 from updraft.loop import tell
-from updraft.loop.train import collect, folder, key_of, write_request
+from updraft.loop.train import collect, folder, key_of, left_words, write_request
 from updraft.pods.attempts import Attempt, NextTry, ended, next_try, note_attempt, read_attempts, worth_another
 from updraft.pods.endings import CONTAINER, End, end_of, waits_for
 from updraft.pods.nodes import check_possible
@@ -152,7 +153,9 @@ class TrainInPod(KubernetesPodOperator):
             self.log.info("This pod gets %s", following.why)
         # What the lake holds of the request may have been changed since the last pod.
         request = write_request(loop, run)
-        manifest = training_pod(loop, run, request, following.compute, kubernetes, key_of(loop, run))
+        key = key_of(loop, run)
+        mask_secret(key)  # the provider logs a manifest that the cluster refuses
+        manifest = training_pod(loop, run, request, following.compute, kubernetes, key)
         self.full_pod_spec = PodGenerator.deserialize_model_dict(manifest)
         context["ti"].xcom_push(key=PodLink().xcom_key, value=PodLink.page(loop.name, run))
 
@@ -211,11 +214,7 @@ class TrainInPod(KubernetesPodOperator):
             self._close(loop, run, event["name"], End("done", "", again=False), pod)
             return
         if failure is None:
-            end = End(
-                "unknown",
-                "the pod ended well and left no result; is the Secret's object store the one of UPDRAFT_LAKE?",
-                again=True,
-            )
+            end = End("unknown", f"the pod ended well and {left_words(loop, run)}", again=True)
         if end.ending == "lost" and pod is not None:
             self._cluster.remove(event["name"], at_once=True)
         self._fail(loop, context, self._close(loop, run, event["name"], end, pod), end)

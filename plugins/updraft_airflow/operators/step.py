@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 NO_RETRY = (DataError, IntegrityError, SettingsError, SpecError, TrainingError)
 """Errors that a person must mend: trying again would only delay the alert."""
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -79,9 +82,17 @@ class StepOperator(BaseOperator):
                 try:
                     found = self.step(loop, context)
                 finally:  # a step that ends in a skip has decided something too
-                    tell_head(loop, registry())
+                    _tell_head(loop)
         deliver_alerts(loop)
         return found
+
+
+def _tell_head(loop: Loop) -> None:
+    """Tell MLflow what was decided. The log in the lake counts: whatever MLflow says to this, the step ends as it did."""
+    try:
+        tell_head(loop, registry())
+    except Exception:
+        log.exception("MLflow was not told the newest decision")
 
 
 def dag_url(context: Context) -> str:
