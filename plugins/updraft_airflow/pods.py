@@ -131,7 +131,11 @@ def training_job(pod: dict[str, Any], compute: PodCompute, token: str) -> dict[s
             {"name": TOKEN, "value": token},
         ]
         first, *others = spec["containers"]
-        spec = {**spec, "subdomain": name, "containers": [{**first, "env": [*first["env"], *variables]}, *others]}
+        spec = {
+            **spec,
+            "subdomain": name,
+            "containers": [{**first, "env": [*first.get("env", ()), *variables]}, *others],
+        }
     queue = {QUEUE: compute.queue} if compute.queue else {}
     return {
         "apiVersion": "batch/v1",

@@ -106,7 +106,10 @@ def test_a_project_that_does_not_fit_its_sources_ends_with_2_and_every_column_th
     ("expr", "says"),
     [
         ("arr_dely > 15", "no column 'arr_dely' in flights; did you mean `arr_delay`?"),
-        ("arr_delay >> > 15", "is no SQL expression (DuckDB) for a number or true/false: syntax error at or near"),
+        (
+            "arr_delay >> > 15",
+            "is no SQL expression (DuckDB) for a number or true/false: Parser Error: syntax error at or near",
+        ),
     ],
 )
 def test_a_label_that_cannot_be_evaluated_is_told_before_anything_runs(tmp_path, expr, says):
