@@ -259,7 +259,7 @@ def end_trial(loop: Loop, run: str, number: int) -> Ended:
 def ended(row: TrialRow, result: TrainingResult, plan: SearchPlan) -> Ended:
     """A trial with its result."""
     curve = curve_of(result)
-    chosen = {name: row.params[name] for name in plan.search.space} if row.number > 0 else {}
+    chosen = {name: row.params[name] for name in sorted(plan.search.space)} if row.number > 0 else {}
     return Ended(row.number, chosen, min(curve), len(curve), result.pruned, result.mlflow_run_id)
 
 
