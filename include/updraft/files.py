@@ -88,6 +88,13 @@ def create_once(path: Path, content: bytes, mode: int) -> bool:
     return True
 
 
+def replace_whole(path: Path, content: bytes, mode: int) -> None:
+    """Put a file of this machine in place whole, whatever was there."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    create_once(aside, content, mode)
+    aside.replace(path)
+
+
 def names_below(url: str) -> list[str]:
     """Names of the files right below a URL, in order; none where there is no such folder."""
     with _explained(url, "listing it"):

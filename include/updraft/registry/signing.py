@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from updraft.errors import IntegrityError, SettingsError
-from updraft.files import create_once
+from updraft.files import create_once, replace_whole
 
 SIGNATURE = "model.sig"
 PRIVATE, PUBLIC = "signing.pem", "signing.pub.pem"
@@ -95,7 +95,7 @@ def key_pair(keys: Path) -> tuple[Path, Path]:
                 f"{private} and {public} do not belong together; restore both from one backup, "
                 "or make a new pair on purpose: updraft keys rotate signing"
             )
-        _replace(public, own, 0o600)  # a rotation was killed between the two
+        replace_whole(public, own, 0o600)  # a rotation was killed between the two
     return private, public
 
 
@@ -114,8 +114,8 @@ def rotate(keys: Path) -> Path:
                 create_once(public, _public_of(private), 0o600)
             if public.exists():
                 create_once(_retired(keys, public), public.read_bytes(), 0o600)
-            _replace(private, _new_key(), 0o600)
-            _replace(public, _public_of(private), 0o600)
+            replace_whole(private, _new_key(), 0o600)
+            replace_whole(public, _public_of(private), 0o600)
     except OSError as error:
         raise SettingsError(
             f"{keys}: {error.strerror}; keys that are mounted, such as a Kubernetes Secret, are rotated in a copy of the "
@@ -172,13 +172,6 @@ def _signed_with(signature: Path, keys: Path) -> Path | None:
         if path.is_file() and key_id(path) == named:
             return path
     return public if public.is_file() else None
-
-
-def _replace(path: Path, content: bytes, mode: int) -> None:
-    """Put a file in place whole, whatever was there."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    create_once(aside, content, mode)
-    aside.replace(path)
 
 
 def _new_key() -> bytes:

@@ -139,7 +139,7 @@ class AuditKey:
         elif public.read_bytes() != pem:
             if not self._retired(public).exists():
                 raise SettingsError(f"{path} and {public} do not belong together; restore both from one backup")
-            _put(public, pem, 0o644)  # a rotation was killed between the two
+            files.replace_whole(public, pem, 0o644)  # a rotation was killed between the two
         return key
 
     def _retired(self, public: Path) -> Path:
@@ -160,7 +160,7 @@ class AuditKey:
             if public.exists():
                 files.create_once(self._retired(public), public.read_bytes(), 0o644)
             made = Ed25519PrivateKey.generate()
-            _put(private, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+            files.replace_whole(private, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
         except OSError as error:
             raise SettingsError(
                 f"{self.keys}: {error.strerror}; keys that are mounted are rotated in a copy of the folder"
@@ -192,13 +192,6 @@ class AuditKey:
 
         keys = [load_pem_public_key(path.read_bytes()) for path in sorted(self.keys.glob("audit*.pub.pem"))]
         return [key for key in keys if isinstance(key, Ed25519PublicKey)]
-
-
-def _put(path: Path, content: bytes, mode: int) -> None:
-    """Put a file in place whole, whatever was there."""
-    aside = path.with_name(f".{path.name}.{files.sha256(content)[:16]}")
-    files.create_once(aside, content, mode)
-    aside.replace(path)
 
 
 @dataclass
