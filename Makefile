@@ -4,12 +4,13 @@ PYTHON ?= python3
 ARGS ?=
 PY := .venv/bin/python
 PROJECT ?= flight_delays
+MESSAGE ?=
 
 export PYTHONPATH := $(CURDIR):$(CURDIR)/include:$(CURDIR)/plugins
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap dev torch tools demo up down status logs doctor test test-k8s lint format bench lock audit sbom trainer-image k8s-demo clean
+.PHONY: help bootstrap dev torch tools demo up down status logs doctor test test-quick test-k8s coverage lint format migration docs bench lock audit sbom trainer-image k8s-demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -23,7 +24,7 @@ dev: ## add what test, lint and bench need, which is in no environment that only
 torch: ## add PyTorch to .venv, for projects with the torch trainer (PIP_FIND_LINKS may name a folder with a CPU build)
 	@PYTHONPATH= $(PYTHON) include/updraft/stack/bootstrap.py torch
 
-demo: up ## start everything and replay a year of flights through the real DAGs (7 to 10 minutes)
+demo: up ## start everything and replay a year of flights through the real DAGs (7 to 11 minutes)
 	@$(PY) -m updraft.cli replay $(PROJECT) --demo $(ARGS)
 
 k8s-demo: bootstrap ## the reference project trained in pods of the cluster of your kubeconfig (docs/kubernetes.md)
@@ -44,21 +45,44 @@ logs: bootstrap ## follow the logs; ARGS="scheduler" for one program
 doctor: bootstrap ## look for what is wrong on this machine, and say what to do
 	@$(PY) -m updraft.cli doctor $(ARGS)
 
-test: dev ## every test; needs nothing running
-	@$(PY) -m pytest $(ARGS)
+# Three workers on two cores: what needs a real Airflow mostly waits for it. A few tests by name, file or mark are run by one.
+WORKERS ?= $(if $(filter -k% -m% --lf% --ff% --pdb% -n% -p% tests/% %.py,$(subst ::, ,$(ARGS))),0,2)
+SIDE_BY_SIDE = -n $(1) --dist loadscope --no-loadscope-reorder
+LANES = $(if $(filter 0,$(WORKERS)),,$(call SIDE_BY_SIDE,$(WORKERS)))
+QUICK := not integration and not e2e and not k8s and not slow
+
+test: dev ## every test, cheap rooms first; needs nothing running (ARGS=-x stops at the first failure; WORKERS=0 for one process)
+	@$(PY) -m pytest $(LANES) $(ARGS)
+
+test-quick: dev ## the tests that need no service and take no time, within two minutes
+	@$(PY) -m pytest $(call SIDE_BY_SIDE,2) -m "$(QUICK)" $(ARGS)
+
+coverage: dev ## every test, and which branches of include/ and plugins/ they reach, those of other processes included
+	@rm -f var/coverage/.coverage*
+	@mkdir -p var/coverage
+	@$(PY) -m coverage run -m pytest $(LANES) $(ARGS); failed=$$?; \
+	$(PY) -m coverage combine --quiet && $(PY) -m coverage report --skip-covered --skip-empty && exit $$failed
 
 test-k8s: dev ## the tests that need a real cluster: ../shared/k8s starts one, with ../shared/s3 beside it
 	@$(PY) -m pytest -m k8s --k8s $(ARGS)
 
-lint: dev ## ruff, mypy, import-linter
+lint: dev ## ruff, mypy, import-linter, vulture (names that nothing uses; .ci/unused_names.py has the exceptions)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@$(PY) -c "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
+	@$(PY) -m vulture
 
 format: dev ## let ruff format and sort
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
+
+migration: dev ## write the migration for what changed in the store's tables: make migration MESSAGE="why"
+	@$(PY) -m tests.support.new_migration "$(MESSAGE)" $(ARGS)
+	@$(PY) -m ruff format -q include/updraft/store/migrations
+
+docs: bootstrap ## write docs/commands.md from the command line
+	@$(PY) -m updraft.cli.reference > docs/commands.md
 
 bench: dev ## the speeds that matter, measured side by side
 	@$(PY) tests/bench/run.py $(ARGS)
@@ -95,6 +119,6 @@ sbom: tools ## write what is in Airflow's side and in each trainer image as Cycl
 trainer-image: ## build the image that trainings run in, for pods; ARGS="gpu localhost/updraft-trainer:gpu"
 	@PYTHON=$(PYTHON) docker/trainer/build $(ARGS)
 
-clean: ## stop everything and delete what it wrote (var/) and the environments (.venv)
+clean: ## stop everything and delete what it wrote (var/, but its backups) and the environments (.venv)
 	@[ ! -x $(PY) ] || $(PY) -m updraft.stack remove
 	rm -rf .venv .venv-uv .venv-tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

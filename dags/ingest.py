@@ -14,15 +14,22 @@ published. Mend the source or the contract, then clear the run: every task may b
 missing file or column is named in the log.
 """
 
-from airflow.sdk import DAG, Asset, BaseOperator, CronPartitionTimetable
+from airflow.sdk import DAG, Asset, BaseOperator
 
-from updraft.data.partitions import KEY_FORMAT
 from updraft_airflow.operators.broken import ShowProblems
 from updraft_airflow.operators.ingest import ExtractPartition, PublishPartition, ValidatePartition
-from updraft_airflow.wiring import asset_name, broken_projects, end_date, placeholder_dag, projects, stage_dag
+from updraft_airflow.wiring import (
+    asset_name,
+    broken_projects,
+    end_date,
+    partition_timetable,
+    placeholder_dag,
+    projects,
+    stage_dag,
+)
 
 for project in projects("ingest"):
-    timetable = CronPartitionTimetable(project.spec.data.schedule, timezone="UTC", key_format=KEY_FORMAT)
+    timetable = partition_timetable(project)
     with stage_dag(
         project, "ingest", __doc__, schedule=timetable, end_date=end_date(project), max_active_runs=1
     ) as dag:

@@ -1,8 +1,9 @@
 """
 # maintenance
 
-Daily upkeep of all projects: MLflow's aliases follow the store, the chains of decisions are held against their anchors, alerts that Slack did
-not take are sent, and leftovers of killed tasks are removed, pods of trainings that are over and raw copies beyond their retention included.
+Daily upkeep of all projects: MLflow's aliases follow the store, the chains of decisions are held against their anchors, on-call is told of a
+project whose last training is too old and what holds the next one back, alerts that Slack did not take are sent, and leftovers of killed tasks are
+removed, pods of trainings that are over and raw copies beyond their retention included.
 
 **Cadence:** daily at 03:17 UTC.
 
@@ -21,6 +22,7 @@ from updraft_airflow.operators.maintenance import (
     RemovePods,
     SendAlerts,
     VerifyDecisions,
+    WatchLearning,
 )
 
 with DAG(
@@ -41,6 +43,7 @@ with DAG(
 ) as dag:
     ReconcileAliases(task_id="reconcile_aliases")
     VerifyDecisions(task_id="verify_decisions")
+    WatchLearning(task_id="watch_learning")
     SendAlerts(task_id="send_alerts")
     RemoveLeftovers(task_id="remove_leftovers")
     RemovePods(task_id="remove_pods")

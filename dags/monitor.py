@@ -7,7 +7,8 @@ Measures what served on the labels that have matured, adds evidence to open rele
 
 **What you see:** metrics in the log of `measure_performance`; in `decide_remedies` the diagnosis; `write_report` links to the Evidently report.
 `updraft status` tells the same in words. A partition whose feed looks broken (nulls, new categories, another unit, stale) starts no training, and
-none learns from it: mend the source and clear its run of `ingest`, or say that it is right as it is with `updraft readmit`.
+none learns from it: mend the source and clear its run of `ingest`, or say that it is right as it is with `updraft readmit`. A sign that lasts
+becomes a question to on-call, and so does a training that is overdue, with what holds it back.
 
 **When it fails:** clear the task. Each task writes its part once; a second run finds it written. The report is a picture: when it fails,
 everything else has been decided already.

@@ -16,7 +16,8 @@ that fails for good leaves the others alone; the best of those is taken.
 
 from airflow.sdk import Param
 
-from updraft_airflow.operators.search import ChooseParameters, PlanSearch, search_trials
+from updraft_airflow.operators.placement import search_trials
+from updraft_airflow.operators.search import ChooseParameters, PlanSearch
 from updraft_airflow.operators.trigger import TriggerOnce
 from updraft_airflow.wiring import projects, stage_dag
 

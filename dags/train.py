@@ -16,7 +16,8 @@ cleared run trains on what the first one saw. An unknown parameter is named.
 
 from airflow.sdk import Param
 
-from updraft_airflow.operators.train import EvaluateModel, RegisterModel, SnapshotData, train_model
+from updraft_airflow.operators.placement import train_model
+from updraft_airflow.operators.train import EvaluateModel, RegisterModel, SnapshotData
 from updraft_airflow.operators.trigger import TriggerOnce
 from updraft_airflow.wiring import projects, stage_dag
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from airflow.plugins_manager import AirflowPlugin
 
 from updraft_airflow import links
-from updraft_airflow.pages import app
+from updraft_airflow.pages.app import app
 
 
 class UpdraftPlugin(AirflowPlugin):
@@ -18,6 +18,7 @@ class UpdraftPlugin(AirflowPlugin):
         links.CardLink(),
         links.DataDocsLink(),
         links.EvidenceLink(),
+        links.LearningLink(),
         links.PodLink(),
         links.ReportLink(),
         links.RunLink(),

@@ -10,11 +10,15 @@ import pytest
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.slack import SlackServer, running_slack
 
-pytest_plugins = ["tests.support.cluster", "tests.support.team_airflow"]
+pytest_plugins = ["tests.support.cluster", "tests.support.team_airflow", "tests.support.lanes"]
 
 # Importing Airflow writes its configuration into its home: let that be nobody's own. Before any test imports it.
 _airflow_home = tempfile.TemporaryDirectory(prefix="updraft-airflow-")
 os.environ["AIRFLOW_HOME"] = _airflow_home.name
+# What is dear to make, for all processes of this run: who makes the folder is the first of them and removes it.
+if "UPDRAFT_TESTS_SHARED" not in os.environ:
+    _shared = tempfile.TemporaryDirectory(prefix="updraft-tests-")
+    os.environ["UPDRAFT_TESTS_SHARED"] = _shared.name
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +32,14 @@ def postgres_server() -> Iterator[Postgres]:
 def postgres_url(postgres_server: Postgres) -> Iterator[str]:
     """SQLAlchemy URL (``postgresql+psycopg2://…``) of an empty database of this test's own."""
     url = postgres_server.new_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def store_url(postgres_server: Postgres) -> Iterator[str]:
+    """The same of a store that is up to date and holds nothing yet."""
+    url = postgres_server.new_store()
     yield url
     postgres_server.drop_database(url)
 

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from updraft.errors import StackError
 
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Loopback is not asked of a proxy."""
+if TYPE_CHECKING:
+    import httpx
+
+_LONGEST_ANSWER = 30.0
+"""Seconds."""
 
 
 def get(url: str, *, seconds: float = 10.0) -> bytes | None:
     """The body of a page; None when it does not answer, or answers with an error."""
+    import httpx
+
+    from updraft.http_client import open_client
+
     try:
-        with _DIRECT.open(url, timeout=seconds) as response:
-            return bytes(response.read())
-    except OSError:  # URLError and HTTPError are OSErrors
+        with open_client(seconds=seconds) as client:
+            response = client.get(url, follow_redirects=True)
+    except (httpx.RequestError, httpx.InvalidURL):
         return None
+    return response.content if response.is_success else None
 
 
 class AirflowRefused(StackError):
@@ -52,15 +57,20 @@ class AirflowApi:
     token: str = field(repr=False)
     lasts: float = math.inf
     """Seconds for which the token is good, where that is short."""
+    patience: float = 0.0
+    """Seconds for which the server may be away during a call."""
 
     @classmethod
-    def login(cls, base: str, user: str, password: str) -> AirflowApi:
+    def login(cls, base: str, user: str, password: str, *, patience: float = 0.0) -> AirflowApi:
         """Log in with a password.
 
         :raises StackError: when Airflow does not answer or refuses.
         """
-        answer = _send("POST", f"{base}/auth/token", {"username": user, "password": password}, {})
-        return cls(base=base, token=str(answer["access_token"]))
+        from updraft.http_client import open_client
+
+        with open_client(seconds=_LONGEST_ANSWER, patience=patience) as client:
+            answer = _send(client, patience, "POST", f"{base}/auth/token", {"username": user, "password": password}, {})
+        return cls(base=base, token=str(answer["access_token"]), patience=patience)
 
     @classmethod
     def signed(cls, base: str, user: str, role: str, signer: Signer, *, lasts: float) -> AirflowApi:
@@ -74,7 +84,8 @@ class AirflowApi:
         now = int(time.time())
         claims: dict[str, Any] = {"sub": user, "role": role, "teams": [], "iss": signer.issuer, "aud": signer.audience}
         claims |= {"jti": uuid.uuid4().hex, "iat": now, "nbf": now, "exp": now + int(lasts)}
-        return cls(base=base, token=jwt.encode(claims, signer.secret, algorithm="HS512"), lasts=lasts)
+        token = jwt.encode(claims, signer.secret, algorithm="HS512")
+        return cls(base=base, token=token, lasts=lasts)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -87,20 +98,35 @@ class AirflowApi:
         :raises AirflowRefused: when Airflow refuses, with what it said.
         :raises StackError: when it does not answer.
         """
-        asked = f"?{urllib.parse.urlencode(query)}" if query else ""
-        return _send(method, f"{self.base}/api/v2{path}{asked}", body, self.headers)
+        url = f"{self.base}/api/v2{path}"
+        return _send(self._client, self.patience, method, url, body, query, self.headers)
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        from updraft.http_client import open_client  # httpx takes 0.2 s to import, and no pod that trains has it
+
+        return open_client(seconds=_LONGEST_ANSWER, patience=self.patience)
 
 
-def _send(method: str, url: str, body: Any, headers: dict[str, str]) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(
-        url, data=data, method=method, headers={"Content-Type": "application/json", **headers}
-    )
+def _send(
+    client: httpx.Client,
+    patience: float,
+    method: str,
+    url: str,
+    body: Any,
+    query: dict[str, Any],
+    headers: dict[str, str] | None = None,
+) -> Any:
+    import httpx
+
+    within = f" within {patience:.0f} s" if patience else ""
     try:
-        with _DIRECT.open(request, timeout=30) as response:
-            return json.loads(response.read() or b"null")
-    except urllib.error.HTTPError as error:
-        said = error.read().decode(errors="replace")[:1000]
-        raise AirflowRefused(f"Airflow refused {method} {url} (HTTP {error.code}): {said}", error.code) from error
-    except (OSError, ValueError) as error:
-        raise StackError(f"Airflow did not answer {method} {url}: {error}; see `make status`") from error
+        # Without parameters httpx must be given None: an empty mapping takes away those that stand in the URL.
+        response = client.request(method, url, json=body, params=query or None, headers=headers)
+        if response.is_success:
+            return response.json() if response.content else None
+    except (httpx.RequestError, httpx.InvalidURL, ValueError) as error:
+        words = str(error) or type(error).__name__
+        raise StackError(f"Airflow did not answer {method} {url}{within}: {words}; see `make status`") from error
+    status, words = response.status_code, response.text[:1000]
+    raise AirflowRefused(f"Airflow refused {method} {url}{within} (HTTP {status}): {words}", status)

@@ -12,10 +12,13 @@ UpdraftError
 ├── IntegrityError       something signed or hashed is not what it was
 ├── TrainingError        a training cannot start or cannot go on
 │   ├── TrainingInterrupted  it was asked to end, and goes on when it is run again
+│   ├── TrainingPostponed    another process of it failed for a reason that may be over
 │   └── MLflowAway       MLflow does not answer
 ├── StoreError           the store refuses a write that would rewrite history
 │   ├── ApprovalMissing  a release was to be promoted that nobody has approved
-│   └── ReleaseClosed    a release was closed meanwhile
+│   ├── NotProved        a release was to be promoted whose evidence does not say so yet
+│   ├── ReleaseClosed    a release was closed meanwhile
+│   └── ReleaseMoved     a release is in another state than the one that was looked at
 └── StackError           the embedded stack cannot start
 """
 
@@ -74,6 +77,10 @@ class TrainingInterrupted(TrainingError, Transient):
     """A training was asked to end (SIGTERM) and wrote its checkpoint; the same request goes on from there."""
 
 
+class TrainingPostponed(TrainingError, Transient):
+    """Another process of a training failed, for a reason that may be over at the next try."""
+
+
 class MLflowAway(TrainingError, Transient):
     """MLflow does not answer (now)."""
 
@@ -86,9 +93,26 @@ class ApprovalMissing(StoreError):
     """A release was to be promoted that a person has to approve first."""
 
 
+class NotProved(StoreError):
+    """A release was to be promoted whose evidence does not show it good enough (yet)."""
+
+
 class ReleaseClosed(StoreError):
     """A release was closed before what was to be done with it."""
 
 
+class ReleaseMoved(StoreError):
+    """A release is in another state than the one that was looked at, or something else serves by now: look again."""
+
+
 class StackError(UpdraftError):
     """The embedded stack cannot start, or a part of it did not come up."""
+
+
+MUST_BE_MENDED = (DataError, IntegrityError, SettingsError, SpecError, TrainingError)
+"""Errors that a person must mend: trying again would only delay the alert."""
+
+
+def passes(error: BaseException) -> bool:
+    """Whether what went wrong may be over when it is tried again."""
+    return isinstance(error, Transient) or not isinstance(error, MUST_BE_MENDED)

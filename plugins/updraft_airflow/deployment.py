@@ -6,7 +6,7 @@ import os
 from functools import lru_cache
 
 from updraft.loop.context import Loop
-from updraft.loop.registered import RegisteredModels
+from updraft.loop.models import RegisteredModels
 from updraft.registry.mlflow_registry import ModelRegistry
 from updraft.settings import Settings
 from updraft.spec.load import load_project

@@ -1,4 +1,7 @@
-"""LocalExecutor, less its waits: the scheduler hears of a task's end at once, and goes on when a worker is killed that waits."""
+"""LocalExecutor, less its waits: the scheduler hears of a task's end at once, and goes on when a worker is killed that waits.
+
+What it uses of Airflow's insides stands in :mod:`updraft.borrowed`, with what to check when Airflow's version changes.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.executors.local_executor import LocalExecutor
 
+from updraft.borrowed import BORROWED, installed
+from updraft.errors import SettingsError
+
 if TYPE_CHECKING:
     from airflow.models.taskinstance import TaskInstance
 
-FIRST_WAIT = 0.2
-"""Seconds, after something happened: what follows from it may not be in the database yet."""
+FIRST_WAIT = 0.05
+"""Seconds, after something happened: what follows from it (a run that an asset starts, its first task) comes within a few looks."""
 LONGEST_WAIT = 0.4
 """Seconds in which the scheduler finds what no task tells it: a run that was started by hand, a tick of cron, a trigger's event."""
 PATIENCE = 5.0
@@ -35,6 +41,24 @@ class PromptLocalExecutor(LocalExecutor):
         self._lost_a_worker = False
         self._handed_in = 0
         self._lying: _Lying | None = None
+
+    def start(self) -> None:
+        """Start the workers.
+
+        :raises SettingsError: when this Airflow's executor has other insides than those on which this one relies.
+        """
+        super().start()
+        borrowed = {
+            "activity_queue._rlock": getattr(self.activity_queue, "_rlock", None),
+            "result_queue._reader": getattr(self.result_queue, "_reader", None),
+            "_unread_messages": getattr(self, "_unread_messages", None),
+        }
+        if missing := [name for name, value in borrowed.items() if value is None]:
+            [use] = [use for use in BORROWED if use.module.endswith("updraft_airflow/executor.py")]
+            raise SettingsError(
+                f"LocalExecutor of {use.distribution} {installed(use.distribution)} has no {', '.join(missing)}. {use}. Until then set "
+                "AIRFLOW__CORE__EXECUTOR=LocalExecutor and AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME=1"
+            )
 
     def _process_workloads(self, workload_list: Any) -> None:
         """Hand work to the workers; where there is some, there may be more."""

@@ -133,10 +133,20 @@ class SearchLink(_Link):
 
     def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the search."""
-        from updraft.loop.train import run_folder
+        from updraft.lake.places import Lake
 
         run = str(found.get("search") or "")
-        return f"{FILES}/{_project(operator)}/searches/{run_folder(run)}/index.html" if run else None
+        return Lake(FILES, _project(operator)).search(run).page if run else None
+
+
+class LearningLink(_Link):
+    """What the project learns from, what is kept out and why."""
+
+    name = "Learning"
+
+    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+        """Page of the project."""
+        return f"/updraft/learning/{_project(operator)}"
 
 
 class PodLink(_Link):
@@ -151,7 +161,7 @@ class PodLink(_Link):
 
     def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the run's pods, from the moment that the first one is made."""
-        from updraft.loop.train import trial_run
+        from updraft.lake.places import trial_run
 
         mapped = ti_key.map_index >= 0
         return self.page(_project(operator), trial_run(ti_key.run_id, ti_key.map_index) if mapped else ti_key.run_id)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from updraft.jobs.attested import RUN_KEY
+from updraft.jobs.failure import ATTEMPT
+from updraft.jobs.group import MEETING, TOKEN, WORKER
 from updraft.loop.context import Loop
 from updraft.pods.endings import CONTAINER
 from updraft.settings import Settings
 from updraft.spec.compute import GPU, Kubernetes, PodCompute, kubernetes_name
-from updraft.training.attested import RUN_KEY
-from updraft.training.group import MEETING, TOKEN, WORKER
 
 USER = 10001
 """As in docker/trainer/Dockerfile."""
@@ -95,7 +96,10 @@ def training_pod(
                     "image": compute.image,
                     "imagePullPolicy": cluster.image_pull_policy,
                     "args": ["train", "run", request_url],
-                    "env": [{"name": RUN_KEY, "value": key}],
+                    "env": [
+                        {"name": RUN_KEY, "value": key},
+                        {"name": ATTEMPT, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                    ],
                     "envFrom": [{"secretRef": {"name": cluster.secret_of(loop.name)}}],
                     "resources": {"requests": resources, "limits": resources},
                     "terminationMessagePolicy": "FallbackToLogsOnError",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, get_parsing_context
+from airflow.sdk import DAG, CronPartitionTimetable, get_parsing_context
 
 from updraft.spec.load import BrokenProject, load_project_or_problems, project_names, shown_name
 from updraft.spec.model import Project
@@ -62,6 +62,13 @@ def stage_dag(project: Project, stage: str, doc: str, **arguments: Any) -> DAG:
         },
         **arguments,
     )
+
+
+def partition_timetable(project: Project) -> CronPartitionTimetable:
+    """The ticks of a project's partitions, each with its key."""
+    from updraft.data.partitions import KEY_FORMAT
+
+    return CronPartitionTimetable(project.spec.data.schedule, timezone="UTC", key_format=KEY_FORMAT)
 
 
 def end_date(project: Project) -> datetime | None:

@@ -12,7 +12,6 @@ from tests.support.slack import TOKEN
 
 from updraft.alerts import outbox
 from updraft.errors import DataError
-from updraft.store.migrations import upgrade
 from updraft_airflow import deployment
 from updraft_airflow.hooks.slack import slack_client
 from updraft_airflow.notifiers.failure import UpdraftNotifier, failure_alert
@@ -48,7 +47,7 @@ def connection(monkeypatch, slack_server):
 
 
 @pytest.fixture
-def engine(tmp_path, monkeypatch, postgres_url):
+def engine(tmp_path, monkeypatch, store_url):
     """A deployment of three projects, one of them broken, on a real store."""
     for name, channel in (("flights", "#flight-ops-ml"), ("hotels", "#other"), ("trains", "#other")):
         folder = tmp_path / "projects" / name
@@ -58,13 +57,12 @@ def engine(tmp_path, monkeypatch, postgres_url):
     broken = tmp_path / "projects" / "broken"
     broken.mkdir()
     (broken / "project.yaml").write_text("name: broken\n")
-    upgrade(postgres_url)
     monkeypatch.setenv("UPDRAFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("UPDRAFT_PROJECTS", str(tmp_path / "projects"))
-    monkeypatch.setenv("UPDRAFT_STORE", postgres_url)
+    monkeypatch.setenv("UPDRAFT_STORE", store_url)
     monkeypatch.setenv("UPDRAFT_AIRFLOW", AIRFLOW)
     deployment.settings.cache_clear()
-    engine = sa.create_engine(postgres_url)
+    engine = sa.create_engine(store_url)
     yield engine
     engine.dispose()
     deployment.settings.cache_clear()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from updraft.alerts import messages, policy
+from updraft.alerts.alert import redacted
 from updraft.alerts.blocks import blocks, escaped, fallback
 from updraft.spec.model import Slack
 
@@ -21,6 +22,7 @@ P = "flights"
 KEY = "2013-05-06T0500"
 EVERY = {
     "failure": messages.failure(P, dag="flights.train", task="train_model", run="r1", error="boom", key=KEY),
+    "outside": messages.outside(P, key=KEY, source="flights", rows=90, timeless=3, of=6103),
     "quarantine": messages.quarantine(P, key=KEY, rows=12, of=6103, reasons={"wind_speed in [0, 120]": 12}),
     "refused": messages.refused(P, key=KEY, rows=900, of=1000, limit=0.05, reasons={"rows": 0, "origin is set": 900}),
     "episode": messages.episode(
@@ -49,6 +51,20 @@ EVERY = {
         P, release="refresh-3", lane="refresh", version="3", previous="2", key=KEY, reason="holdout", probation=4
     ),
     "rollback": messages.rollback(P, release="refresh-3", version="3", to="2", key=KEY, reason="shown worse"),
+    "lasting_sign": messages.lasting_sign(
+        P,
+        sign="nulls of temp",
+        name="nulls:temp",
+        fault="temp is null.",
+        since=KEY,
+        key=KEY,
+        partitions=3,
+        asked=1,
+        accept="updraft readmit",
+    ),
+    "training_overdue": messages.training_overdue(
+        P, last=KEY, key=KEY, partitions=12, limit=12, told=1, holding_back=["3 trainings failed since"]
+    ),
     "tampered": messages.tampered(P, what="model version 7", where="file:///lake/7", error="digest differs"),
     "waiting": messages.waiting(P, subject="e1", what="a training", why="The cooldown lasts.", until="next week"),
 }
@@ -65,7 +81,9 @@ def test_every_alert_says_what_happened_and_what_updraft_does(name):
     assert ".." not in alert.text
 
 
-@pytest.mark.parametrize("name", ["failure", "refused", "person", "approval", "tampered"])
+@pytest.mark.parametrize(
+    "name", ["failure", "refused", "person", "approval", "tampered", "lasting_sign", "training_overdue"]
+)
 def test_what_needs_a_person_says_what_to_do(name):
     assert EVERY[name].needs
 
@@ -154,7 +172,7 @@ def test_secrets_that_an_error_quotes_are_masked(secret):
 def test_an_error_without_secrets_stays_as_it_is():
     error = "KeyError: 'arr_delay' in include/projects/flights/features.py:12 (http://127.0.0.1:8080/x)"
 
-    assert messages.redacted(error) == error
+    assert redacted(error) == error
 
 
 def test_an_alert_without_words_has_no_empty_section_which_slack_would_refuse():

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.support.slack import TOKEN, Fault
+from tests.support.slack import TOKEN, Fault, web_client
 
 from updraft.alerts import messages, outbox, slack
+from updraft.alerts.alert import redacted
 from updraft.spec.model import ProjectSpec
 from updraft.store import tables
 
@@ -35,7 +36,7 @@ def engine(postgres_url):
 
 @pytest.fixture
 def client(slack_server):
-    return slack.web_client(TOKEN, base_url=slack_server.url, timeout=5)
+    return web_client(TOKEN, base_url=slack_server.url, timeout=5)
 
 
 def a_spec(**policy):
@@ -279,7 +280,7 @@ def test_a_message_that_slack_never_takes_does_not_hold_up_the_next(engine, clie
 
 def test_nobody_listening_is_recorded_and_does_not_raise(engine):
     outbox.record(engine, failed())
-    client = slack.web_client(TOKEN, base_url="http://127.0.0.1:9/api/", timeout=1)
+    client = web_client(TOKEN, base_url="http://127.0.0.1:9/api/", timeout=1)
 
     report = slack.deliver(engine, client, a_spec())
     assert (report.sent, report.waiting) == (0, 1)
@@ -363,13 +364,14 @@ def test_a_sender_killed_while_it_waits_for_the_answer_has_sent_once(engine, cli
     slack_server.plan("chat.postMessage", Fault(hold=2.0))
     code = (
         "import sys, sqlalchemy as sa\n"
+        "from tests.support.slack import web_client\n"
         "from updraft.alerts import slack\n"
         "from updraft.spec.model import ProjectSpec\n"
         "spec = ProjectSpec.model_validate_json(sys.stdin.read())\n"
-        f"client = slack.web_client({TOKEN!r}, base_url={slack_server.url!r})\n"
+        f"client = web_client({TOKEN!r}, base_url={slack_server.url!r})\n"
         f"slack.deliver(sa.create_engine({postgres_url!r}), client, spec)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "include")}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "include")])}
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, env=environment)
     process.stdin.write(a_spec().model_dump_json().encode())
     process.stdin.close()
@@ -390,7 +392,7 @@ def test_many_senders_at_once_send_each_alert_once_and_leave_none(engine, slack_
         gate.wait()
         for turn in range(3):
             outbox.record(engine, failed(task=f"task{number}_{turn}"))
-            client = slack.web_client(TOKEN, base_url=slack_server.url, timeout=5)
+            client = web_client(TOKEN, base_url=slack_server.url, timeout=5)
             slack.deliver(engine, client, a_spec())
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
@@ -412,7 +414,7 @@ def test_the_token_is_in_no_log_no_row_and_no_report(engine, client, slack_serve
         Fault(hang_up=True),
         Fault(error="invalid_blocks"),
     )
-    outbox.record(engine, replace(failed(), detail=messages.redacted(f"Authorization: Bearer {TOKEN} refused")))
+    outbox.record(engine, replace(failed(), detail=redacted(f"Authorization: Bearer {TOKEN} refused")))
     outbox.record(
         engine,
         messages.failure("flights", dag="d", task="t", run="r", error=f"token={TOKEN} at postgresql://me:hunter2@db/x"),

@@ -7,12 +7,15 @@ import time
 
 import pytest
 from tests.support import flights
+from tests.support.broken_feeds import with_nulls
+from tests.support.pictures import assert_drawn
 
 from updraft.backtest.picture import by_partition, frontier
 from updraft.backtest.policies import EVERY_PARTITION, NEVER, PROJECT, policies
-from updraft.backtest.run import backtest, playing_beside
+from updraft.backtest.run import backtest, play_policy, playing_beside
 from updraft.errors import DataError, InputError
-from updraft.loop.memory import play
+from updraft.loop.in_process import play
+from updraft.loop.keptout import SignCount
 
 WEEKS = 11
 
@@ -25,7 +28,10 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def played(home):
     only = ("never retrained", "every partition", PROJECT)
-    return {one.policy: one for one in backtest(flights.flights(), flights.settings(home), last=WEEKS, only=only)}
+    flights.ingested(home, WEEKS)
+    return {
+        one.policy: one for one in backtest(flights.flights(), flights.settings(home), last=WEEKS, only=only).played
+    }
 
 
 def test_the_policies_that_are_compared():
@@ -81,7 +87,7 @@ def test_what_is_played_beside_a_replay_comes_out_as_in_a_backtest(home, played)
 def test_a_history_that_is_too_short_is_told_at_the_end(home):
     with playing_beside(flights.flights(), flights.settings(home), (NEVER,)) as beside:
         beside.go_on(flights.ingested(home, WEEKS)[0])
-        with pytest.raises(DataError, match="0 scored partitions"):
+        with pytest.raises(DataError, match="no training came about"):
             beside.played()
 
 
@@ -98,6 +104,22 @@ def test_what_is_played_goes_on_when_the_process_beside_it_is_killed(home):
         assert beside.played() is None
 
 
+def test_partitions_that_nothing_was_learnt_from_are_counted_by_sign(home, played):
+    assert {(one.published, one.kept_out, one.signs) for one in played.values()} == {(WEEKS, 0, ())}
+    assert {one.undecided for one in played.values()} == {()}
+    rows = flights.ingested(home, WEEKS)
+    loop, _ = flights.fresh_loop(home)
+    broken = [*rows[:9], *(with_nulls(loop, row) for row in rows[9:])]
+    [never] = [policy for policy in policies(flights.flights().spec) if policy.name == NEVER]
+    told = play_policy(flights.flights(), flights.settings(home), never, broken)
+    assert (told.published, told.kept_out) == (WEEKS, 2)
+    assert told.signs == (SignCount("nulls", "temp", 2, rows[9].key),)
+    assert (
+        "2 of 11 partitions were kept out of every training, as their feed looked broken: nulls of temp (2)"
+        in told.warning
+    )
+
+
 def test_means_of_halves_make_the_mean(played):
     one = played["every partition"]
     first = len(one.losses) // 2
@@ -111,7 +133,9 @@ def test_pictures_are_pngs(played):
         frontier(list(played.values()), "log_loss"),
         by_partition(lines, played[PROJECT].events, "log_loss"),
     ):
-        assert picture.startswith(b"\x89PNG")
+        assert_drawn(picture)
+    fewer = {name: line[:-1] for name, line in lines.items()}
+    assert by_partition(fewer, (), "log_loss") != by_partition(lines, (), "log_loss")
 
 
 def test_an_unknown_policy_is_named_with_those_there_are(home):
@@ -128,7 +152,7 @@ def test_a_history_that_is_too_short_is_refused(home):
 def test_on_a_year_of_flights_the_policy_beats_retraining_every_week_with_at_most_twelve_trainings(home):
     """The goal that docs/backtest.md reports."""
     only = (NEVER, EVERY_PARTITION, PROJECT)
-    year = {one.policy: one for one in backtest(flights.flights(), flights.settings(home), only=only)}
+    year = {one.policy: one for one in backtest(flights.flights(), flights.settings(home), only=only).played}
     mean = {name: sum(one.losses) / len(one.losses) for name, one in year.items()}
     assert mean[PROJECT] < mean[EVERY_PARTITION] < mean[NEVER]
     assert len(year[PROJECT].trainings) <= 12 < len(year[EVERY_PARTITION].trainings)

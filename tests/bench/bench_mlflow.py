@@ -40,9 +40,9 @@ def measure(url: str, folder: Path, times: int) -> dict[str, Any]:
     """Median seconds of one call, and their ratio."""
     from tests.support.training_case import write_request
 
+    from updraft.jobs.run import run_training
     from updraft.registry.mlflow_registry import ModelRegistry
     from updraft.training.model import load_model
-    from updraft.training.run import run_training
 
     registry = ModelRegistry(url, folder / "home")
     request = write_request(f"{folder}/lake", tracking_uri=url, threads=2)

@@ -60,7 +60,7 @@ def _data(rows: int) -> Any:
 
 def checkpoint_share(rows: int, trainer: Any, params: dict[str, Any]) -> float:
     """Seconds spent in writing checkpoints by seconds of the whole training."""
-    from updraft.training.checkpoint import FolderCheckpoint
+    from updraft.jobs.checkpoint import FolderCheckpoint
     from updraft.training.fit import train_in_memory
     from updraft.training.recipe import Recipe
 
@@ -84,11 +84,11 @@ def against_dataloader(rows: int) -> dict[str, Any]:
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
+    from updraft.jobs.watch import TrainingWatch
     from updraft.training.encoding import Encoder
     from updraft.training.learning import Rows
     from updraft.training.pytorch import TORCH, _Network
     from updraft.training.recipe import Recipe
-    from updraft.training.watch import Watch
 
     data, _ = _data(rows)
     encoder = Encoder.fit(data.features)
@@ -97,7 +97,9 @@ def against_dataloader(rows: int) -> dict[str, Any]:
 
     def ours(rounds: int) -> float:
         began = time.perf_counter()
-        TORCH.learn(recipe, encoder, "release", encoded, rounds=rounds, validation=None, checkpoint=None, watch=Watch())
+        TORCH.learn(
+            recipe, encoder, "release", encoded, rounds=rounds, validation=None, checkpoint=None, watch=TrainingWatch()
+        )
         return time.perf_counter() - began
 
     torch.set_num_threads(THREADS)

@@ -22,7 +22,7 @@ from tests.support import flights  # noqa: E402
 
 from updraft import files  # noqa: E402
 from updraft.loop import context, matured  # noqa: E402
-from updraft.loop.memory import play  # noqa: E402
+from updraft.loop.in_process import play  # noqa: E402
 from updraft.store.records import IngestedPartition  # noqa: E402
 
 LIMIT = 1.03

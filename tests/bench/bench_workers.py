@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from updraft.training.contract import TrainingResult
+    from updraft.jobs.contract import TrainingResult
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "include")]
@@ -68,7 +68,7 @@ def _train(folder: Path, rows: int, name: str, way: dict[str, Any]) -> tuple[flo
     """Seconds of the whole command, and what it leaves."""
     from tests.support.training_case import KEYS, write_request
 
-    from updraft.training.contract import TrainingRequest, TrainingResult
+    from updraft.jobs.contract import TrainingRequest, TrainingResult
 
     kept = folder / "request.json"
     if not kept.exists():

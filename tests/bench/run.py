@@ -12,8 +12,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BENCHES = {  # script -> arguments of the full and of the quick run
     "bench_validation.py": ([], ["--rows", "500000"]),
+    "bench_ingestion.py": ([], ["--partitions", "8"]),
     "bench_drift.py": ([], ["--rows", "100000"]),
     "bench_mlflow.py": ([], []),
+    "bench_growth.py": ([], ["--partitions", "2000", "--ticks", "6"]),
     "bench_verified.py": ([], ["--partitions", "10", "--repeats", "2"]),
     "bench_training.py": ([], ["--rows", "40000"]),
     "bench_workers.py": ([], ["--rows", "100000", "--repeats", "1"]),

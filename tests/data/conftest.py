@@ -50,6 +50,7 @@ def customers() -> pd.DataFrame:
 
 CONTRACT: dict[str, Any] = {
     "orders": {
+        "columns": {"id": "integer"},
         "rows": [
             {"expect": "column_values_to_be_in_set", "column": "kind", "value_set": ["web", "shop", "phone"]},
             {"expect": "column_values_to_be_between", "column": "amount", "min_value": 0, "max_value": 100},

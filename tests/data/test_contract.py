@@ -62,15 +62,15 @@ def test_every_problem_is_told_at_once_with_file_source_and_index(shop) -> None:
     text = problems(shop)
     assert all(re.search(r"expectations\.yaml:\d+: ", line) for line in text.splitlines())
     for part in (
-        "ordres: no such source; did you mean 'orders'?",
-        "customers.joined_at_least: 2 is no share from 0 to 1",
+        "ordres: no such source; did you mean `orders`?",
+        "customers.joined_at_least = 2: must be at most 1",
         "customers.fresh_within: customers has no event_time",
-        "customers.colums: unknown key; did you mean 'columns'?",
+        "customers.colums = {}: unknown key; did you mean `columns`?; allowed: columns, rows, table, fresh_within",
         "orders.joined_at_least: orders is the row source",
-        "orders.fresh_within: 'soon': write a whole number and a unit",
-        "orders.columns.amount: unknown type 'float'; allowed: integer, number",
-        "orders.rows[0]: unknown expectation 'column_values_to_be_betwen'; did you mean 'column_values_to_be_between'?",
-        "orders.rows[1]: column_values_to_be_between takes no 'min'; did you mean 'min_value'?",
+        "orders.fresh_within = 'soon': write a duration as a whole number and a unit",
+        "orders.columns.amount = 'float': is not a value that is allowed; allowed: integer, number, text",
+        "orders.rows[0]: unknown expectation 'column_values_to_be_betwen'; did you mean `column_values_to_be_between`?",
+        "orders.rows[1]: column_values_to_be_between takes no 'min'; did you mean `min_value`?",
         "orders.rows[1]: column_values_to_be_between needs min_value, max_value or both",
         "orders.rows[2]: min_value 5 is above max_value 1",
         "orders.rows[3]: mostly: a row keeps an expectation or breaks it; put the share under `table`",
@@ -79,6 +79,29 @@ def test_every_problem_is_told_at_once_with_file_source_and_index(shop) -> None:
         "orders.rows[6]: write {expect: column_values_to_not_be_null, column: NAME}",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (None, "orders: must be keys and values"),
+        (["rows"], "orders: must be keys and values"),
+        ({"rows": {"expect": "x"}}, r"orders\.rows = .*: must be a list"),
+        ({"columns": ["amount"]}, r"orders\.columns = .*: must be keys and values"),
+        ({"joined_at_least": True}, r"orders\.joined_at_least = true: must be a number"),
+        ({"fresh_within": 3}, r"orders\.fresh_within = 3: write a duration"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_in_the_words_of_project_yaml(shop, body, words) -> None:
+    shop.contract = {"orders": body}
+    with pytest.raises(SpecError, match=rf"expectations\.yaml:\d+: {words}"):
+        load_contract(shop.project)
+
+
+def test_a_key_without_a_value_promises_nothing(shop) -> None:
+    shop.contract = {"orders": {"rows": None, "columns": None, "fresh_within": None}}
+    orders = load_contract(shop.project).of("orders")
+    assert (orders.columns, orders.fresh_within, len(orders.rows)) == ({}, None, 2)
 
 
 def test_a_contract_may_be_a_function(shop) -> None:

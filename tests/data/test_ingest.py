@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -309,7 +310,7 @@ def test_one_file_per_partition_finds_earlier_labels_in_the_earlier_file(shop, m
     for day, key in (("2024-01-01", FIRST), ("2024-01-02", SECOND)):
         part = table[table["day"] == day]
         if key == FIRST:  # another type in an earlier file must not change the later one
-            part = part.assign(amount=part["amount"].astype(str) + " EUR")
+            part = part.assign(amount=part["amount"].astype(int))
         shop.write(**{f"orders-{key}": part})
     project = shop.project
     sources = project.spec.data.sources
@@ -375,10 +376,44 @@ def test_data_docs_show_the_checks_and_stand_in_the_index(shop, make_orders) -> 
     assert "&lt;script&gt;" in page
     assert "<script>" not in page
     assert "http" not in page  # self-contained
-    (docs / "index.json").write_text("{}")  # a parallel run lost the others' entries
+    month = docs / "months" / SECOND[:7]
+    (month / "index.json").write_text("{}")  # a parallel run lost the others' entries
     ingest(shop, THIRD)
-    index = (docs / "index.html").read_text()
-    assert all(f'href="{key}/index.html"' in index for key in (FIRST, SECOND, THIRD))
+    listed = (month / "index.html").read_text()
+    assert all(f'href="../../{key}/index.html"' in listed for key in (FIRST, SECOND, THIRD))
+    assert f'href="../months/{SECOND[:7]}/index.html"' in page
+    assert f'href="months/{SECOND[:7]}/index.html"' in (docs / "index.html").read_text()
+
+
+def test_what_a_partition_writes_of_data_docs_does_not_grow_with_the_months_before_it(shop, make_orders) -> None:
+    days = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=34).strftime("%Y-%m-%d"), "wind": 10.0})
+    shop.write(orders=make_orders(days=34), weather=days.assign(at=days["day"] + "T00:00:00Z"))
+    for key in (FIRST, SECOND, "2024-02-02T0000"):
+        ingest(shop, key)
+    docs = files.local_path(shop.settings.lake) / "shop" / "docs"
+    (docs / "months" / "index.json").write_text("{}")  # a parallel run lost January
+    ingest(shop, "2024-02-03T0000")
+    assert set(json.loads((docs / "months" / "2024-02" / "index.json").read_text())) == {
+        "2024-02-02T0000",
+        "2024-02-03T0000",
+    }
+    sums = json.loads((docs / "months" / "index.json").read_text())
+    assert {month: each["partitions"] for month, each in sums.items()} == {"2024-01": 2, "2024-02": 2}
+    assert sums["2024-01"]["rows"] == 80
+
+
+def test_the_index_of_earlier_versions_is_brought_into_the_months(shop, make_orders) -> None:
+    shop.write(orders=make_orders())
+    docs = files.local_path(shop.settings.lake) / "shop" / "docs"
+    docs.mkdir(parents=True)
+    summary = {"state": "published", "rows": 7, "quarantined": 0, "failed": []}
+    (docs / "index.json").write_text(json.dumps({"2023-11-30T0000": summary, FIRST: summary}))
+    ingest(shop, SECOND)
+    assert not (docs / "index.json").exists()
+    sums = json.loads((docs / "months" / "index.json").read_text())
+    assert {month: each["partitions"] for month, each in sums.items()} == {"2023-11": 1, SECOND[:7]: 2}
+    assert 'href="../../2023-11-30T0000/index.html"' in (docs / "months" / "2023-11" / "index.html").read_text()
+    assert f'href="../../{FIRST}/index.html"' in (docs / "months" / SECOND[:7] / "index.html").read_text()
 
 
 def test_a_lake_elsewhere_works_like_a_folder(shop, tmp_path) -> None:

@@ -102,10 +102,11 @@ def test_a_cluster_is_a_clock_or_a_column(check, name):
     assert check(("cluster: day", f"cluster: {name}"))[0] == {}
 
 
-def test_a_source_that_cannot_be_read_is_noted_and_the_rest_is_checked(check):
-    found, [note] = check(("key: [id]", "key: [idd]"), ("join: [customer]", "join: [c]"), ("< 5", "<"), orders="no.csv")
-    assert set(found) == {"data.label.expr", "data.sources.customers.join"}
-    assert note.startswith("the columns of orders are not checked: source orders: no file")
+def test_a_source_that_is_not_there_is_told_and_the_rest_is_checked(check):
+    found, notes = check(("key: [id]", "key: [idd]"), ("join: [customer]", "join: [c]"), ("< 5", "<"), orders="no.csv")
+    assert set(found) == {"data.label.expr", "data.sources.customers.join", "data.sources.orders.url"}
+    assert "there is no such file" in found["data.sources.orders.url"]
+    assert notes == ()
 
 
 def test_of_one_file_for_each_partition_one_that_is_there_is_looked_at(check, shop):
@@ -119,9 +120,11 @@ def test_of_one_file_for_each_partition_one_that_is_there_is_looked_at(check, sh
 
 def test_no_cell_is_quoted_of_a_file_that_does_not_read(check, shop):
     (shop.folder / "orders.csv").write_bytes(b"id,at\n1,2024-01-01\n2,anna-secret\xff\n")
-    _, [note] = check()
-    assert "line 3" in note
-    assert "secret" not in note
+    found, notes = check()
+    told = found["data.sources.orders.url"]
+    assert "line 3" in told
+    assert "secret" not in told
+    assert notes == ()
 
 
 def test_looking_writes_nothing(check, shop):

@@ -68,6 +68,7 @@ def test_a_bad_event_time_is_told_by_file_column_and_row(shop, make_orders, capl
 def test_a_label_that_is_no_number_is_told_by_source_expression_and_row(shop, make_orders, caplog, expr) -> None:
     shop.write(orders=with_secret(make_orders, "returned_after", 57))
     shop.data |= {"label": {"expr": expr, "matures_after": "12h"}, "private": ["customer", "returned_after"]}
+    shop.contract["orders"]["columns"]["returned_after"] = "text"  # else the cell is a breach of its row
     said = fails(shop, caplog)
     assert "partition 2024-01-03T0000: source orders: data.label.expr" in said
     assert "a value does not convert" in said
@@ -107,8 +108,7 @@ def test_a_csv_that_does_not_read_is_told_by_file_and_line(shop, caplog) -> None
     content[20] = content[20].replace(b"anna", SECRET.encode() + b"\xff")
     (shop.folder / "orders.csv").write_bytes(b"".join(content))
     said = fails(shop, caplog)
-    assert "orders.csv does not read as CSV" in said
-    assert "line 21" in said
+    assert "orders.csv: line 21 is not written in UTF-8" in said
 
 
 def test_whatever_else_fails_in_a_step_is_told_by_its_kind(shop, caplog, make_orders) -> None:

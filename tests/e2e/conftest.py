@@ -1,4 +1,4 @@
-"""One running stack for all end-to-end tests, with projects of one policy: one is left in peace, one is disturbed, one searched."""
+"""One running stack for a worker's end-to-end tests, with projects of one policy: left in peace, disturbed, resumed, searched."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def project_folder(root, name, **changes):
     return load_project(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def projects(tmp_path_factory):
     root = tmp_path_factory.mktemp("projects")
     for name in ("calm", "shaken", "resumed"):
@@ -66,13 +66,13 @@ def projects(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def slack():
     with running_slack() as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory, projects, slack):
     value = {"conn_type": "slack", "password": TOKEN, "extra": {"base_url": slack.url, "timeout": 5}}
     with pytest.MonkeyPatch.context() as patch:
@@ -81,7 +81,7 @@ def stack(tmp_path_factory, projects, slack):
             yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def calm(stack, projects):
     """What was told of a replay that nothing disturbs, and what came of it."""
     told = replay(stack, projects, "calm")

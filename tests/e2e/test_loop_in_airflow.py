@@ -49,7 +49,9 @@ def test_the_replays_losses_equal_the_backtests(stack, projects, calm, tmp_path)
     own = Settings(
         home=tmp_path, projects=projects, lake=f"file://{tmp_path / 'lake'}", store="", mlflow="", airflow=""
     )
-    played = play_policy(project, own, Policy("own", project.spec), history(project, own, PARTITIONS, lambda _: None))
+    played = play_policy(
+        project, own, Policy("own", project.spec), history(project, own, PARTITIONS, lambda _: None).rows
+    )
     _, (losses, decisions, *_) = calm
     change = {subject for _, kind, subject, *_ in decisions if kind == "verdict"}
     [until] = [key for key, kind, subject, *_ in decisions if kind == "promote" and subject in change]

@@ -61,9 +61,18 @@ def test_a_change_that_a_person_rejects_is_not_promoted(stack, projects, store):
     assert release.lane == "change"
     with_evidence(store, release, 0.5)
     the_next_partition(api, store, projects, PARTITIONS + 3)
-    [task] = eventually("a question", lambda: api.tasks(["calm.release"], ["awaiting_input"]))
-    api.answer(task, "Reject")
-    closed = eventually("an end", lambda: (row := store.release(release.id)).state == "closed" and row)
+    answered: set[int] = set()
+
+    def ended():
+        """Each try of the question is answered: an answer within its first half second is lost on Airflow, which asks again."""
+        for task in api.tasks(["calm.release"], ["awaiting_input"]):
+            if task["try_number"] not in answered:
+                api.answer(task, "Reject")
+                answered.add(task["try_number"])
+        return (row := store.release(release.id)).state == "closed" and row
+
+    closed = eventually("an end", ended)
+    assert answered
     assert (closed.outcome, closed.reason) == ("rejected", "rejected by admin")
     run = eventually("its run", lambda: (r := api.run("calm.release", release.id))["state"] == "success" and r)
     where = f"/dags/calm.release/dagRuns/{run['dag_run_id']}/taskInstances/promote_change"

@@ -8,11 +8,11 @@ import pytest
 from tests.e2e.test_loop_in_airflow import client
 
 from updraft import files
-from updraft.loop.train import run_folder, trial_run
+from updraft.jobs.contract import TrainingResult
+from updraft.lake.places import folder_name, trial_run
 from updraft.replay.run import Replay
 from updraft.spec.load import load_project
 from updraft.store.store import Store
-from updraft.training.contract import TrainingResult
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 PARTITIONS = 4
@@ -41,7 +41,7 @@ def trials(stack, run):
 
 
 def summary(stack, run):
-    return files.read_json(f"{stack.settings.lake}/searched/searches/{run_folder(run)}/summary.json")
+    return files.read_json(f"{stack.settings.lake}/searched/searches/{folder_name(run)}/summary.json")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_the_runs_of_a_search_stand_in_an_experiment_of_their_own_with_their_cur
     assert {run.data.tags["updraft.trial"] for run in runs} == {str(number) for number in range(TRIALS)}
     for run in runs:
         number = int(run.data.tags["updraft.trial"])
-        url = f"{stack.settings.lake}/searched/trainings/{run_folder(trial_run(searched, number))}/result.json"
+        url = f"{stack.settings.lake}/searched/trainings/{folder_name(trial_run(searched, number))}/result.json"
         [curve] = TrainingResult.read(url).curve.values()
         points = mlflow.get_metric_history(run.info.run_id, "validation_log_loss_by_round")
         assert [point.value for point in sorted(points, key=lambda point: point.step)] == curve

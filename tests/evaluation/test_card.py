@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import replace
 
@@ -8,6 +9,8 @@ import pytest
 
 from updraft.evaluation.card import CardData, Measured, card_html
 from updraft.evaluation.card_pictures import calibration_bins
+from updraft.tasks.binary import BINARY
+from updraft.tasks.regression import REGRESSION
 
 random = np.random.default_rng(1)
 SCORE = random.random(6500)
@@ -16,10 +19,10 @@ DATA = CardData(
     version="7",
     description="Will a flight be late? <b>",
     owner="flight-ops-ml",
-    task="binary",
+    task=BINARY,
     key="2013-03-04T0500",
     outcome="Registered as a refresh",
-    metric="log_loss",
+    metric=BINARY.headline,
     metrics={"log_loss": Measured(0.51, 0.52, -0.02, 0.001), "auc": Measured(0.7, 0.69)},
     partitions={"2013-02-25T0500": Measured(0.5, 0.52), "2013-03-04T0500": Measured(0.49, 0.48)},
     slices={
@@ -64,7 +67,8 @@ def test_text_from_a_project_cannot_become_markup():
 
 
 def test_equal_data_give_equal_pages():
-    assert card_html(DATA) == card_html(DATA)
+    assert card_html(copy.deepcopy(DATA)) == card_html(DATA)
+    assert card_html(replace(DATA, metrics={"log_loss": Measured(0.25)})) != card_html(DATA)
 
 
 def test_a_first_model_without_champion_slices_or_holdout_has_a_card():
@@ -78,7 +82,7 @@ def test_a_first_model_without_champion_slices_or_holdout_has_a_card():
 
 
 def test_a_regression_has_a_card():
-    assert card_html(replace(DATA, task="regression", label=SCORE * 3)).count("<img") == 5
+    assert card_html(replace(DATA, task=REGRESSION, label=SCORE * 3)).count("<img") == 5
 
 
 def test_scores_that_say_the_truth_lie_on_the_line():

@@ -10,8 +10,12 @@ import pytest
 
 from updraft.errors import DataError
 from updraft.evaluation.gates import GateResult, judge_gates
-from updraft.evaluation.metrics import auc
 from updraft.spec.model import Gates, Limit, SliceGate
+from updraft.tasks.binary import BINARY
+from updraft.tasks.metrics import Auc
+from updraft.tasks.regression import REGRESSION
+from updraft.tasks.resamples import ClusterResamples
+from updraft.tasks.task_type import TaskType
 
 ROWS, DAYS = 6000, 14
 RNG = np.random.default_rng(11)
@@ -34,7 +38,7 @@ def blurred(noise: float, where: np.ndarray | None = None, seed: int = 1) -> np.
 
 
 def judged(
-    candidate: np.ndarray, champion: np.ndarray | None, gates: Gates = GATES, task: str = "binary"
+    candidate: np.ndarray, champion: np.ndarray | None, gates: Gates = GATES, task: TaskType = BINARY
 ) -> GateResult:
     return judge_gates(
         label=LABEL,
@@ -127,20 +131,18 @@ def test_equal_slices_are_refused_no_more_often_than_five_times_in_a_hundred() -
             cluster=rng.integers(0, 14, rows).astype(str).astype(object),
             slices={"carrier": rng.integers(0, 8, rows).astype(str).astype(object)},
             gates=gates,
-            task="binary",
+            task=BINARY,
         )
         refused += not found.passed
     assert refused <= 7  # P(more | 5 %) < 2 %
 
 
 def test_the_resampled_auc_is_the_auc_of_the_resample() -> None:
-    from updraft.evaluation.gates import _Sample
-
-    sample = _Sample.of(DAY[:700])
-    found = sample.metric("auc", LABEL[:700], np.round(TRUE[:700], 1))
+    resamples, auc = ClusterResamples.of(DAY[:700]), Auc()
+    found = auc.resampled(LABEL[:700], np.round(TRUE[:700], 1), resamples)
     for resample in (0, 17):
-        rows = np.repeat(np.arange(700), sample.counts[resample].astype(int)[sample.codes])
-        assert found[resample] == pytest.approx(auc(LABEL[rows], np.round(TRUE[rows], 1)))
+        rows = np.repeat(np.arange(700), resamples.counts[resample].astype(int)[resamples.codes])
+        assert found[resample] == pytest.approx(auc.value(LABEL[rows], np.round(TRUE[rows], 1)))
 
 
 def test_a_holdout_of_one_class_cannot_be_judged_by_auc_and_says_so() -> None:
@@ -151,7 +153,7 @@ def test_a_holdout_of_one_class_cannot_be_judged_by_auc_and_says_so() -> None:
         cluster=DAY[:100],
         slices={},
         gates=Gates(auc=Limit(no_worse_than_champion_by=0.01)),
-        task="binary",
+        task=BINARY,
     )
     assert not found.passed
     assert "one class only" in found.reason
@@ -161,7 +163,7 @@ def test_a_holdout_of_one_class_cannot_be_judged_by_auc_and_says_so() -> None:
 def test_regression_is_gated_on_its_own_metrics() -> None:
     label = RNG.normal(10, 3, ROWS)
     gates = Gates(rmse=Limit(no_worse_than_champion_by=0.1), mae=Limit(no_worse_than_champion_by=0.1))
-    call = {"label": label, "cluster": DAY, "slices": {}, "gates": gates, "task": "regression"}
+    call = {"label": label, "cluster": DAY, "slices": {}, "gates": gates, "task": REGRESSION}
     near, far = label + RNG.normal(0, 1, ROWS), label + RNG.normal(0, 2, ROWS)
     assert judge_gates(candidate=near, champion=far, **call).passed
     assert len(judge_gates(candidate=far, champion=near, **call).reasons) == 2
@@ -170,7 +172,7 @@ def test_regression_is_gated_on_its_own_metrics() -> None:
 
 def test_a_gate_that_does_not_fit_the_task_is_an_error() -> None:
     with pytest.raises(DataError, match=r"gates\.auc does not fit a regression model"):
-        judged(TRUE, None, Gates(auc=Limit(no_worse_than_champion_by=0)), task="regression")
+        judged(TRUE, None, Gates(auc=Limit(no_worse_than_champion_by=0)), task=REGRESSION)
 
 
 def test_a_missing_column_to_slice_by_is_an_error() -> None:
@@ -187,3 +189,64 @@ def test_a_score_that_is_no_number_is_an_error() -> None:
 def test_the_result_is_json_and_the_same_every_time() -> None:
     first, second = (json.dumps(judged(blurred(0.3), TRUE).as_dict(), allow_nan=False) for _ in range(2))
     assert first == second
+
+
+def judged_on_days(days: int, candidate: np.ndarray, champion: np.ndarray | None, gates: Gates = GATES) -> GateResult:
+    rows = np.isin(DAY, np.unique(DAY)[:days])
+    return judge_gates(
+        label=LABEL[rows],
+        candidate=candidate[rows],
+        champion=None if champion is None else champion[rows],
+        cluster=DAY[rows],
+        slices={"origin": ORIGIN[rows]},
+        gates=gates,
+        task=BINARY,
+    )
+
+
+@pytest.mark.parametrize("days", [1, 2, 4])
+def test_on_too_few_clusters_a_gate_decides_nothing_about_the_champion_and_says_so(days: int) -> None:
+    for candidate, champion in ((blurred(0.5), TRUE), (TRUE, blurred(0.5))):
+        assert judged(candidate, champion).passed is (candidate is TRUE)
+        found = judged_on_days(days, candidate, champion)
+        assert found.passed
+        assert found.against == "base rate"
+        counted = f"{days} cluster{'s' * (days > 1)}, too few to show anything (the least is 5)"
+        assert found.note.startswith(f"the holdout holds {counted}: it is not judged against the champion")
+        assert found.note in found.reason
+        assert found.as_dict()["note"] == found.note
+    assert not judged_on_days(days, np.full(ROWS, 0.5), TRUE).passed  # a model that knows nothing does not go on
+
+
+def test_a_first_model_on_too_few_clusters_says_on_how_little_it_rests() -> None:
+    found = judged_on_days(2, TRUE, None)
+    assert found.passed
+    assert found.note == "the holdout holds 2 clusters, too few to show anything (the least is 5)"
+
+
+def test_five_clusters_decide_and_nothing_is_noted() -> None:
+    found = judged_on_days(5, blurred(0.8), TRUE)
+    assert not found.passed
+    assert found.against == "champion"
+    assert found.note == ""
+    assert "note" not in found.as_dict()
+
+
+def test_a_slice_of_fewer_clusters_does_not_gate_whatever_the_policy_says_is_enough() -> None:
+    first_days = np.isin(DAY, np.unique(DAY)[:3])
+    few = np.where(first_days, "rare", "other").astype(object)
+    gates = Gates(
+        log_loss=Limit(no_worse_than_champion_by=1),
+        slices=SliceGate(by=("origin",), no_worse_than_champion_by=0, min_clusters=2),
+    )
+    found = judge_gates(
+        label=LABEL,
+        candidate=np.where(first_days, blurred(1.5), TRUE),
+        champion=TRUE,
+        cluster=DAY,
+        slices={"origin": few},
+        gates=gates,
+        task=BINARY,
+    )
+    assert not found.slices["origin=rare"].gates
+    assert found.passed

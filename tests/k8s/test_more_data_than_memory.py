@@ -11,13 +11,13 @@ from tests.support.large_case import write_large_request
 from tests.support.pods import eventually
 
 from updraft import files
+from updraft.jobs.contract import TrainingResult
 from updraft.loop.context import Loop
-from updraft.loop.memory import KeptModels
+from updraft.loop.in_process import KeptModels
 from updraft.settings import Settings
 from updraft.spec.compute import Compute, Kubernetes, PodDefaults, pod_compute
 from updraft.spec.load import load_project
 from updraft.store.store import Store
-from updraft.training.contract import TrainingResult
 from updraft_airflow.pods import training_pod
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(900)]

@@ -9,9 +9,9 @@ from tests.e2e.test_loop_in_airflow import client
 from tests.support.pods import attempts_of, eventually
 
 from updraft import files
-from updraft.loop.train import trial_run
-from updraft.training.contract import TrainingRequest, TrainingResult
-from updraft.training.run import run_training
+from updraft.jobs.contract import TrainingRequest, TrainingResult
+from updraft.jobs.run import run_training
+from updraft.lake.places import trial_run
 from updraft_airflow.pods import RUN, run_label
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800)]
@@ -21,6 +21,9 @@ TRIALS = 4
 @pytest.fixture(scope="module")
 def searched(trained, pod_stack, cluster):
     """A search, one of whose pods is deleted on the way; the pods' pages by trial."""
+    # Another test may have let the project ask for other pods a moment ago: until Airflow has read it again, its DAG is that one's.
+    task = "/dags/podded.search/tasks/search_trial"
+    eventually("the trials are counted in GPUs", lambda: client(pod_stack, "admin").call("GET", task)["pool"] == "gpu")
     run = pod_stack.start_dag(
         "podded.search", dag_run_id=f"look-{uuid.uuid4().hex[:6]}", conf={"train": False, "trials": TRIALS}
     )

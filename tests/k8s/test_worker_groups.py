@@ -9,8 +9,8 @@ import fsspec
 import pytest
 from tests.support.pods import BRISK, SLOW, PodTrainings, eventually
 
+from updraft.jobs.group import new_token
 from updraft.spec.compute import Compute, Kubernetes, PodDefaults, pod_compute
-from updraft.training.group import new_token
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(900)]
 QUICK = {"rounds": 8, "max_depth": 2}
@@ -54,8 +54,8 @@ def test_two_pods_find_what_two_processes_find_and_leave_nothing_behind(podded, 
     assert not [path for path in lake.find(folder) if token.encode() in lake.cat_file(path)]
     [attempt] = podded.attempts("both")
     assert (attempt.ending, attempt.cpu, attempt.memory) == ("done", "500m", "512Mi")
-    said = podded.log("both")
-    assert "Worker 0 of 2: all are here" in said, said
+    # A task's state is known before the last of its log is written.
+    eventually("the log says that all are here", lambda: "Worker 0 of 2: all are here" in podded.log("both"), 30)
     assert podded.result("both").model_sha256 == podded.uninterrupted("both", tmp_path).model_sha256
 
 

@@ -4,38 +4,53 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.support import flights
+from tests.support import flights, releases
 
 from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, ROW, SCORE
-from updraft.errors import DataError, IntegrityError, MLflowAway, SpecError, StoreError, TrainingError
-from updraft.loop import tell
+from updraft.errors import (
+    ApprovalMissing,
+    DataError,
+    IntegrityError,
+    MLflowAway,
+    NotProved,
+    SpecError,
+    StoreError,
+    TrainingError,
+)
+from updraft.loop import alerting
+from updraft.loop.context import labels_of
+from updraft.loop.decision_words import in_words
 from updraft.loop.drifting import seasonal_keys
-from updraft.loop.memory import play, train
+from updraft.loop.in_process import play, settle, train
 from updraft.loop.monitor import (
     MONITOR,
-    close_failed_training,
     gather_evidence,
     measure,
     monitor_partition,
     past,
-    unfinished_trainings,
 )
 from updraft.loop.plan import plan_training
-from updraft.loop.rollout import (
-    look,
+from updraft.loop.release import (
+    answer,
+    ask_for_approval,
+    conclude,
+    next_step,
     open_release,
     promote,
-    promotion_key,
-    record_approval,
-    record_verdict,
     release_id,
     roll_back_by_hand,
 )
 from updraft.loop.score import score_partition
 from updraft.loop.train import enter
 from updraft.loop.waiting import ask, due_episode
-from updraft.loop.words import in_words
+from updraft.release.states import Answer
+from updraft.store.transitions import Act
+from updraft.store.transitions import open_release as write_opening
+
+
+def still_running(run):
+    """No training is over."""
 
 
 def played(lake, count=13, project=None):
@@ -44,6 +59,10 @@ def played(lake, count=13, project=None):
     for row in rows[:count]:
         play(loop, models, row)
     return loop, models
+
+
+def known_labels(loop, key, as_of):
+    return labels_of(key, loop.label_files(key, as_of))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +95,7 @@ def test_every_step_run_twice_changes_nothing(lake):
     predictions, measured = loop.store.predictions(loop.name, key), loop.store.performance(loop.name)
     for _ in range(2):
         score_partition(loop, key)
-        monitor_partition(loop, key)
+        monitor_partition(loop, key, still_running)
         for row in loop.store.trainings(loop.name):
             train(loop, models, row.id, row.key, episode=row.episode)
     assert [d.sha256 for d in loop.store.decisions(loop.name)] == before
@@ -90,19 +109,19 @@ def test_a_partition_that_was_scored_keeps_what_was_served_whoever_is_champion_b
     served = score_partition(loop, keys[8])
     version = models.add(models.load(served[0].version))
     open_release(loop, version, "refresh", keys[-1])
-    promote(loop, release_id(loop, version), keys[-1], "newer")
+    promote(loop, release_id(loop, version))
     assert score_partition(loop, keys[8]) == served
 
 
 def test_labels_are_known_only_when_they_have_matured(lake):
     loop, _ = played(lake, 10)
     keys = [row.key for row in loop.store.partitions(loop.name)]
-    early, late = loop.known_labels(keys[4], keys[4]), loop.known_labels(keys[4], keys[5])
+    early, late = known_labels(loop, keys[4], keys[4]), known_labels(loop, keys[4], keys[5])
     tick = np.datetime64(loop.partition(keys[4]).tick.replace(tzinfo=None))
     assert early[EVENT_TIME].dt.tz_localize(None).max() < tick - np.timedelta64(1, "D")
     assert len(early) < len(late)
     assert set(early[ROW]) <= set(late[ROW])
-    assert len(loop.known_labels(keys[4], keys[3])) == 0
+    assert len(known_labels(loop, keys[4], keys[3])) == 0
 
 
 def test_outcomes_are_in_no_published_partition(lake):
@@ -160,13 +179,16 @@ def change_in_shadow(lake, count=9):
 
 def test_a_change_is_scored_in_shadow_and_an_equal_model_is_never_promoted(lake):
     loop, _, release, version = change_in_shadow(lake)
+    strict = loop.spec.release.model_copy(update={"margin": 0.0})  # with a margin, an equal model is good enough
+    project = loop.project.model_copy(update={"spec": loop.spec.model_copy(update={"release": strict})})
+    loop = type(loop)(project, loop.settings, loop.store, loop.models)
     _, rows = lake
     for row in rows[9:13]:
         loop.store.record_partition(loop.name, row)
         score_partition(loop, row.key)
         assert loop.store.predictions(loop.name, row.key)["challenger"].version == version
-        monitor_partition(loop, row.key)
-        assert look(loop, release).act == "wait"
+        monitor_partition(loop, row.key, still_running)
+        assert next_step(loop, release).act is Act.WAIT
     evidence = loop.store.evidence(loop.name, release)
     assert len({row.cluster for row in evidence}) == 28  # four weeks; of the last day a part has matured
     assert abs(np.mean([row.gain for row in evidence])) < 0.01
@@ -186,9 +208,9 @@ def test_rows_of_a_day_that_two_partitions_share_are_one_cluster_of_evidence(lak
     for row in rows[9:12]:
         loop.store.record_partition(loop.name, row)
         score_partition(loop, row.key)
-        monitor_partition(loop, row.key)
+        monitor_partition(loop, row.key, still_running)
     evidence = loop.store.evidence(loop.name, release)
-    matured = {target: len(loop.known_labels(target, rows[11].key)) for target in (row.key for row in rows[9:12])}
+    matured = {target: len(known_labels(loop, target, rows[11].key)) for target in (row.key for row in rows[9:12])}
     assert sum(row.rows for row in evidence) == sum(matured.values())
     last = [row for row in evidence if row.key == rows[11].key]
     assert len({row.cluster for row in last}) == len(last)
@@ -203,12 +225,12 @@ def test_labels_that_mature_at_a_refused_tick_are_counted_at_the_next_one(lake):
     for row in rows[9:12]:
         whole.store.record_partition(whole.name, row)
         score_partition(whole, row.key)
-        monitor_partition(whole, row.key)
+        monitor_partition(whole, row.key, still_running)
         refused = row.key == rows[10].key
         gap.store.record_partition(gap.name, dataclasses.replace(row, state="refused", url=None) if refused else row)
         if not refused:
             score_partition(gap, row.key)
-            monitor_partition(gap, row.key)
+            monitor_partition(gap, row.key, still_running)
     ninth = {row.key: row.rows for row in gap.store.performance(gap.name)}
     assert ninth[rows[9].key] == {row.key: row.rows for row in whole.store.performance(whole.name)}[rows[9].key]
     days = {row.cluster for row in whole.store.evidence(whole.name, release)}
@@ -244,16 +266,16 @@ def test_a_partition_that_comes_late_is_scored_by_what_served_then_and_decides_n
     trained = {row.version: row.key for row in loop.store.trainings(loop.name)}
     assert served
     assert all(trained[row.version] < late.key for row in served)
-    monitor_partition(loop, late.key)
+    monitor_partition(loop, late.key, still_running)
     assert loop.store.episodes(loop.name) == episodes
     assert loop.store.serving(loop.name).layers == layers
     [measured] = [row for row in loop.store.performance(loop.name) if row.key == late.key]
     assert measured.as_of == rows[-1].key
-    assert measured.rows == len(loop.known_labels(late.key, rows[-1].key))
+    assert measured.rows == len(known_labels(loop, late.key, rows[-1].key))
     decided = next(d for d in loop.store.decisions(loop.name, kinds=("diagnose",)) if d.subject == late.key)
     assert decided.body["late"] == rows[-1].key
     before = [d.sha256 for d in loop.store.decisions(loop.name)]
-    monitor_partition(loop, late.key)
+    monitor_partition(loop, late.key, still_running)
     assert [d.sha256 for d in loop.store.decisions(loop.name)] == before
 
 
@@ -261,7 +283,7 @@ def test_a_promotion_run_again_ticks_later_changes_nothing(lake):
     loop, _ = played(lake, 12)
     before = [d.sha256 for d in loop.store.decisions(loop.name)]
     for row in loop.store.releases(loop.name):
-        promote(loop, row.id, promotion_key(loop, row), "again")
+        promote(loop, row.id)
     assert [d.sha256 for d in loop.store.decisions(loop.name)] == before
 
 
@@ -271,7 +293,7 @@ def test_an_older_tick_run_again_leaves_what_serves_now_alone(lake):
     measured = loop.store.performance(loop.name)
     for row in lake[1][:12]:
         score_partition(loop, row.key)
-        monitor_partition(loop, row.key)
+        monitor_partition(loop, row.key, still_running)
     assert [d.sha256 for d in loop.store.decisions(loop.name)] == before
     assert loop.store.performance(loop.name) == measured
 
@@ -285,10 +307,8 @@ def test_a_refresh_that_is_promoted_late_gets_its_whole_probation(lake):
     for later in rows[9:13]:  # a person takes four weeks to answer
         loop.store.record_partition(loop.name, later)
         loop.store.mark_seen(loop.name, MONITOR, later.key)
-    key = promotion_key(loop, row)
-    assert key == rows[12].key
-    promote(loop, row.id, key, "answered late")
-    assert look(loop, row.id).act == "wait"
+    assert promote(loop, row.id).key == rows[12].key
+    assert next_step(loop, row.id).act is Act.WAIT
 
 
 def test_a_change_about_an_old_partition_is_in_shadow_from_now_on(lake):
@@ -296,27 +316,45 @@ def test_a_change_about_an_old_partition_is_in_shadow_from_now_on(lake):
     version = models.add(models.load(loop.store.serving(loop.name).champion))
     row = open_release(loop, version, "change", lake[1][8].key)
     assert row.opened_at == lake[1][12].key
-    assert look(loop, row.id).act == "wait"
+    assert next_step(loop, row.id).act is Act.WAIT
 
 
 def test_a_training_that_failed_for_good_gives_way_to_the_next_one_after_the_cooldown(lake):
     loop, _ = played(lake, 7)
     _, rows = lake
     loop.store.record_partition(loop.name, rows[7])
-    monitor_partition(loop, rows[7].key)
+    monitor_partition(loop, rows[7].key, still_running)
     episode = due_episode(loop)
     loop.store.start_episode(loop.name, episode.id)
     opened = []
     for row in rows[8:11]:
         loop.store.record_partition(loop.name, row)
-        for one in unfinished_trainings(loop, row.key):
-            close_failed_training(loop, one, row.key, "its training failed")
-        monitor_partition(loop, row.key)
+        monitor_partition(loop, row.key, lambda _: "its training failed")
         opened += [one.opened_at for one in loop.store.episodes(loop.name, states=("due",))]
     assert loop.store.training(loop.name, episode.id).state == "failed"
     assert loop.store.episodes(loop.name)[0].outcome == "its training failed"
     assert opened[0] == rows[7 + max(loop.spec.monitoring.remedies.retrain.cooldown, 1)].key
     assert past(loop, rows[10].key).trained_this_year == 0
+
+
+def test_in_one_process_a_training_that_was_interrupted_gives_way_too(lake, monkeypatch):
+    from updraft.loop import in_process
+
+    loop, models = played(lake, 7)
+    fit = in_process.fit
+
+    def killed(loop, plan):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(in_process, "fit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        play(loop, models, lake[1][7])
+    monkeypatch.setattr(in_process, "fit", fit)
+    for row in lake[1][8:11]:
+        play(loop, models, row)
+    first = loop.store.episodes(loop.name)[0]
+    assert first.outcome == f"its training {first.id} was interrupted"
+    assert loop.store.serving(loop.name).champion is not None
 
 
 def test_a_training_that_failed_and_was_mended_is_registered(lake):
@@ -342,7 +380,7 @@ def test_labels_of_one_class_leave_no_undefined_figure_in_the_store(lake):
     changed = {"labels_url": url, "labels_sha256": files.write_parquet(url, frame)}
     loop.store.record_partition(loop.name, dataclasses.replace(rows[9], **changed))
     score_partition(loop, rows[9].key)
-    monitor_partition(loop, rows[9].key)
+    monitor_partition(loop, rows[9].key, still_running)
     [measured] = [row for row in loop.store.performance(loop.name) if row.key == rows[9].key]
     assert "auc" not in measured.metrics
     assert measured.metrics["log_loss"] > 0
@@ -392,7 +430,7 @@ def test_a_second_rollback_by_hand_goes_one_further_back_and_never_forth(lake):
     for _ in range(2):
         version = models.add(models.load(first))
         open_release(loop, version, "refresh", key)
-        promote(loop, release_id(loop, version), key, "newer")
+        promote(loop, release_id(loop, version))
     assert roll_back_by_hand(loop, by="ann", reason="odd")["champion"] == str(int(version) - 1)
     assert roll_back_by_hand(loop, by="ann", reason="odd still")["champion"] == first
     with pytest.raises(StoreError, match="no previous champion"):
@@ -405,24 +443,110 @@ def test_a_release_that_waits_for_an_answer_is_not_judged_again(lake):
     loop.store.record_partition(loop.name, rows[9])
     loop.store.mark_seen(loop.name, MONITOR, rows[9].key)
     loop.store.mark_seen(loop.name, f"release:{release}", rows[9].key)
-    loop.store.move_release(release, to="approval", key=rows[9].key, reason="shown better")
+    releases.approval(loop.store, release, key=rows[9].key, reason="shown better")
     with_gain(loop, release, -0.5)
     assert ask(loop, "release", release) == (rows[9].key, True)
-    assert (look(loop, release).act, look(loop, release).reason) == ("promote", "shown better")
+    assert (next_step(loop, release).act, next_step(loop, release).reason) == (Act.ASK, "shown better")
 
 
 def test_what_was_decided_and_not_told_is_told_from_the_chain(lake):
+    loop, _, release, _ = proved_change(lake)
+    assert answer(loop, release, Answer(True, "ann"))
+    promote(loop, release)
+    for _ in range(2):
+        alerting.of_release(loop, release)
+    assert len(told(loop, "verdict")) == 2  # the verdict, and the promotion that follows it
+
+
+def told(loop, kind):
+    """The alerts of a kind."""
     from updraft.alerts.outbox import recent
 
-    loop, _, release, _ = change_in_shadow(lake)
+    return [one.alert for one in recent(loop.store.engine, loop.name) if one.alert.kind == kind]
+
+
+def monitored(loop, rows):
+    """Let partitions count as monitored."""
+    for row in rows:
+        loop.store.record_partition(loop.name, row)
+        loop.store.mark_seen(loop.name, MONITOR, row.key)
+
+
+def proved_change(lake):
+    """A change that was shown good enough, and waits for an answer."""
+    loop, models, release, version = change_in_shadow(lake)
+    monitored(loop, lake[1][9:11])
     with_gain(loop, release, 0.02)
-    found = look(loop, release)
-    record_verdict(loop, release, dataclasses.replace(found, act="promote"), found.key)
-    promote(loop, release, found.key, "shown better")
+    assert conclude(loop, release).act is Act.PROVE
+    return loop, models, release, version
+
+
+def by_its_verdict(lake, monkeypatch):
+    loop, _, release, _ = change_in_shadow(lake)
+    with_gain(loop, release, -0.05)
+    assert conclude(loop, release).act is Act.REJECT
+    return loop, release
+
+
+def by_a_person(lake, monkeypatch):
+    loop, _, release, _ = proved_change(lake)
+    assert not answer(loop, release, Answer(False, "bob"))
+    return loop, release
+
+
+def by_nobodys_answer(lake, monkeypatch):
+    loop, _, release, _ = proved_change(lake)
+    assert not answer(loop, release, Answer(False, None))
+    return loop, release
+
+
+def as_it_cannot_be_scored(lake, monkeypatch):
+    loop, models, release, version = change_in_shadow(lake)
+    cannot_be_loaded(monkeypatch, models, version, DataError("its features.py raises"))
+    loop.store.record_partition(loop.name, lake[1][9])
+    score_partition(loop, lake[1][9].key)
+    return loop, release
+
+
+@pytest.mark.parametrize("way", [by_its_verdict, by_a_person, by_nobodys_answer, as_it_cannot_be_scored])
+def test_a_rejected_change_leaves_one_decision_and_one_alert_whichever_way_it_came(lake, monkeypatch, way):
+    loop, release = way(lake, monkeypatch)
+    champion = loop.store.serving(loop.name).champion
     for _ in range(2):
-        tell.of_release(loop, release)
-    kinds = [one.alert.kind for one in recent(loop.store.engine, loop.name)]
-    assert sorted(kinds) == ["verdict", "verdict"]  # the verdict, and the promotion that follows it
+        conclude(loop, release)
+        answer(loop, release, Answer(True, "too late"))
+        alerting.of_release(loop, release)
+    row = loop.store.release(release)
+    about = [d for d in loop.store.decisions(loop.name) if d.subject == release and d.kind != "verdict"]
+    assert [(d.kind, d.body["version"]) for d in about] == [("rejected", row.version)]
+    assert str(in_words(about[0])).startswith(f"rejected version {row.version}")
+    assert (row.state, row.outcome) == ("closed", "rejected")
+    [alert] = [alert for alert in told(loop, "verdict") if alert.title == f"Version {row.version}: reject"]
+    assert str(row.reason) in alert.text
+    with pytest.raises(StoreError, match="is closed: rejected"):
+        promote(loop, release)
+    assert loop.store.serving(loop.name).champion == champion
+
+
+def test_decisions_of_earlier_versions_are_read_and_told_as_before(lake):
+    loop, _, release, version = change_in_shadow(lake)
+    kinds = {
+        "verdict": {"verdict": "reject", "reason": "shown worse", "evidence": {}},
+        "unscorable": {"verdict": "reject", "reason": "not what was signed", "evidence": {}},
+        "approval": {"approved": False, "by": "ann"},
+    }
+    for kind, body in kinds.items():
+        loop.store.decide(loop.name, key="k", kind=kind, subject=release, body={"version": version, **body})
+    alerting.of_release(loop, release)
+    assert [alert.title for alert in told(loop, "verdict")] == [f"Version {version}: reject"]
+    words = [in_words(d) for d in loop.store.decisions(loop.name, kinds=tuple(kinds))]
+    assert words == [
+        f"verdict on version {version}: reject, shown worse",
+        f"verdict on version {version}: reject, not what was signed",
+        f"rejected version {version} by ann",
+    ]
+    conclude(loop, release)  # a no that was written before the release was closed, and the process killed in between
+    assert (loop.store.release(release).state, loop.store.release(release).reason) == ("closed", "rejected by ann")
 
 
 def with_gain(loop, release, gain, clusters=60):
@@ -436,30 +560,50 @@ def with_gain(loop, release, gain, clusters=60):
 
 
 def test_a_shown_gain_is_approved_then_promoted_and_the_answer_outlives_a_second_one(lake):
-    loop, _, release, version = change_in_shadow(lake)
-    _, rows = lake
-    for row in rows[9:11]:
-        loop.store.record_partition(loop.name, row)
-        loop.store.mark_seen(loop.name, MONITOR, row.key)
-    with_gain(loop, release, 0.02)
-    found = look(loop, release)
-    assert found.act == "promote"
-    record_verdict(loop, release, found, found.key)
+    loop, _, release, version = proved_change(lake)
     assert loop.store.release(release).state == "approval"
-    assert record_approval(loop, release, approved=True, by="ann", key=found.key)
-    assert record_approval(loop, release, approved=False, by="bob", key=found.key)  # too late: the first answer stays
-    promote(loop, release, found.key, "shown better")
+    assert ask_for_approval(loop, release).act is Act.ASK
+    assert answer(loop, release, Answer(True, "ann"))
+    assert answer(loop, release, Answer(False, "bob"))  # too late: the first answer stays
+    assert ask_for_approval(loop, release).act is Act.PROMOTE
+    promote(loop, release)
     assert loop.store.serving(loop.name).champion == version
     assert loop.store.release(release).outcome == "promoted"
+    kinds = [d.kind for d in loop.store.decisions(loop.name) if d.subject == release]
+    assert kinds == ["verdict", "approval", "promote"]
 
 
-def test_a_rejection_closes_the_release_and_the_champion_stays(lake):
+def test_a_change_is_promoted_neither_before_its_evidence_nor_before_an_answer(lake):
     loop, _, release, _ = change_in_shadow(lake)
-    champion = loop.store.serving(loop.name).champion
-    assert not record_approval(loop, release, approved=False, by="bob", key="2013-03-04T0500")
-    with pytest.raises(StoreError, match="rejected by bob"):
-        promote(loop, release, "2013-03-04T0500", "no")
-    assert loop.store.serving(loop.name).champion == champion
+    with pytest.raises(NotProved, match="not decided yet"):
+        promote(loop, release)
+    monitored(loop, lake[1][9:11])
+    with_gain(loop, release, 0.02)
+    with pytest.raises(ApprovalMissing, match="nobody has answered"):
+        promote(loop, release)
+    assert loop.store.release(release).state == "approval"  # its evidence is written, whoever looked at it first
+    assert loop.store.decisions(loop.name, kinds=("promote",))[-1].subject != release
+
+
+def test_the_loop_in_one_process_leaves_the_decisions_that_the_dag_leaves(lake):
+    loop, models, release, version = change_in_shadow(lake)
+    monitored(loop, lake[1][9:11])
+    with_gain(loop, release, 0.02)
+    settle(loop, models)
+    kinds = [d.kind for d in loop.store.decisions(loop.name) if d.subject == release]
+    assert kinds == ["verdict", "approval", "promote"]
+    assert loop.store.serving(loop.name).champion == version
+
+
+def test_a_newer_release_of_a_lane_supersedes_the_one_that_is_still_proved(lake):
+    loop, models, release, version = change_in_shadow(lake)
+    other = models.add(models.load(version))
+    open_release(loop, other, "refresh", lake[1][8].key)
+    assert loop.store.release(release).state == "shadow"
+    newer = open_release(loop, models.add(models.load(version)), "change", lake[1][8].key)
+    superseded = loop.store.release(release)
+    assert (superseded.outcome, superseded.reason) == ("superseded", f"superseded by {newer.id}")
+    assert conclude(loop, release).act is Act.GONE
 
 
 def test_a_refresh_that_is_shown_worse_is_rolled_back(lake):
@@ -468,21 +612,17 @@ def test_a_refresh_that_is_shown_worse_is_rolled_back(lake):
     before = loop.store.serving(loop.name).champion
     version = models.add(models.load(before))
     open_release(loop, version, "refresh", key)
-    promote(loop, release_id(loop, version), key, "its proof passed")
+    promote(loop, release_id(loop, version))
     assert loop.store.release(release_id(loop, version)).state == "probation"
     with_gain(loop, release_id(loop, version), -0.05)
-    found = look(loop, release_id(loop, version))
-    assert found.act == "roll_back"
-    from updraft.loop.rollout import conclude
-
-    conclude(loop, release_id(loop, version), found, key)
-    conclude(loop, release_id(loop, version), found, key)
+    assert conclude(loop, release_id(loop, version)).act is Act.ROLL_BACK
+    assert conclude(loop, release_id(loop, version)).act is Act.DONE
     assert loop.store.serving(loop.name).champion == before
     assert len(loop.store.decisions(loop.name, kinds=("roll_back",))) == 1
     from updraft.alerts.outbox import recent
 
     for _ in range(2):
-        tell.of_release(loop, release_id(loop, version))
+        alerting.of_release(loop, release_id(loop, version))
     [told] = [one.alert for one in recent(loop.store.engine, loop.name) if one.alert.kind == "rollback"]
     assert before in told.title + told.text
 
@@ -513,7 +653,7 @@ def test_a_shadow_that_cannot_be_scored_is_closed_and_told_and_the_champion_scor
     closed = loop.store.release(release)
     assert (closed.state, closed.outcome) == ("closed", "rejected")
     assert closed.reason == f"version {version} cannot be scored: version {version} is not what was signed"
-    assert look(loop, release).act == "gone"
+    assert next_step(loop, release).act is Act.GONE
     told = [one.alert.kind for one in recent(loop.store.engine, loop.name)]
     assert (told.count("integrity"), told.count("verdict")) == (1, 1)
 
@@ -525,7 +665,7 @@ def test_a_previous_champion_that_cannot_be_scored_ends_the_probation_and_the_ch
     key, before = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
     version = models.add(models.load(before))
     open_release(loop, version, "refresh", key)
-    promote(loop, release_id(loop, version), key, "newer")
+    promote(loop, release_id(loop, version))
     cannot_be_loaded(monkeypatch, models, before, DataError("features.py of this version raises"))
     _, rows = lake
     loop.store.record_partition(loop.name, rows[9])
@@ -543,16 +683,13 @@ def test_a_change_that_waits_for_approval_and_cannot_be_scored_any_more_is_close
 ):
     from updraft.alerts.outbox import recent
 
-    loop, models, release, version = change_in_shadow(lake)
-    with_gain(loop, release, 0.02)
-    found = look(loop, release)
-    record_verdict(loop, release, dataclasses.replace(found, act="promote"), found.key)
-    tell.of_release(loop, release)
+    loop, models, release, version = proved_change(lake)
+    alerting.of_release(loop, release)
     cannot_be_loaded(monkeypatch, models, version, SpecError("its features.py imports what is not installed any more"))
-    loop.store.record_partition(loop.name, lake[1][9])
-    score_partition(loop, lake[1][9].key)
-    [decision] = loop.store.decisions(loop.name, kinds=("unscorable",))
-    assert (decision.subject, decision.body["verdict"]) == (release, "reject")
+    loop.store.record_partition(loop.name, lake[1][11])
+    score_partition(loop, lake[1][11].key)
+    [decision] = loop.store.decisions(loop.name, kinds=("rejected",))
+    assert (decision.subject, decision.key) == (release, lake[1][11].key)
     assert "not installed any more" in str(in_words(decision))
     told = [one.alert.title for one in recent(loop.store.engine, loop.name) if one.alert.kind == "verdict"]
     assert sorted(told) == [f"Version {version}: promote", f"Version {version}: reject"]
@@ -581,7 +718,7 @@ def test_a_rollback_by_hand_counts_though_mlflow_does_not_take_it_so_that_nobody
     key, before = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
     version = models.add(models.load(before))
     open_release(loop, version, "refresh", key)
-    promote(loop, release_id(loop, version), key, "newer")
+    promote(loop, release_id(loop, version))
 
     def away(aliases):
         raise kind("MLflow does not answer, or refuses")
@@ -597,7 +734,7 @@ def test_a_rollback_by_hand_needs_a_previous_champion(lake):
     key, before = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
     version = models.add(models.load(before))
     open_release(loop, version, "refresh", key)
-    promote(loop, release_id(loop, version), key, "newer")
+    promote(loop, release_id(loop, version))
     assert roll_back_by_hand(loop, by="ann", reason="odd scores")["champion"] == before
 
 
@@ -606,7 +743,7 @@ def test_the_same_tick_opens_one_episode(lake):
     _, rows = lake
     loop.store.record_partition(loop.name, rows[7])
     for _ in range(3):
-        monitor_partition(loop, rows[7].key)
+        monitor_partition(loop, rows[7].key, still_running)
     assert len(loop.store.episodes(loop.name)) == 1
     assert due_episode(loop) is not None
     assert past(loop, rows[7].key).open_episode
@@ -628,9 +765,14 @@ def test_evidence_and_measures_count_each_row_once(finished):
     for key in keys[8:12]:
         served = loop.store.predictions(loop.name, key)["champion"].rows
         assert rows[key] <= served
+    releases = [row.id for row in loop.store.releases(loop.name)]
+    kept = [loop.store.evidence(loop.name, release) for release in releases]
+    measured = loop.store.performance(loop.name)
+    assert any(kept)
     assert measure(loop, keys[-1])
-    assert gather_evidence(loop, keys[-1]) == gather_evidence(loop, keys[-1])
-    assert CLUSTER == "_cluster"
+    gather_evidence(loop, keys[-1])
+    assert [loop.store.evidence(loop.name, release) for release in releases] == kept
+    assert loop.store.performance(loop.name) == measured
 
 
 def test_a_model_is_scored_with_the_features_it_was_trained_with(lake, tmp_path):
@@ -659,7 +801,7 @@ def test_a_promoted_change_goes_on_with_its_parameters_until_project_yaml_change
     plan = plan_training(loop, key, params={"max_depth": 3})
     version = models.add(models.load(loop.store.serving(loop.name).champion))
     release = enter(loop, "by-hand", plan, version, {"passed": True, "reasons": []}, {})
-    promote(loop, release, key, "approved")
+    releases.promoted(loop.store, release, key=key)
     after = plan_training(loop, key)
     assert (after.lane, after.trainer.params["max_depth"]) == ("refresh", 3)
     trainer = loop.spec.training.trainers[0].model_copy(update={"params": {"max_depth": 5}})
@@ -676,10 +818,11 @@ def test_at_one_tick_releases_are_concluded_in_order_and_remedies_come_last(lake
     keys = [row.key for row in loop.store.partitions(loop.name)]
     now, before = keys[-1], keys[-2]
     for number, state in (("7", "probation"), ("8", "shadow")):
-        loop.store.open_release(
+        write_opening(
+            loop.store,
             ReleaseRow(
                 f"{loop.name}-v{number}", loop.name, "change", number, "1", state, None, None, f"{before}{number}", None
-            )
+            ),
         )
         loop.store.mark_seen(loop.name, f"release:{loop.name}-v{number}", before)
     body = {"version": "7", "previous": "1", "lane": "refresh", "reason": "its proof passed"}
@@ -698,7 +841,7 @@ def test_a_release_whose_sensor_stopped_looking_holds_nothing_back(lake):
     loop, _ = played(lake, 10)
     keys = [row.key for row in loop.store.partitions(loop.name)]
     row = ReleaseRow(f"{loop.name}-v7", loop.name, "change", "7", "1", "shadow", None, None, keys[5], None)
-    loop.store.open_release(row)
+    write_opening(loop.store, row)
     loop.store.mark_seen(loop.name, f"release:{row.id}", keys[6])
     loop.store.open_episode(EpisodeRow("due", loop.name, keys[-1], "age", "retrain", "due", {}, None, None))
     assert ask(loop, "remedy") == (keys[-1], True)
@@ -718,7 +861,7 @@ def test_labels_that_mature_after_several_partitions_delay_training_and_holdout(
         "release": spec.release.model_copy(update={"refresh": RefreshLane(holdout=1)}),
     }
     project = flights.flights().model_copy(update={"spec": spec.model_copy(update=changed)})
-    rows = history(project, flights.settings(tmp_path), 7, lambda _: None)
+    rows = history(project, flights.settings(tmp_path), 7, lambda _: None).rows
     loop, models = flights.fresh_loop(tmp_path, project)
     for row in rows:
         play(loop, models, row)
@@ -743,7 +886,7 @@ def test_a_project_with_the_torch_trainer_goes_the_same_way(lake):
     key = loop.store.partitions(loop.name)[-1].key
     if loop.store.serving(loop.name).champion is None:  # two rounds need not beat the base rate
         release = enter(loop, "by-hand", plan_training(loop, key), trained.version, {"passed": True, "reasons": []}, {})
-        promote(loop, release, key, "approved")
+        releases.promoted(loop.store, release, key=key)
     _, rows = lake
     play(loop, models, rows[5])
     row = loop.store.predictions(loop.name, rows[5].key)["champion"]

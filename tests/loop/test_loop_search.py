@@ -15,15 +15,15 @@ from tests.support import flights
 
 from updraft import files
 from updraft.errors import StoreError, TrainingError
+from updraft.jobs.attested import training_for
+from updraft.jobs.contract import TrainingRequest
+from updraft.jobs.run import run_training
+from updraft.lake.places import trial_run
 from updraft.loop.found import conclude_search
 from updraft.loop.search import Waits, begin_trial, end_trial, give_up_trials, open_study, plan_search
-from updraft.loop.train import folder, key_of, prepare, result_of, train_here, trial_run
+from updraft.loop.train import prepare, train_here
 from updraft.spec.search import Search
-from updraft.store.migrations import upgrade
 from updraft.store.store import Store
-from updraft.training.attested import training_for
-from updraft.training.contract import TrainingRequest
-from updraft.training.run import run_training
 
 pytestmark = pytest.mark.integration
 SPACE = {"max_depth": {"at_least": 1, "at_most": 6}, "eta": {"at_least": 0.01, "at_most": 0.5, "log": True}}
@@ -41,7 +41,6 @@ def searching(lake, url, **changes):
     search = Search.model_validate({"trials": 7, "space": SPACE, **changes})
     changed = training.model_copy(update={"search": search, "trainers": (trainer,)})
     project = project.model_copy(update={"spec": project.spec.model_copy(update={"training": changed})})
-    upgrade(url)
     loop, _ = flights.fresh_loop(home, project)
     loop = dataclasses.replace(loop, store=Store.open(url))
     for row in rows[:WEEKS]:
@@ -61,8 +60,8 @@ def searched(loop, run):
 
 
 @pytest.fixture
-def loop(lake, postgres_url, request):
-    made = searching(lake, postgres_url, **getattr(request, "param", {}))
+def loop(lake, store_url, request):
+    made = searching(lake, store_url, **getattr(request, "param", {}))
     yield made
     made.store.close()
 
@@ -74,7 +73,7 @@ def outcome(trials):
 @pytest.fixture(scope="module")
 def undisturbed(lake, postgres_server):
     """One whole search, and its store."""
-    url = postgres_server.new_database()
+    url = postgres_server.new_store()
     made = searching(lake, url)
     trials = searched(made, "undisturbed")
     yield made, trials, conclude_search(made, "undisturbed")
@@ -85,11 +84,13 @@ def undisturbed(lake, postgres_server):
 def test_the_first_trial_has_todays_parameters_and_the_others_lie_in_the_space(undisturbed):
     loop, trials, _ = undisturbed
     now = dict(loop.spec.training.trainers[0].params)
-    assert TrainingRequest.read(f"{folder(loop, trial_run('undisturbed', 0))}/request.json").params == now
+    assert TrainingRequest.read(f"{loop.training(trial_run('undisturbed', 0)).folder.url}/request.json").params == now
     for trial in trials[1:]:
         assert 1 <= trial.params["max_depth"] <= 6
         assert 0.01 <= trial.params["eta"] <= 0.5
-        request = TrainingRequest.read(f"{folder(loop, trial_run('undisturbed', trial.number))}/request.json")
+        request = TrainingRequest.read(
+            f"{loop.training(trial_run('undisturbed', trial.number)).folder.url}/request.json"
+        )
         assert request.params == now | trial.params
     assert len({json.dumps(trial.params) for trial in trials}) == len(trials)
 
@@ -98,7 +99,9 @@ def test_no_trial_reads_the_holdout(undisturbed):
     loop, trials, _ = undisturbed
     keys = [row.key for row in loop.store.partitions(loop.name)]
     for trial in trials:
-        request = TrainingRequest.read(f"{folder(loop, trial_run('undisturbed', trial.number))}/request.json")
+        request = TrainingRequest.read(
+            f"{loop.training(trial_run('undisturbed', trial.number)).folder.url}/request.json"
+        )
         assert request.window == tuple(keys[:-2])
         assert request.holdout == ()
 
@@ -108,10 +111,10 @@ def test_the_best_trial_is_the_lowest_of_those_that_went_to_their_end(undisturbe
     whole = [each for each in trials if not each.pruned]
     assert found.best.loss == min(each.loss for each in whole)
     assert found.now == trials[0]
-    summary = files.read_json(loop.url("searches", "undisturbed", "summary.json"))
+    summary = files.read_json(loop.lake.search("undisturbed").summary)
     assert summary["best"]["number"] == found.best.number
     assert len(summary["tried"]) == 7
-    page = files.read_bytes(loop.url("searches", "undisturbed", "index.html")).decode()
+    page = files.read_bytes(loop.lake.search("undisturbed").page).decode()
     assert page.count("<polyline") == 7
     assert "Trial 0 has the parameters of today" in page
 
@@ -155,10 +158,10 @@ def test_a_search_that_is_killed_goes_on_where_it_was_and_finds_the_same(loop, u
         run_trial(loop, "killed", number)
     url = begin_trial(loop, "killed", 3)
     started = multiprocessing.get_context("spawn").Process(
-        target=_train_forever, args=(url, key_of(loop, trial_run("killed", 3)))
+        target=_train_forever, args=(url, loop.training(trial_run("killed", 3)).key)
     )
     started.start()
-    result, until = f"{folder(loop, trial_run('killed', 3))}/result.json", time.monotonic() + 60
+    result, until = f"{loop.training(trial_run('killed', 3)).folder.url}/result.json", time.monotonic() + 60
     while not files.exists(result):
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -281,8 +284,8 @@ def test_what_was_found_becomes_a_training_that_names_its_search(undisturbed):
 
 def test_a_trials_request_has_another_hash_than_the_training_with_its_parameters(undisturbed):
     loop, _, _ = undisturbed
-    request = TrainingRequest.read(f"{folder(loop, trial_run('undisturbed', 6))}/request.json")
+    request = TrainingRequest.read(f"{loop.training(trial_run('undisturbed', 6)).folder.url}/request.json")
     assert request.trial is not None
     assert request.trial.stop_above
     assert request.request_sha256 != request.model_copy(update={"trial": None}).request_sha256
-    assert result_of(loop, trial_run("undisturbed", 6)).request_sha256
+    assert loop.training(trial_run("undisturbed", 6)).result.request_sha256

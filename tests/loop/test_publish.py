@@ -52,3 +52,35 @@ def test_what_was_published_stays_whole_when_the_feature_function_breaks_later(f
         publish(broken, KEY)
     kept = loop.store.partition(loop.name, KEY)
     assert (kept.state, kept.sha256, kept.profile) == ("published", before.sha256, before.profile)
+
+
+DUMMIES = (
+    "import pandas as pd\n\ndef features(rows):\n    return pd.get_dummies(rows[['dest']].astype(str), dtype=int)\n"
+)
+TURNS = "def features(rows):\n    late = rows['day'].astype(int).max() > 10\n    return rows[['day']].astype(int if late else str)\n"
+
+
+@pytest.mark.parametrize(
+    ("features", "says"),
+    [
+        (
+            DUMMIES,
+            r"partition 2013-01-14T0500: features\(\) gives other columns than for partition 2013-01-07T0500: 'dest_",
+        ),
+        (
+            TURNS,
+            r"partition 2013-01-14T0500: features\(\) gives 'day' as a number, and for partition 2013-01-07T0500 as text",
+        ),
+    ],
+)
+def test_features_that_depend_on_the_rows_are_refused_where_they_are_made(folder, tmp_path, features, says):
+    (folder / "features.py").write_text(features)
+    loop, _ = flights.fresh_loop(tmp_path, load_project(folder))
+    for key in (KEY, "2013-01-14T0500"):
+        extract_partition(loop.project, loop.settings, key)
+        validate(loop, key)
+        if key == KEY:
+            publish(loop, key)
+    with pytest.raises(DataError, match=says):
+        publish(loop, key)
+    assert loop.store.partition(loop.name, key) is None

@@ -10,15 +10,15 @@ import pytest
 from tests.support import flights
 
 from updraft import files
+from updraft.jobs.attested import training_for
+from updraft.jobs.run import run_training
 from updraft.loop.context import Loop
-from updraft.loop.memory import KeptModels, fit
+from updraft.loop.in_process import KeptModels, fit
 from updraft.loop.plan import plan_training
-from updraft.loop.train import collect, evaluate, folder, key_of, prepare
-from updraft.loop.trials import fit_url, proof
+from updraft.loop.train import collect, evaluate, prepare
+from updraft.loop.trials import fit_folder, proof
 from updraft.store.store import Store
-from updraft.training.attested import training_for
 from updraft.training.model import load_model
-from updraft.training.run import run_training
 
 WEEKS = 6
 
@@ -50,7 +50,7 @@ def trained(loop, run, caplog):
 def trained_for(loop, run):
     """A training by its request, in a process that knows the run's secret."""
     url = prepare(loop, run, None)
-    with training_for(key_of(loop, run)):
+    with training_for(loop.training(run).key):
         return run_training(url)
 
 
@@ -96,8 +96,8 @@ def test_a_group_of_workers_proves_for_itself(loop):
     plan = plan_training(grouped, loop.store.partitions(loop.name)[-1].key)
     proof(grouped, plan)
     prepare(grouped, "in-a-group", None)
-    assert files.exists(f"{fit_url(grouped, plan)}/checkpoint/proof.json")
-    assert not files.exists(f"{folder(grouped, 'in-a-group')}/checkpoint/proof.json")
+    assert files.exists(f"{fit_folder(grouped, plan).checkpoint}/proof.json")
+    assert not files.exists(f"{grouped.training('in-a-group').folder.url}/checkpoint/proof.json")
 
 
 def test_a_backtest_goes_on_where_the_deployments_trial_ended(lake, caplog):
@@ -125,7 +125,7 @@ def test_a_backtest_takes_the_deployments_training_as_it_is_while_its_files_are_
     proved, phases = learning(caplog, lambda: proof(own, plan))  # a trial finds it too
     assert phases == set()
     pd.testing.assert_frame_equal(proved, files.read_parquet(result.holdout_predictions_url))
-    files.remove(folder(deployed, "noted"))
+    files.remove(deployed.training("noted").folder.url)
     found, phases = learning(caplog, lambda: fit(own, plan))
     assert phases == {"proof", "release"}
     assert found.model_url.startswith(own.settings.lake)

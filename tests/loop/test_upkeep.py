@@ -22,7 +22,7 @@ def test_raw_copies_leave_with_the_training_window_and_what_is_used_stays(lake, 
     newest = [replace(rows[0], key=f"{monday + n * timedelta(weeks=1):%Y-%m-%dT%H%M}") for n in range(window)]
     for row in newest:
         loop.store.record_partition(loop.name, row)
-    root = files.local_path(loop.url())
+    root = files.local_path(loop.lake.url)
     ages = {
         f"raw/{rows[0].key}/flights.parquet": 0.0,
         f"raw/{newest[0].key}/flights.parquet": 0.0,

@@ -9,7 +9,7 @@ import pytest
 
 from updraft.monitoring.faults import feed_faults
 from updraft.monitoring.profiles import Profile, profile
-from updraft.monitoring.reference import fit_reference
+from updraft.monitoring.usual import fit_usual
 
 
 def flights():
@@ -52,7 +52,7 @@ def broken(weeks, number, column, change):
 def test_a_real_year_of_flights_has_no_feed_fault(profiles):
     found = []
     for end in range(8, 52, 4):
-        reference = fit_reference(profiles[max(0, end - 26) : end])
+        reference = fit_usual(profiles[max(0, end - 26) : end])
         for number in range(end, min(end + 4, 52)):
             found += [
                 (number, *fault.as_dict().values())
@@ -77,7 +77,7 @@ def test_a_real_year_of_flights_has_no_feed_fault(profiles):
     ],
 )
 def test_a_broken_column_is_told_with_its_name(weeks, profiles, column, change, kind, words):
-    reference = fit_reference(profiles[4:30])
+    reference = fit_usual(profiles[4:30])
     faults = feed_faults(broken(weeks, 30, column, change), reference, profiles[29])
     assert kind in kinds(faults, column)
     assert any(words in fault.words for fault in faults if fault.kind == kind)
@@ -85,18 +85,31 @@ def test_a_broken_column_is_told_with_its_name(weeks, profiles, column, change, 
 
 
 def test_a_partition_that_comes_a_second_time_is_stale(profiles):
-    faults = feed_faults(profiles[29], fit_reference(profiles[4:30]), profiles[29])
-    assert {fault.kind for fault in faults} == {"stale"}
-    assert None in {fault.column for fault in faults}
-    assert "temp" in {fault.column for fault in faults}
+    (fault,) = feed_faults(profiles[29], fit_usual(profiles[4:30]), profiles[29])
+    assert (fault.kind, fault.column) == ("stale", None)
+    assert "no newer than" in fault.words
+
+
+def test_rows_that_come_again_under_new_times_are_stale(weeks, profiles):
+    again = weeks[29].assign(_event_time=weeks[29]["_event_time"] + pd.Timedelta(weeks=1))
+    (fault,) = feed_faults(profile(again), fit_usual(profiles[4:30]), profiles[29])
+    assert (fault.kind, fault.column) == ("stale", None)
+    assert "hold the same values as those of the partition before" in fault.words
+
+
+def test_one_column_that_comes_again_is_no_fault(weeks, profiles):
+    rows = min(len(weeks[29]), len(weeks[30]))
+    before, now = weeks[29].head(rows), weeks[30].head(rows)
+    now = now.assign(distance=before["distance"].to_numpy())
+    assert feed_faults(profile(now), fit_usual(profiles[4:30]), profile(before)) == ()
 
 
 def test_a_column_that_is_gone_is_null_everywhere(weeks, profiles):
-    faults = feed_faults(profile(weeks[30].drop(columns=["temp"])), fit_reference(profiles[4:30]))
+    faults = feed_faults(profile(weeks[30].drop(columns=["temp"])), fit_usual(profiles[4:30]))
     assert kinds(faults, "temp") == {"nulls"}
 
 
 def test_far_too_few_rows_are_a_fault_and_an_empty_partition_too(weeks, profiles):
-    reference = fit_reference(profiles[4:30])
+    reference = fit_usual(profiles[4:30])
     assert [fault.kind for fault in feed_faults(profile(weeks[30].head(40)), reference)] == ["rows"]
     assert [fault.kind for fault in feed_faults(Profile(), reference)] == ["rows"]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
+from updraft.lake.places import Lake
 from updraft.loop.report import private_features, write_partition_report
 from updraft.spec.load import load_project
 
@@ -55,10 +56,10 @@ def test_the_report_of_a_partition_shows_no_private_column(tmp_path):
     frame["people_town"] = rng.choice(["cccc3333cccc3333", "dddd4444dddd4444"], rows)
     shop = project(tmp_path)
     training = SimpleNamespace(version="1", result={"window": ["k1", "k2"]})
-    store = SimpleNamespace(serving=lambda name: SimpleNamespace(champion="1"), trainings=lambda name: [training])
+    store = SimpleNamespace(serving=lambda _: SimpleNamespace(champion="1"), training_of=lambda _, version: training)
     loop = SimpleNamespace(
         project=shop, spec=shop.spec, name=shop.name, store=store, feature_frame=lambda key: frame.copy(),
-        url=lambda *parts: f"{tmp_path}/lake/{'/'.join(parts)}",
+        lake=Lake(f"{tmp_path}/lake", shop.name),
     )  # fmt: skip
     with open(write_partition_report(loop, "k3"), encoding="utf-8") as file:
         page = file.read()

@@ -10,7 +10,7 @@ import pytest
 
 from updraft.errors import DataError
 from updraft.monitoring.profiles import Profile, merge, profile
-from updraft.monitoring.reference import Reference, fit_reference, same_season
+from updraft.monitoring.reference import Reference, earlier_seasons, fit_reference, same_season
 from updraft.monitoring.sketch import CAP, Numbers, merge_numbers, summarise_numbers
 
 
@@ -189,6 +189,17 @@ def test_a_file_without_rows_has_an_empty_profile(tmp_path):
     assert (found.rows, found.newest, found.numbers) == (0, None, {})
     with pytest.raises(DataError, match="at least one partition with rows"):
         fit_reference([found])
+
+
+def test_the_seasons_of_earlier_years_hold_every_tick_of_the_same_season_and_no_other():
+    start = datetime(2011, 1, 3, 5, tzinfo=UTC)
+    for now in (start + timedelta(days=day) for day in range(300, 1500, 37)):
+        ticks = [
+            start + timedelta(hours=12 * half) for half in range(3100) if start + timedelta(hours=12 * half) <= now
+        ]
+        spans = list(earlier_seasons(start, now))
+        held = tuple(tick for tick in ticks if any(first <= tick <= last for first, last in spans))
+        assert same_season(ticks, now, fewest=1) == held
 
 
 def test_the_same_season_of_earlier_years_is_a_reference_where_there_is_one():

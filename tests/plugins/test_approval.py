@@ -2,51 +2,116 @@
 
 from __future__ import annotations
 
-import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from datetime import UTC, datetime
 
-from updraft.loop import rollout
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from tests.support import releases
+
+from updraft.alerts.outbox import recent
+from updraft.errors import MLflowAway
 from updraft.store.records import ReleaseRow
+from updraft.store.transitions import open_release
 from updraft_airflow.deployment import open_loop
 
-RELEASE, KEY = "flight_delays-v2", "2013-03-04T0500"
+PROJECT, RELEASE, KEY = "flight_delays", "flight_delays-v2", "2013-03-04T0500"
 CONTEXT = {"params": {"release": RELEASE}}
+
+
+@pytest.fixture(autouse=True)
+def mlflow_is_away(monkeypatch):
+    """MLflow's client gives up at once, and not after minutes, as nothing listens where it looks."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
 @pytest.fixture
 def loop(store):
-    store.open_release(ReleaseRow(RELEASE, "flight_delays", "change", "2", "1", "shadow", None, None, KEY, None))
-    return open_loop("flight_delays")
+    open_release(store, ReleaseRow(RELEASE, PROJECT, "change", "2", "1", "shadow", None, None, KEY, None))
+    return open_loop(PROJECT)
 
 
-def promotion(loop):
+@pytest.fixture
+def proved(loop, store):
+    releases.approval(store, RELEASE, key=KEY, reason="shown better")
+
+
+def promotion():
     from updraft_airflow.operators.release import PromoteModel
 
-    return PromoteModel(task_id="promote_change", project="flight_delays").step(loop, CONTEXT)
+    return PromoteModel(task_id="promote_change", project=PROJECT).step(open_loop(PROJECT), CONTEXT)
 
 
-def test_marking_the_task_that_asks_as_a_success_promotes_nothing(loop, store):
-    store.move_release(RELEASE, to="approval", key=KEY, reason="shown better")
+def question():
+    from updraft_airflow.operators.release import ApproveRelease
+
+    return ApproveRelease(task_id="approve_change", project=PROJECT, subject="Promote?", defaults="Reject")
+
+
+def answered(option, user):
+    """What Airflow resumes the task with."""
+    event = {"chosen_options": [option], "params_input": {}, "responded_at": datetime.now(UTC)}
+    question().execute_complete(CONTEXT, {**event, "responded_by_user": user})
+
+
+def test_marking_the_task_that_asks_as_a_success_promotes_nothing(proved, store):
     with pytest.raises(AirflowFailException, match="nobody has answered, and the policy asks for an approval"):
-        promotion(loop)
-    assert store.decisions("flight_delays", kinds=("promote",)) == []
+        promotion()
+    assert store.decisions(PROJECT, kinds=("promote",)) == []
     assert store.release(RELEASE).state == "approval"
 
 
-def test_an_approval_lets_it_through_and_a_rejection_does_not(loop, store):
-    rollout.record_approval(loop, RELEASE, approved=True, by="ann", key=KEY)
-    rollout.need_approval(loop, RELEASE)
-    body = {"version": "3", "approved": False, "by": "ann"}
-    store.open_release(
-        ReleaseRow("flight_delays-v3", "flight_delays", "change", "3", "1", "shadow", None, None, KEY, None)
-    )
-    store.decide("flight_delays", key=KEY, kind="approval", subject="flight_delays-v3", body=body)
-    with pytest.raises(rollout.ApprovalMissing, match="rejected by ann"):
-        rollout.need_approval(loop, "flight_delays-v3")
+def test_marking_the_task_that_waits_for_evidence_as_a_success_promotes_nothing(loop, store):
+    with pytest.raises(AirflowFailException, match="clear the task that waits for its evidence"):
+        promotion()
+    assert store.release(RELEASE).state == "shadow"
 
 
-def test_a_lane_that_asks_for_no_approval_needs_none(loop, store):
-    store.open_release(
-        ReleaseRow("flight_delays-v4", "flight_delays", "refresh", "4", "1", "shadow", None, None, KEY, None)
-    )
-    rollout.need_approval(loop, "flight_delays-v4")
+@pytest.mark.parametrize(("user", "by"), [({"id": "7", "name": "ann"}, "ann"), ({"id": "7"}, "7"), ("bob", "bob")])
+def test_an_approval_is_written_with_its_name_and_lets_the_release_through(proved, store, user, by):
+    answered("Approve", user)
+    [decision] = store.decisions(PROJECT, kinds=("approval",))
+    assert decision.body == {"version": "2", "approved": True, "by": by}
+    for _ in range(2):  # it counts before MLflow's aliases follow, and run again it is one promotion
+        with pytest.raises(MLflowAway):
+            promotion()
+    assert len(store.decisions(PROJECT, kinds=("promote",))) == 1
+    assert store.serving(PROJECT).champion == "2"
+
+
+@pytest.mark.parametrize(
+    ("user", "reason"),
+    [({"id": "7", "name": "ann"}, "rejected by ann"), (None, "rejected: nobody answered in time")],
+)
+def test_a_no_and_no_answer_close_the_release_and_on_call_is_told(proved, store, user, reason):
+    answered("Reject", user)
+    assert (store.release(RELEASE).outcome, store.release(RELEASE).reason) == ("rejected", reason)
+    assert [decision.kind for decision in store.decisions(PROJECT)] == ["rejected"]
+    [alert] = [entry.alert for entry in recent(store.engine, PROJECT)]
+    assert alert.title == "Version 2: reject"
+    assert reason in alert.text
+    for task in (promotion, lambda: question().execute({**CONTEXT, "ti": Pushed()})):
+        with pytest.raises(AirflowSkipException, match=reason):
+            task()
+
+
+def test_a_no_whose_release_an_earlier_version_left_open_closes_it_and_asks_nobody(proved, store):
+    body = {"version": "2", "approved": False, "by": "ann"}
+    store.decide(PROJECT, key=KEY, kind="approval", subject=RELEASE, body=body)
+    with pytest.raises(AirflowSkipException, match="rejected by ann"):
+        question().execute({**CONTEXT, "ti": Pushed()})
+    assert (store.release(RELEASE).state, store.release(RELEASE).outcome) == ("closed", "rejected")
+
+
+class Pushed:
+    """A task instance that takes what is pushed."""
+
+    def xcom_push(self, key, value):
+        """Take it."""
+
+
+def test_a_lane_that_asks_for_no_approval_needs_none(store):
+    open_release(store, ReleaseRow(RELEASE, PROJECT, "refresh", "2", "1", "shadow", None, None, KEY, None))
+    assert question().execute({**CONTEXT, "ti": Pushed()}) is None
+    with pytest.raises(MLflowAway):
+        promotion()
+    assert store.serving(PROJECT).champion == "2"

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import psutil
 import pytest
 from airflow.executors.base_executor import BaseExecutor
+from airflow.executors.local_executor import LocalExecutor
 from airflow.utils.state import TaskInstanceState
 from setproctitle import setproctitle
 
+from updraft.errors import SettingsError
 from updraft_airflow import executor as module
 from updraft_airflow.executor import PromptLocalExecutor
 
@@ -153,3 +155,12 @@ def test_it_waits_longer_and_longer_while_nothing_happens_and_ends_with_a_task(w
         monkeypatch.setattr(module, "wait", lambda *_: None)
         workers.sync()
     assert waits == [0.0, 300.0, 600.0, 600.0]
+
+
+def test_another_airflows_executor_is_refused_with_what_to_check(monkeypatch):
+    def start(executor):
+        executor.activity_queue, executor.result_queue = object(), object()
+
+    monkeypatch.setattr(LocalExecutor, "start", start)
+    with pytest.raises(SettingsError, match=r"has no activity_queue\._rlock, result_queue\._reader, .*issues/70526"):
+        PromptLocalExecutor(parallelism=1).start()

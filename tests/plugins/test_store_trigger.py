@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.support import releases
 from tests.support.flights import PROJECTS
 
 from updraft.loop.monitor import MONITOR
 from updraft.store.records import EpisodeRow, ReleaseRow
+from updraft.store.transitions import open_release
 
 
 def trigger(question="remedy", subject=""):
@@ -47,8 +49,8 @@ def test_it_fires_for_a_release_that_was_closed_by_somebody_else(store):
     row = ReleaseRow(
         "flight_delays-v1", "flight_delays", "change", "1", None, "shadow", None, None, "2013-02-25T0500", None
     )
-    store.open_release(row)
-    store.move_release(row.id, to="closed", key="2013-03-04T0500", outcome="rejected", reason="by hand")
+    open_release(store, row)
+    releases.closed(store, row.id, key="2013-03-04T0500", outcome="rejected", reason="by hand")
     assert asyncio.run(first(trigger("release", row.id), 10)).payload["act"] == "look"
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from updraft.jobs.failure import ATTEMPT
+from updraft.jobs.group import Place, new_token
 from updraft.spec.compute import Compute, Kubernetes, PodDefaults, pod_compute
-from updraft.training.group import Place, new_token
 from updraft_airflow.pods import QUEUE, group_policy, meeting_service, training_job, training_pod
 
 TOKEN = new_token()
@@ -40,6 +41,11 @@ def test_every_worker_is_the_training_pod_with_a_number_and_the_name_of_the_firs
     assert same.items() <= pod["spec"].items()
     [container], [alone] = worker["containers"], pod["spec"]["containers"]
     assert {**container, "env": container["env"][: len(alone["env"])]} == alone
+
+
+def test_a_pod_knows_its_own_name_so_that_its_word_is_not_taken_for_anothers():
+    _, pod = job(workers=1)
+    assert variables(pod["spec"])[ATTEMPT] == {"fieldRef": {"fieldPath": "metadata.name"}}
 
 
 def test_the_service_finds_the_pods_of_its_job_and_goes_with_it():

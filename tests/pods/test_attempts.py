@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from updraft.pods.attempts import Attempt, ended, next_try, note_attempt, read_attempts, worth_another
+from updraft.pods.attempts import (
+    Attempt,
+    Ending,
+    WithoutNode,
+    ended,
+    next_try,
+    note_attempt,
+    read_attempts,
+    without_node,
+    worth_another,
+)
 from updraft.spec.compute import Compute, PodDefaults, pod_compute
 from updraft.store.store import Store
 
@@ -23,19 +33,19 @@ def test_the_first_pod_gets_what_was_asked_for():
 
 
 def test_after_one_that_was_killed_for_memory_the_next_gets_twice_as_much():
-    found = next_try(OWN, DEFAULTS, (ended(attempt(), "memory", "killed"),))
+    found = next_try(OWN, DEFAULTS, (ended(attempt(), Ending.MEMORY, "killed"),))
     assert found.compute.memory == "2Gi"
     assert "1Gi were too little" in found.why
 
 
 def test_the_cap_holds():
-    found = next_try(OWN, DEFAULTS, (ended(attempt(memory="2Gi"), "memory", "killed"),))
+    found = next_try(OWN, DEFAULTS, (ended(attempt(memory="2Gi"), Ending.MEMORY, "killed"),))
     assert found.compute.memory == "3Gi"
 
 
 def test_memory_learnt_under_another_wish_counts_no_more():
     raised = OWN.model_copy(update={"memory": "1536Mi"})
-    assert next_try(raised, DEFAULTS, (ended(attempt(), "memory", "killed"),)).compute.memory == "1536Mi"
+    assert next_try(raised, DEFAULTS, (ended(attempt(), Ending.MEMORY, "killed"),)).compute.memory == "1536Mi"
 
 
 def test_memory_is_raised_once_and_only_below_the_cap():
@@ -46,7 +56,7 @@ def test_memory_is_raised_once_and_only_below_the_cap():
 
 
 def test_after_one_that_found_no_gpu_the_next_trains_on_cpu_where_the_policy_says_so():
-    found = next_try(OWN, DEFAULTS, (ended(attempt(), "no_gpu", "none"),))
+    found = next_try(OWN, DEFAULTS, (ended(attempt(), Ending.NO_GPU, "none"),))
     assert found.compute.gpu == 0
     assert "on CPU: no node had 1 GPU within 30m" in found.why
 
@@ -54,11 +64,11 @@ def test_after_one_that_found_no_gpu_the_next_trains_on_cpu_where_the_policy_say
 @pytest.mark.parametrize("policy", ["wait", "fail"])
 def test_where_it_does_not_say_so_a_gpu_is_asked_for_again(policy):
     own = OWN.model_copy(update={"on_no_gpu": policy})
-    assert next_try(own, DEFAULTS, (ended(attempt(), "no_gpu", "none"),)).compute.gpu == 1
+    assert next_try(own, DEFAULTS, (ended(attempt(), Ending.NO_GPU, "none"),)).compute.gpu == 1
 
 
 def test_a_pod_that_was_lost_is_followed_by_one_like_it():
-    assert next_try(OWN, DEFAULTS, (ended(attempt(), "lost", "gone"),)) == next_try(OWN, DEFAULTS, ())
+    assert next_try(OWN, DEFAULTS, (ended(attempt(), Ending.LOST, "gone"),)) == next_try(OWN, DEFAULTS, ())
 
 
 def test_a_pod_is_kept_once_with_its_last_state():
@@ -66,7 +76,25 @@ def test_a_pod_is_kept_once_with_its_last_state():
     assert read_attempts(*run) == ()
     note_attempt(*run, attempt())
     note_attempt(*run, attempt(pod="p2"))
-    note_attempt(*run, ended(attempt(), "memory", "killed", node="gpu", peak_memory_mb=900.0, image_id=None))
+    note_attempt(*run, ended(attempt(), Ending.MEMORY, "killed", node="gpu", peak_memory_mb=900.0, image_id=None))
     first, second = read_attempts(*run)
     assert (first.ending, first.node, first.peak_memory_mb, first.image_id) == ("memory", "gpu", 900.0, None)
-    assert second.ending == "running"
+    assert second.ending is Ending.RUNNING
+    assert first.ending is Ending.MEMORY
+
+
+@pytest.mark.parametrize(
+    ("policy", "gpu", "does"),
+    [
+        ("wait", 1, WithoutNode.WAIT),
+        ("wait", 0, WithoutNode.WAIT),
+        ("fail", 1, WithoutNode.GIVE_UP),
+        ("cpu", 1, WithoutNode.USE_CPU),
+        ("cpu", 0, WithoutNode.WAIT),
+        ("cpu", None, WithoutNode.WAIT),
+        ("fail", None, WithoutNode.GIVE_UP),
+    ],
+)
+def test_what_a_training_does_without_a_node_is_the_policys_to_say(policy, gpu, does):
+    asked = pod_compute(OWN.model_copy(update={"on_no_gpu": policy}), DEFAULTS)
+    assert without_node(asked, None if gpu is None else attempt(gpu=gpu)) is does

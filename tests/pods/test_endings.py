@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from updraft.jobs.failure import TrainingFailure
+from updraft.pods.attempts import Ending
 from updraft.pods.endings import end_of, waits_for
 
 
@@ -38,10 +40,34 @@ def test_an_image_that_cannot_be_had_is_named_and_not_tried_again():
     assert "not found" in end.words
 
 
-def test_the_trainings_own_error_is_told_in_its_own_words_and_not_tried_again():
-    log = "07:00:01 proof: 40 rounds\nDataError: s3://lake/x is not there;\nrestore it\n"
-    end = end_of(pod(terminated(1, message=log)))
-    assert (end.ending, end.words, end.again) == ("training", "DataError: s3://lake/x is not there; restore it", False)
+@pytest.mark.parametrize("passing", [True, False])
+def test_the_trainings_own_word_counts_and_says_whether_another_try_can_help(passing):
+    failure = TrainingFailure(kind="DataError", passing=passing, words="s3://lake/x is not there;\nrestore it")
+    end = end_of(pod(terminated(1, message="MLflowAway: of a log")), failure=failure)
+    assert (end.ending, end.again) == (Ending.TRAINING, passing)
+    assert end.words == "DataError: s3://lake/x is not there; restore it"
+
+
+def test_what_a_log_says_decides_nothing():
+    end = end_of(pod(terminated(1, message="07:00:01 proof: 40 rounds\nDataError: s3://lake/x is not there")))
+    assert (end.ending, end.again) == (Ending.UNKNOWN, True)
+    assert "DataError: s3://lake/x is not there" in end.words
+
+
+def test_a_request_with_which_nothing_can_be_started_is_not_tried_again():
+    end = end_of(pod(terminated(2, message="request.json: there is no such file")))
+    assert (end.ending, end.again) == (Ending.TRAINING, False)
+    assert "there is no such file" in end.words
+
+
+def test_an_end_that_said_nothing_at_all_says_so():
+    assert "exit code 1 (Error): it said nothing" in end_of(pod(terminated(1))).words
+
+
+def test_a_kill_counts_as_one_for_memory_where_the_node_says_so():
+    killed = pod(terminated(137))
+    assert end_of(killed, [{"reason": "OOMKilling", "message": "x"}]).ending is Ending.MEMORY
+    assert end_of(killed, [{"reason": "Killing", "message": "no room for an oom"}]).ending is Ending.UNKNOWN
 
 
 def test_an_end_without_a_word_is_tried_again():

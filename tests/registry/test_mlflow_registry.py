@@ -14,12 +14,12 @@ from mlflow.entities import LoggedModelOutput
 from tests.support.training_case import KEYS, SOURCE, features_and_labels, write_request
 
 from updraft.errors import DataError, IntegrityError, MLflowAway, TrainingError, Transient
+from updraft.jobs.contract import TrainingRequest, TrainingResult
+from updraft.jobs.run import run_training
+from updraft.jobs.tracking import REQUEST_TAG
 from updraft.registry.mlflow_registry import ModelRegistry
 from updraft.registry.signing import SIGNATURE, sign
-from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.model import load_model
-from updraft.training.run import run_training
-from updraft.training.tracking import REQUEST_TAG
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ def test_nothing_that_is_fetched_holds_a_pickle(case, version):
 
 def test_the_library_is_imported_without_its_heavy_parts():
     code = (
-        "import sys, updraft.training.run, updraft.registry.mlflow_registry, updraft.evaluation.card\n"
+        "import sys, updraft.jobs.run, updraft.registry.mlflow_registry, updraft.evaluation.card\n"
         "heavy = {'mlflow', 'xgboost', 'pandas', 'numpy', 'model_signing', 'matplotlib', 'pyarrow'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

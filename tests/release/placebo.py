@@ -16,10 +16,11 @@ import pandas as pd
 import xgboost
 
 from projects.flight_delays.features import features
-from updraft.evaluation.metrics import row_loss
-from updraft.release.bound import FIRST_LOOK, ends
+from updraft.release.bound import ends
 from updraft.release.power import spread
 from updraft.release.simulation import asymptotic_sequence, bartlett_mixture, z_test
+from updraft.tasks.clusters import FIRST_LOOK
+from updraft.tasks.losses import LOG_LOSS
 
 WEEKS, STARTS, MODELS, DRAWS = 12, (24, 28, 32, 36, 40), 8, 800
 PARAMS = {"objective": "binary:logistic", "max_depth": 6, "eta": 0.1, "tree_method": "hist", "nthread": 1}
@@ -64,7 +65,7 @@ def daily_losses(
     rows = ((known["week"] >= start) & (known["week"] < start + WEEKS)).to_numpy()
     matrix = xgboost.DMatrix(table[rows], enable_categorical=True)
     label, day = known["label"].to_numpy()[rows], known["day"].to_numpy()[rows]
-    losses = (pd.Series(row_loss("log_loss", label, one.predict(matrix).astype(float))) for one in models)
+    losses = (pd.Series(LOG_LOSS(label, one.predict(matrix).astype(float))) for one in models)
     return [loss.groupby(day).mean().to_numpy() for loss in losses]
 
 

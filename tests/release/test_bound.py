@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from updraft.errors import DataError
-from updraft.release.bound import FIRST_LOOK, Bound, bound, confidence_sequence, ends
+from updraft.release.bound import Bound, bound, confidence_sequence, ends
 from updraft.release.power import detectable_gain, spread
 from updraft.release.simulation import (
     LIMITS,
@@ -20,6 +20,7 @@ from updraft.release.simulation import (
     promoted,
     z_test,
 )
+from updraft.tasks.clusters import FIRST_LOOK
 
 SEED = 77_001
 HISTORIES = 4000
@@ -52,7 +53,8 @@ def test_other_confidences_keep_their_promise(alpha: float, hard: float) -> None
 
 def test_a_gain_is_found_sooner_than_by_the_normal_mixture() -> None:
     noise = equal_models("normal", histories=2000, seed=SEED)
-    for gain, clusters in ((0.5, 34), (1.0, 16)):
+    # 34 and 16 before slow dependence was counted: at most a quarter more than the 32 and 15 that docs/verdict.md had.
+    for gain, clusters in ((0.5, 40), (1.0, 18)):
         ours, theirs = (clusters_to_promote(test(noise + gain)) for test in (promoted, bartlett_mixture))
         assert ours <= clusters < theirs
 

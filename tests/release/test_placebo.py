@@ -6,7 +6,7 @@ from tests.release import placebo
 from updraft.release.simulation import z_test
 
 PROMISED = 0.07
-"""Of the hard shapes; docs/verdict.md measured 4.5 % with more models and starts."""
+"""Of the hard shapes; docs/verdict.md measured 2.0 % with more starts."""
 
 
 def test_models_of_the_same_weeks_are_seldom_promoted_over_each_other_and_the_plain_test_promotes_many():

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from tests.support.pictures import assert_drawn
 
 from updraft.release.picture import evidence_picture
 from updraft.release.verdict import ClusterGain, Verdict, gains_of, judge_change, judge_probation
@@ -138,5 +139,6 @@ def test_the_picture_is_the_same_bytes_for_the_same_evidence() -> None:
     clusters = evidence(0.02, 42)
     first, second = (evidence_picture(clusters, POLICY, title="flight_delays v7") for _ in range(2))
     assert first == second
-    assert first.startswith(b"\x89PNG")
-    assert evidence_picture([], POLICY, title="nothing yet").startswith(b"\x89PNG")
+    assert_drawn(first)
+    assert_drawn(evidence_picture([], POLICY, title="nothing yet"))
+    assert first != evidence_picture(evidence(0.01, 42), POLICY, title="flight_delays v7")

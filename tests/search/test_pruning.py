@@ -5,8 +5,8 @@ from __future__ import annotations
 import optuna
 import pytest
 
+from updraft.jobs.contract import Trial
 from updraft.search.pruning import AFTER_TRIALS, stop_above
-from updraft.training.contract import Trial
 
 CURVES = [[0.9, 0.6, 0.5], [0.8, 0.7, 0.6], [0.7, 0.65, 0.64], [0.95, 0.5, 0.45]]
 

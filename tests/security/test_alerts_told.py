@@ -22,17 +22,17 @@ from airflow.sdk.exceptions import AirflowFailException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support import flights
-from tests.support.slack import TOKEN, Fault
+from tests.support.slack import TOKEN, Fault, web_client
 
 from updraft.alerts import messages, outbox, slack, untold
 from updraft.alerts.alert import Alert, cleaned
 from updraft.alerts.blocks import blocks, fallback
 from updraft.data.ingest import extract_partition
 from updraft.errors import DataError
-from updraft.loop import tell
+from updraft.loop import alerting
 from updraft.loop.context import Loop
+from updraft.loop.in_process import KeptModels
 from updraft.loop.ingest import validate
-from updraft.loop.memory import KeptModels
 from updraft.spec.load import load_project
 from updraft.store import tables
 from updraft.store.store import Store
@@ -206,8 +206,8 @@ def test_what_was_kept_counts_as_of_its_own_time(engine, tmp_path):
 
 def test_telling_never_fails_the_task_and_what_could_not_be_read_is_told_nevertheless(engine, tmp_path, caplog):
     loop = loop_on(tmp_path, Store.open(AWAY))
-    tell.of_release(loop, "flight_delays-v2")
-    tell.tampered(loop, "model version 7", "file:///m", "digest")
+    alerting.of_release(loop, "flight_delays-v2")
+    alerting.tampered(loop, "model version 7", "file:///m", "digest")
     assert "Traceback" in caplog.text
     assert untold.waiting(tmp_path) == 2
 
@@ -372,7 +372,7 @@ def test_a_task_sends_for_no_more_than_a_few_other_projects(engine):
 def test_an_answer_that_is_none_of_slacks_leaves_the_alert_waiting(engine, slack_server):
     slack_server._chat_postMessage = lambda _: {}  # "ok", and nothing else: a proxy's idea of an answer
     outbox.record(engine, a_failure())
-    report = slack.deliver(engine, slack.web_client(TOKEN, base_url=slack_server.url, timeout=5), load_spec())
+    report = slack.deliver(engine, web_client(TOKEN, base_url=slack_server.url, timeout=5), load_spec())
 
     assert report.waiting == 1
     assert "no answer" in report.problem
@@ -400,7 +400,7 @@ def test_senders_of_two_projects_do_not_wait_for_each_other(engine, slack_server
     outbox.record(engine, a_failure())
     outbox.record(engine, a_failure(project="hotels"))
     spec = load_spec()
-    client = slack.web_client(TOKEN, base_url=slack_server.url, timeout=5)
+    client = web_client(TOKEN, base_url=slack_server.url, timeout=5)
     slow = threading.Thread(target=slack.deliver, args=(engine, client, spec))
     slow.start()
     while not slack_server.calls:

@@ -15,7 +15,7 @@ from tests.support.cluster import account
 from tests.support.training_case import SOURCE, write_request
 
 from updraft import files
-from updraft.training.contract import TrainingRequest, TrainingResult
+from updraft.jobs.contract import TrainingRequest, TrainingResult
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICY = ROOT / "docker" / "s3" / "policy"

@@ -17,8 +17,8 @@ from updraft.errors import SettingsError
 from updraft.files import canonical_hash
 from updraft.store import tables
 from updraft.store.anchors import LOG, PRIVATE, Anchor, AnchorLog, Anchors, AuditKey, audit
-from updraft.store.migrations import upgrade
-from updraft.store.store import GENESIS, Store, link_hash
+from updraft.store.chain import GENESIS, link_hash
+from updraft.store.store import Store
 
 P = "flight_delays"
 D = tables.decisions
@@ -30,9 +30,8 @@ def anchors(tmp_path):
 
 
 @pytest.fixture
-def store(postgres_url, anchors):
-    upgrade(postgres_url)
-    found = Store.open(postgres_url, anchors)
+def store(store_url, anchors):
+    found = Store.open(store_url, anchors)
     yield found
     found.close()
 
@@ -256,8 +255,8 @@ def test_a_lost_key_is_not_replaced_silently(store, chain, anchors):
         Store(store.engine, fresh).decide(P, key="k9", kind="note", subject="x", body={})
 
 
-def test_a_key_that_is_rotated_on_purpose_keeps_what_was_attested(store, chain, anchors, tmp_path, postgres_url):
-    env = {**os.environ, "UPDRAFT_HOME": str(tmp_path), "UPDRAFT_STORE": postgres_url, "UPDRAFT_MLFLOW": ""}
+def test_a_key_that_is_rotated_on_purpose_keeps_what_was_attested(store, chain, anchors, tmp_path, store_url):
+    env = {**os.environ, "UPDRAFT_HOME": str(tmp_path), "UPDRAFT_STORE": store_url, "UPDRAFT_MLFLOW": ""}
     done = CliRunner().invoke(app, ["keys", "rotate", "audit"], env=env)
     assert done.exit_code == 0, done.output
     fresh = Anchors(anchors.base, AuditKey(anchors.key.keys))
@@ -269,8 +268,8 @@ def test_a_key_that_is_rotated_on_purpose_keeps_what_was_attested(store, chain, 
     assert "not signed by this deployment" in problems(store, fresh)
 
 
-def test_the_command_says_in_words_what_is_wrong_and_ends_with_3(store, chain, anchors, tmp_path, postgres_url):
-    env = {**os.environ, "UPDRAFT_HOME": str(tmp_path), "UPDRAFT_STORE": postgres_url, "UPDRAFT_MLFLOW": ""}
+def test_the_command_says_in_words_what_is_wrong_and_ends_with_3(store, chain, anchors, tmp_path, store_url):
+    env = {**os.environ, "UPDRAFT_HOME": str(tmp_path), "UPDRAFT_STORE": store_url, "UPDRAFT_MLFLOW": ""}
     whole = CliRunner().invoke(app, ["audit", "verify", P], env=env)
     assert (whole.exit_code, whole.output.strip()) == (0, f"{P}: 6 decisions, whole and as they were written")
     as_owner(store, sa.delete(D).where(D.c.seq == 6))
@@ -279,10 +278,9 @@ def test_the_command_says_in_words_what_is_wrong_and_ends_with_3(store, chain, a
     assert "decision 6 is missing" in broken.output
 
 
-def test_a_bucket_holds_an_object_for_each_line(object_store, postgres_url, tmp_path):
-    upgrade(postgres_url)
+def test_a_bucket_holds_an_object_for_each_line(object_store, store_url, tmp_path):
     anchors = Anchors(object_store.lake, AuditKey(tmp_path / "keys"))
-    store = Store.open(postgres_url, anchors)
+    store = Store.open(store_url, anchors)
     for number in range(3):
         store.decide(P, key="k", kind="note", subject=str(number), body={})
     found = audit(P, partial(store.decisions, P), anchors.log(P), anchors.key)

@@ -15,9 +15,9 @@ import pytest
 from tests.support.training_case import write_request
 
 from updraft.errors import SettingsError
-from updraft.training.contract import TrainingRequest
-from updraft.training.group import MEETING, TOKEN, WORKER, Place, meeting, new_token
-from updraft.training.run import run_training
+from updraft.jobs.contract import TrainingRequest
+from updraft.jobs.group import MEETING, TOKEN, WORKER, Place, meeting, new_token
+from updraft.jobs.run import run_training
 
 REQUEST = "a" * 64
 """Hash of the request: whoever reads the lake knows it."""

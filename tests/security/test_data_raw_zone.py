@@ -19,7 +19,7 @@ from updraft.backtest.run import _own
 from updraft.data.ingest import extract_partition, publish_partition, validate_partition
 from updraft.errors import DataError, SettingsError
 from updraft.loop.context import Loop
-from updraft.loop.memory import KeptModels
+from updraft.loop.in_process import KeptModels
 from updraft.loop.upkeep import STALE_SECONDS, remove_leftovers
 from updraft.settings import Settings
 from updraft.store.records import IngestedPartition
@@ -75,7 +75,7 @@ def test_every_private_value_in_clear_is_in_the_raw_zone_and_none_in_the_lake(sh
         assert f"shop/{KEY}/{name}" in raw
     assert any(path.startswith("shop/sources/orders-") for path in raw)
     assert PRIVATE in _text(raw[f"shop/{KEY}/orders.parquet"])
-    assert {path.split("/")[1] for path in lake} == {"partitions", "labels", "quarantine", "docs"}
+    assert {path.split("/")[1] for path in lake} == {"partitions", "labels", "quarantine", "docs", "schema"}
     assert [path for path, content in lake.items() if PRIVATE in _text(content)] == []
 
 
@@ -135,7 +135,7 @@ def test_raw_copies_leave_with_the_training_window_from_a_bucket_as_from_a_folde
     assert remove_leftovers(loop)["raw"] == 6
     left = _objects(zone)
     assert {path for path in left if not path.startswith("sources/")} == {
-        f"{KEY}/checks.json", f"{newest}/orders.parquet", f"{unfinished}/orders.parquet"
+        f"{KEY}/checks.json", f"{KEY}/not_read.json", f"{newest}/orders.parquet", f"{unfinished}/orders.parquet"
     }  # fmt: skip
     assert len([path for path in left if path.startswith("sources/")]) == 3
     assert remove_leftovers(loop)["raw"] == 0

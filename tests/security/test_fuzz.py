@@ -19,9 +19,11 @@ from tests.support import flights
 from updraft.data.contract import load_contract
 from updraft.data.partitions import partition, partitions
 from updraft.errors import SettingsError, SpecError, UpdraftError
-from updraft.loop.plan import Plan, plan_training
+from updraft.jobs.plan import Plan
+from updraft.lake.places import folder_name, trial_of, trial_run
+from updraft.loop.plan import plan_training
 from updraft.loop.search import plan_search
-from updraft.loop.train import prepare, run_folder, trial_of, trial_run
+from updraft.loop.train import prepare
 from updraft.spec.load import BrokenProject, load_project_or_problems
 from updraft.spec.model import Project
 from updraft.stack.airflow_settings import load
@@ -314,13 +316,13 @@ runs = st.one_of(
 @given(runs, st.integers(0, 500))
 @examples(150)
 def test_any_run_id_names_one_folder_of_its_own_place(place, run, number):
-    name = run_folder(run)
+    name = folder_name(run)
     with writing_only_below(place):
         inside = (place / "trainings" / name).resolve()
         assert inside.parent == (place / "trainings").resolve()
         inside.mkdir(parents=True, exist_ok=True)
         inside.rmdir()
-    assert run_folder(name) == name
+    assert folder_name(name) == name
     assert trial_of(trial_run(run, number)) == (run, number)
     trial_of(run)
 

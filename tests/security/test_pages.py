@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from html.parser import HTMLParser
 from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.support.flights import PROJECTS
 
 from updraft.errors import SettingsError
-from updraft.lake_pages import read_page, read_plain
+from updraft.pages.lake import read_page, read_plain
 
 SECRET = b"<p>nobody's page</p>"
 DOCS = "docs/2026-01-05T0500/index.html"
@@ -41,15 +43,20 @@ def pages(team_airflow):
 
 
 EVERYBODYS = ("files/alpha/" + DOCS, "files/beta/" + DOCS, "pods/alpha/run", "pods/beta/run")
+OF_POLICY = ("learning/alpha", "learning/beta")
+"""Pages that a project without a sound policy, as these are, does not have."""
 
 
 @pytest.mark.timeout(600)
 def test_who_may_read_a_projects_dag_sees_its_pages_and_nobody_else(pages):
     for user in ("viewer", "operator", "approver", "admin"):
         assert pages(user, *EVERYBODYS) == [200, 200, 200, 200], user
+        assert pages(user, *OF_POLICY) == [404, 404], user
     for user in ("alpha_viewer", "alpha_operator", "alpha_approver"):
         assert pages(user, *EVERYBODYS) == [200, 403, 200, 403], user
+        assert pages(user, *OF_POLICY) == [404, 403], user
     assert pages("nobody", *EVERYBODYS) == [403, 403, 403, 403]
+    assert pages("nobody", *OF_POLICY) == [403, 403]
 
 
 @pytest.mark.timeout(600)
@@ -59,6 +66,7 @@ def test_who_may_not_see_a_project_does_not_learn_whether_it_is_there(pages, tea
             client.get(f"/updraft/files/{name}/docs/index.html") for name in ("beta", "gamma", "%00", "..", "a%2Fb")
         ]
         answers += [client.get(f"/updraft/pods/{name}/run") for name in ("beta", "gamma")]
+        answers += [client.get(f"/updraft/learning/{name}") for name in ("beta", "gamma")]
     beta = answers[0]
     assert beta.status_code == 403
     same = [answer for answer in answers if answer.status_code == 403]
@@ -109,6 +117,7 @@ def lake(tmp_path_factory):
         (home / "projects" / project).mkdir(parents=True)
         (home / "projects" / project / "project.yaml").write_text(f"name: {project}\n")
         written(root, project)
+    shutil.copytree(PROJECTS / "flight_delays", home / "projects" / "flight_delays")
     for path in (
         "secret.html",
         "lake/secret.html",
@@ -142,11 +151,10 @@ def shown(lake, postgres_server):
     from starlette.testclient import TestClient
 
     from updraft.spec.load import project_names
-    from updraft.store.migrations import upgrade
-    from updraft_airflow import deployment, pages
+    from updraft_airflow import deployment
+    from updraft_airflow.pages import app as pages
 
-    store = postgres_server.new_database()
-    upgrade(store)
+    store = postgres_server.new_store()
 
     def everybody(project: str) -> str:
         if project not in project_names(lake / "projects"):
@@ -184,7 +192,9 @@ ENCODED = st.sampled_from([lambda step: quote(step, safe=""), lambda step: quote
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    route=st.sampled_from(["files/alpha/docs", "files/alpha", "files", "pods/alpha", "pods"]),
+    route=st.sampled_from(
+        ["files/alpha/docs", "files/alpha", "files", "pods/alpha", "pods", "learning/alpha", "learning"]
+    ),
     steps=ADDRESSES,
     way=ENCODED,
 )
@@ -212,6 +222,8 @@ def test_the_pages_themselves_are_shown(shown):
     assert shown(f"/files/alpha/{DOCS}").text == "<!doctype html><title>alpha</title>"
     assert shown("/pods/alpha/manual__2026-01-05T05:00:00+00:00").status_code == 200
     assert shown("/pods/alpha/..").status_code == 404
+    assert "the project is broken" in shown("/learning/alpha").text
+    assert b"flight_delays: what it learns from" in shown("/learning/flight_delays").content
 
 
 BUCKET = "memory://a-lake"
@@ -290,17 +302,20 @@ def test_data_docs_take_values_of_a_feed_as_texts(tmp_path):
     sources = {next(iter(project.spec.data.sources)): found, HOSTILE: found}
     docs.write(project, str(tmp_path), Checks(project.name, "2026-01-05T0500", "refused", (HOSTILE,), sources))
     assert harmless((tmp_path / "docs" / "2026-01-05T0500" / "index.html").read_text())
-    assert harmless((tmp_path / "docs" / "index.html").read_text())
+    assert harmless((tmp_path / "docs" / "months" / "2026-01" / "index.html").read_text())
 
 
 def test_a_model_card_takes_slices_reasons_and_links_as_texts():
     import numpy as np
 
     from updraft.evaluation.card import CardData, Measured, card_html
+    from updraft.tasks.binary import BINARY
+    from updraft.tasks.losses import LOG_LOSS
+    from updraft.tasks.metrics import MeanLoss
 
     measured = {HOSTILE: Measured(0.5, 0.6, -0.2, 0.1, 10)}
     card = CardData(
-        HOSTILE, HOSTILE, HOSTILE, HOSTILE, "binary", HOSTILE, HOSTILE, HOSTILE, measured, measured, measured,
+        HOSTILE, HOSTILE, HOSTILE, HOSTILE, BINARY, HOSTILE, HOSTILE, MeanLoss(HOSTILE, LOG_LOSS, HOSTILE), measured, measured, measured,
         np.array([0.0, 1.0] * 20), np.linspace(0.1, 0.9, 40), [0.7, 0.6], 2, {HOSTILE: 1.0}, HOSTILE,
         (HOSTILE,), {HOSTILE: HOSTILE}, {HOSTILE: "https://example.org/" + HOSTILE, "bad": "javascript:x()"},
     )  # fmt: skip
@@ -315,19 +330,41 @@ def test_a_card_draws_names_with_signs_of_formulas():
     import numpy as np
 
     from updraft.evaluation.card import CardData, Measured, card_html
+    from updraft.tasks.binary import BINARY
 
     odd = {r"a$\frac{$b": Measured(0.5, 0.6)}
     card = CardData(
-        "p", "1", "d", "o", "binary", "k", "out", "log_loss", odd, odd, odd, np.array([0.0, 1.0] * 20),
+        "p", "1", "d", "o", BINARY, "k", "out", BINARY.headline, odd, odd, odd, np.array([0.0, 1.0] * 20),
         np.linspace(0.1, 0.9, 40), [0.7, 0.6], 2, {next(iter(odd)): 1.0}, "gain",
     )  # fmt: skip
     assert r"a$\frac{$b" in card_html(card)
 
 
+def test_the_page_of_learning_takes_everything_as_texts():
+    from tests.support import flights
+    from tests.support.broken_feeds import keep_out
+
+    from updraft.loop.readmission import readmit_signs
+    from updraft.pages.learning import learning_page
+    from updraft.store.store import Store
+
+    store, spec = Store.in_memory(), flights.flights().spec
+    for key in ("2013-01-07T0500", "2013-01-14T0500"):
+        keep_out(store, spec.name, key, [("nulls", HOSTILE), ("unit", "distance")])
+    readmit_signs(store, spec.name, columns=[HOSTILE], always=True, by=HOSTILE, reason=HOSTILE)
+    page = learning_page(store, spec).decode()
+    assert harmless(page)
+    assert "Kept out of trainings: 2 of the newest 2 partitions" in page
+    assert "updraft readmit flight_delays --column distance --sign unit --reason WHY" in page
+    assert "no fault any more (by" in page
+
+
 def test_the_page_of_pods_takes_everything_as_texts_and_links_to_pages_alone():
     from dataclasses import replace
 
-    from updraft.loop.pods import pods_page
+    from updraft.jobs.training_run import TrainingRun
+    from updraft.lake.places import Lake
+    from updraft.pages.pods import pods_page
     from updraft.pods.attempts import Attempt, note_attempt
     from updraft.store.store import Store
 
@@ -340,7 +377,7 @@ def test_the_page_of_pods_takes_everything_as_texts_and_links_to_pages_alone():
         note_attempt(store, "alpha", "run", pod)
 
     def page(pod_url: str) -> str:
-        return pods_page(store, "alpha", "run", pod_url).decode()
+        return pods_page(TrainingRun("run", store, Lake("file:///lake", "alpha")), pod_url).decode()
 
     good = page("https://grafana.example.org/d/pods?namespace={namespace}&pod={pod}&node={node}")
     assert harmless(good)

@@ -44,9 +44,8 @@ def test_no_environment_that_serves_has_the_tools_of_tests():
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["dev"]
     tools = {canonicalize_name(Requirement(each).name) for each in extra}
     serving, testing = pins(ROOT / "requirements.txt"), pins(ROOT / "requirements-dev.txt")
-    # httpx is what Airflow's own packages ask for.
-    assert tools & set(serving) == {"httpx"}
-    assert tools - {"httpx"} <= set(testing)
+    assert tools & set(serving) == set()
+    assert tools <= set(testing)
     assert not set(serving) & set(testing)
     recipe = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "bootstrap.py\n" in recipe

@@ -8,33 +8,22 @@ import json
 import pandas as pd
 import pytest
 from tests.support import flights
+from tests.support.releases import promoted
 
 from updraft import files
 from updraft.data.columns import LABEL
 from updraft.errors import IntegrityError, TrainingError
+from updraft.jobs.attested import seal, training_for
+from updraft.jobs.contract import TrainingRequest, TrainingResult
+from updraft.jobs.run import _is_done, checkpoint_of, run_training
+from updraft.jobs.usage import last_usage
 from updraft.loop.monitor import measure
-from updraft.loop.register import register
+from updraft.loop.registration import register
 from updraft.loop.score import score_partition
-from updraft.loop.train import (
-    collect,
-    evaluate,
-    evaluation_of,
-    folder,
-    key_of,
-    left_words,
-    plan_of,
-    prepare,
-    proof_of,
-    request_of,
-    train_here,
-)
+from updraft.loop.train import collect, evaluate, prepare, train_here
 from updraft.store.records import EpisodeRow
-from updraft.training.attested import seal, training_for
-from updraft.training.contract import TrainingRequest, TrainingResult
 from updraft.training.learning import Progress
 from updraft.training.model import load_model
-from updraft.training.run import _is_done, checkpoint_of, run_training
-from updraft.training.usage import last_usage
 
 WEEKS = 6
 RUN = "by-hand"
@@ -79,15 +68,15 @@ def planted(marker) -> bytes:
 def trained_elsewhere(loop, key=None) -> str:
     """A training that ran where the request said, such as in a pod, and has not been collected; its folder."""
     url = prepare(loop, RUN, key)
-    with training_for(key_of(loop, RUN)):  # as the pod's environment says
+    with training_for(loop.training(RUN).key):  # as the pod's environment says
         run_training(url)
-    return folder(loop, RUN)
+    return loop.training(RUN).folder.url
 
 
 def by_the_pod(loop, where: str, **changes) -> None:
     """Replace parts of a result as the run's own pod can, which knows the run's secret."""
     result = TrainingResult.read(f"{where}/result.json").model_copy(update={**changes, "seal": None})
-    result.sealed(key_of(loop, RUN)).write(f"{where}/result.json")
+    result.sealed(loop.training(RUN).key).write(f"{where}/result.json")
 
 
 def plant(loop, where: str, source: bytes) -> None:
@@ -106,9 +95,9 @@ def test_a_folder_that_nobody_touched_is_taken(loop):
     where = trained_elsewhere(loop)
     result = collect(loop, RUN)
     assert result.model_url == f"{where}/model"
-    assert evaluate(loop, RUN).as_dict() == evaluation_of(loop, RUN)
+    assert evaluate(loop, RUN).as_dict() == loop.training(RUN).evaluation
     pd.testing.assert_frame_equal(
-        files.read_parquet(*proof_of(loop, RUN)), files.read_parquet(f"{where}/holdout.parquet")
+        files.read_parquet(*loop.training(RUN).proof), files.read_parquet(f"{where}/holdout.parquet")
     )
 
 
@@ -151,11 +140,11 @@ def test_forged_gates_and_plans_in_the_lake_change_nothing(loop):
     where = trained_elsewhere(loop)
     collect(loop, RUN)
     evaluate(loop, RUN)
-    honest, plan = evaluation_of(loop, RUN), plan_of(loop, RUN)
+    honest, plan = loop.training(RUN).evaluation, loop.training(RUN).plan
     for name in ("evaluation.json", "plan.json"):
         files.write_json(f"{where}/{name}", {"passed": True, "reasons": [], "lane": "refresh", "holdout": []})
-    assert evaluation_of(loop, RUN) == honest
-    assert plan_of(loop, RUN) == plan
+    assert loop.training(RUN).evaluation == honest
+    assert loop.training(RUN).plan == plan
 
 
 def test_a_proof_that_was_changed_after_it_was_collected_is_refused(loop):
@@ -172,20 +161,20 @@ def test_what_another_runs_pod_wrote_there_counts_as_not_there(loop):
     with training_for("another run's secret"):
         run_training(url)
     assert collect(loop, RUN) is None
-    assert "without this run's seal" in left_words(loop, RUN)
+    assert "without this run's seal" in loop.training(RUN).nothing_left
     honest = train_here(loop, RUN)  # nor is it taken in place of the training
-    own = TrainingResult.read_sealed(f"{folder(loop, RUN)}/result.json", key_of(loop, RUN))
+    own = TrainingResult.read_sealed(f"{loop.training(RUN).folder.url}/result.json", loop.training(RUN).key)
     assert own.model_copy(update={"seal": None}) == honest
 
 
 @pytest.mark.parametrize("left", [b"{}", b"[]", b"no json", b"[" * 100_000, b'{"seal": 1}', b"\xff"])
 def test_what_is_no_result_at_all_counts_as_not_there(loop, left):
     prepare(loop, RUN, None)
-    result = f"{folder(loop, RUN)}/result.json"
+    result = f"{loop.training(RUN).folder.url}/result.json"
     files.write_bytes(result, left)
     assert collect(loop, RUN) is None
     train_here(loop, RUN)
-    assert TrainingResult.read_sealed(result, key_of(loop, RUN)) is not None
+    assert TrainingResult.read_sealed(result, loop.training(RUN).key) is not None
 
 
 def test_a_result_of_a_trainer_that_is_older_or_newer_than_this_version_keeps_its_seal(loop):
@@ -193,7 +182,7 @@ def test_a_result_of_a_trainer_that_is_older_or_newer_than_this_version_keeps_it
     url = f"{trained_elsewhere(loop)}/result.json"
     told = files.read_json(url)
     del told["seal"], told["gpu_percent"]
-    files.write_json(url, {**told, "seal": seal(key_of(loop, RUN), told)})
+    files.write_json(url, {**told, "seal": seal(loop.training(RUN).key, told)})
     assert collect(loop, RUN) is not None
 
 
@@ -201,7 +190,7 @@ def test_a_group_does_not_take_a_strangers_result_for_its_own(loop):
     request = TrainingRequest.read(prepare(loop, RUN, None))
     with training_for("another run's secret"):
         run_training(f"{request.output_url}/request.json")
-    with training_for(key_of(loop, RUN)):
+    with training_for(loop.training(RUN).key):
         assert not _is_done(request), "the workers that are not the first would go, and the first wait for them"
         run_training(f"{request.output_url}/request.json")
         assert _is_done(request)
@@ -216,7 +205,7 @@ def test_a_group_does_not_take_a_strangers_result_for_its_own(loop):
 )  # fmt: skip
 def test_a_note_of_what_a_training_used_that_is_none_tells_nothing(tmp_path, told):
     files.write_bytes(f"{tmp_path}/usage.json", told)
-    assert last_usage(str(tmp_path)) is None
+    assert last_usage(f"{tmp_path}/usage.json") is None
 
 
 def test_a_checkpoint_that_somebody_else_kept_is_not_gone_on_from(loop, caplog):
@@ -224,7 +213,7 @@ def test_a_checkpoint_that_somebody_else_kept_is_not_gone_on_from(loop, caplog):
     with training_for("another run's secret"):
         theirs = checkpoint_of(request)
         theirs.save("proof", b"planted", Progress(rounds=3, best=0.0, best_rounds=3, curve=(0.0,) * 3, done=True))
-    own = checkpoint_of(request, key=key_of(loop, RUN))
+    own = checkpoint_of(request, key=loop.training(RUN).key)
     assert theirs.load("proof") is not None
     assert own.load("proof") is None
     assert "was kept by somebody else" in caplog.text
@@ -261,7 +250,7 @@ def test_a_request_that_was_changed_in_the_lake_is_not_what_is_trained_here(loop
     asked = TrainingRequest.read(url)
     asked.model_copy(update={"tracking_uri": "http://127.0.0.1:1", "params": {"rounds": 1}}).write(url)
     result = train_here(loop, RUN)
-    assert result.request_sha256 == request_of(loop, RUN).request_sha256 == asked.request_sha256
+    assert result.request_sha256 == loop.training(RUN).request.request_sha256 == asked.request_sha256
     assert TrainingRequest.read(prepare(loop, RUN, None)) == asked  # and preparing it again puts it right
 
 
@@ -306,8 +295,8 @@ def _scored(loop):
     models = loop.models
     version = models.add(load_model(result.model_url, result.model_sha256))
     gates = {"passed": True, "reasons": ["first"]}
-    release = enter(loop, RUN, plan_of(loop, RUN), version, gates, {"features_sha256": result.features_sha256})
-    loop.store.promote(loop.store.release(release), key=earlier, to="closed", reason="first", body={})
+    release = enter(loop, RUN, loop.training(RUN).plan, version, gates, {"features_sha256": result.features_sha256})
+    promoted(loop.store, release, key=earlier, reason="first")
     return rows[-1].key
 
 

@@ -7,7 +7,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from updraft.alerts import messages, outbox
-from updraft.store.migrations import upgrade
 from updraft.store.records import IngestedPartition, TrainingRow
 from updraft.store.store import Store
 
@@ -16,8 +15,7 @@ P = "flights"
 
 @pytest.fixture(scope="module")
 def store(postgres_server):
-    url = postgres_server.new_database()
-    upgrade(url)
+    url = postgres_server.new_store()
     found = Store.open(url)
     yield found
     found.close()

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from updraft.cli.edge import who
-from updraft.loop.words import in_words
-from updraft.store.migrations import upgrade
+from updraft.loop.decision_words import in_words
 from updraft.store.records import Decision, EpisodeRow, IngestedPartition, PartitionRow
 from updraft.store.store import Store
 
@@ -62,16 +61,15 @@ def test_behind_sudo_both_are_told():
     assert who_as(12345, 0) == f"{pwd.getpwuid(0).pw_name}, called by uid 12345"
 
 
-def test_what_is_recorded_names_the_real_user(postgres_url, tmp_path):
-    upgrade(postgres_url)
-    store, key = Store.open(postgres_url), "2013-04-01T0500"
+def test_what_is_recorded_names_the_real_user(store_url, tmp_path):
+    store, key = Store.open(store_url), "2013-04-01T0500"
     partition = PartitionRow(key, "published", None, "0" * 64, 1, 0, None)
     store.record_partition("flight_delays", IngestedPartition(**asdict(partition), checks={}, profile=None))
     found = {"words": "the feed is broken", "content": "0" * 64, "signs": [["nulls", "temp"]]}
     store.open_episode(EpisodeRow("e", "flight_delays", key, "feed", "quarantine", "closed", found, "", key))
     known = {name: value for name, value in os.environ.items() if not name.startswith("UPDRAFT_")}
     known |= {"PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("", "include", "plugins")), **LIES}
-    known |= {"UPDRAFT_HOME": str(tmp_path), "UPDRAFT_STORE": postgres_url, "UPDRAFT_MLFLOW": "http://127.0.0.1:1"}
+    known |= {"UPDRAFT_HOME": str(tmp_path), "UPDRAFT_STORE": store_url, "UPDRAFT_MLFLOW": "http://127.0.0.1:1"}
     command = [sys.executable, "-m", "updraft.cli", "readmit", "flight_delays", key, "--reason", b"it is \xff right"]
     subprocess.run(command, env=known, check=True, capture_output=True, timeout=120)
 

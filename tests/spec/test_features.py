@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from updraft.errors import DataError
-from updraft.spec.features import check_features, compute, load_features
+from updraft.spec.feature_source import static_problems
+from updraft.spec.features import compute, load_features
 from updraft.spec.load import SpecProblems, load_project
 from updraft.spec.model import Project
 
@@ -97,7 +98,7 @@ def test_dataclasses_and_annotations_work_in_the_file(project, rows):
 )
 def test_what_shows_without_running_is_found_without_running(project, text, line, message):
     write(project, text.format("def features(rows):\n    return rows\n"))
-    [problem] = check_features(project)
+    [problem] = static_problems(project.folder, project.spec)
     assert message in str(problem)
     assert problem.line == line
     assert problem.file.endswith("features.py")
@@ -123,12 +124,13 @@ def test_what_shows_without_running_is_found_without_running(project, text, line
     ],
 )
 def test_what_is_sound_passes(project, text):
-    assert check_features(write(project, text)) == ()
+    changed = write(project, text)
+    assert static_problems(changed.folder, changed.spec) == ()
 
 
 def test_a_file_that_is_not_there_says_what_it_should_hold(project):
     (project.folder / "features.py").unlink()
-    assert "def features(rows)" in str(check_features(project)[0])
+    assert "def features(rows)" in str(static_problems(project.folder, project.spec)[0])
 
 
 @pytest.mark.parametrize(
@@ -162,6 +164,25 @@ def test_an_empty_partition_passes(project, rows):
     assert len(run(project, rows.iloc[:0], "rows[['age', 'customer']]")) == 0
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "pd.array([True, None, False], 'boolean')",
+        "[True, None, False]",
+        "[Decimal('1'), None, Decimal('0')]",
+        "pd.array([1, None, 0], 'Int64')",
+        "pd.array([1.0, None, 0.0], 'Float64')",
+        "[1, None, 0.0]",
+    ],
+)
+def test_numbers_and_truth_values_with_gaps_are_numbers(project, rows, expression):
+    text = f"from decimal import Decimal\nimport pandas as pd\n\ndef features(rows):\n    return rows[['age']].assign(x={expression})\n"
+    (project.folder / "features.py").write_text(text)
+    made = compute(project, load_features(project), rows)
+    assert made["x"].dtype == "float64"
+    assert made["x"].fillna(-1).tolist() == [1, -1, 0]
+
+
 def test_the_rows_are_not_changed(project, rows):
     before = rows.copy()
     run(project, rows, "rows.__setitem__('age', 0) or rows[['age']]")
@@ -185,7 +206,7 @@ def test_the_rows_are_not_changed(project, rows):
         ("rows.assign(x=pd.Timestamp('2024-01-01'))", "'x' of type datetime64"),
         ("rows.assign(x=1j)", "'x' of type complex128"),
         ("rows.assign(x=rows['visits'] / 0)", "'x' with 3 infinite values"),
-        ("rows.assign(x=pd.Categorical([1, 2, 1]))", "'x' with category 1; categories are text"),
+        ("rows.assign(x=pd.Categorical([1, 2, 1]))", "'x' with a category of type int; categories are text"),
     ],
 )
 def test_a_wrong_answer_is_refused_with_the_file_and_the_column(project, rows, expression, message):
@@ -214,10 +235,21 @@ def test_an_error_in_the_function_names_file_line_and_reason(project, rows, expr
     assert "features.py:5: " in str(caught.value)
 
 
-def test_a_column_of_the_label_is_known_for_what_it_is(make_project, smallest, rows):
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "rows['gone']",
+        "rows[['age', 'gone']]",
+        "rows.loc[:, ['gone', 'age']]",
+        "rows[['gone']]",
+        "rows.gone",
+        "rows.filter(['age']).join(rows[['gone']])",
+    ],
+)
+def test_a_column_of_the_label_is_known_for_what_it_is(make_project, smallest, rows, expression):
     project = load_project(make_project(smallest.replace('"left_us"', '"gone > 0"')))
     with pytest.raises(DataError, match="`gone` is what the label is made of: it is not known at prediction time"):
-        run(project, rows, "rows['gone']")
+        run(project, rows, expression)
 
 
 def test_the_reference_project_computes_its_features():

@@ -71,7 +71,7 @@ def test_the_reference_project_loads():
 def test_the_smallest_useful_file_has_ten_lines(make_project, smallest):
     assert len(smallest.splitlines()) == 10
     spec = load_project(make_project()).spec
-    assert spec.release.refresh.holdout == 2
+    assert spec.release.refresh.holdout == 6  # of days, as its partitions hold one each
     assert spec.data.label.matures_after == timedelta(days=1)
 
 

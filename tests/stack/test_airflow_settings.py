@@ -111,8 +111,8 @@ airflow:
     text = str(caught.value)
     assert "airflow_settings.yaml has 10 problem(s)" in text
     for expected in (
-        "airflow: unknown key 'connection' (did you mean 'connections'?)",
-        "airflow.connections[0]: unknown key 'conn_hots' (did you mean 'conn_host'?)",
+        "airflow: unknown key 'connection'; did you mean `connections`?",
+        "airflow.connections[0]: unknown key 'conn_hots'; did you mean `conn_host`?",
         "airflow.connections[1].conn_port: expected a whole number, found '80'",
         "airflow.connections[2]: conn_id is missing",
         "airflow.connections[3]: give conn_uri or conn_login, not both",

@@ -224,7 +224,7 @@ def test_mlflow_shows_and_takes_nothing_without_a_sign_in(stack: RunningStack) -
 
 def test_a_command_by_hand_signs_in_to_our_mlflow_and_to_no_other(stack: RunningStack) -> None:
     code = (
-        "import os; from updraft.cli.edge import enter, settings; from updraft.training.tracking import mlflow_client\n"
+        "import os; from updraft.cli.edge import enter, settings; from updraft.jobs.tracking import mlflow_client\n"
         "enter(os.environ); print(mlflow_client(settings().mlflow).get_experiment('0').name)\n"
     )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "UPDRAFT_"))}

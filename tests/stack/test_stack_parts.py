@@ -9,10 +9,13 @@ import shutil
 import stat
 import subprocess
 import sys
+import xmlrpc.client
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from supervisor.xmlrpc import SupervisorTransport
 
 from updraft.errors import StackError
 from updraft.registry import signing
@@ -180,6 +183,51 @@ def test_a_percent_sign_and_quotes_in_the_path_reach_supervisord_whole(
 
     assert shlex.split(program.command)[3:] == [str(layout.plan), "postgres"]
     assert program.stdout_logfile == "logs/postgres.log"
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Layout]:
+    """A process manager with nothing started in it."""
+    layout = _layout(tmp_path)
+    layout.make_folders()
+    supervision.write_config(layout)
+    supervision.start(layout, keep_open=[])
+    started = supervision.running(layout)
+    assert started is not None
+    yield layout
+    started.resume()
+    assert processes.end([started]) == []
+
+
+def test_the_process_manager_obeys_who_reads_its_configuration_and_nobody_else(manager: Layout) -> None:
+    assert {state.state for state in supervision.states(manager)} == {"STOPPED"}
+    assert manager.supervisor_config.stat().st_mode & 0o777 == 0o600
+    for user, password in ((None, None), ("updraft", "guessed")):
+        transport = SupervisorTransport(user, password, f"unix://{manager.supervisor_socket}")
+        with pytest.raises(xmlrpc.client.ProtocolError, match="401"):
+            xmlrpc.client.ServerProxy("http://supervisor", transport=transport).supervisor.getState()
+        transport.close()
+    supervision.write_config(manager)  # another password, which the running one does not know
+    with pytest.raises(StackError, match=r"does not answer.*401"):
+        supervision.states(manager)
+    assert not supervision.answers(manager)
+
+
+def test_a_process_manager_that_stands_still_is_not_waited_for_for_ever(
+    manager: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "_PATIENCE", 0.5)
+    process = supervision.running(manager)
+    assert process is not None
+    process.suspend()
+    with pytest.raises(StackError, match=r"does not answer.*timed out"):
+        supervision.states(manager)
+
+
+def test_a_configuration_of_a_version_without_a_password_says_what_to_do(manager: Layout) -> None:
+    manager.supervisor_config.write_text("[supervisord]\n")
+    with pytest.raises(StackError, match=r"supervisord\.conf: .*supervisorctl section; run `make down up`"):
+        supervision.states(manager)
 
 
 def test_nothing_is_started_where_the_disk_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,25 +1,32 @@
 """The store keeps the first write, chains its decisions, and tells what serves from them alone."""
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
+from tests.support.releases import approval, closed, promoted, promotion
 
-from updraft.errors import IntegrityError, ReleaseClosed, StoreError
+from updraft.errors import IntegrityError, ReleaseMoved, StoreError
 from updraft.store import tables
 from updraft.store.migrations import upgrade
-from updraft.store.records import EpisodeRow, EvidenceRow, IngestedPartition, PredictionRow, ReleaseRow, TrainingRow
+from updraft.store.records import (
+    Decision,
+    EpisodeRow,
+    EvidenceRow,
+    IngestedPartition,
+    PredictionRow,
+    ReleaseRow,
+    TrainingRow,
+)
 from updraft.store.store import Store
+from updraft.store.transitions import Act, Transition, apply, open_release
 
 P = "flights"
 
 
 @pytest.fixture(params=["postgresql", "memory"])
 def store(request):
-    if request.param == "memory":
-        found = Store.in_memory()
-    else:
-        url = request.getfixturevalue("postgres_url")
-        upgrade(url)
-        found = Store.open(url)
+    found = Store.in_memory() if request.param == "memory" else Store.open(request.getfixturevalue("store_url"))
     yield found
     found.close()
 
@@ -29,8 +36,15 @@ def release(version: str, lane: str = "refresh", against: str | None = None, key
 
 
 def promote(store: Store, version: str, key: str, to: str = "probation") -> None:
-    row = store.open_release(release(version, key=key))
-    store.promote(row, key=key, to=to, reason="it passed", body={})
+    open_release(store, release(version, key=key))
+    promoted(store, f"{P}-v{version}", key=key, to=to)
+
+
+def roll_back(store: Store, version: str, key: str, champion: str | None = None) -> Decision:
+    row = store.release(f"{P}-v{version}")
+    body = {"version": row.against, "previous": row.version, "reason": "worse"}
+    step = Transition(row, Act.ROLL_BACK, key, "worse", to="closed", outcome="rolled_back", kind="roll_back", body=body)
+    return apply(store, replace(step, champion=champion or version))
 
 
 def by_force(store: Store, statement: sa.Executable) -> None:
@@ -51,19 +65,6 @@ def test_upgrade_twice_changes_nothing_and_makes_every_table(postgres_url):
     found = set(sa.inspect(engine).get_table_names())
     engine.dispose()
     assert set(tables.metadata.tables) <= found
-
-
-def test_migrations_and_tables_agree(postgres_url):
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    upgrade(postgres_url)
-    engine = sa.create_engine(postgres_url)
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": "updraft_schema"})
-        differences = compare_metadata(context, tables.metadata)
-    engine.dispose()
-    assert differences == []
 
 
 def test_a_decision_is_taken_once(store):
@@ -95,63 +96,104 @@ def test_serving_follows_promotions_and_rollbacks(store):
     promote(store, "1", "k1")
     promote(store, "2", "k2")
     assert (store.serving(P).champion, store.serving(P).previous) == ("2", "1")
-    store.roll_back(store.release(f"{P}-v2"), key="k3", reason="worse", body={})
+    roll_back(store, "2", "k3")
     assert (store.serving(P).champion, store.serving(P).previous, store.serving(P).since) == ("1", "2", "k3")
+    assert (store.release(f"{P}-v2").state, store.release(f"{P}-v2").outcome) == ("closed", "rolled_back")
 
 
 def test_a_promotion_supersedes_an_open_probation_and_repeating_the_older_one_changes_nothing(store):
+    older = open_release(store, release("1", key="k1"))
     promote(store, "1", "k1")
     promote(store, "2", "k2")
-    assert store.release(f"{P}-v1").outcome == "superseded"
-    promote(store, "1", "k3")  # the older promotion, run again
+    superseded = store.release(f"{P}-v1")
+    assert (superseded.outcome, superseded.reason) == ("superseded", f"superseded by {P}-v2")
+    with pytest.raises(ReleaseMoved, match="is in state closed by now"):
+        apply(store, promotion(older, None, key="k3", to="probation", reason="run again"))
     assert store.release(f"{P}-v2").state == "probation"
     assert store.serving(P).champion == "2"
 
 
-def test_a_rollback_is_refused_when_something_else_serves_by_now(store):
-    for version in ("1", "2", "3"):
-        promote(store, version, f"k{version}")
-    with pytest.raises(StoreError, match="version 3 serves by now"):
-        store.roll_back(store.release(f"{P}-v2"), key="k4", reason="worse", body={})
-
-
-def test_a_rollback_run_twice_is_one_rollback(store):
+def test_a_step_is_refused_whole_when_something_else_serves_by_now(store):
     promote(store, "1", "k1")
     promote(store, "2", "k2")
-    first = store.roll_back(store.release(f"{P}-v2"), key="k3", reason="worse", body={})
-    assert store.roll_back(store.release(f"{P}-v2"), key="k4", reason="again", body={}) == first
-    assert store.serving(P).champion == "1"
+    row = open_release(store, release("3", key="k3"))
+    before = store.decisions(P)
+    with pytest.raises(ReleaseMoved, match="version 2 serves by now"):
+        apply(store, promotion(row, "1", key="k3", reason="looked at before version 2 served"))
+    with pytest.raises(ReleaseMoved, match="version 2 serves by now"):
+        roll_back(store, "2", "k4", champion="1")
+    assert store.decisions(P) == before
+    assert store.release(row.id) == row
+
+
+def test_a_step_that_cannot_be_written_whole_leaves_nothing(store):
+    row = open_release(store, release("1"))
+    step = promotion(row, None, key="k1", reason="it passed")
+    with pytest.raises(sa.exc.StatementError):
+        apply(store, replace(step, to=object()))  # the row cannot take this; the decision was written before it
+    assert store.decisions(P) == []
+    assert store.release(row.id) == row
+
+
+def test_of_two_that_promote_the_same_release_one_does(store):
+    row = open_release(store, release("1"))
+    step = promotion(row, None, key="k1", reason="it passed")
+    first = apply(store, step)
+    with pytest.raises(ReleaseMoved):
+        apply(store, step)
+    assert store.decisions(P) == [first]
 
 
 def test_a_release_that_was_closed_meanwhile_is_not_promoted(store):
-    row = store.open_release(release("1"))
-    store.move_release(row.id, to="closed", key="k1", outcome="superseded", reason="superseded by the next")
-    with pytest.raises(ReleaseClosed, match="superseded by the next"):
-        store.promote(row, key="k2", to="closed", reason="it passed", body={})
+    row = open_release(store, release("1"))
+    closed(store, row.id, key="k1", outcome="superseded", reason="superseded by the next")
+    with pytest.raises(ReleaseMoved, match="superseded by the next"):
+        apply(store, promotion(row, None, key="k2", reason="it passed"))
     assert store.serving(P).champion is None
 
 
-def test_a_newer_release_supersedes_only_what_is_still_being_proved(store):
-    promote(store, "1", "k1")
-    store.move_release(
-        f"{P}-v1", to="closed", key="k2", outcome="superseded", reason="newer", only=("shadow", "approval")
-    )
-    assert store.release(f"{P}-v1").state == "probation"
+def test_a_newer_release_closes_those_that_give_way_in_the_transaction_of_its_opening(store):
+    older = open_release(store, release("1"))
+    reason = f"superseded by {P}-v2"
+    step = Transition(older, Act.SUPERSEDE, "k2", reason, to="closed", outcome="superseded")
+    newer = open_release(store, release("2", key="k2"), [step])
+    assert (store.release(older.id).outcome, store.release(older.id).closed_at) == ("superseded", "k2")
+    assert newer.state == "shadow"
+    assert open_release(store, release("2", key="k3"), [step]) == newer  # once by its id
+    with pytest.raises(ReleaseMoved):
+        open_release(store, release("3", key="k3"), [step])
+    with pytest.raises(StoreError, match="no release"):
+        store.release(f"{P}-v3")
+
+
+def test_the_first_of_two_answers_stays(store):
+    row = open_release(store, release("1"))
+    approval(store, row.id, key="k1", reason="shown better")
+    yes = {"version": "1", "approved": True, "by": "ann"}
+    step = Transition(store.release(row.id), Act.APPROVE, "k1", "shown better", kind="approval", body=yes)
+    first = apply(store, step)
+    assert apply(store, replace(step, body={**yes, "by": "bob"})) == first
+    assert first.body["by"] == "ann"
+    assert store.release(row.id).state == "approval"
+
+
+def test_a_step_that_waits_writes_nothing(store):
+    row = open_release(store, release("1"))
+    assert apply(store, Transition(row, Act.WAIT, "k1", "0 of 2 partitions in shadow")) is None
+    assert store.release(row.id) == row
+    assert store.decisions(P) == []
 
 
 def test_calibration_layers_of_a_later_tick_are_not_known_before(store):
     for number in (1, 2, 3):
         body = {"version": "1", "layer": {"intercept": number / 10, "slope": 1.0}, "reason": ""}
         store.decide(P, key=f"k{number}", kind="recalibrate", subject=f"1@k{number}", body=body)
-    assert store.serving(P).layer("1") == {"intercept": 0.3, "slope": 1.0}
-    assert store.serving(P, before="k3").layer("1") == {"intercept": 0.2, "slope": 1.0}
-    assert store.serving(P, before="k1").layer("1") is None
-
-
-def test_the_first_model_has_nothing_to_roll_back_to(store):
-    promote(store, "1", "k1")
-    with pytest.raises(StoreError, match="nothing served before it"):
-        store.roll_back(store.release(f"{P}-v1"), key="k2", reason="worse", body={})
+    store.decide(P, key="k1", kind="recalibrate", subject="11@k1", body={"version": "11", "layer": None, "reason": ""})
+    assert store.layer(P, "1") == {"intercept": 0.3, "slope": 1.0}
+    assert store.layer(P, "1", before="k4") == {"intercept": 0.3, "slope": 1.0}
+    assert store.layer(P, "1", before="k3") == {"intercept": 0.2, "slope": 1.0}
+    assert store.layer(P, "1", before="k1") is None
+    assert store.layer(P, "11") is None
 
 
 def test_predictions_of_a_role_stay_as_they_were_served(store):
@@ -204,11 +246,10 @@ def test_what_a_sensor_has_seen_never_goes_back(store):
     assert store.seen(P) == {"remedy": "2013-02-01T0500"}
 
 
-def test_many_processes_decide_at_once_and_the_chain_stays_whole(postgres_url):
+def test_many_processes_decide_at_once_and_the_chain_stays_whole(store_url):
     from concurrent.futures import ThreadPoolExecutor
 
-    upgrade(postgres_url)
-    stores = [Store.open(postgres_url) for _ in range(4)]
+    stores = [Store.open(store_url) for _ in range(4)]
     with ThreadPoolExecutor(8) as pool:
         list(
             pool.map(

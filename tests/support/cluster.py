@@ -128,7 +128,7 @@ def _started_store(home: Path, address: str, stack: ExitStack) -> tuple[dict[str
     for name in ("iam", "data", "versions"):
         (home / name).mkdir()
     iam, store = f"127.0.0.1:{free_port('127.0.0.1')}", f"{address}:{free_port(address)}"
-    commands = {
+    commands: dict[str, list[str | Path]] = {
         iam: ["iam", "--dir", home / "iam", "--private-ports", door],
         store: ["--iam-cache-disable", "--iam-standalone-endpoint", door, "posix"],
     }
@@ -267,7 +267,9 @@ def _image_on_the_nodes(variant: str) -> str:
     if image in subprocess.run(listed, capture_output=True, text=True, check=True, timeout=60).stdout.split():
         return image
     env = {**os.environ, "BASE": "localhost/python:3.11-slim", "BUILDER": "buildah"}
-    for command in ([ROOT / "docker" / "trainer" / "build", variant, image], [SHARED / "k8s" / "load-image", image]):
+    build: list[str | Path] = [ROOT / "docker" / "trainer" / "build", variant, image]
+    load: list[str | Path] = [SHARED / "k8s" / "load-image", image]
+    for command in (build, load):
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=900)
         assert done.returncode == 0, done.stderr[-3000:]
     return image

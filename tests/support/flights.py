@@ -1,12 +1,18 @@
-"""The flights' history in a backtest's lake, ingested once for all tests of a session."""
+"""The flights' history in a backtest's lake, ingested once for all tests of a run and copied to where it is wanted."""
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
+import shutil
 from pathlib import Path
 
 from updraft.backtest.history import history
+from updraft.lake.places import Lake
 from updraft.loop.context import Loop
-from updraft.loop.memory import KeptModels
+from updraft.loop.in_process import KeptModels
+from updraft.loop.sealed import SealedNotes
 from updraft.settings import Settings
 from updraft.spec.load import load_project
 from updraft.spec.model import Project
@@ -27,8 +33,31 @@ def settings(home: Path) -> Settings:
 
 
 def ingested(home: Path, partitions: int) -> list[IngestedPartition]:
-    """The first partitions of the year, published below ``home``."""
-    return history(flights(), settings(home), partitions, lambda _: None)
+    """The first partitions of the year, published below ``home``: copied, where a test of this run had them before."""
+    shared = Path(os.environ.get("UPDRAFT_TESTS_SHARED", home))
+    if shared != home:
+        with (shared / "flights.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            history(flights(), settings(shared), partitions, lambda _: None)
+            _copied(shared, home)
+    return list(history(flights(), settings(home), partitions, lambda _: None).rows)
+
+
+def _copied(source: Path, home: Path) -> None:
+    """Copy the partitions that ``home`` lacks, its pseudonyms' key included, and seal anew what names the lake."""
+    project, (old, new) = flights(), (settings(source), settings(home))
+    before, after = Lake(old.lake, project.name), Lake(new.lake, project.name)
+    there, here = (Path(lake.url.removeprefix("file://")) for lake in (before, after))
+    missing = sorted({path.name for path in there.glob("ingested/*")} - {path.name for path in here.glob("ingested/*")})
+    if not missing:
+        return
+    if not new.keys.exists():
+        shutil.copytree(old.keys, new.keys)
+    shutil.copytree(there, here, dirs_exist_ok=True, ignore=shutil.ignore_patterns("ingested"))
+    sealed, anew = SealedNotes.of(before, old), SealedNotes.of(after, new)
+    for name in missing:
+        note = json.dumps(sealed.read(f"ingested/{name}"))
+        anew.write(f"ingested/{name}", json.loads(note.replace(before.url, after.url)))
 
 
 def fresh_loop(home: Path, project: Project | None = None) -> tuple[Loop, KeptModels]:

@@ -12,12 +12,12 @@ from tests.support.training_case import SOURCE, write_snapshot
 
 from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
-from updraft.training.contract import TrainingRequest
+from updraft.jobs.contract import TrainingRequest
 
 COLUMNS = 64
 _RUN = """
 import sys, threading, time
-import pandas, pyarrow.parquet, xgboost, updraft.training.run
+import pandas, pyarrow.parquet, xgboost, updraft.jobs.run
 
 
 def anonymous():
@@ -33,7 +33,7 @@ def look():
 
 start = peak = anonymous()
 threading.Thread(target=look, daemon=True).start()
-result = updraft.training.run.run_training(sys.argv[1])
+result = updraft.jobs.run.run_training(sys.argv[1])
 print(result.model_sha256, peak - start)
 """
 
@@ -55,11 +55,11 @@ def write_large_request(
         logit = values[:, 0] - values[:, 1] * values[:, 2]
         time = pd.Timestamp(key[:10], tz="UTC") + pd.to_timedelta(np.arange(rows) % 86400, unit="s")
         row = np.arange(number * rows, (number + 1) * rows, dtype=np.uint64)
-        cluster = pd.Categorical.from_codes(np.arange(rows) % 4, [f"{key}{quarter}" for quarter in "abcd"])
+        cluster = pd.Categorical.from_codes(np.arange(rows) % 4, pd.Index([f"{key}{quarter}" for quarter in "abcd"]))
         keyed = {ROW: row, EVENT_TIME: time, CLUSTER: cluster}
         label = (random.random(rows) < 1 / (1 + np.exp(-logit))).astype(float)
         features = pd.DataFrame({**keyed, **{f"x{i}": values[:, i] for i in range(columns)}})
-        partition = pd.Categorical.from_codes(np.zeros(rows, int), [key])
+        partition = pd.Categorical.from_codes(np.zeros(rows, int), pd.Index([key]))
         labels = pd.DataFrame({**keyed, PARTITION: partition, LABEL: label})
         for part, frame in (("features", features), ("labels", labels)):
             url = f"{lake}/{part}/{key}.parquet"

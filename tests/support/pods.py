@@ -17,13 +17,13 @@ from tests.support.stack import RunningStack, running_stack
 
 from updraft import files
 from updraft.alerts.outbox import recent
-from updraft.loop.train import run_folder
+from updraft.jobs.contract import TrainingRequest, TrainingResult
+from updraft.jobs.run import run_training
+from updraft.lake.places import folder_name
 from updraft.pods.attempts import Attempt, read_attempts
 from updraft.replay.airflow import AirflowClient
 from updraft.spec.document import read_document
 from updraft.store.store import Store
-from updraft.training.contract import TrainingRequest, TrainingResult
-from updraft.training.run import run_training
 
 SLOW = {"max_depth": 6, "eta": 0.01, "rounds": 1200, "checkpoint_every": 50, "early_stopping": 1200, "subsample": 0.7}
 """Minutes of training, with a checkpoint every few seconds."""
@@ -114,7 +114,7 @@ class PodTrainings:
         return str(self.task(run)["state"])
 
     def folder(self, run: str) -> str:
-        return f"{self.stack.settings.lake}/{self.project}/trainings/{run_folder(run)}"
+        return f"{self.stack.settings.lake}/{self.project}/trainings/{folder_name(run)}"
 
     def attempts(self, run: str) -> tuple[Attempt, ...]:
         """The pods of a run."""
@@ -153,7 +153,7 @@ class PodTrainings:
         assert (one.ending, one.memory, two.ending, two.memory) == ("memory", first, "done", second)
         assert f"{first} were too little" in two.why
         [alert] = self.alerts(run)
-        return alert.text
+        return str(alert.text)
 
     def alerts(self, run: str) -> list[Any]:
         """What on-call was told of a run."""

@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,21 @@ class Postgres:
         name = f"test_{uuid.uuid4().hex}"
         self._run(f'CREATE DATABASE "{name}"')
         return self.url(name)
+
+    def new_store(self) -> str:
+        """Create a store that is up to date and holds nothing yet: a copy of one that was migrated once. Returns its URL."""
+        name = f"test_{uuid.uuid4().hex}"
+        self._run(f'CREATE DATABASE "{name}" TEMPLATE "{self._migrated}"')
+        return self.url(name)
+
+    @cached_property
+    def _migrated(self) -> str:
+        """Name of the database that stores are copied from; nobody connects to it any more."""
+        from updraft.store.migrations import upgrade
+
+        url = self.new_database()
+        upgrade(url)
+        return url.rsplit("/", 1)[1]
 
     def drop_database(self, url: str) -> None:
         """Drop a database that :meth:`new_database` made, whoever is still connected to it."""
@@ -112,7 +128,7 @@ def _binaries(folder: Path, user: dict[str, Any]) -> Path:
 
 
 def _initialise(binaries: Path, data: Path, folder: Path, user: dict[str, Any]) -> None:
-    command = [
+    command: list[str | Path] = [
         binaries / "initdb",
         "-D",
         data,

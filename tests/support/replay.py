@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.support.stack import RunningStack
+
 from updraft.replay.airflow import AirflowClient
 from updraft.replay.run import Change, Replay
 from updraft.spec.load import load_project
+from updraft.store.records import IngestedPartition
 from updraft.store.store import Store
 
 PARTITIONS = 8
 CHANGE = Change(after=5, parameters={"max_depth": 5, "rounds": 60})
 
 
-def client(stack, user="replay"):
+def client(stack: RunningStack, user: str = "replay") -> AirflowClient:
     return AirflowClient(stack.settings.airflow, lambda: stack.api(user))
 
 
-def replay(stack, projects, name, done=lambda number, row: None):
+def replay(
+    stack: RunningStack,
+    projects: Path,
+    name: str,
+    done: Callable[[int, IngestedPartition], None] = lambda number, row: None,
+) -> list[str]:
     """Replay the first partitions of a project; what was told on the way."""
     told: list[str] = []
     store = Store.open(stack.settings.store)
@@ -32,7 +44,7 @@ def replay(stack, projects, name, done=lambda number, row: None):
     return told
 
 
-def outcome(stack, name):
+def outcome(stack: RunningStack, name: str) -> tuple[Any, ...]:
     """Losses, and decisions without the project's name: what must be the same whatever happened on the way."""
     store = Store.open(stack.settings.store)
     losses = {

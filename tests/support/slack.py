@@ -18,6 +18,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
+from slack_sdk import WebClient
+
+from updraft.alerts import slack
+
 TOKEN = "xoxb-1234567890-very-secret-token"
 
 
@@ -221,18 +225,23 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet: what was asked is in ``SlackServer.calls``."""
 
 
+def web_client(token: str, *, base_url: str, timeout: int = slack.TIMEOUT_SECONDS) -> WebClient:
+    """Slack's own client as the hook makes it from a connection: it tries nothing again by itself."""
+    return WebClient(token=token, base_url=base_url, timeout=timeout, retry_handlers=slack.retry_handlers())
+
+
 @contextmanager
 def running_slack() -> Iterator[SlackServer]:
     """Serve on a free port of the loopback. ``url`` is the API's base URL."""
-    slack = SlackServer()
-    handler = type("Handler", (_Handler,), {"slack": slack})
+    server_state = SlackServer()
+    handler = type("Handler", (_Handler,), {"slack": server_state})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    slack.url = f"http://127.0.0.1:{server.server_address[1]}/api/"
+    server_state.url = f"http://127.0.0.1:{server.server_address[1]}/api/"
     try:
-        yield slack
+        yield server_state
     finally:
         server.shutdown()
         server.server_close()

@@ -61,7 +61,7 @@ class RunningStack:
         return sum(self._killed(process, idle=True) for process in self._below_the_scheduler())
 
     def _below_the_scheduler(self) -> list[psutil.Process]:
-        return psutil.Process(self.process("scheduler")).children(recursive=True)
+        return list(psutil.Process(self.process("scheduler")).children(recursive=True))
 
     @staticmethod
     def _killed(process: psutil.Process, *, idle: bool) -> bool:

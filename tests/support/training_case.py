@@ -8,7 +8,7 @@ import pandas as pd
 from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
 from updraft.data.snapshots import SnapshotFile, SnapshotManifest
-from updraft.training.contract import TrainingRequest
+from updraft.jobs.contract import TrainingRequest
 
 KEYS = tuple(f"2013-01-{7 * week:02d}T0500" for week in (1, 2, 3, 4))
 SOURCE = b"def features(rows):\n    return rows\n"

@@ -13,12 +13,12 @@ from updraft import files
 from updraft.data.columns import CLUSTER, LABEL, MARGIN
 from updraft.data.snapshots import load_snapshot
 from updraft.errors import DataError, TrainingError
+from updraft.jobs.run import run_training
 from updraft.spec.trainers import complaints
 from updraft.training import spill
 from updraft.training.data import load_training_data
 from updraft.training.encoding import Encoder
 from updraft.training.fit import validation_rows
-from updraft.training.run import run_training
 from updraft.training.spill import SpilledWindow
 
 PARAMS = {"max_depth": 3, "eta": 0.3, "rounds": 40, "checkpoint_every": 5, "subsample": 0.7}

@@ -9,9 +9,10 @@ from tests.support.checkpoints import DyingCheckpoint, Killed
 from updraft import files
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, PARTITION, ROW, SCORE
 from updraft.errors import DataError, IntegrityError, TrainingError
+from updraft.tasks.binary import BINARY
 from updraft.training.data import TrainingData
 from updraft.training.fit import train_in_memory, validation_rows
-from updraft.training.model import link, load_model
+from updraft.training.model import load_model
 from updraft.training.recipe import Recipe
 
 PARAMS = {"max_depth": 3, "eta": 0.3, "rounds": 40, "checkpoint_every": 5, "subsample": 0.7, "colsample_bytree": 0.7}
@@ -85,7 +86,7 @@ def test_the_holdout_is_predicted_by_a_model_that_never_saw_it(data, holdout, fi
     assert fitted.holdout.columns.tolist()[-3:] == [LABEL, MARGIN, SCORE]
     held = data.within(holdout)
     np.testing.assert_array_equal(fitted.holdout[ROW], data.keys[ROW][held])
-    np.testing.assert_allclose(fitted.holdout[SCORE], link("binary", fitted.holdout[MARGIN].to_numpy()))
+    np.testing.assert_allclose(fitted.holdout[SCORE], BINARY.link(fitted.holdout[MARGIN].to_numpy()))
     lies = replace(data, label=np.where(held, 1 - data.label, data.label))
     other = train_in_memory(RECIPE, lies, holdout)
     np.testing.assert_array_equal(other.holdout[MARGIN], fitted.holdout[MARGIN])
@@ -191,4 +192,4 @@ def test_importance_is_a_share_by_feature(fitted):
 
 
 def test_the_link_does_not_overflow():
-    np.testing.assert_array_equal(link("binary", np.array([-800.0, 0, 800])), [0, 0.5, 1])
+    np.testing.assert_array_equal(BINARY.link(np.array([-800.0, 0, 800])), [0, 0.5, 1])

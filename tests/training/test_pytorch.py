@@ -11,6 +11,7 @@ from tests.support.checkpoints import DyingCheckpoint
 
 from updraft.data.columns import MARGIN, SCORE
 from updraft.errors import IntegrityError, TrainingError, TrainingInterrupted
+from updraft.jobs.watch import TrainingWatch
 from updraft.training import mlp
 from updraft.training.data import TrainingData
 from updraft.training.encoding import Encoder
@@ -20,7 +21,6 @@ from updraft.training.learning import Rows
 from updraft.training.model import load_model
 from updraft.training.pytorch import TORCH, _Network
 from updraft.training.recipe import Recipe
-from updraft.training.watch import Watch
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: `make torch`")
 
@@ -45,7 +45,7 @@ def fitted(data, holdout):
 
 
 def test_a_training_interrupted_after_every_single_step_ends_with_the_same_bytes(data, holdout, fitted):
-    watch, checkpoint, steps = Watch(), DyingCheckpoint(), set()
+    watch, checkpoint, steps = TrainingWatch(), DyingCheckpoint(), set()
     watch.ask_to_leave()
     while True:
         try:

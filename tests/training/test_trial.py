@@ -11,12 +11,12 @@ from tests.support.training_case import KEYS, write_request
 
 from updraft import files
 from updraft.data.snapshots import load_snapshot
-from updraft.training.contract import TrainingRequest, Trial
+from updraft.jobs.contract import TrainingRequest, Trial
+from updraft.jobs.run import run_training
+from updraft.jobs.watch import TrainingWatch
 from updraft.training.data import load_training_data
 from updraft.training.fit import prove, train_in_memory
 from updraft.training.recipe import Recipe
-from updraft.training.run import run_training
-from updraft.training.watch import Watch
 
 XGBOOST = {"max_depth": 3, "eta": 0.3, "rounds": 20, "early_stopping": 20, "checkpoint_every": 6, "subsample": 0.7}
 TORCH = {"rounds": 10, "early_stopping": 10, "batch": 256, "width": 16, "checkpoint_seconds": 0}
@@ -80,7 +80,7 @@ def test_a_trial_that_was_killed_and_goes_on_is_given_up_at_the_same_round(frame
     data, recipe = TrainingData.join(features, labels, list(features)), Recipe(params=XGBOOST, threads=1)
 
     def tried(checkpoint):
-        watch = Watch()
+        watch = TrainingWatch()
         watch.trial = Trial(stop_above=(*[None] * 13, 0.0))
         return train_in_memory(recipe, data, (), checkpoint, watch)
 

@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from updraft.alerts import policy
 from updraft.alerts.alert import Alert, fitted_project
 from updraft.files import canonical_hash
-from updraft.store.tables import alerts
+from updraft.store.base import upsert
+from updraft.store.tables import UNSENT, alerts
 
 _FIELDS = tuple(field.name for field in fields(Alert))
 # First number of PostgreSQL's two-number advisory locks; the second is the hash of the project.
@@ -77,15 +77,12 @@ def record(engine: sa.Engine, alert: Alert, *, now: datetime | None = None) -> i
     :data:`policy.FOLD_WINDOW` joins it and counts there.
     """
     now = now or datetime.now(UTC)
-    insert = sqlite.insert(alerts) if engine.dialect.name == "sqlite" else postgresql.insert(alerts)
     values = {name: getattr(alert, name) for name in _FIELDS} | {"links": dict(alert.links)}
     c = alerts.c
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":  # two first events of a fold at once would both become its head
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_RECORDING, sa.func.hashtext(alert.project))))
-        new = connection.execute(
-            insert.values(**values, state="stored", written_at=now).on_conflict_do_nothing()
-        ).rowcount
+        new = upsert(connection, alerts, {**values, "state": "stored", "written_at": now})
         row = connection.execute(
             sa.select(c.id, c.folded_into).where(c.project == alert.project, c.dedup == alert.dedup)
         ).one()
@@ -120,9 +117,7 @@ def _head(connection: sa.Connection, alert: Alert, own: int, now: datetime) -> i
 def pending(engine: sa.Engine, project: str | None = None) -> list[Stored]:
     """Rows whose message is still to be sent, or to be updated, in the order of their events."""
     c = alerts.c
-    query = sa.select(alerts).where(
-        sa.or_(c.state.in_(("stored", "sending")), sa.and_(c.state == "sent", c.count > c.shown))
-    )
+    query = sa.select(alerts).where(sa.text(f"({UNSENT})"))
     return _read(
         engine, (query if project is None else query.where(c.project == fitted_project(project))).order_by(c.id)
     )
@@ -133,7 +128,7 @@ def overdue(engine: sa.Engine, *, now: datetime, limit: int) -> list[str]:
     c = alerts.c
     query = (
         sa.select(c.project)
-        .where(c.not_before <= now, c.state.in_(("stored", "sending", "sent")), c.count > c.shown)
+        .where(sa.text(f"({UNSENT})"), c.not_before <= now, c.count > c.shown)
         .group_by(c.project)
         .order_by(sa.func.min(c.not_before))
         .limit(limit)

@@ -82,14 +82,6 @@ class _Refused(Exception):
     """How long Slack asks to be left alone."""
 
 
-def web_client(token: str, *, base_url: str | None = None, timeout: int = TIMEOUT_SECONDS) -> WebClient:
-    """Slack's own client, which tries nothing again by itself: see :func:`retry_handlers`."""
-    from slack_sdk import WebClient
-
-    url = base_url or WebClient.BASE_URL
-    return WebClient(token=token, base_url=url, timeout=timeout, retry_handlers=retry_handlers())
-
-
 def retry_handlers() -> list[RetryHandler]:
     """None. On a broken connection the message may have got through; and when Slack asks to wait (429), its client's
     handler would sleep in the task. The message waits in the store instead, until the time that Slack said.
@@ -116,7 +108,7 @@ def deliver(
 
     Safe to call from any number of processes at once: one sends, the others leave it to that one.
 
-    :param client: slack_sdk's client (see :func:`web_client`), or None when there is no connection.
+    :param client: slack_sdk's client with :func:`retry_handlers`, or None when there is no connection.
     """
     slack = spec.alerts.slack
     if slack is None:

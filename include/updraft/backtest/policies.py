@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from updraft.spec.model import ProjectSpec, Recalibrate, RefreshLane, Remedies, Retrain
+from updraft.spec.model import Gates, ProjectSpec, Recalibrate, RefreshLane, Remedies, Retrain
 
 PROJECT = "the project's policy"
 NEVER = "never retrained"
@@ -45,10 +45,4 @@ def _with(spec: ProjectSpec, retrain: Retrain, recalibrate: Recalibrate | None) 
     monitoring = spec.monitoring.model_copy(update={"remedies": Remedies(recalibrate=recalibrate, retrain=retrain)})
     lane = RefreshLane(holdout=spec.release.refresh.holdout, shadow=0, probation=0)
     release = spec.release.model_copy(update={"refresh": lane, "sensitive": False})
-    return spec.model_copy(
-        update={"monitoring": monitoring, "release": release, "gates": spec.gates.model_copy(update=_open_gates())}
-    )
-
-
-def _open_gates() -> dict[str, None]:
-    return dict.fromkeys(("log_loss", "brier", "auc", "rmse", "mae", "slices"))
+    return spec.model_copy(update={"monitoring": monitoring, "release": release, "gates": Gates()})

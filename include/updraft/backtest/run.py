@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from updraft.backtest.history import history
+from updraft.backtest.history import History, LeftOut, history
 from updraft.backtest.policies import EVERY_PARTITION, Policy, policies
 from updraft.backtest.processes import WORKERS, Say, several
+from updraft.backtest.unscored import why_unscored
 from updraft.errors import DataError, InputError
 from updraft.loop.context import Loop
-from updraft.loop.memory import KeptModels, fit, play
+from updraft.loop.in_process import KeptModels, fit, play
+from updraft.loop.keptout import SignCount, count_signs
 from updraft.loop.plan import labelled_partitions, plan_training
 from updraft.settings import Settings
 from updraft.spec.model import Project, Retrain
-from updraft.store.records import IngestedPartition
+from updraft.store.records import Decision, IngestedPartition
 from updraft.store.store import Store
+
+MUCH = 0.1
+"""Share of partitions kept out above which a backtest warns: signs on feeds that are right come at one partition in 200."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,25 @@ class Played:
     """Partitions at whose ticks a training happened, the first one included."""
     events: tuple[tuple[str, str], ...]
     """(partition, kind) of promotions, refusals and rollbacks."""
+    published: int = 0
+    """Partitions of the history that could be learnt from, were no feed broken."""
+    kept_out: int = 0
+    """Those from which nothing was learnt, as their feed looked broken."""
+    signs: tuple[SignCount, ...] = ()
+    """By which signs."""
+    undecided: tuple[str, ...] = ()
+    """What rested on too few clusters to decide anything, counted."""
+
+    @property
+    def warning(self) -> str | None:
+        """What to know before the figures are believed; None when there is nothing."""
+        if self.kept_out <= MUCH * self.published:
+            return None
+        signs = ", ".join(sign.words for sign in self.signs)
+        return (
+            f"{self.policy}: {self.kept_out} of {self.published} partitions were kept out of every training, as their feed looked broken: "
+            f"{signs}. Where that is how the data are, a deployment says so (updraft readmit --column COLUMN --always), and learns from them"
+        )
 
     @property
     def mean(self) -> float:
@@ -58,12 +82,33 @@ class Played:
             "trained_at": list(self.trainings),
             "losses": dict(zip(self.keys, self.losses, strict=True)),
             "events": [list(event) for event in self.events],
+            "kept_out": {
+                "partitions": self.kept_out,
+                "of": self.published,
+                "signs": [sign.as_dict() for sign in self.signs],
+            },
+            "undecided": list(self.undecided),
         }
 
 
-def loss_name(project: Project) -> str:
-    """The metric that a backtest reports."""
-    return "log_loss" if project.spec.task == "binary" else "rmse"
+@dataclass(frozen=True)
+class Backtest:
+    """What came of a backtest."""
+
+    played: tuple[Played, ...]
+    unplayed: Mapping[str, str] = field(default_factory=dict)
+    """Policies of which nothing can be told, each with the reason."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Partitions that were not played."""
+
+    @property
+    def failures(self) -> tuple[LeftOut, ...]:
+        """Partitions that failed or were refused: somebody has to mend them, other than a file that never came."""
+        return tuple(partition for partition in self.left_out if partition.state != "missing")
+
+
+class Unscored(DataError):
+    """A policy scored too little for a loss of it to be told."""
 
 
 def backtest(
@@ -74,7 +119,7 @@ def backtest(
     only: Sequence[str] = (),
     rows: Sequence[IngestedPartition] = (),
     say: Say = lambda _: None,
-) -> list[Played]:
+) -> Backtest:
     """Play the history under every policy.
 
     It works in a lake of its own, ``<lake>/.backtest``, which keeps partitions and trainings for the next time. A training that the
@@ -84,28 +129,54 @@ def backtest(
     :param only: names of policies; all when empty.
     :param rows: the history as a deployment ingested it; when empty, the backtest ingests it itself.
     :raises InputError: when a policy is unknown.
-    :raises DataError: when the history is open or too short for a first model.
+    :raises DataError: when the history is open or too short for a first model, or no policy scores enough of it.
     """
     chosen = policies(project.spec)
     unknown = set(only) - {policy.name for policy in chosen}
     if unknown:
         raise InputError(f"no policy {sorted(unknown)}; there are {[policy.name for policy in chosen]}")
-    rows = list(rows)[:last] or history(project, _own(settings), last, say)
+    past = History(tuple(rows)[:last]) if rows else history(project, _own(settings), last, say)
+    rows = past.rows
     if len(rows) <= project.spec.training.first_after:
         raise DataError(
-            f"{project.name}: {len(rows)} partitions are too short a history; the first model comes after {project.spec.training.first_after}"
+            f"{project.name}: {len(rows)} partitions are too short a history; the first model comes after "
+            f"{project.spec.training.first_after}{_first_failure(past.left_out)}"
         )
     wanted = [policy for policy in chosen if not only or policy.name in only]
     longest = sorted(wanted, key=lambda policy: (policy.spec.monitoring.remedies.retrain or Retrain()).every or 0)
-    found: dict[str, Played] = {}
+    played: dict[str, Played] = {}
+    unplayed: dict[str, str] = {}
     with several(min(len(wanted), WORKERS)) as pool:
         if EVERY_PARTITION in {policy.name for policy in wanted}:
             _fit_ahead(pool, project, settings, rows)
         begun = {pool.submit(play_policy, project, settings, policy, rows): policy.name for policy in longest}
-        for one in as_completed(begun):
-            played = found[begun[one]] = one.result()
-            say(f"{played.policy}: mean {loss_name(project)} {played.mean:.4f}, {len(played.trainings)} trainings")
-    return [found[policy.name] for policy in wanted]
+        for done in as_completed(begun):
+            policy = begun[done]
+            try:
+                played[policy] = done.result()
+            except Unscored as error:
+                unplayed[policy] = str(error)
+                continue
+            say(
+                f"{policy}: mean {project.spec.task_type.headline.name} {played[policy].mean:.4f}, "
+                f"{len(played[policy].trainings)} trainings"
+            )
+    if not played:
+        raise DataError("\n".join(dict.fromkeys(unplayed.values())))
+    order = [policy.name for policy in wanted]
+    return Backtest(
+        tuple(played[name] for name in order if name in played),
+        {name: unplayed[name] for name in order if name in unplayed},
+        past.left_out,
+    )
+
+
+def _first_failure(left_out: Sequence[LeftOut]) -> str:
+    """Words on what was left out of a history that is too short."""
+    if not left_out:
+        return ""
+    first = left_out[0]
+    return f". {len(left_out)} were left out; the first, {first.key}: {first.reason}"
 
 
 class Beside:
@@ -215,22 +286,39 @@ class _Playing:
     def played(self) -> Played:
         """What came of it; it is over.
 
-        :raises DataError: when too little was scored.
+        :raises Unscored: when too little was scored; says why.
         """
         loop, store = self._loop, self._loop.store
         measured = store.performance(loop.name)
         if len(measured) < 2:
-            raise DataError(
-                f"{loop.name}: {len(measured)} scored partitions have matured labels by the end of the history; it needs a longer one"
-            )
+            raise Unscored(f"{loop.name}, {self._policy}: {why_unscored(loop, len(measured))}")
         kinds = {"promote": "promotion", "refuse": "refusal", "roll_back": "rollback"}
-        loss = loss_name(loop.project)
+        loss = loop.spec.task_type.headline.name
+        published = store.partitions(loop.name)
+        kept_out = store.keeping_out(loop.name, until=published[-1].key)
         played = Played(
             self._policy,
             tuple(row.key for row in measured),
             tuple(row.metrics[loss] for row in measured),
             tuple(row.key for row in store.trainings(loop.name)),
             tuple((d.key, kinds[d.kind]) for d in store.decisions(loop.name, kinds=tuple(kinds))),
+            len(published),
+            len(kept_out),
+            tuple(count_signs(kept_out)),
+            tuple(_undecided(store.decisions(loop.name, kinds=("accept", "refuse", "recalibrate", "diagnose")))),
         )
         store.close()
         return played
+
+
+def _undecided(decisions: Sequence[Decision]) -> Iterator[str]:
+    """How many gates, layers and refit trials rested on too few clusters, of how many there were."""
+    gates = [
+        bool(decision.body["gates"].get("note")) for decision in decisions if decision.kind in ("accept", "refuse")
+    ]
+    layers = [bool(decision.body.get("too_few")) for decision in decisions if decision.kind == "recalibrate"]
+    refits = [decision.body.get("refit") for decision in decisions if decision.kind == "diagnose"]
+    trials = [bool(refit.get("too_few")) for refit in refits if refit is not None]
+    for what, few in (("trainings at the gates", gates), ("calibration layers", layers), ("refit trials", trials)):
+        if any(few):
+            yield f"{sum(few)} of {len(few)} {what}"

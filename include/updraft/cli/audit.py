@@ -13,6 +13,23 @@ from updraft.errors import TrainingError
 audit_app = typer.Typer(help="What was decided: whole, and as it was written.", no_args_is_help=True)
 
 
+@audit_app.command("rewrite-state")
+def rewrite_state(project: Annotated[str, typer.Argument(help="name of the project")]) -> None:
+    """Write what is kept beside the chain (what serves, its layers, what is kept out, counts) anew as the decisions say.
+
+    For when `audit verify` names a difference and you know where it comes from, such as an earlier Updraft that still ran during an upgrade.
+
+    Example: updraft audit rewrite-state flight_delays
+    """
+    with explained(), open_store() as store:
+        name = find_project(project).name
+        before = store.state_problems(name)
+        store.rewrite_state(name)
+    console.print(f"{name}: {len(before)} differences set right", markup=False)
+    for line in before:
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
 @audit_app.command("verify")
 def verify(
     project: Annotated[str, typer.Argument(help="name of the project")],

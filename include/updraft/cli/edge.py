@@ -8,7 +8,7 @@ import pwd
 import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TextIO
 
 import sqlalchemy as sa
 import typer
@@ -26,8 +26,17 @@ OK, FAILED, BAD_INPUT, UNHEALTHY, INTERRUPTED = 0, 1, 2, 3, 75
 """Exit codes: done; it failed; the input is wrong (nothing was started); something needs attention; a training was asked
 to end, wrote its checkpoint and goes on when it is run again (75 is EX_TEMPFAIL of sysexits.h)."""
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+WIDE = 10_000
+"""Columns of what is no terminal: a log or a pipe has no edge at which a line would have to be wrapped."""
+
+
+def _width(stream: TextIO) -> int | None:
+    """Columns to lay out for; None where rich knows them, from the terminal or from ``COLUMNS``."""
+    return None if stream.isatty() or "COLUMNS" in os.environ else WIDE
+
+
+console = Console(highlight=False, width=_width(sys.stdout))
+errors = Console(stderr=True, highlight=False, width=_width(sys.stderr))
 
 
 def enter(env: MutableMapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""``updraft validate | status | replay | backtest | rightsize | train run | rollback | readmit | audit verify | keys rotate | doctor``."""
+"""The command line: every command of ``updraft``, by the room that does it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ import typer
 
 from updraft.alerts.alert import cleaned
 from updraft.cli import backtest as backtest_command
+from updraft.cli import backup as backup_command
 from updraft.cli import keys as keys_command
+from updraft.cli import readmit as readmit_command
 from updraft.cli import replay as replay_command
 from updraft.cli import rightsize as rightsize_command
+from updraft.cli import schema as schema_command
 from updraft.cli import status as status_command
 from updraft.cli import validate as validate_command
 from updraft.cli.audit import audit_app
@@ -32,7 +35,7 @@ from updraft.cli.edge import (
     who,
     write_json,
 )
-from updraft.errors import InputError, StoreError, TrainingError
+from updraft.errors import InputError, TrainingError
 
 app = typer.Typer(
     name="updraft",
@@ -52,7 +55,11 @@ app.command("validate")(validate_command.validate)
 app.command("status")(status_command.status)
 app.command("replay")(replay_command.replay)
 app.command("backtest")(backtest_command.backtest)
+app.command("readmit")(readmit_command.readmit)
 app.command("rightsize")(rightsize_command.rightsize_command)
+app.command("schema")(schema_command.schema_command)
+app.command("backup")(backup_command.backup)
+app.command("restore")(backup_command.restore)
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 
@@ -67,9 +74,9 @@ def train_run(
 
     Example: updraft train run var/lake/flight_delays/trainings/RUN/request.json
     """
-    from updraft.training.contract import TrainingRequest
-    from updraft.training.group import Place
-    from updraft.training.run import follow_training, run_training
+    from updraft.jobs.contract import TrainingRequest
+    from updraft.jobs.group import Place
+    from updraft.jobs.run import follow_training, run_training
 
     # Standard error: --json keeps standard output for itself. The log of a pod is made of these lines.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -102,11 +109,11 @@ def rollback(
 
     Example: updraft rollback flight_delays --reason "scores too high since Monday"
     """
-    from updraft.loop import tell
+    from updraft.loop import alerting
     from updraft.loop.auditing import tell_head
     from updraft.loop.context import Loop
-    from updraft.loop.registered import RegisteredModels
-    from updraft.loop.rollout import release_id, roll_back_by_hand
+    from updraft.loop.models import RegisteredModels
+    from updraft.loop.release import release_id, roll_back_by_hand
     from updraft.registry.mlflow_registry import ModelRegistry
 
     with explained(), open_store() as store:
@@ -115,7 +122,7 @@ def rollback(
         loop = Loop(found, settings(), store, RegisteredModels(project, registry, store))
         before = store.serving(project).champion
         aliases = roll_back_by_hand(loop, by=who(), reason=cleaned(reason))
-        tell.of_release(loop, release_id(loop, str(before)))
+        alerting.of_release(loop, release_id(loop, str(before)))
         tell_head(loop, registry)
     if as_json:
         write_json({"project": project, "champion": aliases["champion"], "previous": aliases["previous"]})
@@ -123,31 +130,6 @@ def rollback(
         console.print(
             f"{project}: version {aliases['champion']} serves again; version {aliases['previous']} was taken back"
         )
-
-
-@app.command()
-def readmit(
-    project: Annotated[str, typer.Argument(help="name of the project")],
-    partition: Annotated[str, typer.Argument(help="key of the partition, such as 2013-03-04T0500")],
-    reason: Annotated[str, typer.Option(help="why, for the record")],
-    as_json: AsJson = False,
-) -> None:
-    """Let trainings learn again from a partition that was kept out as its feed looked broken: it is right as it is.
-
-    Example: updraft readmit flight_delays 2013-03-04T0500 --reason "distances are in kilometres from now on"
-    """
-    from updraft.loop.keptout import readmit as readmit_partition
-
-    with explained(), open_store() as store:
-        name = find_project(project).name
-        try:
-            readmit_partition(store, name, cleaned(partition), by=who(), reason=cleaned(reason))
-        except StoreError as error:
-            raise InputError(str(error)) from error
-    if as_json:
-        write_json({"project": project, "partition": partition, "reason": reason})
-    else:
-        console.print(f"{project}: the next training may learn from {partition}")
 
 
 @app.command()

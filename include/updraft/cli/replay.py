@@ -15,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from updraft.airflow_api import AirflowApi
 from updraft.backtest.policies import EVERY_PARTITION, NEVER
-from updraft.backtest.run import Beside, backtest, loss_name, playing_beside
+from updraft.backtest.run import Beside, backtest, playing_beside
 from updraft.cli.edge import console, errors, explained, find_project, open_store, settings, write_json
 from updraft.errors import SettingsError
-from updraft.replay.airflow import AirflowClient
+from updraft.replay.airflow import PATIENCE, AirflowClient
 from updraft.replay.run import Change, Replay
 from updraft.settings import Settings
 from updraft.spec.model import Project
@@ -78,7 +78,9 @@ def _sign_in(known: Settings) -> Callable[[], AirflowApi]:
         return lambda: sign_in(layout, known.airflow, REPLAY)
     if known.airflow_passwords:
         passwords = Path(known.airflow_passwords)
-        return lambda: AirflowApi.login(known.airflow, REPLAY, json.loads(passwords.read_text())[REPLAY])
+        return lambda: AirflowApi.login(
+            known.airflow, REPLAY, json.loads(passwords.read_text())[REPLAY], patience=PATIENCE
+        )
     raise SettingsError(
         f"{layout.secrets} is not there, and UPDRAFT_AIRFLOW_PASSWORDS is not set; `make up` starts an Airflow and writes "
         f"both, or make the user `{REPLAY}` in yours and name a JSON file with its password"
@@ -117,7 +119,7 @@ def summarise(store: Store, found: Project, seconds: float) -> dict[str, Any]:
     name = found.name
     measured = store.performance(name)
     kinds = [decision.kind for decision in store.decisions(name)]
-    loss = "log_loss" if found.spec.task == "binary" else "rmse"
+    loss = found.spec.task_type.headline.name
     values = [row.metrics[loss] for row in measured]
     return {
         "project": name,
@@ -145,15 +147,16 @@ def _compare(found: Project, store: Store, beside: Beside) -> list[Path]:
     if plain is None:
         keys = [row.key for row in store.partitions(found.name, state=None)]
         rows = [row for key in keys if (row := store.partition(found.name, key))]
-        plain = backtest(found, settings(), only=PLAIN, rows=rows)
-    loss = loss_name(found)
+        plain = list(backtest(found, settings(), only=PLAIN, rows=rows).played)
+    headline = found.spec.task_type.headline
+    loss = headline.name
     lines = {one.policy: list(zip(one.keys, one.losses, strict=True)) for one in plain}
     lines["Updraft"] = [(row.key, row.metrics[loss]) for row in store.performance(found.name)]
     kinds = {"promote": "promotion", "refuse": "refusal", "roll_back": "rollback"}
     events = [(d.key, kinds[d.kind]) for d in store.decisions(found.name, kinds=tuple(kinds))]
     path = settings().home / "demo" / f"{found.name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(by_partition(lines, events, loss))
+    path.write_bytes(by_partition(lines, events, headline.title))
     for name, line in lines.items():
         errors.print(f"  {name}: mean {loss} {sum(value for _, value in line) / len(line):.4f}")
     return [path]

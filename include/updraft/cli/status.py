@@ -10,10 +10,15 @@ from updraft.alerts import outbox, untold
 from updraft.alerts.alert import cleaned
 from updraft.cli.edge import UNHEALTHY, console, errors, explained, find_project, open_store, settings, write_json
 from updraft.errors import SpecError
-from updraft.loop.keptout import kept_out
-from updraft.loop.words import in_words
+from updraft.loop.decision_words import TELLING, in_words
+from updraft.loop.keptout import summarise_kept_out
+from updraft.loop.watchdog import overdue_training
+from updraft.spec.evidence import evidence_words, undecidable
 from updraft.spec.load import project_names
+from updraft.spec.model import ProjectSpec
+from updraft.store.records import Decision
 from updraft.store.store import Store
+from updraft.tasks.registry import figure_names
 
 
 def status(
@@ -29,7 +34,7 @@ def status(
         home = settings().home
         untold.record_kept(store.engine, home)
         names = [find_project(project).name] if project else project_names(settings().projects)
-        told = {name: describe(store, name, decisions, _window(name)) for name in names}
+        told = {name: describe(store, name, decisions, _spec(name)) for name in names}
     if as_json:
         write_json(told)
     else:
@@ -42,43 +47,45 @@ def status(
         raise typer.Exit(UNHEALTHY)
 
 
-def _window(name: str) -> int:
-    """How many of the newest partitions a training may learn from; of a project that is broken, none."""
+def _spec(name: str) -> ProjectSpec | None:
+    """The policy of a project; None of one that is broken."""
     try:
-        return find_project(name).spec.training.window
+        return find_project(name).spec
     except SpecError:
-        return 0
+        return None
 
 
-def describe(store: Store, name: str, decisions: int, window: int) -> dict[str, Any]:
+def describe(store: Store, name: str, decisions: int, spec: ProjectSpec | None) -> dict[str, Any]:
     """Everything that `status` tells of a project, JSON-able.
 
-    :param window: how many of the newest partitions a training may learn from: of those it is told which are kept out.
+    :param spec: its policy; None when it is broken, and then nothing is told that follows from it.
     """
     serving = store.serving(name)
-    partitions = store.partitions(name, state=None)
+    counts, last = store.partition_counts(name), store.newest_partition(name, state=None)
     releases = store.releases(name, states=("shadow", "approval", "probation"))
     episodes = store.episodes(name, states=("due", "started"))
     standing = outbox.standing(store.engine, name)
-    performance = store.performance(name)[-8:]
+    performance = store.performance(name, newest=8)
     wanted = [f"{row.id} waits for approval" for row in releases if row.state == "approval"]
-    wanted += [row.diagnosis["words"] for row in store.episodes(name)[-1:] if row.remedy == "person"]
-    wanted += [
-        f"nothing is learnt from {key}, its feed looked broken: mend the source and clear its ingestion, or `updraft readmit`"
-        for key in sorted(kept_out(store, name, partitions[-1].key) if partitions else ())
-        if key in {row.key for row in partitions[-window:]}
-    ]
+    wanted += [row.diagnosis["words"] for row in store.episodes(name, newest=1) if row.remedy == "person"]
+    kept_out = summarise_kept_out(store, spec) if spec else None
+    overdue = overdue_training(store, spec) if spec else None
+    wanted += kept_out.questions if kept_out else ()
+    wanted += [overdue.words] if overdue else []
     return {
         "project": name,
         "champion": serving.champion,
         "since": serving.since,
         "previous": serving.previous,
         "layer": serving.layer(serving.champion) if serving.champion else None,
-        "partitions": {
-            state: sum(1 for row in partitions if row.state == state) for state in ("published", "refused", "empty")
-        },
-        "last_partition": partitions[-1].key if partitions else None,
-        "quarantined": sum(row.quarantined for row in partitions),
+        "partitions": {state: counts.by_state.get(state, 0) for state in ("published", "refused", "empty")},
+        "last_partition": last,
+        "quarantined": counts.quarantined,
+        "kept_out": kept_out.as_dict() if kept_out else None,
+        "kept_out_words": kept_out.words if kept_out and kept_out.partitions else None,
+        "overdue": overdue.words if overdue else None,
+        "evidence": evidence_words(spec) if spec else None,
+        "undecidable": undecidable(spec) if spec else [],
         "performance": [
             {"key": row.key, "version": row.version, "rows": row.rows, **row.metrics} for row in performance
         ],
@@ -89,9 +96,9 @@ def describe(store: Store, name: str, decisions: int, window: int) -> dict[str, 
         "episodes": [{"id": row.id, "state": row.state, **row.diagnosis} for row in episodes],
         "decisions": [
             {"seq": d.seq, "key": d.key, "words": words}
-            for d in store.decisions(name)
-            if d.kind != "recalibrate" and (words := in_words(d))  # the layer in force is told above
-        ][-decisions:],
+            for d in _told(store, name, decisions)
+            if (words := in_words(d))
+        ],
         "alerts": {
             "waiting": standing.waiting,
             "failed": standing.failed,
@@ -102,6 +109,20 @@ def describe(store: Store, name: str, decisions: int, window: int) -> dict[str, 
     }
 
 
+def _told(store: Store, name: str, number: int) -> list[Decision]:
+    """The newest decisions that say something, in order; without the calibration layers, of which the one in force is told apart.
+
+    Most ticks call for no remedy: those that did are found by their episodes.
+    """
+    diagnoses = [
+        decision
+        for key in dict.fromkeys(row.opened_at for row in store.episodes(name, newest=number))
+        if (decision := store.decision(name, "diagnose", key)) is not None
+    ]
+    newest = [*store.newest_decisions(name, TELLING, number), *diagnoses]
+    return sorted(newest, key=lambda decision: decision.seq)[-number:] if number > 0 else []
+
+
 def _alert(stored: Any) -> str:
     return f"{stored.alert.key or ''} {stored.alert.title}: {stored.alert.text}".strip()
 
@@ -110,22 +131,25 @@ def _print(one: dict[str, Any]) -> None:
     champion = f"version {one['champion']} serves since {one['since']}" if one["champion"] else "no champion yet"
     console.print(f"[bold]{one['project']}[/bold]: {champion}")
     counts = ", ".join(f"{count} {state}" for state, count in one["partitions"].items() if count)
-    console.print(
-        f"  partitions: {counts or 'none'}, the last is {one['last_partition']}; {one['quarantined']:,} rows quarantined"
-    )
+    partitions = f"{counts}, the last is {one['last_partition']}" if counts else "none yet"
+    console.print(f"  partitions: {partitions}; {one['quarantined']:,} rows quarantined")
+    if one["kept_out_words"]:
+        console.print(f"  kept out of trainings: {one['kept_out_words']}", markup=False, soft_wrap=True)
     if one["layer"]:
         console.print(
             f"  calibration layer: intercept {one['layer']['intercept']:+.3f}, slope {one['layer']['slope']:.3f}"
         )
     for row in one["performance"][-4:]:
-        figures = ", ".join(
-            f"{name} {row[name]:.4f}" for name in ("log_loss", "auc", "mcb", "dsc", "rmse") if name in row
-        )
+        figures = ", ".join(f"{name} {row[name]:.4f}" for name in figure_names() if name in row)
         console.print(f"  {row['key']}: version {row['version']}, {figures} on {row['rows']:,} rows")
+    if one["evidence"]:
+        console.print(f"  evidence is counted {one['evidence']}", markup=False, soft_wrap=True)
+    for line in one["undecidable"]:
+        console.print(f"    {line}", style="yellow", markup=False, soft_wrap=True)
     for row in one["releases"]:
         console.print(f"  under way: {row['id']} ({row['lane']}) in {row['state']} since {row['since']}")
     for row in one["episodes"]:
-        console.print(cleaned(f"  episode {row['id']} ({row['state']}): {row['words']}"), markup=False)
+        console.print(cleaned(f"  episode {row['id']} ({row['state']}): {row['words']}"), markup=False, soft_wrap=True)
     console.print("  decisions:")
     for row in one["decisions"]:
         console.print(f"    {row['key']}  {row['words']}", markup=False, soft_wrap=True)
@@ -134,7 +158,7 @@ def _print(one: dict[str, Any]) -> None:
         console.print(f"  alerts: {alerts['waiting']} stand in the store, {alerts['failed']} failed")
     for problem in alerts["problems"]:
         console.print(f"    {problem}", markup=False, soft_wrap=True)
-    for line in alerts["latest"][-3:]:
+    for line in alerts["latest"][:3]:
         console.print(f"    {line}", markup=False, soft_wrap=True)
     for line in one["wanted"]:
-        console.print(cleaned(f"  wanted: {line}"), style="yellow", markup=False)
+        console.print(cleaned(f"  wanted: {line}"), style="yellow", markup=False, soft_wrap=True)

@@ -10,7 +10,10 @@ import typer
 
 from updraft.cli.edge import BAD_INPUT, console, explained, settings, write_json
 from updraft.errors import SpecError
-from updraft.spec.load import BrokenProject, load_projects
+from updraft.spec.cluster_defaults import clusters_per_partition
+from updraft.spec.document import read_document
+from updraft.spec.evidence import evidence_words, undecidable
+from updraft.spec.load import SPEC, BrokenProject, load_projects
 from updraft.spec.model import Project
 
 
@@ -20,9 +23,11 @@ def validate(
 ) -> None:
     """Check project folders: every error at once, with file, key, value and what is allowed. Ends with 2 when one is broken.
 
-    Columns are checked where a file of the source can be read; a note says where it cannot.
+    Columns are checked where a file of the source can be read; a note says where it cannot. A partition is ingested aside and its
+    labels looked at, and features.py is tried on some of its rows, in a process of its own, within a minute.
 
-    With a history in the store it also says which gain a change can show within release.change.shadow.at_most.
+    Notes say what the policy can and cannot do with this schedule: how long a budget lasts, when drift is measured, whether a verdict can
+    be reached at all. With a history in the store it also says which gain a change can show within release.change.shadow.at_most.
 
     Example: updraft validate flight_delays
     """
@@ -56,6 +61,8 @@ def _headline(name: str, one: dict[str, Any]) -> str:
 
 def _judge(found: Project | BrokenProject) -> dict[str, Any]:
     from updraft.data.mentions import check_mentions
+    from updraft.data.rehearsal import rehearse
+    from updraft.loop.policy_limits import policy_notes, policy_problems
 
     problems: list[str] = []
     notes: list[str] = []
@@ -69,18 +76,24 @@ def _judge(found: Project | BrokenProject) -> dict[str, Any]:
         )
         problems += [str(problem) for problem in mentions.problems]
         notes += mentions.notes
+    if isinstance(found, Project):
+        problems += map(str, policy_problems(read_document(found.folder / SPEC), found.spec))
+        if not problems:
+            rehearsal = rehearse(found, settings())
+            problems += rehearsal.problems
+            notes += rehearsal.notes
+        notes += policy_notes(found.spec)
     if not problems and isinstance(found, Project):
-        notes += _power(found)
+        notes += [f"evidence is counted {evidence_words(found.spec)}", *undecidable(found.spec), *_power(found)]
     return {"sound": not problems, "problems": list(dict.fromkeys(problems)), "notes": notes}
 
 
 def _deeper(found: Project) -> list[str]:
-    """What only loading shows: the feature function, the data contract, and for trainings in pods the deployment."""
+    """What only loading shows: the data contract, and for trainings in pods the deployment."""
     from updraft.data.contract import load_contract
     from updraft.spec.deployment import check_compute
-    from updraft.spec.features import load_features
 
-    checks: list[Callable[[], object]] = [partial(load_features, found), partial(load_contract, found)]
+    checks: list[Callable[[], object]] = [partial(load_contract, found)]
     if found.spec.training.compute.backend == "kubernetes":
         checks.append(partial(check_compute, found.spec.training.compute, settings().deployment))
     problems = []
@@ -94,7 +107,6 @@ def _deeper(found: Project) -> list[str]:
 
 def _power(found: Project) -> list[str]:
     """Which gain a change can show within ``at_most``, from the evidence in the store; nothing when there is no store."""
-    from updraft.data.partitions import partition
     from updraft.release.power import detectable_gain, spread
     from updraft.store.store import Store
 
@@ -103,16 +115,14 @@ def _power(found: Project) -> list[str]:
     store = Store.open(settings().store)
     try:
         gains = [row.gain for release in store.releases(found.name) for row in store.evidence(found.name, release.id)]
-        keys = [row.key for row in store.partitions(found.name)]
     finally:
         store.close()
-    if len(gains) < 14 or not keys:
+    if len(gains) < 14:
         return [f"{len(gains)} clusters of evidence so far: too few to tell the power of the policy"]
     sd, carried = spread(gains)
-    span = partition(found.spec, keys[-1])
-    length = {"hour": 3600, "day": 86400, "week": 7 * 86400}.get(found.spec.release.cluster)
+    per_partition = clusters_per_partition(found.spec.data.schedule, found.spec.release.cluster)
     at_most = found.spec.release.change.shadow.at_most
-    clusters = max(int(at_most * (span.tick - span.start).total_seconds() / length), 1) if length else at_most
+    clusters = at_most if per_partition is None else max(int(at_most * per_partition), 1)
     release = found.spec.release
     gain = detectable_gain(sd, carried, clusters, release.confidence, margin=release.margin)
     if gain > 0:

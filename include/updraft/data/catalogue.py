@@ -15,6 +15,8 @@ from typing import Any
 from updraft.data.duck import literal, name, names
 
 Args = Mapping[str, Any]
+MISFITS = "_misfits"
+"""Column of an extracted file: name of a column → its cell as text, for the cells of a row that do not fit their type."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,23 @@ ROWS: dict[str, Kind] = {
 }
 """Expectations that a row can break. Nulls break only the expectations about nulls and about equal pairs, as there."""
 
+OF_TYPE = "column_to_be_of_type"
+IMPLIED: dict[str, Kind] = {
+    OF_TYPE: Kind(
+        ("column", "type"),
+        (),
+        lambda a, _: f"list_contains(map_keys({MISFITS}), {literal(a['column'])})",
+        lambda a: f"{a['column']} is no {a['type']}",
+    ),
+}
+"""What every source promises: cells that are of their column's type. The rows that break it are told when they are extracted."""
+
+
+def row_kind(expectation: str) -> Kind:
+    """An expectation that a row can break, of the contract or implied."""
+    return ROWS.get(expectation) or IMPLIED[expectation]
+
+
 _RANGE = ("min_value", "max_value", "strict_min", "strict_max")
 
 TABLE: dict[str, Kind] = {
@@ -177,7 +196,10 @@ TYPES: dict[str, tuple[str, ...]] = {
         "FLOAT", "DOUBLE", "DECIMAL",
     ),
     "text": ("VARCHAR",),
-    "time": ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S"),
+    "time": (
+        "DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S",
+        "TIMESTAMPTZ_NS",
+    ),
     "boolean": ("BOOLEAN",),
 }  # fmt: skip
 """Types that a contract may ask of a column, and the DuckDB types that they are."""

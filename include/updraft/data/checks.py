@@ -35,11 +35,31 @@ class SourceChecks:
     checks: tuple[Check, ...]
     joined: float | None = None
     """Share of the row source's good rows that find a good row here; null for the row source."""
+    outside: int = 0
+    """Rows of the partition's own file whose time lies outside of the partition; of a file of all time they are other partitions'."""
+    timeless: int = 0
+    """Rows of the file without a time, which are in no partition."""
+
+    @property
+    def read(self) -> int:
+        """Rows of the file, as far as they are this partition's to account for: those judged, outside, and without a time."""
+        return self.rows + self.outside + self.timeless
 
     @property
     def share(self) -> float:
         """Share of rows in breach."""
         return self.quarantined / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """What became of the rows whose labels were due."""
+
+    published: int
+    missing: int
+    """Without a label: null, and left out."""
+    infinite: int
+    """The expression gave no finite number; left out."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,10 @@ class Checks:
     sources: Mapping[str, SourceChecks]
     raw: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the raw file of each source that was checked."""
+    labels: LabelCounts | None = None
+    """Of the labels that matured at this tick; None until the partition is published."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """Earlier partitions whose labels are missing as their file does not read, and why."""
 
     @property
     def quarantined(self) -> int:
@@ -78,4 +102,5 @@ class Checks:
             )
             for name, source in value["sources"].items()
         }
-        return cls(**{**value, "refusals": tuple(value["refusals"]), "sources": sources})
+        labels = LabelCounts(**value["labels"]) if value.get("labels") else None
+        return cls(**{**value, "refusals": tuple(value["refusals"]), "sources": sources, "labels": labels})

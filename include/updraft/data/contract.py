@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field
 
-from updraft.data.catalogue import ROWS, TABLE, TYPES, Kind, columns_of
+from updraft.data.catalogue import ROWS, TABLE, TYPES, Kind, columns_of, row_kind
 from updraft.errors import SpecError
 from updraft.spec.document import Document, Path_, read_document
 from updraft.spec.model import Project
-from updraft.spec.part import Duration
-from updraft.spec.problems import Problem, SpecProblems, shown_path
-
-_DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
-_KEYS = ("columns", "rows", "table", "fresh_within", "joined_at_least")
+from updraft.spec.part import Duration, Part
+from updraft.spec.problems import Problem, SpecProblems, did_you_mean, shown_path
+from updraft.spec.validation import validate
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Expectation:
     @property
     def reason(self) -> str:
         """Why a row is in breach, in a few words; of row expectations."""
-        made = ROWS[self.name].reason
+        made = row_kind(self.name).reason
         return made(self.args) if made else self.text
 
 
@@ -99,16 +96,12 @@ def load_contract(project: Project) -> Contract:
     if not isinstance(document.data, dict):
         found = f"expected a mapping of sources, found {type(document.data).__name__}"
         raise SpecProblems(problems or [document.problem((), found)])
-    for source, body in document.data.items():
-        where: Path_ = (str(source),)
+    for source in document.data:
         if source not in project.spec.data.sources:
-            hint = _guess(str(source), project.spec.data.sources)
-            problems.append(document.problem(where, f"no such source{hint}"))
-        elif not isinstance(body, dict):
-            found = f"expected a mapping with {', '.join(_KEYS)}, found {type(body).__name__}"
-            problems.append(document.problem(where, found))
+            hint = did_you_mean(str(source), project.spec.data.sources)
+            problems.append(document.problem((str(source),), f"no such source{hint}"))
         else:
-            sources[source] = _Reader(document, str(source), problems).source(body)
+            sources[source] = _source(document.below(source), problems)
     row_source = next(iter(project.spec.data.sources))
     for source, contract in sources.items():
         spec = project.spec.data.sources[source]
@@ -137,46 +130,56 @@ def _with_key(contract: SourceContract, key: tuple[str, ...]) -> SourceContract:
     )
 
 
-class _Reader:
-    """Reads one source's part and keeps every problem."""
+if TYPE_CHECKING:
+    ColumnType = str
+else:
+    ColumnType = Literal[tuple(TYPES)]
 
-    def __init__(self, document: Document, source: str, problems: list[Problem]) -> None:
+
+class _Written(Part):
+    """What may stand under a source in the file. Expectations are checked against the catalogue, by :class:`_Expectations`."""
+
+    columns: dict[str, ColumnType] = Field(default_factory=dict)
+    rows: tuple[Any, ...] = ()
+    table: tuple[Any, ...] = ()
+    fresh_within: Duration | None = None
+    joined_at_least: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+def _source(document: Document, problems: list[Problem]) -> SourceContract:
+    """One source's part of the file, as much of it as is sound; ``problems`` grows. A key without a value promises nothing."""
+    if isinstance(document.data, dict):
+        document = replace(document, data={key: value for key, value in document.data.items() if value is not None})
+    validated = validate(document, _Written)
+    problems += validated.problems
+    written = validated.spec or _Written()
+    reader = _Expectations(document, problems)
+    # As they stand in the file: validation makes tuples of lists, and Great Expectations takes lists.
+    return SourceContract(
+        columns=written.columns,
+        rows=reader.read(document.data["rows"] if written.rows else (), "row", "rows", ROWS),
+        table=reader.read(document.data["table"] if written.table else (), "table", "table", TABLE),
+        fresh_within=written.fresh_within,
+        joined_at_least=written.joined_at_least,
+    )
+
+
+class _Expectations:
+    """Reads the expectations of a source by the catalogue, and keeps every problem."""
+
+    def __init__(self, document: Document, problems: list[Problem]) -> None:
         self._document = document
-        self._source = source
         self._problems = problems
 
-    def source(self, body: dict[str, Any]) -> SourceContract:
-        for key in body:
-            if key not in _KEYS:
-                self._wrong((str(key),), f"unknown key{_guess(str(key), _KEYS)}; allowed: {', '.join(_KEYS)}")
-        return SourceContract(
-            columns=self._columns(body.get("columns") or {}),
-            rows=self._expectations(body.get("rows") or [], "row", "rows", ROWS),
-            table=self._expectations(body.get("table") or [], "table", "table", TABLE),
-            fresh_within=self._duration(body.get("fresh_within")),
-            joined_at_least=self._share(body.get("joined_at_least")),
-        )
+    def read(
+        self, items: Sequence[object], kind: Literal["row", "table"], key: str, known: Mapping[str, Kind]
+    ) -> tuple[Expectation, ...]:
+        """The expectations under ``rows`` or ``table`` that are sound."""
+        expectations = [self._expectation((key, index), item, kind, known) for index, item in enumerate(items)]
+        return tuple(expectation for expectation in expectations if expectation is not None)
 
     def _wrong(self, where: Path_, what: str) -> None:
-        self._problems.append(self._document.problem((self._source, *where), what))
-
-    def _columns(self, value: object) -> dict[str, str]:
-        if not isinstance(value, dict):
-            self._wrong(("columns",), "write a mapping of columns and types, such as {distance: number}")
-            return {}
-        for column, kind in value.items():
-            if not isinstance(kind, str) or kind not in TYPES:
-                self._wrong(("columns", str(column)), f"unknown type {kind!r}; allowed: {', '.join(TYPES)}")
-        return {str(column): str(kind) for column, kind in value.items()}
-
-    def _expectations(
-        self, value: object, kind: Literal["row", "table"], key: str, known: Mapping[str, Kind]
-    ) -> tuple[Expectation, ...]:
-        if not isinstance(value, list):
-            self._wrong((key,), "write a list of expectations")
-            return ()
-        found = [self._expectation((key, index), item, kind, known) for index, item in enumerate(value)]
-        return tuple(each for each in found if each is not None)
+        self._problems.append(self._document.problem(where, what))
 
     def _expectation(
         self, where: Path_, item: object, kind: Literal["row", "table"], known: Mapping[str, Kind]
@@ -187,7 +190,7 @@ class _Reader:
         expected = str(item["expect"]).removeprefix("expect_")
         args = {str(name): value for name, value in item.items() if name != "expect"}
         if expected not in known:
-            hint = " (it belongs under `table`)" if expected in TABLE else _guess(expected, known)
+            hint = " (it belongs under `table`)" if expected in TABLE else did_you_mean(expected, known)
             self._wrong(where, f"unknown expectation {item['expect']!r}{hint}")
             return None
         before = len(self._problems)
@@ -201,7 +204,7 @@ class _Reader:
                 self._wrong(where, "mostly: a row keeps an expectation or breaks it; put the share under `table`")
             elif name not in allowed:
                 self._wrong(
-                    where, f"{expected} takes no {name!r}{_guess(name, allowed)}; it takes {', '.join(allowed)}"
+                    where, f"{expected} takes no {name!r}{did_you_mean(name, allowed)}; it takes {', '.join(allowed)}"
                 )
         for name in kind.needs:
             if name not in args:
@@ -220,23 +223,6 @@ class _Reader:
         mostly = args.get("mostly", 1)
         if not isinstance(mostly, int | float) or not 0 <= mostly <= 1:
             self._wrong(where, f"mostly={mostly!r} is no share from 0 to 1")
-
-    def _duration(self, value: object) -> timedelta | None:
-        if value is None:
-            return None
-        try:
-            return _DURATION.validate_python(value)
-        except ValidationError:
-            self._wrong(("fresh_within",), f"{value!r}: write a whole number and a unit: 90s, 30m, 6h, 1d or 2w")
-            return None
-
-    def _share(self, value: object) -> float | None:
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            self._wrong(("joined_at_least",), f"{value!r} is no share from 0 to 1")
-            return None
-        return float(value)
 
 
 def _wrong_argument(name: str, value: object) -> str | None:
@@ -263,11 +249,6 @@ _VALUES = (str, int, float, bool, date)
 
 def _is_bound(value: object) -> bool:
     return value is None or isinstance(value, int | float)
-
-
-def _guess(given: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _read(folder: Path) -> Document:

@@ -3,20 +3,24 @@
 # ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
 from __future__ import annotations
 
-import re
+import logging
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data import sources
+from updraft.data.contract import load_contract
 from updraft.data.duck import attempt, columns_of, connection, first, kind_of, literal, name, parquet, without_values
 from updraft.data.partitions import KEY_FORMAT, Partition, partition
-from updraft.errors import DataError
+from updraft.data.pinned import SchemaOf, Told
+from updraft.data.selection import Part, that_bind, whole_columns
+from updraft.data.views import label_columns
+from updraft.errors import DataError, SourceAway
 from updraft.settings import Settings
 from updraft.spec.label import label_number, published_private, read_label
 from updraft.spec.model import Project
@@ -24,8 +28,22 @@ from updraft.spec.model import Project
 if TYPE_CHECKING:
     import duckdb
 
-CLOCKS = {"day": "%Y-%m-%d", "week": "%G-W%V", "hour": "%Y-%m-%dT%H"}
-"""Values of ``release.cluster`` that are no column, and how they write a time (UTC): a week is ISO 8601's, from Monday."""
+log = logging.getLogger(__name__)
+NOT_READ_FILE = "not_read.json"
+"""In a partition's raw zone: :class:`NotRead`."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Rows of a file that are not the partition's."""
+
+    rows: int = 0
+    """Of a file that is the partition's own ({key}): rows whose time lies outside of it."""
+    timeless: int = 0
+    """Rows without a time: they are in no partition."""
+    first: str | None = None
+    last: str | None = None
+    """Times, ISO 8601, of the rows outside."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +53,7 @@ class ExtractedSource:
     url: str
     sha256: str
     rows: int
+    outside: Outside = Outside()
 
 
 @dataclass(frozen=True)
@@ -78,14 +97,6 @@ def slices(project: Project, key: str) -> tuple[Partition, ...]:
     return tuple(replace(each, start=max(each.start, first)) for each in found)
 
 
-def label_columns(project: Project, columns: Mapping[str, str]) -> tuple[str, ...]:
-    """The columns of the row source that the label's expression reads."""
-    bare = re.sub(r"'(?:[^']|'')*'", " ", project.spec.data.label.expr)
-    words = {word.lower() for word in re.findall(r"[A-Za-z_]\w*", re.sub(r'"[^"]*"', " ", bare))}
-    quoted = {word.lower() for word in re.findall(r'"([^"]*)"', bare)}
-    return tuple(column for column in columns if column.lower() in words | quoted)
-
-
 @without_values
 def extract_partition(project: Project, settings: Settings, key: str) -> Extracted:
     """Copy what the partition needs from its sources into ``<key>/<source>.parquet`` of the project's raw zone.
@@ -101,21 +112,75 @@ def extract_partition(project: Project, settings: Settings, key: str) -> Extract
     sources.close_raw_zone(raw)
     extracted: dict[str, ExtractedSource] = {}
     columns: dict[str, Mapping[str, str]] = {}
-    for source in project.spec.data.sources:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    contract = load_contract(project)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        tables: dict[str, dict[str, Path]] = {}
+        unread: dict[str, str] = {}
+        schemas: list[tuple[SchemaOf, Told]] = []
+        for source in project.spec.data.sources:
+            tables[source], unread_of_source = _tables(stack, source, project=project, raw=raw, covered=covered)
+            unread |= unread_of_source
+        con = stack.enter_context(connection([path for each in tables.values() for path in each.values()], folder))
+        for source in project.spec.data.sources:
             path = folder / f"{source}.parquet"
-            tables = _tables(stack, source, project=project, raw=raw, covered=covered)
-            con = stack.enter_context(connection(tables.values(), folder))
-            columns[source], query = _selection(con, source, project=project, tables=tables, covered=covered)
+            schema = SchemaOf(project, contract, source, lake(project, settings))
+            columns[source], query, told = _selection(con, schema, tables=tables[source], covered=covered)
+            schemas.append((schema, told))
             con.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
             (rows,) = first(con, f"SELECT count(*) FROM {parquet(str(path))}")
             content = path.read_bytes()
-        url = raw_url(project, settings, key, f"{source}.parquet")
-        files.write_bytes(url, content)
-        extracted[source] = ExtractedSource(url, files.sha256(content), int(rows))
+            url = raw_url(project, settings, key, f"{source}.parquet")
+            files.write_bytes(url, content)
+            outside = _outside(con, project, source, tables[source], covered)
+            extracted[source] = ExtractedSource(url, files.sha256(content), int(rows), outside)
     check_mentions(project, columns)
+    for schema, told in schemas:  # a spelling mistake in the project pins no type
+        schema.write(told)
+    counted = {source: asdict(raw_file.outside) for source, raw_file in extracted.items()}
+    not_read = {"sources": counted, "unread": unread}
+    files.write_json(raw_url(project, settings, key, NOT_READ_FILE), not_read)
     return Extracted(key, extracted)
+
+
+@dataclass(frozen=True)
+class NotRead:
+    """What of the files is not in a partition's extracted rows."""
+
+    outside: Mapping[str, Outside]
+    """By source."""
+    unread: Mapping[str, str]
+    """Earlier partitions whose file does not read any more, so that their labels are missing, and why."""
+
+
+def read_not_read(project: Project, settings: Settings, key: str) -> NotRead:
+    """What :func:`extract_partition` left out of a partition; of one extracted by an earlier version, nothing."""
+    url = raw_url(project, settings, key, NOT_READ_FILE)
+    if not files.exists(url):
+        return NotRead({}, {})
+    told = files.read_json(url)
+    return NotRead({source: Outside(**counts) for source, counts in told["sources"].items()}, told["unread"])
+
+
+def _outside(
+    con: duckdb.DuckDBPyConnection,
+    project: Project,
+    source: str,
+    tables: Mapping[str, Path],
+    covered: tuple[Partition, ...],
+) -> Outside:
+    """Count the rows of the partition's own file that are not in it."""
+    spec, own = project.spec.data.sources[source], covered[-1]
+    if spec.event_time is None:
+        return Outside()
+    time = name(spec.event_time)
+    elsewhere = f"{time} < {literal(own.start)} OR {time} >= {literal(own.tick)}" if "{key}" in spec.url else "FALSE"
+    rows, timeless, earliest, latest = first(
+        con,
+        f"SELECT count(*) FILTER ({elsewhere}), count(*) FILTER ({time} IS NULL), "
+        f"min({time}) FILTER ({elsewhere}), max({time}) FILTER ({elsewhere}) FROM {parquet(str(tables[own.key]))}",
+    )
+    return Outside(int(rows), int(timeless), *(moment.isoformat() if moment else None for moment in (earliest, latest)))
 
 
 def check_roles(project: Project) -> None:
@@ -135,68 +200,66 @@ def check_roles(project: Project) -> None:
 
 def _tables(
     stack: ExitStack, source: str, *, project: Project, raw: str, covered: tuple[Partition, ...]
-) -> dict[str, Path]:
+) -> tuple[dict[str, Path], dict[str, str]]:
     """The files that a source's rows are taken from, by key: the partition's own first, and of a row source with a file
     for each partition those whose labels can mature now. A file that never came has no labels to mature.
+
+    Of an earlier file that does not read, the labels alone are missing: it stops no later partition. Why stands in the second
+    dictionary, by key.
     """
     own, url = covered[-1], project.spec.data.sources[source].url
     tables = {own.key: stack.enter_context(sources.table(project, raw, source, own.key))}
+    unread: dict[str, str] = {}
     if source == next(iter(project.spec.data.sources)) and "{key}" in url:
         for earlier in covered[:-1]:
-            if sources.is_there(url, source=source, key=earlier.key):
-                tables[earlier.key] = stack.enter_context(sources.table(project, raw, source, earlier.key))
-    return tables
+            try:
+                if sources.is_there(url, source=source, key=earlier.key):
+                    tables[earlier.key] = stack.enter_context(sources.table(project, raw, source, earlier.key))
+            except SourceAway:  # it may answer at the next try
+                raise
+            except DataError as error:
+                unread[earlier.key] = str(error)
+                log.warning("partition %s: the labels of partition %s are missing: %s", own.key, earlier.key, error)
+    return tables, unread
 
 
 def _selection(
-    con: duckdb.DuckDBPyConnection,
-    source: str,
-    *,
-    project: Project,
-    tables: Mapping[str, Path],
-    covered: tuple[Partition, ...],
-) -> tuple[dict[str, str], str]:
-    """The columns of a source, and SQL for its raw rows in a fixed order.
+    con: duckdb.DuckDBPyConnection, schema: SchemaOf, *, tables: Mapping[str, Path], covered: tuple[Partition, ...]
+) -> tuple[dict[str, str], str, Told]:
+    """The columns of a source, SQL for its raw rows in a fixed order, each column of its type, and what its file told.
 
     :param tables: its files by key, as :func:`_tables` finds them.
     """
+    project, source = schema.project, schema.source
     spec = project.spec.data.sources[source]
     own = covered[-1]
     is_row_source = source == next(iter(project.spec.data.sources))
-    path = tables[own.key]
-    there = columns_of(con, parquet(str(path)))
-    needed = _needed(con, project, source, path, there)
+    there = columns_of(con, parquet(str(tables[own.key])))
+    needed = _needed(project, source, there)
     columns = {each: kind for each, kind in there.items() if not spec.columns or each in (*spec.columns, *needed)}
-    plain = {column: f"f.{name(column)}" for column in columns}
+    written = sources.is_written(project, source)
+    told = schema.types(con, tables[own.key], columns, written=written, key=own.key)
+    types = told.types
     by_key = "{key}" in spec.url
     start = covered[0].start if is_row_source and not by_key else own.start
-    parts = [sources.select(path, plain, spec.event_time, start, own.tick)]
+    parts = [Part(tables[own.key], columns, start, own.tick)]
     for earlier in covered[:-1]:
-        if earlier.key not in tables:
-            continue
-        present = columns_of(con, parquet(str(tables[earlier.key])))
-        cast = {  # to the types of the current file: one odd file must not change those that follow
-            column: f"TRY_CAST(f.{name(column)} AS {kind})" if column in present else f"CAST(NULL AS {kind})"
-            for column, kind in columns.items()
-        }
-        parts.append(sources.select(tables[earlier.key], cast, spec.event_time, earlier.start, earlier.tick))
+        if earlier.key in tables:
+            present = columns_of(con, parquet(str(tables[earlier.key])))
+            parts.append(Part(tables[earlier.key], present, earlier.start, earlier.tick))
+    if is_row_source:
+        types = that_bind(con, schema, types)
+    whole = whole_columns(con, parts, types, spec)
+    union = " UNION ALL BY NAME ".join(
+        part.select(
+            types, spec, written=written, whole=whole, odd=part.odd(con, types, spec, written=written, whole=whole)
+        )
+        for part in parts
+    )
+    if is_row_source:
+        check_label(con, project, f"({union})", there)
     order = "COLUMNS(*)" if spec.event_time is None else f"{name(spec.event_time)}, COLUMNS(*)"
-    return columns, f"SELECT * FROM ({' UNION ALL '.join(parts)}) ORDER BY {order}"
-
-
-def wanted_columns(project: Project, source: str) -> list[tuple[tuple[str, ...], str]]:
-    """The columns that the spec names of a source, with the key of project.yaml that names them."""
-    data = project.spec.data
-    spec = data.sources[source]
-    found = [(spec.columns, f"data.sources.{source}.columns"), (spec.join, f"data.sources.{source}.join")]
-    if spec.event_time is not None:
-        found.append(((spec.event_time,), f"data.sources.{source}.event_time"))
-    if source == next(iter(data.sources)):
-        found.append((data.key, "data.key"))
-        found += [(joined.join, f"data.sources.{other}.join") for other, joined in list(data.sources.items())[1:]]
-        if project.spec.release.cluster not in CLOCKS:
-            found.append(((project.spec.release.cluster,), "release.cluster"))
-    return [(columns, what) for columns, what in found if columns]
+    return dict(columns), f"SELECT * FROM ({union}) ORDER BY {order}", told
 
 
 def check_label(con: duckdb.DuckDBPyConnection, project: Project, table: str, columns: Mapping[str, str]) -> None:
@@ -219,20 +282,17 @@ def check_label(con: duckdb.DuckDBPyConnection, project: Project, table: str, co
         raise DataError(f"{where} reads {', '.join(unknown)}, which is no column; its columns are {', '.join(columns)}")
 
 
-def _needed(
-    con: duckdb.DuckDBPyConnection, project: Project, source: str, path: Path, columns: Mapping[str, str]
-) -> tuple[str, ...]:
+def _needed(project: Project, source: str, columns: Mapping[str, str]) -> tuple[str, ...]:
     """The columns that the spec asks of a source; refuses a source that lacks one."""
     data = project.spec.data
-    found: list[str] = []
-    for wanted, what in wanted_columns(project, source):
+    needed: list[str] = []
+    for wanted, what in sources.wanted_columns(project, source):
         sources.need_columns(wanted, columns, source=source, url=data.sources[source].url, what=what)
-        found += wanted
+        needed += wanted
     if source != next(iter(data.sources)):
-        return tuple(found)
-    check_label(con, project, parquet(str(path)), columns)
-    found += label_columns(project, columns)
-    return (*found, *(column for column in data.outcomes if column in columns))
+        return tuple(needed)
+    needed += label_columns(project, columns)
+    return (*needed, *(column for column in data.outcomes if column in columns))
 
 
 def check_mentions(project: Project, columns: Mapping[str, Mapping[str, str]]) -> None:

@@ -9,6 +9,7 @@ name that its content or its key decides, and ``checks.json`` is written after e
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,15 @@ from updraft.data import docs
 from updraft.data.checks import Checks
 from updraft.data.contract import load_contract
 from updraft.data.duck import arrow, connection, parquet, without_values
-from updraft.data.extraction import Extracted, ExtractedSource, extract_partition, lake, raw_url, slices
+from updraft.data.extraction import (
+    Extracted,
+    ExtractedSource,
+    extract_partition,
+    lake,
+    raw_url,
+    read_not_read,
+    slices,
+)
 from updraft.data.privacy import ID_SUFFIX, KEY_FILE, Pseudonymiser, check_key, load_key
 from updraft.data.publication import Publisher, parquet_bytes, quarantine, write_table
 from updraft.data.validation import Validator
@@ -72,7 +81,7 @@ def validate_partition(project: Project, settings: Settings, key: str) -> Checks
         con = stack.enter_context(connection(raw.values()))
         views = Views(con, project, covered)
         views.open(raw)
-        checks = Validator(views, contract, pseudonyms).run(tuple(raw), digests)
+        checks = Validator(views, contract, pseudonyms, read_not_read(project, settings, key)).run(tuple(raw), digests)
         base = lake(project, settings)
         for source in raw:
             bad = arrow(con, f'SELECT * FROM "bad_{source}" ORDER BY _n')
@@ -119,12 +128,12 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Ingeste
         views.open(raw)
         for source, path in bad.items():
             views.mark(source, f"SELECT * FROM {parquet(str(path))}")
-        publisher = Publisher(views, load_contract(project), pseudonyms)
+        publisher = Publisher(views, pseudonyms)
         if checks.state == "passed":
             table = publisher.rows()
             rows = len(table)
             url, digest = write_table(f"{base}/partitions", key, table)
-        labels = publisher.labels()
+        labels, counts = publisher.labels()
         if len(labels):
             labels_url, labels_sha256 = write_table(f"{base}/labels", key, labels)
     return IngestedPartition(
@@ -136,7 +145,7 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Ingeste
         quarantined=checks.quarantined,
         labels_url=labels_url,
         labels_sha256=labels_sha256,
-        checks=checks.to_dict(),
+        checks=replace(checks, labels=counts).to_dict(),
         profile=None,
     )
 

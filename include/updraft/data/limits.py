@@ -22,8 +22,8 @@ COLUMNS = 2_000
 CELL_BYTES = 100_000
 """Of a text, or of the text of a list or a structure."""
 _CHUNK = 2**20
-_HEADER_BYTES = 2**20
-_SEPARATORS = (b",", b";", b"\t", b"|")
+HEADER_BYTES = 2**20
+"""Of the first line of a CSV file."""
 _SMALL = frozenset(kind for name, kinds in TYPES.items() if name != "text" for kind in kinds)
 """Types whose values are small, whatever they are."""
 
@@ -48,8 +48,15 @@ def unpacked(path: Path, folder: Path, what: str) -> Path:
             with gzip.open(path) as packed, target.open("wb") as file:
                 copy(packed, file, what)
             return target
-    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{what} is no {path.suffix[1:]} file, or a broken one: {error}") from error
+    except EOFError as error:
+        raise DataError(
+            f"{what} ends before its {path.suffix[1:]} archive does: it was cut off while it was written or copied; copy it again"
+        ) from error
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error) as error:
+        kind = path.suffix[1:]
+        raise DataError(
+            f"{what} is no {kind} file, or a broken one: {error}; name it without .{kind} if it is not packed, or copy it again"
+        ) from error
     if path.stat().st_size > FILE_BYTES:
         raise DataError(_too_large(what))
     return path
@@ -104,28 +111,17 @@ def _too_large(what: str) -> str:
     )
 
 
-def check_header(path: Path, what: str) -> None:
-    """Refuse a CSV whose first line has more columns than a table may have, before the types of all are looked for.
-
-    :raises DataError: with the limit.
-    """
-    with path.open("rb") as file:
-        line = file.readline(_HEADER_BYTES)
-    columns = 1 + max(line.count(separator) for separator in _SEPARATORS)
-    if columns > COLUMNS or len(line) == _HEADER_BYTES:
-        raise DataError(_too_wide(what))
-
-
 def check_columns(columns: int, what: str) -> None:
     """Refuse a table with more columns than :data:`COLUMNS`.
 
     :raises DataError: with the limit.
     """
     if columns > COLUMNS:
-        raise DataError(_too_wide(what))
+        raise DataError(too_wide(what))
 
 
-def _too_wide(what: str) -> str:
+def too_wide(what: str) -> str:
+    """What to say of a table with more columns than :data:`COLUMNS`."""
     return f"{what} has more than {COLUMNS} columns, or a first line that does not end; take out what no model reads"
 
 

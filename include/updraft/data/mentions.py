@@ -11,12 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from updraft import files
 from updraft.data import sources
 from updraft.data.catalogue import TYPES
 from updraft.data.duck import attempt, connection, kind_of, name
-from updraft.data.extraction import CLOCKS
 from updraft.data.partitions import KEY_FORMAT, partitions
-from updraft.errors import DataError, SourceMissing
+from updraft.data.views import CLOCKS
+from updraft.errors import DataError, SourceAway, SourceMissing
 from updraft.spec.document import Document, Path_, read_document
 from updraft.spec.label import read_label
 from updraft.spec.model import Project, ProjectSpec
@@ -47,7 +48,7 @@ def check_mentions(folder: Path, spec: ProjectSpec, broken: frozenset[Path_] = f
     """
     found = _Mentions(read_document(folder / "project.yaml"), spec, broken)
     notes = found.read(Project(spec=spec, folder=folder))
-    problems = [*found.of_sources(), *found.of_rows(), *found.label(), *found.of_any()]
+    problems = [*found.unreadable, *found.of_sources(), *found.of_rows(), *found.label(), *found.of_any()]
     return Mentions(tuple(sorted(problems, key=lambda problem: problem.line or 0)), notes)
 
 
@@ -57,6 +58,8 @@ class _Mentions:
     spec: ProjectSpec
     broken: frozenset[Path_]
     columns: dict[str, dict[str, str]] = field(default_factory=dict)
+    unreadable: list[Problem] = field(default_factory=list)
+    """Of sources that are there and do not read, or cannot be there."""
 
     @property
     def row_source(self) -> str:
@@ -72,10 +75,28 @@ class _Mentions:
             timed = all(self._sound(("data", each)) for each in ("schedule", "start", "end"))
             if not self._sound(("data", "sources", source, "url")) or ("{key}" in spec.url and not timed):
                 continue
+            if (wrong := _wrong_place(spec.url)) is not None:
+                self.unreadable.append(self.document.problem(("data", "sources", source, "url"), wrong, spec.url))
+                continue
             try:
-                self.columns[source] = _columns(project, source)
+                located = _located(project, source)
             except DataError as error:
+                if isinstance(error, SourceMissing) and "{key}" not in spec.url:
+                    message = "there is no such file; correct the URL, or put the file there"
+                    self.unreadable.append(self.document.problem(("data", "sources", source, "url"), message, spec.url))
+                else:
+                    notes.append(f"the columns of {source} are not checked: {error}")
+                continue
+            try:
+                self.columns[source] = sources.columns(project, source, located)
+            except SourceAway as error:
                 notes.append(f"the columns of {source} are not checked: {error}")
+            except DataError as error:
+                message = f"{error} (docs/files.md says how a file is read)"
+                self.unreadable.append(self.document.problem(("data", "sources", source, "url"), message, spec.url))
+            except OSError as error:  # such as a file that this user may not read
+                message = f"{error.filename or spec.url} cannot be read: {error.strerror}; let the user of the deployment read it"
+                self.unreadable.append(self.document.problem(("data", "sources", source, "url"), message, spec.url))
         return tuple(notes)
 
     def label(self) -> Iterator[Problem]:
@@ -85,6 +106,15 @@ class _Mentions:
             return
         expr = self.spec.data.label.expr
         own = self.columns.get(self.row_source)
+        read_by = read_label(expr)
+        if not read_by.wrong and not read_by.names:
+            yield self.document.problem(
+                path,
+                "reads no column, so every row has the same label; a column's name stands as it is or in double quotes, and what stands in "
+                "single quotes is a text",
+                expr,
+            )
+            return
         try:
             _evaluate(expr, own)
         except DataError as error:
@@ -187,23 +217,38 @@ def _evaluate(expr: str, columns: Mapping[str, str] | None) -> None:
         raise DataError(f"it gives {kind}")
 
 
-def _columns(project: Project, source: str) -> dict[str, str]:
-    """The columns of a source, of the first file that is there.
+def _wrong_place(url: str) -> str | None:
+    """What is wrong with a URL whatever lies there, as the end of a sentence."""
+    if files.is_local(url) and not files.local_path(url).is_absolute():
+        return (
+            "is relative, so it names another file in each folder that a process is started in; write the whole path, such as "
+            "file:///srv/data/orders.csv"
+        )
+    folder = files.local_path(url).parent if files.is_local(url) else None
+    if folder is not None and "{key}" in url and "{key}" not in str(folder) and not folder.is_dir():
+        return f"there is no folder {folder}; correct the URL, or make it"
+    return None
 
-    :raises DataError: when none is there, or it does not read.
+
+def _located(project: Project, source: str) -> str:
+    """A key whose file of a source is there.
+
+    :raises DataError: when there is none, or it cannot be reached.
     """
-    keys = list(_keys(project.spec)) if "{key}" in project.spec.data.sources[source].url else [""]
-    for key in keys[:-1]:
+    url = project.spec.data.sources[source].url
+    keys = list(some_keys(project.spec)) if "{key}" in url else [""]
+    for number, key in enumerate(keys, start=1):
         try:
-            return sources.columns(project, source, key)
+            sources.locate(sources.resolve(url, source=source, key=key), source=source)
         except SourceMissing:
+            if number == len(keys):
+                raise
             continue
-    if not keys:
-        raise DataError("there is no partition yet")
-    return sources.columns(project, source, keys[-1])
+        return key
+    raise DataError("there is no partition yet")
 
 
-def _keys(spec: ProjectSpec) -> Iterator[str]:
+def some_keys(spec: ProjectSpec) -> Iterator[str]:
     """Keys of the last three partitions until now, newest first, and of the first two."""
     from croniter import croniter
 

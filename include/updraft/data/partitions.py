@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from updraft.errors import DataError
-from updraft.spec.model import FIRST_DAY, LAST_DAY, ProjectSpec
+from updraft.spec.data import FIRST_DAY, LAST_DAY
+from updraft.spec.model import ProjectSpec
 
 KEY_FORMAT = "%Y-%m-%dT%H%M"
 """Key of the partition that the tick closes: to the minute, sortable, safe in a file name and a URL."""
@@ -50,6 +51,27 @@ def _partition(schedule: str, key: str) -> Partition:
     if not croniter.match(schedule, tick):
         raise DataError(f"{key} is no tick of data.schedule {schedule!r}")
     return Partition(key, croniter(schedule, tick).get_prev(datetime), tick)
+
+
+def first_key_from(moment: datetime) -> str:
+    """The least key whose tick is not before a moment; a tick is a whole minute, and a key names no part of one."""
+    minute = moment.replace(second=0, microsecond=0)
+    return (minute if minute == moment else minute + timedelta(minutes=1)).strftime(KEY_FORMAT)
+
+
+def last_begun(spec: ProjectSpec, moment: datetime) -> Partition:
+    """The newest partition that began before a moment: the one that the first tick from that moment on closes."""
+    return _last_begun(spec.data.schedule, moment)
+
+
+@lru_cache(maxsize=4096)
+def _last_begun(schedule: str, moment: datetime) -> Partition:
+    from croniter import croniter
+
+    # Ticks are whole seconds; the last one before the moment is stepped over.
+    before = (moment - timedelta(microseconds=1)).replace(microsecond=0)
+    tick: datetime = croniter(schedule, before).get_next(datetime)
+    return _partition(schedule, tick.strftime(KEY_FORMAT))
 
 
 def partitions(spec: ProjectSpec, until: datetime | None = None) -> Iterator[Partition]:

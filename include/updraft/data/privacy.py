@@ -43,7 +43,7 @@ class Pseudonymiser:
         if value is None:
             return None
         message = "\x1f".join((self._project, column, str(value))).encode()
-        return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:LENGTH]
+        return hmac.digest(self._key, message, "sha256").hex()[:LENGTH]
 
     def mapping(self, column: str, values: Iterable[object]) -> dict[str, str]:
         """Pseudonyms of values by their text; nulls are left out."""

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from updraft import files
-from updraft.data.catalogue import TYPES
+from updraft.data.catalogue import MISFITS
+from updraft.data.cells import as_text
+from updraft.data.checks import LabelCounts
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
-from updraft.data.contract import Contract
-from updraft.data.duck import arrow, attempt, columns_of, first_failing, kind_of, literal, name, names
-from updraft.data.extraction import CLOCKS, check_label, label_columns
+from updraft.data.duck import arrow, attempt, columns_of, first, first_failing, kind_of, literal, name, names
+from updraft.data.extraction import check_label
 from updraft.data.partitions import partition
 from updraft.data.privacy import Pseudonymiser
-from updraft.data.views import INTERNAL, Views, private_columns, pseudonymised
+from updraft.data.views import CLOCKS, INTERNAL, Views, joined_by, label_columns, private_columns, pseudonymised
 from updraft.errors import DataError
 from updraft.spec.label import label_number
 
@@ -23,15 +24,12 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-_CASTS = {"integer": "BIGINT", "number": "DOUBLE", "text": "VARCHAR", "time": "TIMESTAMPTZ", "boolean": "BOOLEAN"}
-
 
 @dataclass(frozen=True)
 class Publisher:
     """Makes the published tables from the views of a partition that has been validated."""
 
     views: Views
-    contract: Contract
     pseudonyms: Pseudonymiser
 
     def rows(self) -> pa.Table:
@@ -45,7 +43,7 @@ class Publisher:
         outcomes = set(self.views.project.spec.data.outcomes)
         outcomes |= set(label_columns(self.views.project, self.views.columns(source)))
         kept = [column for column in columns_of(con, "hidden") if column not in outcomes and column not in INTERNAL]
-        table = arrow(con, f"SELECT {self._identity()}, {names(kept)} FROM hidden ORDER BY {EVENT_TIME}, {ROW}")
+        table = arrow(con, f"SELECT {self._identity('hidden')}, {names(kept)} FROM hidden ORDER BY {EVENT_TIME}, {ROW}")
         if len(table[ROW].unique()) != len(table):
             raise DataError(
                 f"{self.views.project.name}: partition {self.views.key}: two rows have the same key "
@@ -53,8 +51,10 @@ class Publisher:
             )
         return table
 
-    def labels(self) -> pa.Table:
-        """Labels of good rows that matured in (previous tick, tick], by event time and row.
+    def labels(self) -> tuple[pa.Table, LabelCounts]:
+        """Labels of good rows that matured in (previous tick, tick], by event time and row, and what became of the rows that were due.
+
+        A label that is not finite is no label: nothing can be learnt from it, or measured on it.
 
         :raises DataError: when the expression is no label (the project may have changed since the extraction), or fails.
         """
@@ -75,14 +75,20 @@ class Publisher:
         )
         hidden = {column: column for column in private_columns(self.views.project, source, self.views.columns(source))}
         con.execute(f"CREATE TEMP TABLE matured_hidden AS {pseudonymised(con, 'matured', hidden, self.pseudonyms)}")
-        label = "COALESCE(_label, 0)" if spec.data.label.missing == "zero" else "_label"
-        identity = self._identity()
+        without, infinite = first(
+            con, "SELECT count(*) FILTER (_label IS NULL), count(*) FILTER (NOT isfinite(_label)) FROM matured"
+        )
+        con.execute("DELETE FROM matured_hidden WHERE NOT isfinite(_label)")
+        zero = spec.data.label.missing == "zero"
+        label = "COALESCE(_label, 0)" if zero else "_label"
+        identity = self._identity("matured_hidden")
         made = arrow(
             con,
             f"SELECT * FROM (SELECT {identity}, _slice AS {PARTITION}, {label} AS {LABEL} FROM matured_hidden) "
             f"WHERE {LABEL} IS NOT NULL ORDER BY {EVENT_TIME}, {ROW}",
         )
-        return made.select([ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL])
+        counts = LabelCounts(published=len(made), missing=0 if zero else int(without), infinite=int(infinite))
+        return made.select([ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL]), counts
 
     def _no_label(self, due: str, number: str, error: duckdb.Error) -> DataError:
         """What is wrong with the label, with the first row that it fails on (of the raw file, counted from 1)."""
@@ -95,17 +101,22 @@ class Publisher:
             "it may be private); mend the source, or write the expression so that it gives null there, with TRY_CAST"
         )
 
-    def _identity(self) -> str:
+    def _identity(self, relation: str) -> str:
         """SQL for ROW, EVENT_TIME and CLUSTER, over columns that are pseudonymised already.
 
         The key's values are hashed with MD5, whose lower half DuckDB gives as a number: its own ``hash()`` may
         differ between versions. A private part of the key goes in as its pseudonym, so that ROW tells nothing.
         """
         spec = self.views.project.spec
-        parts = ", ".join(f"CAST({name(column)} AS VARCHAR)" for column in spec.data.key)
+        kinds = columns_of(self.views.con, relation)
+        parts = ", ".join(as_text(name(column), kinds[column]) for column in spec.data.key)
         time = name(str(spec.data.sources[self.views.row_source].event_time))
         clock = CLOCKS.get(spec.release.cluster)
-        cluster = f"strftime({time}, {literal(clock)})" if clock else f"CAST({name(spec.release.cluster)} AS VARCHAR)"
+        cluster = (
+            f"strftime({time}, {literal(clock)})"
+            if clock
+            else as_text(name(spec.release.cluster), kinds[spec.release.cluster])
+        )
         return f"md5_number_lower(concat_ws(chr(31), {parts})) AS {ROW}, {time} AS {EVENT_TIME}, {cluster} AS {CLUSTER}"
 
     def _joined(self) -> dict[str, str]:
@@ -115,20 +126,18 @@ class Publisher:
         """
         project, source = self.views.project, self.views.row_source
         own = self.views.columns(source)
-        chosen = [f"{self._typed(source, column, kind, 'r')} AS {name(column)}" for column, kind in own.items()]
+        chosen = [f"r.{name(column)} AS {name(column)}" for column in own]
         private = {column: column for column in private_columns(project, source, own)}
         joins = []
         for other, spec in list(project.spec.data.sources.items())[1:]:
             columns = self.views.columns(other)
             alias = name(f"j_{other}")
-            for column, kind in columns.items():
-                if column not in spec.join:
-                    chosen.append(f"{self._typed(other, column, kind, alias)} AS {name(f'{other}_{column}')}")
+            chosen += [f"{alias}.{name(c)} AS {name(f'{other}_{c}')}" for c in columns if c not in spec.join]
             private |= {f"{other}_{c}": c for c in private_columns(project, other, columns) if c not in spec.join}
             joins.append(
                 f"LEFT JOIN (SELECT * FROM {name(f'good_{other}')} QUALIFY row_number() OVER "
                 f"(PARTITION BY {names(list(spec.join))} ORDER BY {names(list(columns))}) = 1) AS {alias} ON "
-                + " AND ".join(f"r.{name(column)} = {alias}.{name(column)}" for column in spec.join)
+                + joined_by(self.views.con, (f"good_{source}", "r"), (f"good_{other}", f"j_{other}"), spec.join)
             )
         clash = sorted(
             {each for each in (f"{o}_{c}" for o in self._others() for c in self.views.columns(o)) if each in own}
@@ -143,25 +152,22 @@ class Publisher:
     def _others(self) -> list[str]:
         return list(self.views.project.spec.data.sources)[1:]
 
-    def _typed(self, source: str, column: str, kind: str, alias: str) -> str:
-        """A column; with the type that the contract states where the file had no value to tell it from."""
-        stated = self.contract.of(source).columns.get(column)
-        plain = f"{alias}.{name(column)}"
-        if stated is None or kind.partition("(")[0] in TYPES[stated]:
-            return plain
-        return f"CAST({plain} AS {_CASTS[stated]})"
-
 
 def quarantine(views: Views, source: str, pseudonyms: Pseudonymiser) -> pa.Table:
-    """The partition's rows of a source that are in breach, with ``_reasons`` (text), pseudonymised."""
+    """The partition's rows of a source that are in breach, with ``_reasons`` and ``_misfits`` (text), pseudonymised."""
     con = views.con
     relation = name(f"quarantined_{source}")
     columns = views.columns(source)
+    hidden = {column: column for column in private_columns(views.project, source, columns)}
+    # What a misfit is, its column cannot hold. A private one is not told: it may be a value that stands in the wrong column.
+    unseen = f"[{', '.join(map(literal, hidden))}]::VARCHAR[]"
+    shown = f"list_filter(map_entries(w.{MISFITS}), lambda misfit: NOT list_contains({unseen}, misfit.key))"
+    told = f"array_to_string(list_transform({shown}, lambda misfit: misfit.key || ': ' || misfit.value), '; ')"
     con.execute(
-        f"CREATE VIEW {relation} AS SELECT w.* EXCLUDE (_slice), array_to_string(b._reasons, '; ') AS _reasons "
+        f"CREATE VIEW {relation} AS SELECT w.* EXCLUDE (_slice, {MISFITS}), {told} AS {MISFITS}, "
+        f"array_to_string(b._reasons, '; ') AS _reasons "
         f"FROM {name(f'win_{source}')} AS w JOIN {name(f'bad_{source}')} AS b USING (_n)"
     )
-    hidden = {column: column for column in private_columns(views.project, source, columns)}
     query = pseudonymised(con, relation, hidden, pseudonyms)
     return arrow(con, f"SELECT * EXCLUDE (_n) FROM ({query}) ORDER BY _n")
 

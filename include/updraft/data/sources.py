@@ -5,31 +5,37 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from updraft import files
-from updraft.data import limits
-from updraft.data.duck import attempt, columns_of, connection, first_failing, kind_of, literal, name, parquet
+from updraft.data import csv_file, limits
+from updraft.data.catalogue import TYPES
+from updraft.data.cells import NULLS, looks_ambiguous, time_of
+from updraft.data.duck import attempt, columns_of, connection, kind_of, literal, name, parquet
+from updraft.data.type_inference import infer
+from updraft.data.views import CLOCKS
 from updraft.errors import DataError, SettingsError, SourceAway, SourceMissing
-from updraft.spec.model import Project, Source
+from updraft.spec.data import Source
+from updraft.spec.model import Project
 
 if TYPE_CHECKING:
     import duckdb
 
-NULLS = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")
-"""Texts that stand for a missing value in a CSV file."""
+_PARQUET = (".parquet", ".pq")
 _CLIENTS = ("aiohttp", "aiobotocore", "botocore")
 """Libraries that speak to stores; not all of their errors are an ``OSError``."""
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Part of the cache's key: raised when the conversion changes."""
-SAMPLE = 20_480
-"""Rows of a CSV that tell the types of its columns where a glance is enough."""
+_GLANCE = 20_480
+"""Rows of a file that tell the types of its columns where a glance is enough."""
+_INDEX = re.compile(r"__index_level_\d+__")
+"""Columns that pandas adds to a Parquet file for a frame's index: no data of anybody's."""
 ROW_GROUP = 20_480
 """Rows per row group of the cache, so that one partition of a long history is read without the rest."""
 
@@ -125,88 +131,174 @@ def close_raw_zone(raw: str) -> None:
 
 @contextmanager
 def table(project: Project, raw: str, source: str, key: str) -> Iterator[Path]:
-    """The local Parquet file that holds a source's content; its event time is a timestamp with time zone.
+    """The local Parquet file that holds a source's content: its event time is a timestamp with time zone, and what else was text
+    is text, as it stands in the file.
 
     :param raw: URL of the project's raw zone; the cache stands below ``sources/``.
     :raises DataError: no such file, not readable, or a column that the spec names is not there.
     """
     spec = project.spec.data.sources[source]
-    found = locate(resolve(spec.url, source=source, key=key), source=source)
-    version = files.canonical_hash([found.fingerprint, spec.event_time, CACHE_VERSION])[:16]
+    place = locate(resolve(spec.url, source=source, key=key), source=source)
+    how_read = [spec.event_time, spec.time_format, spec.time_zone, spec.encoding, wanted_columns(project, source)]
+    version = files.canonical_hash([place.fingerprint, how_read, CACHE_VERSION])[:16]
     cached = f"{raw}/sources/{source}-{version}.parquet"
     if not files.exists(cached):
-        _convert(found.url, spec, source, cached)
+        _convert(project, place.url, source, cached)
     files.note_use(cached)
     with files.fetched(cached) as path:
         yield path
 
 
-def _convert(url: str, spec: Source, source: str, target: str) -> None:
+def is_written(project: Project, source: str) -> bool:
+    """Whether a source's file is text, so that it states no types; of an unknown format too, which reading refuses."""
+    return not project.spec.data.sources[source].url.endswith(_PARQUET)
+
+
+def wanted_columns(project: Project, source: str) -> list[tuple[tuple[str, ...], str]]:
+    """The columns that the spec names of a source, with the key of project.yaml that names them."""
+    data = project.spec.data
+    spec = data.sources[source]
+    wanted = [(spec.columns, f"data.sources.{source}.columns"), (spec.join, f"data.sources.{source}.join")]
+    if spec.event_time is not None:
+        wanted.append(((spec.event_time,), f"data.sources.{source}.event_time"))
+    if source == next(iter(data.sources)):
+        wanted.append((data.key, "data.key"))
+        wanted += [(joined.join, f"data.sources.{other}.join") for other, joined in list(data.sources.items())[1:]]
+        if project.spec.release.cluster not in CLOCKS:
+            wanted.append(((project.spec.release.cluster,), "release.cluster"))
+    return [(columns, what) for columns, what in wanted if columns]
+
+
+@dataclass(frozen=True)
+class _File:
+    """A source's file as DuckDB reads it."""
+
+    reader: str
+    columns: Mapping[str, str]
+    unreadable: Callable[[duckdb.Error], DataError]
+
+
+def _opened(
+    con: duckdb.DuckDBPyConnection, project: Project, path: Path, url: str, source: str, *, asked: bool = True
+) -> _File:
+    """:param asked: whether a file without a single column that the project names is refused.
+
+    :raises DataError: when it does not read, or has names that mean several columns."""
+    spec, what = project.spec.data.sources[source], f"source {source}: {url}"
+    if path.suffix in _PARQUET:
+        reader = parquet(str(path))
+
+        def unreadable(error: duckdb.Error) -> DataError:
+            return DataError(f"{what} does not read as Parquet: {kind_of(error)}")
+
+        columns = attempt(lambda: columns_of(con, reader), unreadable)
+        names_in_file = _parquet_names(path)
+    elif path.suffix in (".csv", ".tsv", ".txt"):
+        wanted = {column for chosen, _ in wanted_columns(project, source) for column in chosen}
+        dialect = csv_file.read_dialect(path, what, wanted=wanted, encoding=spec.encoding, asked=asked)
+        names_in_file, reader = list(dialect.columns), dialect.reader(path)
+        columns = dict.fromkeys(dialect.columns, "VARCHAR")
+
+        def unreadable(error: duckdb.Error) -> DataError:
+            return csv_file.wrong_line(error, what, dialect)
+    else:
+        raise DataError(f"{what}: unknown format {path.suffix!r}; use .csv, .csv.zip, .csv.gz or .parquet")
+    names_in_file = [column for column in names_in_file if not _INDEX.fullmatch(column)]
+    csv_file.check_names(names_in_file, what, kept=spec.columns)
+    limits.check_columns(len(names_in_file), what)
+    return _File(reader, {column: columns[column] for column in names_in_file}, unreadable)
+
+
+def _parquet_names(path: Path) -> list[str]:
+    """Names of the columns as they stand in the file; DuckDB renames those that it cannot tell apart."""
+    import pyarrow.parquet
+
+    return list(pyarrow.parquet.read_schema(path).names)
+
+
+def _convert(project: Project, url: str, source: str, target: str) -> None:
+    spec = project.spec.data.sources[source]
     with ExitStack() as stack:
         path = stack.enter_context(_downloaded(url, source))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         con = stack.enter_context(connection([path], folder))
         aside = folder / "converted.parquet"
         what = f"source {source}: {url}"
-        reader = _reader(path, url, source)
-
-        def unreadable(error: duckdb.Error) -> DataError:
-            return DataError(f"source {source}: {url} does not read as {_format(path)}: {kind_of(error)}")
-
-        columns = attempt(lambda: columns_of(con, reader), unreadable)
-        limits.check_columns(len(columns), what)
-        if _format(path) == "Parquet":
-            attempt(lambda: limits.check_rows(con, reader, what), unreadable)
-        order, replace = "", ""
+        file = _opened(con, project, path, url, source)
+        if path.suffix in _PARQUET:
+            attempt(lambda: limits.check_rows(con, file.reader, what), file.unreadable)
+        chosen, order = {column: name(column) for column in file.columns}, ""
         if spec.event_time is not None:
-            need_columns((spec.event_time,), columns, source=source, url=url, what="event_time")
-            time = name(spec.event_time)
-            replace = f"REPLACE (CAST({time} AS TIMESTAMPTZ) AS {time})"
-            order = f"ORDER BY {time}, COLUMNS(*)"
+            need_columns((spec.event_time,), file.columns, source=source, url=url, what="event_time")
+            kind = file.columns[spec.event_time]
+            text = f"trim({name(spec.event_time)})" if kind == "VARCHAR" else name(spec.event_time)
+            chosen[spec.event_time] = time_of(text, kind, spec)
+            attempt(lambda: _check_times(con, file, spec, url, source), file.unreadable)
+            order = f"ORDER BY {name(spec.event_time)}, COLUMNS(*)"
+        columns = ", ".join(f"{expression} AS {name(column)}" for column, expression in chosen.items())
         copy = (
-            f"COPY (SELECT * {replace} FROM {reader} {order}) TO {literal(str(aside))} "
+            f"COPY (SELECT * FROM (SELECT {columns} FROM {file.reader}) {order}) TO {literal(str(aside))} "
             f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
         )
-        attempt(lambda: con.execute(copy), lambda error: _no_time(con, reader, spec, url, source) or unreadable(error))
+        attempt(lambda: con.execute(copy), file.unreadable)
         limits.check_rows(con, parquet(str(aside)), what)
         limits.check_cells(con, aside, what)
         files.write_bytes(target, aside.read_bytes())
 
 
-def _no_time(con: duckdb.DuckDBPyConnection, reader: str, spec: Source, url: str, source: str) -> DataError | None:
-    """What is wrong with the event time, with its first row; None when it is something else that failed."""
-    import duckdb
+def _check_times(con: duckdb.DuckDBPyConnection, file: _File, spec: Source, url: str, source: str) -> None:
+    """Refuse a file with a time that does not read: no row of it can be put into a partition by guessing.
 
-    if spec.event_time is None:
-        return None
-    rows = f"(SELECT {name(spec.event_time)} AS t, row_number() OVER () AS n FROM {reader})"
-    try:
-        row = first_failing(con, rows, "CAST(t AS TIMESTAMPTZ)", "n")
-    except duckdb.Error:  # not even its rows can be counted
-        return None
-    if row is None:
-        return None
-    return DataError(
-        f"source {source}: {url}: event_time {spec.event_time!r} is no time in row {row}; "
-        "write it as 2013-01-31T05:00:00Z (the value is not told here, as it may be private)"
+    :raises DataError: with the first such row, and how to say what its times mean.
+    """
+    column = str(spec.event_time)
+    kind = file.columns[column]
+    value = f"trim({name(column)})" if kind == "VARCHAR" else name(column)
+    present = f"{value} IS NOT NULL" + (
+        f" AND {value} NOT IN ({', '.join(map(literal, NULLS))})" if kind == "VARCHAR" else ""
+    )
+    ambiguous = looks_ambiguous(value) if kind == "VARCHAR" else "FALSE"
+    wrong = (
+        f"SELECT n, {ambiguous} FROM (SELECT {name(column)}, row_number() OVER () AS n FROM {file.reader}) "
+        f"WHERE {present} AND ({time_of(value, kind, spec)}) IS NULL ORDER BY n LIMIT 1"
+    )
+    rows = con.execute(wrong).fetchall()
+    if not rows:
+        return
+    [(row, day_or_month)] = rows
+    begin = f"source {source}: {url}: event_time {column!r}"
+    private = "(the value is not told here, as it may be private)"
+    if spec.time_format is not None:
+        raise DataError(f"{begin} is not written as time_format {spec.time_format!r} says in row {row} {private}")
+    if kind in TYPES["number"]:
+        raise DataError(
+            f"{begin} is a number; say what it counts with `time_format: unix` (seconds since 1970) or `unix_ms` in data.sources.{source}"
+        )
+    if day_or_month:
+        raise DataError(
+            f"{begin} is written with day and month in an order that cannot be told, in row {row} {private}; say how with "
+            f'`time_format: "%d/%m/%Y"` or `"%m/%d/%Y"` and the like, in data.sources.{source}'
+        )
+    raise DataError(
+        f"{begin} is no time in row {row}; write it as 2013-01-31T05:00:00Z, or say how it is written with `time_format` "
+        f"in data.sources.{source} {private}"
     )
 
 
 def columns(project: Project, source: str, key: str) -> dict[str, str]:
-    """Names and DuckDB types of a source's columns, of a CSV from a sample of its rows; nothing is kept.
+    """Names and DuckDB types of a source's columns; of a text file as its first rows tell them. Nothing is kept.
 
     :raises SourceMissing: when there is no file for the key.
     :raises DataError: when it cannot be reached or does not read.
     """
-    url = locate(resolve(project.spec.data.sources[source].url, source=source, key=key), source=source).url
+    spec = project.spec.data.sources[source]
+    url = locate(resolve(spec.url, source=source, key=key), source=source).url
     with _downloaded(url, source) as path, connection([path]) as con:
-        reader = _reader(path, url, source, sample=SAMPLE)
-        found = attempt(
-            lambda: columns_of(con, reader),
-            lambda error: DataError(f"source {source}: {url} does not read as {_format(path)}: {kind_of(error)}"),
-        )
-    limits.check_columns(len(found), f"source {source}: {url}")
-    return found
+        file = _opened(con, project, path, url, source, asked=False)
+        texts = [column for column, kind in file.columns.items() if kind == "VARCHAR" and path.suffix not in _PARQUET]
+        rows = f"(SELECT *, row_number() OVER () AS file_row_number FROM (SELECT * FROM {file.reader} LIMIT {_GLANCE}))"
+        told = attempt(lambda: infer(con, rows, texts, spec), file.unreadable)
+    return {column: kind[1] if (kind := told.get(column)) else stored for column, stored in file.columns.items()}
 
 
 def need_columns(needed: tuple[str, ...], columns: Mapping[str, str], *, source: str, url: str, what: str) -> None:
@@ -216,24 +308,13 @@ def need_columns(needed: tuple[str, ...], columns: Mapping[str, str], *, source:
     """
     missing = [column for column in needed if column not in columns]
     if missing:
+        lower = {column.lower(): column for column in columns}
+        meant = [lower[column.lower()] for column in missing if column.lower() in lower]
+        hint = f"; it has {', '.join(map(repr, meant))}, written otherwise" if meant else ""
         raise DataError(
-            f"source {source}: {url} has no column {', '.join(map(repr, missing))} ({what}); "
+            f"source {source}: {url} has no column {', '.join(map(repr, missing))} ({what}){hint}; "
             f"its columns are {', '.join(columns)}"
         )
-
-
-def _format(path: Path) -> str:
-    return "Parquet" if path.suffix in (".parquet", ".pq") else "CSV"
-
-
-def _reader(path: Path, url: str, source: str, *, sample: int = -1) -> str:
-    if path.suffix in (".parquet", ".pq"):
-        return parquet(str(path))
-    if path.suffix in (".csv", ".tsv", ".txt"):
-        limits.check_header(path, f"source {source}: {url}")
-        nulls = "[" + ", ".join(literal(text) for text in NULLS) + "]"
-        return f"read_csv({literal(str(path))}, nullstr = {nulls}, sample_size = {sample}, header = TRUE, skip = 0)"
-    raise DataError(f"source {source}: {url}: unknown format {path.suffix!r}; use .csv, .csv.zip, .csv.gz or .parquet")
 
 
 @contextmanager
@@ -280,16 +361,3 @@ def is_there(url: str, *, source: str, key: str) -> bool:
     except SourceMissing:
         return False
     return True
-
-
-def select(path: Path, columns: Mapping[str, str], event_time: str | None, start: datetime, end: datetime) -> str:
-    """SQL for a file's rows of ``[start, end)``, or all of a lookup table's.
-
-    :param columns: names and the SQL expressions that they stand for.
-    """
-    chosen = ", ".join(f"{expression} AS {name(column)}" for column, expression in columns.items())
-    query = f"SELECT {chosen} FROM {parquet(str(path))} AS f"
-    if event_time is None:
-        return query
-    time = f"f.{name(event_time)}"
-    return f"{query} WHERE {time} >= {literal(start)} AND {time} < {literal(end)}"

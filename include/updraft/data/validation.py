@@ -1,33 +1,30 @@
 """The contract on the raw sources of one partition: Great Expectations judges, one statement finds the rows.
 
-Each source is judged before it is joined, in the views of :mod:`updraft.data.views`; ``gx_s`` is ``win_s`` with what
-Great Expectations cannot say in DuckDB's dialect (regex, types) as columns.
+Each source is judged before it is joined, in the views of :mod:`updraft.data.views`.
 """
 
 # ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from updraft.data import gx
-from updraft.data.catalogue import ROWS, TYPES
+from updraft.data.catalogue import MISFITS, OF_TYPE, row_kind
 from updraft.data.checks import Check, Checks, SourceChecks, State
 from updraft.data.contract import Contract, Expectation, SourceContract
-from updraft.data.duck import first, kind_of, literal, name, names
+from updraft.data.duck import first, kind_of, literal, name
+from updraft.data.extraction import NotRead, Outside
 from updraft.data.privacy import Pseudonymiser
-from updraft.data.views import INTERNAL, Views, private_columns
+from updraft.data.schema import of_storage
+from updraft.data.views import Views, joined_by, private_columns
 from updraft.spec.model import Project
 
 if TYPE_CHECKING:
     import duckdb
 
 EXAMPLES = 5
-_REGEX = ("column_values_to_match_regex", "column_values_to_not_match_regex")
-
-
-_UNIQUE = ("column_values_to_be_unique", "compound_columns_to_be_unique")
 _TELLS_NOTHING = (
     "column_unique_value_count_to_be_between",
     "column_proportion_of_unique_values_to_be_between",
@@ -59,57 +56,18 @@ class _Judged:
 
 @dataclass(frozen=True)
 class _Step:
+    """What Great Expectations is asked, for an expectation of the contract or (without one) for what the contract implies."""
+
     text: str
     expectation: Expectation | None
-    name: str
-    args: Mapping[str, Any]
+    question: gx.Question
 
 
-class _Plan:
-    """What Great Expectations is asked, and the columns that stand in for what it cannot do well on DuckDB.
-
-    It knows no regex and no types in DuckDB's dialect; and it counts repeated values with a window over the whole
-    table, which took three quarters of the time of 15 expectations on ten million rows. Groups give the same number.
-    """
-
-    def __init__(self, *, unique_by_groups: bool) -> None:
-        self._unique_by_groups = unique_by_groups
-        self.steps: list[_Step] = []
-        self.derived: list[str] = []
-        """SQL of columns beside the source's own."""
-        self.groups: dict[str, tuple[str, ...]] = {}
-        """Column that holds the number of rows whose values occur several times → the columns of the values."""
-
-    def add(self, text: str, expectation: Expectation | None, called: str, args: Mapping[str, Any]) -> None:
-        """Ask for an expectation of the contract, or (without one) for what the contract implies."""
-        if called in _REGEX:
-            column = f"_regex_{len(self.derived)}"
-            self.derived.append(f"regexp_matches({name(args['column'])}, {literal(args['regex'])}) AS {name(column)}")
-            kept = {key: value for key, value in args.items() if key == "mostly"}
-            args = {"column": column, "value_set": [called == _REGEX[0]], **kept}
-            called = "column_values_to_be_in_set"
-        elif called in _UNIQUE and "mostly" not in args and self._unique_by_groups:
-            column = f"_twice_{len(self.groups)}"
-            self.groups[column] = expectation.columns if expectation is not None else ()
-            called, args = "column_max_to_be_between", {"column": column, "max_value": 0}
-        self.steps.append(_Step(text, expectation, called, args))
-
-    def add_type(self, column: str, kind: str) -> None:
-        """Ask for the type of a column's values; a column of nulls has any type."""
-        made = f"_type_{len(self.derived)}"
-        plain = f"regexp_replace(typeof({name(column)}), '\\(.*\\)', '')"
-        self.derived.append(f"CASE WHEN {name(column)} IS NOT NULL THEN {plain} END AS {name(made)}")
-        args = {"column": made, "value_set": list(TYPES[kind])}
-        self.steps.append(_Step(f"column_to_be_of_type({column}, {kind})", None, "column_values_to_be_in_set", args))
-
-    def judged(self, outcomes: Sequence[gx.Outcome]) -> list[_Judged]:
-        """The outcomes of the steps, in the contract's terms."""
-        found = []
-        for step, outcome in zip(self.steps, outcomes, strict=True):
-            if step.args.get("column") in self.groups and outcome.error is None:
-                outcome = replace(outcome, observed=None, unexpected=int(outcome.observed or 0))  # noqa: PLW2901
-            found.append(_Judged(step.text, step.expectation, outcome))
-        return found
+def _of_type(column: str, storage: str, contract: SourceContract) -> Expectation:
+    """What a column is promised to be: what the contract states, or the type that its first file told."""
+    kind = of_storage(storage)[0]
+    told = storage if kind == "other" else kind
+    return Expectation(OF_TYPE, {"column": column, "type": contract.columns.get(column, told)}, "row")
 
 
 @dataclass(frozen=True)
@@ -119,6 +77,8 @@ class Validator:
     views: Views
     contract: Contract
     pseudonyms: Pseudonymiser
+
+    not_read: NotRead = field(default_factory=lambda: NotRead({}, {}))
 
     @property
     def _con(self) -> duckdb.DuckDBPyConnection:
@@ -133,31 +93,67 @@ class Validator:
 
         :param digests: SHA-256 of the raw file of each source.
         """
-        project, key = self._project.name, self.views.key
+        project, key, unread = self._project.name, self.views.key, dict(self.not_read.unread)
         if not self.views.count(f"win_{self.views.row_source}"):
             for source in sources:
                 self._mark(source, [], self._present(source))
             rows = {source: SourceChecks(self.views.count(f"win_{source}"), 0, {}, ()) for source in sources}
-            return Checks(project, key, "empty", (), rows, dict(digests))
-        with gx.engine(self._con) as engine:
-            found = self._joins(engine, {source: self._source(engine, source) for source in sources})
-        refusals = tuple(text for source, each in found.items() for text in self._refusals(source, each))
-        state: State = "refused" if refusals else "passed"
-        return Checks(project, key, state, refusals, found, dict(digests))
+            elsewhere = self._all_elsewhere()
+            state: State = "refused" if elsewhere else "empty"
+            return Checks(project, key, state, elsewhere, self._counted(rows), dict(digests), unread=unread)
+        judged = self._joins({source: self._source(source) for source in sources})
+        refusals = tuple(
+            text for source, source_checks in judged.items() for text in self._refusals(source, source_checks)
+        )
+        state = "refused" if refusals else "passed"
+        return Checks(project, key, state, refusals, self._counted(judged), dict(digests), unread=unread)
+
+    def _counted(self, checks: Mapping[str, SourceChecks]) -> dict[str, SourceChecks]:
+        """The checks with the rows that are in no partition, or in another one."""
+        nothing = Outside()
+        return {
+            source: replace(
+                source_checks,
+                outside=(there := self.not_read.outside.get(source, nothing)).rows,
+                timeless=there.timeless,
+            )
+            for source, source_checks in checks.items()
+        }
+
+    def _all_elsewhere(self) -> tuple[str, ...]:
+        """What to say of a partition's own file, none of whose rows is the partition's."""
+        source, own = self.views.row_source, self.views.slices[-1]
+        there = self.not_read.outside.get(source)
+        if there is None or "{key}" not in self._project.spec.data.sources[source].url:
+            return ()
+        column = self._project.spec.data.sources[source].event_time
+        texts = []
+        if there.rows:
+            texts.append(
+                f"{source}: its {there.rows} rows lie outside of the partition ({own.start.isoformat()} to {own.tick.isoformat()}): "
+                f"{column} goes from {there.first} to {there.last}; is it the file of another key?"
+            )
+        if there.timeless:
+            texts.append(f"{source}: {there.timeless} rows have no {column}")
+        return tuple(texts)
 
     def _present(self, source: str) -> list[Expectation]:
-        """Expectations whose columns are there."""
+        """Expectations whose columns are there; of the types of columns those that some row breaks."""
         contract, columns = self.contract.of(source), self.views.columns(source)
-        return [each for each in (*contract.rows, *contract.table) if set(each.columns) <= set(columns)]
+        rows = self._con.execute(f"SELECT DISTINCT unnest(map_keys({MISFITS})) FROM {name(f'src_{source}')}").fetchall()
+        broken = {str(row[0]) for row in rows}
+        types = [_of_type(column, kind, contract) for column, kind in columns.items() if column in broken]
+        promised = [stated for stated in (*contract.rows, *contract.table) if set(stated.columns) <= set(columns)]
+        return [*promised, *types]
 
-    def _source(self, engine: gx.Engine, source: str) -> SourceChecks:
+    def _source(self, source: str) -> SourceChecks:
         contract = self.contract.of(source)
         broken = [
             Check(f"column_to_exist({column})", "table", False, "there is no such column")
             for column in sorted(contract.needed - set(self.views.columns(source)))
         ]
         present = self._present(source)
-        judged = self._judge(engine, source, contract, present)
+        judged = self._judge(source, contract, present)
         failed = [each.expectation for each in judged if each.expectation is not None and each.broken_by_rows]
         errors = self._mark(source, failed, present)
         checks = [self._check(source, each, errors) for each in judged]
@@ -215,7 +211,7 @@ class Validator:
         """The rows are chosen first and told why after: the list of reasons is made for few of them."""
         cases: dict[str, str] = {}
         for each in expectations:
-            breach = ROWS[each.name].breach
+            breach = row_kind(each.name).breach
             if breach is not None:
                 cases[f"({breach(each.args, relation)})"] = literal(self._reason(source, each))
         if not cases:
@@ -237,35 +233,36 @@ class Validator:
             return f"{', '.join(expectation.columns)} breaks {expectation.name}"
         return expectation.reason
 
-    def _judge(
-        self, engine: gx.Engine, source: str, contract: SourceContract, present: Sequence[Expectation]
-    ) -> list[_Judged]:
-        plan = _Plan(unique_by_groups=self.views.count(f"win_{source}") > 0)
-        for each in present:
-            plan.add(self._text(source, each), each, each.name, each.args)
+    def _judge(self, source: str, contract: SourceContract, present: Sequence[Expectation]) -> list[_Judged]:
+        steps = [
+            _Step(self._text(source, each), each, gx.Question(each.name, each.args))
+            for each in present
+            if each.name != OF_TYPE
+        ]
         columns = self.views.columns(source)
-        for column, kind in contract.columns.items():
-            if column in columns:
-                plan.add_type(column, kind)
         if contract.fresh_within is not None:
             column = str(self._project.spec.data.sources[source].event_time)
             args = {"column": column, "min_value": self.views.slices[-1].tick - contract.fresh_within}
-            plan.add(f"fresh_within({column}, {contract.fresh_within})", None, "column_max_to_be_between", args)
-        win, gx_view, twice = name(f"win_{source}"), name(f"gx_{source}"), name(f"twice_{source}")
-        relation = win
-        if plan.groups:
-            counts = ", ".join(
-                f"(SELECT COALESCE(sum(n), 0)::BIGINT FROM (SELECT count(*) AS n FROM {win} "
-                f"WHERE {' AND '.join(f'{name(each)} IS NOT NULL' for each in grouped)} "
-                f"GROUP BY {names(list(grouped))} HAVING count(*) > 1)) AS {name(column)}"
-                for column, grouped in plan.groups.items()
-            )
-            self._con.execute(f"CREATE TABLE {twice} AS SELECT {counts}")
-            relation = f"{win}, {twice}"
-        more = "".join(f", {column}" for column in plan.derived)
-        hidden = names(list(INTERNAL))
-        self._con.execute(f"CREATE VIEW {gx_view} AS SELECT * EXCLUDE ({hidden}){more} FROM {relation}")
-        return plan.judged(engine.run(f"gx_{source}", [(each.name, dict(each.args)) for each in plan.steps]))
+            fresh = gx.Question("column_max_to_be_between", args)
+            steps.append(_Step(f"fresh_within({column}, {contract.fresh_within})", None, fresh))
+        outcomes = gx.judge(self._con, f"win_{source}", list(columns), [step.question for step in steps])
+        judged = [_Judged(step.text, step.expectation, outcome) for step, outcome in zip(steps, outcomes, strict=True)]
+        return [*judged, *self._types(source, contract, columns)]
+
+    def _types(self, source: str, contract: SourceContract, columns: Mapping[str, str]) -> list[_Judged]:
+        """The types that the contract states, and those of other columns that some row of the partition breaks."""
+        rows = self._con.execute(
+            f"SELECT misfit, count(*) FROM (SELECT unnest(map_keys({MISFITS})) AS misfit FROM {name(f'win_{source}')}) GROUP BY misfit"
+        ).fetchall()
+        breaches = {str(column): int(count) for column, count in rows}
+        judged = []
+        for column, storage in columns.items():
+            if column in contract.columns or column in breaches:
+                expectation = _of_type(column, storage, contract)
+                count = breaches.get(column, 0)
+                outcome = gx.Outcome(success=not count, observed=None, unexpected=count, error=None)
+                judged.append(_Judged(f"{OF_TYPE}({column}, {expectation.args['type']})", expectation, outcome))
+        return judged
 
     def _check(self, source: str, judged: _Judged, errors: Sequence[tuple[Expectation, str]]) -> Check:
         expectation, outcome = judged.expectation, judged.outcome
@@ -273,6 +270,8 @@ class Validator:
         error = next((text for each, text in errors if each is expectation), None)
         if outcome.error is not None:
             error = f"it cannot be evaluated: {outcome.error}"
+        if error is not None and (hint := self._text_hint(source, columns)):
+            error += hint
         if error is not None:  # whether rows are in breach cannot be told, so the partition is refused
             return Check(judged.text, "table", False, error)
         observed = outcome.observed
@@ -282,11 +281,22 @@ class Validator:
         examples = self._examples(source, expectation) if expectation is not None and judged.broken_by_rows else ()
         return Check(judged.text, kind, outcome.success, observed, outcome.unexpected, examples)
 
+    def _text_hint(self, source: str, columns: Sequence[str]) -> str:
+        """What to state where a column is read as text although no contract says so: an expectation may want a number."""
+        kinds, stated_types = self.views.columns(source), self.contract.of(source).columns
+        texts = [column for column in columns if kinds.get(column) == "VARCHAR" and column not in stated_types]
+        if not texts:
+            return ""
+        return f" ({texts[0]} is read as text; state `{texts[0]}: number` under `{source}.columns` in the contract if it is one)"
+
     def _examples(self, source: str, expectation: Expectation) -> tuple[str, ...]:
         columns = expectation.columns
         private = set(private_columns(self._project, source, columns))
+        shown = [f"CAST({name(column)} AS VARCHAR)" for column in columns]
+        if expectation.name == OF_TYPE:  # what the column's type cannot hold
+            shown = [f"{MISFITS}[{literal(columns[0])}]"]
         rows = self._con.execute(
-            f"SELECT DISTINCT {', '.join(f'CAST({name(column)} AS VARCHAR)' for column in columns)} "
+            f"SELECT DISTINCT {', '.join(shown)} "
             f"FROM {name(f'win_{source}')} JOIN {name(f'bad_{source}')} USING (_n) "
             f"WHERE list_contains(_reasons, {literal(self._reason(source, expectation))}) ORDER BY ALL LIMIT {EXAMPLES}"
         ).fetchall()
@@ -307,7 +317,7 @@ class Validator:
         order = [self._reason(source, each) for each in usable if each.kind == "row"]
         return {why: found[why] for why in dict.fromkeys(order) if why in found}
 
-    def _joins(self, engine: gx.Engine, found: Mapping[str, SourceChecks]) -> dict[str, SourceChecks]:
+    def _joins(self, found: Mapping[str, SourceChecks]) -> dict[str, SourceChecks]:
         """Add to each joined source the share of good rows that find it, judged where the contract asks."""
         row_source = self.views.row_source
         joined = {source: each.join for source, each in self._project.spec.data.sources.items() if source != row_source}
@@ -319,19 +329,19 @@ class Validator:
             alias = name(f"j_{source}")
             parts.append(
                 f"LEFT JOIN (SELECT DISTINCT {keys}, TRUE AS hit FROM {name(f'good_{source}')}) AS {alias} ON "
-                + " AND ".join(f"r.{name(column)} = {alias}.{name(column)}" for column in on)
+                + joined_by(self._con, (f"good_{row_source}", "r"), (f"good_{source}", f"j_{source}"), on)
             )
             hits.append(f"CASE WHEN {alias}.hit THEN 1.0::DOUBLE ELSE 0.0 END AS {name(source)}")
-        self._con.execute(f"CREATE VIEW gx_joined AS SELECT {', '.join(hits)} {' '.join(parts)}")
+        self._con.execute(f"CREATE VIEW joined_shares AS SELECT {', '.join(hits)} {' '.join(parts)}")
         averages = ", ".join(f"avg({name(source)})" for source in joined)
-        row = first(self._con, f"SELECT {averages} FROM gx_joined")
+        row = first(self._con, f"SELECT {averages} FROM joined_shares")
         shares = dict(zip(joined, row, strict=True))
         asked = {source: self.contract.of(source).joined_at_least for source in joined}
         judged = [(source, least) for source, least in asked.items() if least is not None]
-        outcomes = engine.run(
-            "gx_joined",
-            [("column_mean_to_be_between", {"column": source, "min_value": least}) for source, least in judged],
-        )
+        questions = [
+            gx.Question("column_mean_to_be_between", {"column": source, "min_value": least}) for source, least in judged
+        ]
+        outcomes = gx.judge(self._con, "joined_shares", list(joined), questions)
         result = dict(found)
         for source, share in shares.items():
             result[source] = replace(result[source], joined=float(share or 0.0))
@@ -348,9 +358,26 @@ class Validator:
                 seen = "" if check.observed is None else f": {check.observed}"
                 texts.append(f"{source}: {check.expectation}{seen}")
         if found.share > limit:
-            why = "; ".join(f"{reason} ({count})" for reason, count in found.reasons.items())
+            why = "; ".join(f"{reason} ({count})" for reason, count in found.reasons.items()) + self._other_types(
+                source, found
+            )
             texts.append(
                 f"{source}: {found.quarantined} of {found.rows} rows ({found.share:.1%}) break the contract, "
                 f"more than data.refuse_above ({limit:.1%}): {why}"
             )
         return texts
+
+    def _other_types(self, source: str, checks: SourceChecks) -> str:
+        """How to say that a column is of another type than its first file told."""
+        contract, columns = self.contract.of(source), self.views.columns(source)
+        told = [
+            column
+            for column, storage in columns.items()
+            if column not in contract.columns and _of_type(column, storage, contract).reason in checks.reasons
+        ]
+        if not told:
+            return ""
+        return (
+            f"; if a type that an earlier file told is not right, state it under `{source}.columns` in the contract, "
+            f"such as `{told[0]}: text`"
+        )

@@ -10,20 +10,26 @@ For a source ``s``:
 # ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from updraft.data.catalogue import MISFITS, TYPES
+from updraft.data.cells import as_text
 from updraft.data.duck import columns_of, first, literal, name, parquet
 from updraft.data.partitions import Partition
 from updraft.data.privacy import Pseudonymiser
+from updraft.errors import DataError
 from updraft.spec.model import Project
 
 if TYPE_CHECKING:
     import duckdb
 
-INTERNAL = ("_n", "_slice")
+INTERNAL = ("_n", "_slice", MISFITS)
+CLOCKS = {"day": "%Y-%m-%d", "week": "%G-W%V", "hour": "%Y-%m-%dT%H"}
+"""Values of ``release.cluster`` that are no column, and how they write a time (UTC): a week is ISO 8601's, from Monday."""
 
 
 def private_columns(project: Project, source: str, columns: Iterable[str]) -> tuple[str, ...]:
@@ -41,6 +47,14 @@ def private_columns(project: Project, source: str, columns: Iterable[str]) -> tu
 
     private = set(project.spec.data.private)
     return tuple(column for column in columns if names(column) & private)
+
+
+def label_columns(project: Project, columns: Iterable[str]) -> tuple[str, ...]:
+    """The columns of the row source that the label's expression reads."""
+    bare = re.sub(r"'(?:[^']|'')*'", " ", project.spec.data.label.expr)
+    words = {word.lower() for word in re.findall(r"[A-Za-z_]\w*", re.sub(r'"[^"]*"', " ", bare))}
+    quoted = {word.lower() for word in re.findall(r'"([^"]*)"', bare)}
+    return tuple(column for column in columns if column.lower() in words | quoted)
 
 
 @dataclass(frozen=True)
@@ -63,9 +77,17 @@ class Views:
         return self.slices[-1].key
 
     def open(self, raw: Mapping[str, Path]) -> None:
-        """Make ``src_*`` and ``win_*``."""
+        """Make ``src_*`` and ``win_*``.
+
+        :raises DataError: when a raw file is one of an earlier version.
+        """
         last = literal(self.key)
         for source, path in raw.items():
+            if MISFITS not in columns_of(self.con, parquet(str(path))):
+                raise DataError(
+                    f"{self.project.name}: partition {self.key}: source {source} was extracted by an earlier version of Updraft; "
+                    "clear the task extract_partition of its run, and what follows it"
+                )
             event_time = self.project.spec.data.sources[source].event_time
             which, own = last, "TRUE"
             if source == self.row_source and event_time is not None and len(self.slices) > 1:
@@ -98,6 +120,24 @@ class Views:
         return {column: kind for column, kind in found.items() if column not in INTERNAL}
 
 
+def joined_by(
+    con: duckdb.DuckDBPyConnection, left: tuple[str, str], right: tuple[str, str], columns: Iterable[str]
+) -> str:
+    """SQL for a join of two views: their values compared as texts where a column has another type on the other side.
+
+    :param left: view and alias of the rows.
+    :param right: view and alias of what joins them.
+    """
+    kinds = [columns_of(con, name(view)) for view, _ in (left, right)]
+    own, other = (name(alias) for _, alias in (left, right))
+    terms = []
+    for column in columns:
+        sides = [(f"{alias}.{name(column)}", kind[column]) for alias, kind in zip((own, other), kinds, strict=True)]
+        same = sides[0][1] == sides[1][1] or all(kind.partition("(")[0] in TYPES["number"] for _, kind in sides)
+        terms.append(" = ".join(value if same else as_text(value, kind) for value, kind in sides))
+    return " AND ".join(terms)
+
+
 def pseudonymised(
     con: duckdb.DuckDBPyConnection, relation: str, private: Mapping[str, str], pseudonyms: Pseudonymiser
 ) -> str:
@@ -108,10 +148,11 @@ def pseudonymised(
     """
     import pyarrow as pa
 
+    kinds = columns_of(con, relation)
     joins, replaced = [], []
     for index, (column, domain) in enumerate(private.items()):
         rows = con.execute(
-            f"SELECT DISTINCT CAST({name(column)} AS VARCHAR) AS clear FROM {relation} "
+            f"SELECT DISTINCT {as_text(name(column), kinds[column])} AS clear FROM {relation} "
             f"WHERE {name(column)} IS NOT NULL ORDER BY clear"
         ).fetchall()
         known = pseudonyms.mapping(domain, (row[0] for row in rows))
@@ -122,7 +163,7 @@ def pseudonymised(
         con.register("pseudonyms_in", content)
         con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * FROM pseudonyms_in")
         con.unregister("pseudonyms_in")
-        joins.append(f"LEFT JOIN {table} ON CAST(t.{name(column)} AS VARCHAR) = {table}.clear")
+        joins.append(f"LEFT JOIN {table} ON {as_text(f't.{name(column)}', kinds[column])} = {table}.clear")
         replaced.append(f"{table}.pseudonym AS {name(column)}")
     if not joins:
         return f"SELECT t.* FROM {relation} AS t"

@@ -9,6 +9,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from updraft.evaluation.card_pictures import calibration, importances, learning, losses
+from updraft.tasks.metrics import Metric
+from updraft.tasks.task_type import TaskType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,13 +37,13 @@ class CardData:
     version: str
     description: str
     owner: str
-    task: str
+    task: TaskType
     key: str
     """The partition at whose tick the model was trained."""
     outcome: str
     """In words: registered as a refresh, refused by the gates, …"""
-    metric: str
-    """Name of the loss in :attr:`partitions` and :attr:`slices`."""
+    metric: Metric
+    """The loss in :attr:`partitions` and :attr:`slices`."""
     metrics: Mapping[str, Measured]
     """On the holdout."""
     partitions: Mapping[str, Measured]
@@ -58,7 +60,7 @@ class CardData:
     importance: Mapping[str, float]
     importance_is: str
     reasons: Sequence[str] = ()
-    """What the gates found."""
+    """Why the gates refused it."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What the model is made from: window, snapshot, code, features, parameters, environment."""
     links: Mapping[str, str] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class CardData:
 
 def card_html(data: CardData) -> str:
     """The page, with its pictures inside: nothing is fetched when it is opened."""
-    made_from = {"owner": data.owner, "task": data.task, "trained at": data.key, **data.facts}
+    made_from = {"owner": data.owner, "task": data.task.name, "trained at": data.key, **data.facts}
     parts = [
         f"<h1>{escape(data.project)} <small>version {escape(data.version)}</small></h1>",
         f"<p class=lead>{escape(data.description)}</p>",
@@ -74,7 +76,7 @@ def card_html(data: CardData) -> str:
         _list(data.reasons),
         _section("How well it does", f"<p>{_tested(data)}</p>" + _table(data.metrics, "metric")),
         _pictures(data),
-        _section("By slice", _table(data.slices, data.metric)) if data.slices else "",
+        _section("By slice", _table(data.slices, data.metric.name)) if data.slices else "",
         _section(
             "What it is made from",
             _facts(made_from),
@@ -98,17 +100,22 @@ def _tested(data: CardData) -> str:
 def _pictures(data: CardData) -> str:
     shown = []
     if len(data.label):
-        shown.append(("How far scores can be believed", calibration(data.label, data.score, data.task)))
+        shown.append(
+            (
+                "How far scores can be believed",
+                calibration(*data.task.reliability(data.label, data.score), data.task.mean_label),
+            )
+        )
     if data.partitions:
         pairs = {name: (m.model, m.champion) for name, m in data.partitions.items()}
-        shown.append((f"{data.metric} by holdout partition", losses(pairs, data.metric)))
+        shown.append((f"{data.metric.name} by holdout partition", losses(pairs, data.metric.title)))
     if data.curve:
         shown.append(("Loss while learning", learning(data.curve, data.rounds)))
     if data.importance:
         shown.append((f"What it looks at: {data.importance_is}", importances(data.importance, data.importance_is)))
     if data.slices:
         pairs = {name: (m.model, m.champion) for name, m in data.slices.items()}
-        shown.append((f"{data.metric} by slice", losses(pairs, data.metric)))
+        shown.append((f"{data.metric.name} by slice", losses(pairs, data.metric.title)))
     figures = "".join(
         f'<figure><img alt="{escape(title)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
         f"<figcaption>{escape(title)}</figcaption></figure>"

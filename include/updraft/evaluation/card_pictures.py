@@ -14,15 +14,20 @@ NEW, OLD, MUTED = "#0b6e99", "#d9822b", "#8a99a8"  # told apart by people who se
 BINS = 10
 
 
-def calibration(label: NDArray[np.float64], score: NDArray[np.float64], task: str) -> bytes:
-    """Mean label against mean score in ten bins of equal size; bars: two standard errors of independent rows."""
-    means, found, errors = calibration_bins(label, score)
+def calibration(label: NDArray[np.float64], score: NDArray[np.float64], mean_label: str) -> bytes:
+    """Mean label against mean score in ten bins of equal size; bars: two standard errors of independent rows.
+
+    :param mean_label: what a bin's mean label is called.
+    """
+    means, outcomes, errors = calibration_bins(label, score)
     figure, axes = _axes()
-    low, high = float(min(means.min(), found.min())), float(max(means.max(), found.max()))
+    low, high = float(min(means.min(), outcomes.min())), float(max(means.max(), outcomes.max()))
     axes.plot([low, high], [low, high], color=MUTED, linewidth=1, label="as predicted")
-    axes.errorbar(means, found, yerr=2 * errors, color=NEW, marker="o", markersize=4, linewidth=1.2, label="observed")
+    axes.errorbar(
+        means, outcomes, yerr=2 * errors, color=NEW, marker="o", markersize=4, linewidth=1.2, label="observed"
+    )
     axes.set_xlabel("mean score")
-    axes.set_ylabel("share of positives" if task == "binary" else "mean value")
+    axes.set_ylabel(mean_label)
     axes.legend(frameon=False)
     return _png(figure)
 
@@ -36,9 +41,9 @@ def calibration_bins(
     order = np.argsort(score, kind="stable")
     parts = [part for part in np.array_split(order, BINS) if len(part)]
     means = np.array([score[part].mean() for part in parts])
-    found = np.array([label[part].mean() for part in parts])
+    outcomes = np.array([label[part].mean() for part in parts])
     errors = np.array([label[part].std() / np.sqrt(len(part)) for part in parts])
-    return means, found, errors
+    return means, outcomes, errors
 
 
 def learning(curve: Sequence[float], rounds: int) -> bytes:

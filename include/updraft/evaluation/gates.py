@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from updraft.errors import DataError
-from updraft.evaluation.metrics import HIGHER_IS_BETTER, METRICS, base_rate, metric_value, resampled_counts, row_loss
+from updraft.tasks.clusters import FEWEST_CLUSTERS, too_few
+from updraft.tasks.metrics import Metric
+from updraft.tasks.resamples import RESAMPLES, ClusterResamples
+from updraft.tasks.task_type import TaskType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,9 +20,6 @@ if TYPE_CHECKING:
     from updraft.spec.model import Gates, SliceGate
 
 LEVEL = 0.05
-RESAMPLES = 1000
-GROUPS = 200
-"""More clusters than this are resampled in groups of whole ones: as good, and the pairs of groups fit in memory."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ class GateResult:
     slices: Mapping[str, SliceComparison] = field(default_factory=dict)
     rows: int = 0
     clusters: int = 0
+    note: str = ""
+    """What did not decide, as it rests on too few clusters; empty where everything did."""
 
     @property
     def reason(self) -> str:
@@ -80,7 +82,8 @@ class GateResult:
         if not self.passed:
             return "; ".join(self.reasons)
         figures = ", ".join(f"{m.metric} {m.candidate:.4f} against {m.against:.4f}" for m in self.metrics)
-        return f"passed every gate against the {self.against}: {figures}"
+        note = f" ({self.note})" if self.note else ""
+        return f"passed every gate against the {self.against}: {figures}{note}"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, for the training's row and the decision."""
@@ -91,8 +94,8 @@ class GateResult:
             "rows": self.rows,
             "clusters": self.clusters,
             "metrics": {m.metric: m.as_dict() for m in self.metrics},
-            "slices": {name: one.as_dict() for name, one in self.slices.items()},
-        }
+            "slices": {name: compared.as_dict() for name, compared in self.slices.items()},
+        } | ({"note": self.note} if self.note else {})
 
 
 def judge_gates(
@@ -103,115 +106,82 @@ def judge_gates(
     cluster: NDArray[np.object_],
     slices: Mapping[str, NDArray[np.object_]],
     gates: Gates,
-    task: str,
+    task: TaskType,
 ) -> GateResult:
     """Hold a candidate against the champion on the same rows, or the first model against the base rate.
 
     A metric refuses when the candidate's value is worse than the champion's by more than its limit. Slices are many
     and small, so one refuses only when it is *shown* worse by more than its limit (one-sided, 5 % shared out among the
     slices), and one with fewer than ``min_clusters`` or ``min_rows`` is only reported. A first model, and any model of
-    a project without a gate on a metric, must beat the base rate of the holdout itself.
+    a project without a gate on a metric, must beat the base rate of the holdout itself; so must one whose holdout holds too few clusters
+    (:mod:`updraft.tasks.clusters`) to be compared with the champion, and the result says so.
 
-    :param label: shape (rows,), as are ``candidate`` and ``champion``, the scores.
+    :param label: shape (rows,).
+    :param candidate: scores of the same rows, as are ``champion``: shape (rows,), or (rows, classes) where the task serves a vector.
     :param cluster: shape (rows,), the unit of evidence.
     :param slices: by column, shape (rows,): the values that the rows are sliced by.
     :raises DataError: when there are no rows, a score is no number, a gate does not fit the task, or a column to
         slice by is missing.
     """
-    wanted = gates.metrics
-    if unfit := [m for m in wanted if m not in METRICS.get(task, ())]:
-        raise DataError(
-            f"gates.{unfit[0]} does not fit a {task} model; its metrics are {', '.join(METRICS.get(task, ()))}"
-        )
-    sample = _Sample.of(cluster)
-    names = list(wanted) or [METRICS[task][0]]
-    against = "champion" if wanted and champion is not None else "base rate"
+    limits = gates.metrics
+    if unfit := [name for name in limits if name not in task.metric_names]:
+        raise DataError(f"gates.{task.unfit(unfit[0])}")
+    resamples = ClusterResamples.of(cluster)
+    few = too_few(resamples.clusters)
+    compares = bool(limits) and champion is not None
+    against = "champion" if compares and not few else "base rate"
     compared = []
-    for name in names:
-        reference = champion if wanted and champion is not None else base_rate(task, name, label)
-        limit = wanted[name].no_worse_than_champion_by if against == "champion" else None
-        compared.append(_Pair(label, candidate, reference, sample).compare(name, limit))
-    reasons = [_refusal(one, against) for one in compared if not one.passed]
-    found: dict[str, SliceComparison] = {}
+    for metric in [task.metric(name) for name in limits] or [task.headline]:
+        reference = champion if champion is not None and against == "champion" else task.base_rate(metric, label)
+        limit = limits[metric.name].no_worse_than_champion_by if against == "champion" else None
+        compared.append(_Pair(label, candidate, reference, resamples).compare(metric, limit))
+    reasons = [_refusal(comparison, against, task) for comparison in compared if not comparison.passed]
+    by_slice: dict[str, SliceComparison] = {}
     if champion is not None and gates.slices is not None:
-        metric = next((m for m in names if m not in HIGHER_IS_BETTER), METRICS[task][0])
-        found = _slices(metric, _Pair(label, candidate, champion, sample), cluster, slices, gates.slices)
-        reasons += [
-            f"{name}: {one.comparison.metric} is shown worse than the champion's by more than {one.comparison.limit:g}"
-            f" (by {one.comparison.worse_by:.4f}, at least {one.comparison.lower:.4f}, {one.clusters} clusters)"
-            for name, one in found.items()
-            if not one.comparison.passed
-        ]
+        losses = [task.metric(name) for name in limits if not task.metric(name).higher_is_better]
+        metric = losses[0] if losses else task.headline
+        by_slice = _slices(metric, _Pair(label, candidate, champion, resamples), cluster, slices, gates.slices)
+        reasons += [_slice_refusal(name, part) for name, part in by_slice.items() if not part.comparison.passed]
     return GateResult(
         not reasons,
         tuple(reasons),
         against,
         tuple(compared),
-        found,
+        by_slice,
         len(label),
-        sample.clusters,
+        resamples.clusters,
+        _note(few, compares=compares),
     )
 
 
-def _refusal(one: MetricComparison, against: str) -> str:
-    if not math.isfinite(one.worse_by):
-        return f"{one.metric} cannot be judged: the holdout holds one class only"
-    figures = f"{one.metric} {one.candidate:.4f} against {one.against:.4f}"
-    if one.limit is None:
+def _note(few: str | None, *, compares: bool) -> str:
+    if few is None:
+        return ""
+    rests = f"the holdout holds {few}"
+    return (
+        f"{rests}: it is not judged against the champion, and has beaten or missed the base rate alone"
+        if compares
+        else rests
+    )
+
+
+def _refusal(comparison: MetricComparison, against: str, task: TaskType) -> str:
+    if not math.isfinite(comparison.worse_by):
+        return f"{comparison.metric} cannot be judged: {task.metric(comparison.metric).undefined}"
+    figures = f"{comparison.metric} {comparison.candidate:.4f} against {comparison.against:.4f}"
+    if comparison.limit is None:
         return f"does not beat the {against}: {figures}"
-    return f"worse than the {against} by {one.worse_by:.4f}, more than the {one.limit:g} allowed: {figures}"
+    return (
+        f"worse than the {against} by {comparison.worse_by:.4f}, more than the {comparison.limit:g} allowed: {figures}"
+    )
 
 
-@dataclass(frozen=True, eq=False)
-class _Sample:
-    """Rows' groups of clusters, and how often each group is drawn in each resample."""
-
-    codes: NDArray[np.intp]
-    clusters: int
-    groups: int
-    counts: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, cluster: NDArray[np.object_]) -> _Sample:
-        import numpy as np
-
-        names, codes = np.unique(np.asarray(cluster).astype(str), return_inverse=True)
-        groups = min(len(names), GROUPS)
-        counts = resampled_counts(groups, resamples=RESAMPLES, seed=1) if groups else np.zeros((RESAMPLES, 0))
-        return cls(codes % max(groups, 1), len(names), groups, counts)
-
-    def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean over rows in each resample: shape (resamples,)."""
-        import numpy as np
-
-        totals = self.counts @ np.bincount(self.codes, values, self.groups)
-        return np.asarray(totals / (self.counts @ np.bincount(self.codes, minlength=self.groups)), dtype=np.float64)
-
-    def metric(self, metric: str, label: NDArray[np.float64], score: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A metric in each resample: shape (resamples,)."""
-        import numpy as np
-
-        if metric == "auc":
-            return self._auc(label > 0.5, score)
-        mean = self.mean(row_loss(metric, label, score))
-        return np.sqrt(mean) if metric == "rmse" else mean
-
-    def _auc(self, positive: NDArray[np.bool_], score: NDArray[np.float64]) -> NDArray[np.float64]:
-        """From pairs (ones of group a above zeros of group b), counted once, weighted by how often both are drawn."""
-        import numpy as np
-
-        ones = np.bincount(self.codes[positive], minlength=self.groups).astype(np.float64)
-        zeros = np.bincount(self.codes[~positive], minlength=self.groups).astype(np.float64)
-        pairs = np.zeros((self.groups, self.groups))
-        order = np.argsort(score[positive])
-        high, group = score[positive][order], self.codes[positive][order]
-        for other in range(self.groups):
-            low = np.sort(score[~positive & (self.codes == other)])
-            above = (np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")) / 2
-            pairs[:, other] = np.bincount(group, above, self.groups)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ranked = np.einsum("ra,ra->r", self.counts @ pairs, self.counts)
-            return np.asarray(ranked / ((self.counts @ ones) * (self.counts @ zeros)), dtype=np.float64)
+def _slice_refusal(name: str, part: SliceComparison) -> str:
+    comparison = part.comparison
+    return (
+        f"{name}: {comparison.metric} is shown worse than the champion's by more than {comparison.limit:g}"
+        f" (by {comparison.worse_by:.4f}, at least {comparison.lower:.4f}, {part.clusters} clusters)"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,21 +191,20 @@ class _Pair:
     label: NDArray[np.float64]
     candidate: NDArray[np.float64]
     against: NDArray[np.float64]
-    sample: _Sample
+    resamples: ClusterResamples
 
-    def compare(self, metric: str, limit: float | None, level: float = LEVEL / 2) -> MetricComparison:
+    def compare(self, metric: Metric, limit: float | None, level: float = LEVEL / 2) -> MetricComparison:
         """The candidate passes when it is worse by no more than the limit; without a limit, when it is better."""
-        sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
-        ours = metric_value(metric, self.label, self.candidate)
-        theirs = metric_value(metric, self.label, self.against)
-        resampled = [self.sample.metric(metric, self.label, score) for score in (self.candidate, self.against)]
-        worse, half = sign * (ours - theirs), _half(resampled[0] - resampled[1], self.sample.groups, level)
+        sign = -1.0 if metric.higher_is_better else 1.0
+        ours, theirs = (metric.value(self.label, score) for score in (self.candidate, self.against))
+        resampled = [metric.resampled(self.label, score, self.resamples) for score in (self.candidate, self.against)]
+        worse, half = sign * (ours - theirs), _half(resampled[0] - resampled[1], self.resamples.groups, level)
         passed = worse < 0 if limit is None else worse <= limit
-        return MetricComparison(metric, ours, theirs, worse, worse - half, worse + half, limit, passed)
+        return MetricComparison(metric.name, ours, theirs, worse, worse - half, worse + half, limit, passed)
 
     def rows(self, mask: NDArray[np.bool_], cluster: NDArray[np.object_]) -> _Pair:
         """The pair on some of the rows."""
-        return _Pair(self.label[mask], self.candidate[mask], self.against[mask], _Sample.of(cluster[mask]))
+        return _Pair(self.label[mask], self.candidate[mask], self.against[mask], ClusterResamples.of(cluster[mask]))
 
 
 def _half(resampled: NDArray[np.float64], clusters: int, level: float) -> float:
@@ -254,7 +223,7 @@ def _half(resampled: NDArray[np.float64], clusters: int, level: float) -> float:
 
 
 def _slices(
-    metric: str,
+    metric: Metric,
     pair: _Pair,
     cluster: NDArray[np.object_],
     slices: Mapping[str, NDArray[np.object_]],
@@ -272,14 +241,14 @@ def _slices(
     big = {
         name
         for name, part in parts.items()
-        if part.sample.clusters >= guard.min_clusters and len(part.label) >= guard.min_rows
+        if part.resamples.clusters >= max(guard.min_clusters, FEWEST_CLUSTERS) and len(part.label) >= guard.min_rows
     }
-    found = {}
+    compared_by_slice = {}
     for name, part in parts.items():
         limit = guard.no_worse_than_champion_by
         compared = part.compare(metric, limit, LEVEL / max(len(big), 1))
         shown = name in big and compared.lower > limit
-        found[name] = SliceComparison(
-            replace(compared, passed=not shown), len(part.label), part.sample.clusters, name in big
+        compared_by_slice[name] = SliceComparison(
+            replace(compared, passed=not shown), len(part.label), part.resamples.clusters, name in big
         )
-    return found
+    return compared_by_slice

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 def audit_decisions(store: Store, settings: Settings, project: str, registry: ModelRegistry | None) -> Audit:
     """Hold a project's chain of decisions against its log of anchors, and against the head that MLflow was told.
 
+    The state that is kept beside the chain is held against the chain as well.
+
     :param registry: None leaves MLflow's copy out, as where there is no MLflow.
     :raises MLflowAway: when MLflow does not answer.
     """
@@ -26,9 +28,10 @@ def audit_decisions(store: Store, settings: Settings, project: str, registry: Mo
     told = registry.head(project) if registry is not None else None
     head = Anchor.read(told) if told is not None else None
     found = audit(project, partial(store.decisions, project), anchors.log(project), anchors.key, head)
+    problems = [*found.problems, *store.state_problems(project)]
     if told is not None and head is None:
-        return replace(found, problems=(*found.problems, "what MLflow keeps as the head of the decisions is no anchor"))
-    return found
+        problems.append("what MLflow keeps as the head of the decisions is no anchor")
+    return replace(found, problems=tuple(problems))
 
 
 def complete_anchors(settings: Settings, found: Audit) -> None:

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from updraft import files
 from updraft.data.columns import LABEL, PARTITION
 from updraft.evaluation.card import CardData, Measured, card_html
-from updraft.evaluation.metrics import metric_value
+from updraft.evaluation.gates import GateResult, MetricComparison
 from updraft.loop.context import Loop
 from updraft.loop.judge import Comparison
-from updraft.loop.train import folder, plan_of, reason_of, result_of
 from updraft.registry.mlflow_registry import ModelRegistry
+from updraft.tasks.task_type import TaskType
 
 
 def write_card(loop: Loop, run: str, comparison: Comparison, registry: ModelRegistry) -> str | None:
     """Write the card beside the training and into its MLflow run; its page in MLflow, None without an MLflow run."""
-    result = result_of(loop, run)
+    training = loop.training(run)
+    result = training.result
     html = card_html(card_data(loop, run, comparison))
-    files.write_bytes(f"{folder(loop, run)}/card.html", html.encode())
+    files.write_bytes(training.folder.card, html.encode())
     return registry.log_html(result.mlflow_run_id, html) if result.mlflow_run_id else None
 
 
 def card_data(loop: Loop, run: str, comparison: Comparison) -> CardData:
     """What the card of a run shows."""
-    result, plan, gates = result_of(loop, run), plan_of(loop, run), comparison.gates
-    metric = "log_loss" if loop.spec.task == "binary" else "rmse"
-    rows = comparison.rows
+    training = loop.training(run)
+    result, plan, gates = training.result, training.plan, comparison.gates
+    task, rows = loop.spec.task_type, comparison.rows
+    metric = task.headline
     by_partition = {
         str(key): Measured(
-            metric_value(metric, frame[LABEL].to_numpy(float), frame["candidate"].to_numpy(float)),
-            metric_value(metric, frame[LABEL].to_numpy(float), frame["champion"].to_numpy(float))
+            metric.value(frame[LABEL].to_numpy(float), frame["candidate"].to_numpy(float)),
+            metric.value(frame[LABEL].to_numpy(float), frame["champion"].to_numpy(float))
             if frame["champion"].notna().all()
             else None,
             rows=len(frame),
@@ -39,7 +40,7 @@ def card_data(loop: Loop, run: str, comparison: Comparison) -> CardData:
         for key, frame in rows.groupby(PARTITION, sort=True)
     }
     facts = {
-        **({"reason": reason} if (reason := reason_of(loop, run)) else {}),
+        **({"reason": reason} if (reason := training.reason) else {}),
         "lane": plan.lane,
         "window": f"{plan.window[0]} to {plan.window[-1]} ({len(plan.window)} partitions)",
         "holdout": ", ".join(plan.holdout),
@@ -56,13 +57,13 @@ def card_data(loop: Loop, run: str, comparison: Comparison) -> CardData:
         version=f"of run {run}",
         description=loop.spec.description,
         owner=loop.spec.owner,
-        task=loop.spec.task,
+        task=task,
         key=plan.key,
-        outcome=f"passed the gates against the {gates.against}" if gates.passed else "refused by the gates",
+        outcome=_outcome(gates),
         metric=metric,
-        metrics={one.metric: _measured(one) for one in gates.metrics},
+        metrics={compared.metric: _measured(task, compared) for compared in gates.metrics},
         partitions=by_partition,
-        slices={name: _measured(one.comparison, one.rows) for name, one in gates.slices.items()},
+        slices={name: _measured(task, part.comparison, part.rows) for name, part in gates.slices.items()},
         label=rows[LABEL].to_numpy(float),
         score=rows["candidate"].to_numpy(float),
         curve=next(iter(result.curve.values()), []),
@@ -75,11 +76,15 @@ def card_data(loop: Loop, run: str, comparison: Comparison) -> CardData:
     )
 
 
-def _measured(one: Any, rows: int | None = None) -> Measured:
-    """Worsening has its sign turned by the gates; the card shows model minus champion."""
-    low, high = (
-        None if value is None or not math.isfinite(value) else float(value) for value in (one.lower, one.upper)
-    )
-    if one.metric == "auc":
+def _outcome(gates: GateResult) -> str:
+    """What the gates said, and what of it rests on too little to say."""
+    outcome = f"passed the gates against the {gates.against}" if gates.passed else "refused by the gates"
+    return f"{outcome} ({gates.note})" if gates.note else outcome
+
+
+def _measured(task: TaskType, compared: MetricComparison, rows: int | None = None) -> Measured:
+    """The gates tell how much worse the model is, whichever direction is better; the card shows model minus champion."""
+    low, high = (value if math.isfinite(value) else None for value in (compared.lower, compared.upper))
+    if task.metric(compared.metric).higher_is_better:
         low, high = (None if high is None else -high), (None if low is None else -low)
-    return Measured(one.candidate, one.against, low, high, rows)
+    return Measured(compared.candidate, compared.against, low, high, rows)

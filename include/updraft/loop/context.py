@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
-from updraft.data.partitions import Partition, partition
+from updraft.data.partitions import Partition, first_key_from, partition
 from updraft.errors import IntegrityError, StoreError
+from updraft.jobs.training_run import TrainingRun
+from updraft.lake.places import Lake
 from updraft.loop.sealed import SealedNotes
 from updraft.monitoring.profiles import Profile, profile
+from updraft.scoring.scorer import Scorer
 from updraft.settings import Settings
 from updraft.spec.features import FeatureCode, compute, features_from, load_features
 from updraft.spec.model import Project, ProjectSpec
@@ -64,6 +68,15 @@ class Loop:
         """The project's name."""
         return self.project.name
 
+    @property
+    def lake(self) -> Lake:
+        """Where everything of the project stands."""
+        return Lake(self.settings.lake, self.name)
+
+    def training(self, run: str) -> TrainingRun:
+        """A training run of the project, which need not have begun."""
+        return TrainingRun(run, self.store, self.lake)
+
     @cached_property
     def features(self) -> FeatureCode:
         """The feature function as it is now."""
@@ -72,11 +85,7 @@ class Loop:
     @cached_property
     def notes(self) -> SealedNotes:
         """The notes of this deployment in the project's part of the lake."""
-        return SealedNotes.of(self.url(), self.name, self.settings)
-
-    def url(self, *parts: str) -> str:
-        """A URL below the project's part of the lake."""
-        return "/".join((self.settings.lake, self.name, *parts))
+        return SealedNotes.of(self.lake, self.settings)
 
     def partition(self, key: str) -> Partition:
         """Start and tick of a partition."""
@@ -92,6 +101,14 @@ class Loop:
             state = row.state if row else "not ingested yet"
             raise StoreError(f"{self.name}: partition {key} is {state}; see {self.name}.ingest of that partition")
         return row
+
+    def all_published(self, keys: Sequence[str]) -> list[PartitionRow]:
+        """Published partitions in the order of their keys here, read at once.
+
+        :raises StoreError: naming one that was not published.
+        """
+        rows = self.store.partition_rows(self.name, keys)
+        return [rows[key] if key in rows and rows[key].state == "published" else self.published(key) for key in keys]
 
     def features_of(self, model: Model) -> FeatureCode:
         """The feature function that a model was trained with; the project's own may have changed since.
@@ -115,6 +132,15 @@ class Loop:
             )
         return features_from(self.project, kept, self.project.folder / f"features.py of {model.meta.get('key')}")
 
+    def scorer(self, version: str, layer: Mapping[str, float] | None = None) -> Scorer:
+        """A version as it scores, verified, with the feature code that it was trained with.
+
+        :param layer: parameters of the calibration layer in force; None for none.
+        :raises IntegrityError: when the version or its feature code is not what was signed.
+        """
+        model = self.models.load(version)
+        return Scorer.of(self.project, model, self.features_of(model), layer)
+
     def _was_registered_before(self, sha256: str) -> bool:
         """Whether a version with this feature code was registered before the store kept the code: then its signature vouches for it."""
         return any(
@@ -135,8 +161,8 @@ class Loop:
     def features_file(self, row: PartitionRow, code: FeatureCode | None = None) -> tuple[str, str]:
         """The same of a partition that the store need not know yet."""
         code = code or self.features
-        place = f"features/{code.sha256[:12]}/{row.key}-{(row.sha256 or '')[:8]}.parquet"
-        url, note = self.url(place), f"{place}.sha256"
+        place = self.lake.features_place(code.sha256, row.key, row.sha256)
+        url, note = self.lake.at(place), f"{place}.sha256"
         known = self.notes.read(note)
         if isinstance(known, str):
             return url, known
@@ -153,28 +179,16 @@ class Loop:
         :raises StoreError: when the partition is not published.
         """
         code = code or self.features
-        self.published(key)
         row = self.store.partition(self.name, key)
-        stored = row.profile if row else None
+        stored = row.profile if row and row.state == "published" else None
         if stored is not None and stored["features_sha256"] == code.sha256:
             return Profile.from_dict(stored)
-        return profile(self.feature_frame(key, code))
-
-    def known_labels(self, key: str, as_of: str) -> pd.DataFrame:
-        """ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL of a partition's rows whose labels were known at the tick of ``as_of``."""
-        return labels_of(key, self.label_files(key, as_of))
+        return profile(self.feature_frame(key, code))  # which raises where it is not published
 
     def label_files(self, key: str, as_of: str) -> tuple[LabelFile, ...]:
         """The label files, in the order of their ticks, that hold what was known of a partition at the tick of ``as_of``."""
-        found = []
-        whole = self.partition(key).tick + self.spec.data.label.matures_after
-        for row in self.store.partitions(self.name, until=as_of, state=None):
-            if row.key < key or row.labels_url is None:
-                continue
-            found.append((row.labels_url, row.labels_sha256))
-            if self.partition(row.key).tick >= whole:
-                break
-        return tuple(found)
+        whole = first_key_from(self.partition(key).tick + self.spec.data.label.matures_after)
+        return tuple(self.store.label_files(self.name, key, whole, as_of))
 
     def lookup(self, key: str, columns: tuple[str, ...]) -> pd.DataFrame:
         """ROW and some columns of a published partition, such as those that slices are made by."""

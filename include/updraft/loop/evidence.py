@@ -18,7 +18,7 @@ def gains(loop: Loop, release: str) -> list[ClusterGain]:
 
 def picture_url(loop: Loop, release: str) -> str:
     """Where the picture of a release is."""
-    return loop.url("releases", release, "evidence.png")
+    return loop.lake.evidence(release)
 
 
 def write_picture(loop: Loop, release: str) -> str | None:

@@ -8,14 +8,12 @@ from typing import Any
 
 from updraft import files
 from updraft.errors import TrainingError
+from updraft.jobs.contract import TrainingResult
+from updraft.lake.places import trial_run
 from updraft.loop.context import Loop
-from updraft.loop.search import Ended, SearchPlan, ended, open_study, plan_of, search_folder, shown
-from updraft.loop.train import request_of, result_of, trial_run
+from updraft.loop.search import Ended, SearchPlan, ended, open_study, plan_of, shown
 from updraft.search.study import TrialRow
 from updraft.spec.trainers import Value
-from updraft.training.contract import TrainingResult
-
-SUMMARY, PAGE = "summary.json", "index.html"
 
 
 @dataclass(frozen=True)
@@ -59,12 +57,12 @@ def conclude_search(loop: Loop, run: str) -> Found:
             study.give_up(number, "its task did not end well")  # nothing happens to those that did
         rows, importance = study.rows(), study.importance()
     results = {
-        number: result_of(loop, trial_run(run, number))
+        number: loop.training(trial_run(run, number)).result
         for number, row in sorted(rows.items())
         if row.state in ("done", "pruned")
     }
     found = _choose(plan, rows, results, importance)
-    url = search_folder(loop, run)
+    folder = loop.lake.search(run)
     summary: dict[str, Any] = {
         "run": run,
         "key": plan.request.key,
@@ -72,14 +70,14 @@ def conclude_search(loop: Loop, run: str) -> Found:
         "reason": plan.reason,
     }
     summary |= {"window": list(plan.request.window), "holdout": list(plan.holdout), "words": found.words}
-    files.write_json(f"{url}/{SUMMARY}", summary | asdict(found))
-    files.write_bytes(f"{url}/{PAGE}", search_page(loop, plan, found, results))
+    files.write_json(folder.summary, summary | asdict(found))
+    files.write_bytes(folder.page, search_page(loop, plan, found, results))
     return found
 
 
 def page_of(loop: Loop, run: str) -> str:
     """HTML of a search that was concluded."""
-    return files.read_bytes(f"{search_folder(loop, run)}/{PAGE}").decode()
+    return files.read_bytes(loop.lake.search(run).page).decode()
 
 
 def _choose(
@@ -128,7 +126,7 @@ def search_page(loop: Loop, plan: SearchPlan, found: Found, results: dict[int, T
     from jinja2 import Environment
 
     lines, top, bottom = _lines(found, results)
-    all_params = {number: request_of(loop, trial_run(plan.run, number)).params for number in results}
+    all_params = {number: loop.training(trial_run(plan.run, number)).request.params for number in results}
     values: dict[str, Any] = {"project": loop.name, "plan": plan, "found": found, "results": results}
     values |= {"names": sorted(plan.search.space), "all": all_params, "shown": shown}
     values |= {"lines": lines, "top": top, "bottom": bottom}

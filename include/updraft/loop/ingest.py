@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 from updraft import files
 from updraft.data.ingest import extract_partition, publish_partition, validate_partition
-from updraft.errors import PartitionRefused
-from updraft.loop import tell
+from updraft.data.partitions import KEY_FORMAT, partition
+from updraft.errors import DataError, PartitionRefused
+from updraft.loop import alerting
 from updraft.loop.context import Loop
-from updraft.monitoring.profiles import profile
+from updraft.monitoring.profiles import Profile, profile
 from updraft.store.records import IngestedPartition
 
 
@@ -31,7 +32,7 @@ def validate(loop: Loop, key: str) -> Validated:
     try:
         checks = validate_partition(loop.project, loop.settings, key)
     except PartitionRefused:
-        tell.partition_refused(loop, key)  # first: whatever comes of recording it, on-call hears of it
+        alerting.partition_refused(loop, key)  # first: whatever comes of recording it, on-call hears of it
         published = loop.store.partition(loop.name, key)
         if published is None or published.state != "published":  # what was published before the feed broke stays
             publish(loop, key)
@@ -49,15 +50,54 @@ def publish(loop: Loop, key: str) -> IngestedPartition:
 
     :raises DataError: when the feature function fails on it.
     """
-    row = publish_partition(loop.project, loop.settings, key)
+    row, before = publish_partition(loop.project, loop.settings, key), None
     if row.state == "published":
         features = files.read_parquet(*loop.features_file(row))
-        summary = {"features_sha256": loop.features.sha256, **profile(features).as_dict()}
-        row = replace(row, profile=summary)
+        summary = profile(features)
+        before = _before(loop, key)
+        if before is not None:
+            check_same_features(loop, key, summary, before)
+        row = replace(row, profile={"features_sha256": loop.features.sha256, **summary.as_dict()})
     loop.store.record_partition(loop.name, row)
-    if row.quarantined and row.state == "published":
-        tell.rows_quarantined(loop, row)
+    if row.state == "published":
+        if row.quarantined:
+            alerting.rows_quarantined(loop, row)
+        if any(source["outside"] + source["timeless"] for source in row.checks["sources"].values()):
+            alerting.rows_outside(loop, row, before)
     return row
+
+
+def _before(loop: Loop, key: str) -> IngestedPartition | None:
+    """The partition that was published before this one."""
+    until = partition(loop.spec, key).start.strftime(KEY_FORMAT)
+    newest = loop.store.newest_partition(loop.name, until=until)
+    return loop.store.partition(loop.name, newest) if newest else None
+
+
+def check_same_features(loop: Loop, key: str, made: Profile, before: IngestedPartition) -> None:
+    """Refuse features whose columns, or their kinds, depend on the rows: no model could be trained on both partitions.
+
+    :param before: an earlier partition; one whose features another function made is no measure.
+    :raises DataError: with the columns.
+    """
+    earlier = before.profile
+    if earlier is None or earlier["features_sha256"] != loop.features.sha256:
+        return
+    kept = Profile.from_dict(earlier)
+    where = f"{loop.name}: partition {key}: features()"
+    if lost := sorted(set(kept.columns) ^ set(made.columns)):
+        raise DataError(
+            f"{where} gives other columns than for partition {before.key}: {', '.join(map(repr, lost[:10]))} "
+            "in one of the two; columns must not depend on the rows. Give a text as it is, as a category, or make a column for each "
+            "value of a list that stands in features.py (get_dummies makes one for each value that it meets)"
+        )
+    numbers, texts = set(made.numbers), set(made.categories)
+    if turned := sorted((numbers & set(kept.categories)) | (texts & set(kept.numbers))):
+        raise DataError(
+            f"{where} gives {', '.join(map(repr, turned))} as {'a number' if turned[0] in numbers else 'text'}, and for partition "
+            f"{before.key} as {'text' if turned[0] in numbers else 'a number'}; convert it in features.py, or state the type of "
+            "what it is made of under `columns` in the contract"
+        )
 
 
 def ingest(loop: Loop, key: str) -> IngestedPartition:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from updraft.data.columns import CLUSTER, LABEL, PARTITION, ROW, SCORE
 from updraft.evaluation.gates import GateResult, judge_gates
+from updraft.jobs.plan import Plan
 from updraft.loop.context import Loop
 from updraft.loop.keptout import scored_broken
 from updraft.loop.matured import matured, proved
-from updraft.loop.plan import Plan
 from updraft.monitoring.calibration import cross_fitted
-from updraft.training.model import link
+from updraft.scoring.scorer import Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,16 +39,15 @@ def compare(loop: Loop, plan: Plan, holdout: pd.DataFrame) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    parts = proved(holdout)
-    margins = (
-        cross_fitted(loop.spec.task, parts) if loop.spec.monitoring.remedies.recalibrate else [p.margin for p in parts]
-    )
-    frames, broken = [], scored_broken(loop.store, loop.name, plan.key)
-    for part, margin in zip(parts, margins, strict=True):
+    task, parts = loop.spec.task_type, proved(holdout)
+    recalibrates = loop.spec.monitoring.remedies.recalibrate is not None
+    layers = cross_fitted(task, parts) if recalibrates else [task.calibration.layer(None)] * len(parts)
+    frames, broken = [], scored_broken(loop.store, loop.name, plan.key, plan.window[0])
+    for part, layer in zip(parts, layers, strict=True):
         frame = holdout[holdout[PARTITION] == part.key].sort_values(ROW, ignore_index=True)[
             [PARTITION, ROW, CLUSTER, LABEL]
         ]
-        frame = frame.assign(candidate=link(loop.spec.task, margin))
+        frame = frame.assign(candidate=Scores.of(task, layer, part.margin).score)
         served = loop.store.predictions(loop.name, part.key).get("champion")
         if served is None or part.key in broken:  # it was served on other features than the candidate is judged on
             frames.append(frame.assign(champion=np.nan))
@@ -83,6 +82,6 @@ def judge_candidate(loop: Loop, plan: Plan, holdout: pd.DataFrame) -> Comparison
         cluster=against[CLUSTER].astype(str).to_numpy(object),
         slices=slices,
         gates=gates,
-        task=loop.spec.task,
+        task=loop.spec.task_type,
     )
     return Comparison(rows, result)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from updraft import files
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, PARTITION, ROW
 from updraft.loop.context import LabelFile, Loop, label_file, labels_of
-from updraft.loop.keptout import scored_broken
-from updraft.monitoring.calibration import LOOK_BACK, Matured
+from updraft.loop.plan import newest_labelled
+from updraft.monitoring.calibration import Matured
+from updraft.spec.cluster_defaults import clusters_per_partition, partitions_with
+from updraft.tasks.clusters import FEWEST_CLUSTERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,17 +39,17 @@ def newly_known(loop: Loop, key: str) -> dict[str, frozenset[int]]:
 
     Labels also mature at ticks whose own partition was refused or empty; `monitor` does not run there, so the next published one counts them.
     """
-    earlier = [row.key for row in loop.store.partitions(loop.name, until=key) if row.key < key]
-    since = earlier[-1] if earlier else ""
-    published = {*earlier, key}
-    found: dict[str, set[int]] = {}
-    for row in loop.store.partitions(loop.name, until=key, state=None):
-        if row.key <= since or row.labels_url is None:
+    newest = [row.key for row in loop.store.partitions(loop.name, until=key, newest=2) if row.key < key]
+    since = newest[-1] if newest else ""
+    known: dict[str, set[int]] = {}
+    for row in loop.store.partitions(loop.name, after=since, until=key, state=None):
+        if row.labels_url is None:
             continue
         for target, rows in label_file(row.labels_url, row.labels_sha256).groupby(PARTITION)[ROW]:
-            if target in published:
-                found.setdefault(str(target), set()).update(rows.tolist())
-    return {target: frozenset(rows) for target, rows in found.items()}
+            known.setdefault(str(target), set()).update(rows.tolist())
+    ingested = loop.store.partition_rows(loop.name, known)
+    published = {target for target, row in ingested.items() if row.state == "published" and target < key} | {key}
+    return {target: frozenset(rows) for target, rows in known.items() if target in published}
 
 
 def unseen_by(loop: Loop, version: str, as_of: str, without: frozenset[str] = frozenset()) -> list[Matured]:
@@ -58,9 +60,12 @@ def unseen_by(loop: Loop, version: str, as_of: str, without: frozenset[str] = fr
     :param without: keys of partitions to leave out beside them.
     """
     recalibrate = loop.spec.monitoring.remedies.recalibrate
-    wanted = LOOK_BACK + (recalibrate.window if recalibrate else 1)
-    out = without | scored_broken(loop.store, loop.name, as_of)
-    scored = [row for row in loop.store.predictions_of(loop.name, version, until=as_of) if row.key not in out][-wanted:]
+    per_partition = clusters_per_partition(loop.spec.data.schedule, loop.spec.release.cluster)
+    look_back = max(loop.spec.task_type.calibration.look_back, partitions_with(FEWEST_CLUSTERS, per_partition))
+    wanted = look_back + (recalibrate.window if recalibrate else 1)
+    # Of those that may have labels: where labels mature late, the newest ones would push the matured ones and the holdout out.
+    until = newest_labelled(loop.spec, as_of)
+    scored = loop.store.predictions_of(loop.name, version, until=until, newest=wanted, without=without)
     parts: dict[str, Matured] = {}
     if len(scored) < wanted:
         parts |= {part.key: part for part in proved(holdout_of(loop, version))}
@@ -70,11 +75,11 @@ def unseen_by(loop: Loop, version: str, as_of: str, without: frozenset[str] = fr
 
 def holdout_of(loop: Loop, version: str) -> pd.DataFrame | None:
     """What a version's proof said of its holdout partitions; None when it had none."""
-    for training in loop.store.trainings(loop.name):
-        if training.version == version and training.result.get("holdout_predictions_url"):
-            result = training.result
-            return files.read_parquet(result["holdout_predictions_url"], result.get("holdout_predictions_sha256"))
-    return None
+    training = loop.store.training_of(loop.name, version)
+    if training is None or not training.result.get("holdout_predictions_url"):
+        return None
+    result = training.result
+    return files.read_parquet(result["holdout_predictions_url"], result.get("holdout_predictions_sha256"))
 
 
 def proved(holdout: pd.DataFrame | None) -> list[Matured]:

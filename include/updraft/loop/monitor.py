@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from updraft.data.columns import CLUSTER, LABEL, ROW, SCORE
-from updraft.evaluation.metrics import all_metrics, row_loss
+from updraft.data.partitions import KEY_FORMAT
 from updraft.loop.context import Loop, rounded
 from updraft.loop.drifting import Drifting, broken_feed, look_for_drift
+from updraft.loop.keptout import lasting_signs
 from updraft.loop.matured import matured, newly_known, unseen_by
-from updraft.loop.plan import labelled_partitions, plan_training
+from updraft.loop.plan import count_labelled, plan_training
 from updraft.loop.trials import refit_trial
 from updraft.monitoring.calibration import refit, walk_forward
-from updraft.monitoring.corp import decompose
 from updraft.monitoring.faults import FeedFault
 from updraft.monitoring.remedies import Diagnosis, Past, Signs, diagnose, wants_refit_trial
 from updraft.store.records import (
@@ -34,18 +35,34 @@ MONITOR = "monitor"
 """Name under which `monitor` notes in the store how far it has come."""
 
 
-@dataclass(frozen=True)
-class Monitored:
-    """What was found at a tick."""
+Ended = Callable[[str], str | None]
+"""Why a training run brings nothing any more, by its id; None while it may."""
 
-    key: str
+
+@dataclass(frozen=True)
+class Measured:
+    """What `measure_performance` wrote at a tick."""
+
     performance: tuple[PerformanceRow, ...] = ()
     clusters: dict[str, int] = field(default_factory=dict)
     """Clusters of evidence added, by release."""
-    layers: dict[str, str] = field(default_factory=dict)
-    """What became of each version's calibration layer."""
-    drift: Drifting | None = None
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What `decide_remedies` decided at a tick."""
+
+    closed: dict[str, str] = field(default_factory=dict)
+    """Episodes whose training failed for good, each with the reason."""
     episode: EpisodeRow | None = None
+    """The tick's episode."""
+    drift: Drifting | None = None
+    """None when the tick was decided before, or comes late."""
+
+
+def measure_performance(loop: Loop, key: str) -> Measured:
+    """The task of that name: measure what served on the labels that matured, and add the paired losses to every open release."""
+    return Measured(measure(loop, key), gather_evidence(loop, key))
 
 
 def measure(loop: Loop, key: str) -> tuple[PerformanceRow, ...]:
@@ -54,7 +71,7 @@ def measure(loop: Loop, key: str) -> tuple[PerformanceRow, ...]:
     A partition that comes late is measured on what is known by now: the ticks at which its labels matured have passed.
     """
     found = []
-    as_of = loop.store.seen(loop.name)[MONITOR] if is_late(loop, key) else key
+    as_of = str(loop.store.seen_by(loop.name, MONITOR)) if is_late(loop, key) else key
     targets = {key} if as_of != key else set(newly_known(loop, key))
     for target in sorted(targets):
         for _, prediction in sorted(loop.store.predictions(loop.name, target).items()):
@@ -62,12 +79,7 @@ def measure(loop: Loop, key: str) -> tuple[PerformanceRow, ...]:
             if not len(rows):
                 continue
             label, score = rows[LABEL].to_numpy(float), rows[SCORE].to_numpy(float)
-            metrics = all_metrics(loop.spec.task, label, score)
-            metrics |= (
-                {name: getattr(decompose(label, score), name) for name in ("mcb", "dsc", "unc")}
-                if loop.spec.task == "binary"
-                else {}
-            )
+            metrics = loop.spec.task_type.measure(label, score)
             row = PerformanceRow(target, as_of, prediction.role, prediction.version, len(rows), rounded(metrics))
             loop.store.record_performance(loop.name, row)
             found.append(row)
@@ -76,7 +88,7 @@ def measure(loop: Loop, key: str) -> tuple[PerformanceRow, ...]:
 
 def has_passed(loop: Loop, key: str) -> bool:
     """Whether a later tick has been monitored already: what this one brings now (late, or cleared) decides nothing any more."""
-    return loop.store.seen(loop.name).get(MONITOR, "") > key
+    return (loop.store.seen_by(loop.name, MONITOR) or "") > key
 
 
 def is_late(loop: Loop, key: str) -> bool:
@@ -88,7 +100,7 @@ def is_late(loop: Loop, key: str) -> bool:
 
 
 def _diagnosed(loop: Loop, key: str) -> Decision | None:
-    return next((one for one in loop.store.decisions(loop.name, kinds=("diagnose",)) if one.subject == key), None)
+    return loop.store.decision(loop.name, "diagnose", key)
 
 
 def gather_evidence(loop: Loop, key: str) -> dict[str, int]:
@@ -143,9 +155,9 @@ def _gains(loop: Loop, release: ReleaseRow, target: str, fresh: frozenset[int], 
     older, newer = older[older[ROW].isin(fresh)], newer[newer[ROW].isin(fresh)]
     if not len(older):
         return None
-    metric = loop.spec.release.metric
-    gain = row_loss(metric, older[LABEL].to_numpy(float), older[SCORE].to_numpy(float)) - row_loss(
-        metric, newer[LABEL].to_numpy(float), newer[SCORE].to_numpy(float)
+    loss = loop.spec.task_type.loss_named(loop.spec.release.metric)
+    gain = loss(older[LABEL].to_numpy(float), older[SCORE].to_numpy(float)) - loss(
+        newer[LABEL].to_numpy(float), newer[SCORE].to_numpy(float)
     )
     rows = older[[ROW, CLUSTER]].assign(gain=gain)
     guarded = loop.spec.gates.slices
@@ -162,7 +174,10 @@ def _evidence(cluster: str, key: str, rows: pd.DataFrame, by: tuple[str, ...]) -
 
 
 def recalibrate(loop: Loop, key: str) -> dict[str, str]:
-    """Refit the calibration layer of every version that scores, where the policy says it is due."""
+    """The task `recalibrate_models`: refit the calibration layer of every version that scores, where the policy says it is due.
+
+    :return: what became of each version's layer.
+    """
     policy = loop.spec.monitoring.remedies.recalibrate
     if policy is None or not _turn(loop, key, policy.every) or has_passed(loop, key):
         return {}
@@ -177,56 +192,45 @@ def refit_layer(loop: Loop, version: str, key: str, without: frozenset[str] = fr
     policy = loop.spec.monitoring.remedies.recalibrate
     if policy is None:
         return "the policy has no recalibration"
-    found = refit(loop.spec.task, unseen_by(loop, version, key, without), policy.window)
+    found = refit(loop.spec.task_type, unseen_by(loop, version, key, without), policy.window)
     body: dict[str, Any] = {
         "version": version,
         "layer": found.layer.as_dict() if found.in_force else None,
         "trial": found.trial.as_dict() if found.trial else None,
         "reason": found.reason,
+        **({"too_few": True} if found.too_few else {}),
     }
     decision = loop.store.decide(loop.name, key=key, kind="recalibrate", subject=f"{version}@{key}", body=body)
     return str(decision.body["reason"])
 
 
 def _turn(loop: Loop, key: str, every: int) -> bool:
-    return len(loop.store.partitions(loop.name, until=key)) % every == 0
+    return every == 1 or loop.store.count_published(loop.name, until=key) % every == 0
 
 
 def past(loop: Loop, key: str) -> Past:
     """What has been done for the project up to this tick."""
-    keys = [row.key for row in loop.store.partitions(loop.name, until=key)]
-    tried = [
-        row
-        for row in loop.store.trainings(loop.name)
-        if row.key <= key and row.state != "running" and row.episode is not None
-    ]
-    trainings = [row for row in tried if row.state != "failed"]
-    year = loop.partition(key).tick.replace(tzinfo=None)
-    recent = [row for row in trainings if (year - loop.partition(row.key).tick.replace(tzinfo=None)).days < 365]
-    closed = {row.version: row.outcome for row in loop.store.releases(loop.name)}
-    fruitless = 0
-    for row in reversed(trainings):
-        if row.state == "refused" or closed.get(row.version or "") in ("rejected", "rolled_back"):
-            fruitless += 1
-        else:
-            break
+    store = loop.store
+    trained = store.last_trained(loop.name, until=key, states=("registered", "refused"))
+    tried = store.last_trained(loop.name, until=key)
+    year_ago = (loop.partition(key).tick - timedelta(days=365)).strftime(KEY_FORMAT)
     return Past(
-        published=len(labelled_partitions(loop, key)),
-        since_training=sum(1 for k in keys if k > trainings[-1].key) if trainings else None,
-        since_attempt=sum(1 for k in keys if k > tried[-1].key) if tried else None,
-        trained_this_year=len(recent),
-        fruitless=fruitless,
+        published=count_labelled(loop, key),
+        since_training=store.count_published(loop.name, after=trained, until=key) if trained else None,
+        since_attempt=store.count_published(loop.name, after=tried, until=key) if tried else None,
+        trained_this_year=store.count_trainings(loop.name, after=year_ago, until=key),
+        fruitless=store.fruitless_trainings(loop.name, until=key),
         champion=loop.store.serving(loop.name).champion is not None,
         open_episode=any(row.remedy == "retrain" for row in loop.store.episodes(loop.name, states=("due", "started"))),
     )
 
 
-def unfinished_trainings(loop: Loop, key: str) -> list[EpisodeRow]:
+def _unfinished_trainings(loop: Loop, key: str) -> list[EpisodeRow]:
     """Episodes from before this tick whose training was started and has brought nothing yet."""
     return [row for row in loop.store.episodes(loop.name, states=("started",)) if row.opened_at < key]
 
 
-def close_failed_training(loop: Loop, episode: EpisodeRow, key: str, why: str) -> None:
+def _close_failed_training(loop: Loop, episode: EpisodeRow, key: str, why: str) -> None:
     """A training that failed for good is over, so that the next one can become due after the cooldown. Mended later, it still counts."""
     there = loop.store.training(loop.name, episode.id)
     row = there or TrainingRow(episode.id, loop.name, episode.opened_at, episode.id, None, "running", None, {})
@@ -234,7 +238,22 @@ def close_failed_training(loop: Loop, episode: EpisodeRow, key: str, why: str) -
     loop.store.close_episode(loop.name, episode.id, key=key, outcome=why)
 
 
-def decide_remedies(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
+def decide_remedies(loop: Loop, key: str, ended: Ended) -> Decided:
+    """The task of that name: close what failed, diagnose the project, and note that this tick has been monitored.
+
+    :param ended: tells of a training that was started whether it is over without a model.
+    """
+    closed = {}
+    for unfinished in _unfinished_trainings(loop, key):
+        if (why := ended(unfinished.id)) is not None:
+            _close_failed_training(loop, unfinished, key, why)
+            closed[unfinished.id] = why
+    episode, drift = _remedy(loop, key)
+    loop.store.mark_seen(loop.name, MONITOR, key)
+    return Decided(closed, episode, drift)
+
+
+def _remedy(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
     """Diagnose the project at this tick and open an episode when something is to be done; the same tick decides once.
 
     :return: the tick's episode, and what was found of drift; None of it when the tick has been decided before, or comes late.
@@ -243,9 +262,10 @@ def decide_remedies(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting |
     if _diagnosed(loop, key) is not None:
         if (again := _still_broken(loop, key)) is not None:
             return again, None
-        return next((row for row in loop.store.episodes(loop.name) if row.opened_at == key), None), None
+        return next(iter(loop.store.episodes(loop.name, opened_at=key)), None), None
     if is_late(loop, key):
-        body: dict[str, Any] = {"diagnosis": None, "episode": None, "late": loop.store.seen(loop.name)[MONITOR]}
+        body: dict[str, Any] = {"diagnosis": None, "episode": None}
+        body["late"] = loop.store.seen_by(loop.name, MONITOR)
         loop.store.decide(loop.name, key=key, kind="diagnose", subject=key, body=body)
         return None, None
     drift = look_for_drift(loop, key)
@@ -253,10 +273,10 @@ def decide_remedies(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting |
     serving = loop.store.serving(loop.name)
     parts = unseen_by(loop, serving.champion, key) if serving.champion else []
     window = policy.recalibrate.window if policy.recalibrate else 2
-    measured = [row for row in loop.store.performance(loop.name, until=key) if row.key == key]
+    measured = loop.store.performance(loop.name, until=key, key=key)
     signs = Signs(
         refit=refit_trial(loop, plan_training(loop, key)) if wants_refit_trial(policy, before, first_after) else None,
-        recalibration=walk_forward(loop.spec.task, parts, window) if len(parts) > 1 else None,
+        recalibration=walk_forward(loop.spec.task_type, parts, window) if len(parts) > 1 else None,
         drift=drift.alarm_words,
         feed_faults=tuple(drift.fault_words),
         metrics=measured[-1].metrics if measured else {},
@@ -272,7 +292,7 @@ def decide_remedies(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting |
 def _still_broken(loop: Loop, key: str) -> EpisodeRow | None:
     """The episode of a partition that was found broken and ingested anew, and is no better; None when it is, or was never broken."""
     content = loop.published(key).sha256
-    known = [row for row in loop.store.episodes(loop.name) if row.opened_at == key and row.remedy == "quarantine"]
+    known = [row for row in loop.store.episodes(loop.name, opened_at=key) if row.remedy == "quarantine"]
     if not known or any(row.diagnosis.get("content") == content for row in known):
         return None
     faults = broken_feed(loop, key)
@@ -286,9 +306,12 @@ def _still_broken(loop: Loop, key: str) -> EpisodeRow | None:
 
 
 def _content(loop: Loop, key: str, faults: Sequence[FeedFault]) -> dict[str, Any]:
-    """What a broken feed's episode keeps beside its words: of which content it speaks, and the signs."""
-    signs = [[fault.kind, fault.column] for fault in faults]
-    return {"content": loop.published(key).sha256, "signs": signs} if faults else {}
+    """What a broken feed's episode keeps beside its words: of which content it speaks, the signs, and since when each has lasted."""
+    if not faults:
+        return {}
+    signs = [(fault.kind, fault.column) for fault in faults]
+    lasting = [run.as_dict() for run in lasting_signs(loop.store, loop.name, key, signs)]
+    return {"content": loop.published(key).sha256, "signs": [list(sign) for sign in signs], "lasting": lasting}
 
 
 def _open(loop: Loop, key: str, found: Diagnosis, beside: Mapping[str, Any], suffix: str = "") -> EpisodeRow:
@@ -308,11 +331,8 @@ def _open(loop: Loop, key: str, found: Diagnosis, beside: Mapping[str, Any], suf
     )
 
 
-def monitor_partition(loop: Loop, key: str) -> Monitored:
-    """All of it, in order, and the note that this tick has been seen. Each part writes once; running it again changes nothing."""
-    performance = measure(loop, key)
-    clusters = gather_evidence(loop, key)
-    layers = recalibrate(loop, key)
-    episode, drift = decide_remedies(loop, key)
-    loop.store.mark_seen(loop.name, MONITOR, key)
-    return Monitored(key, performance, clusters, layers, drift, episode)
+def monitor_partition(loop: Loop, key: str, ended: Ended) -> Decided:
+    """All tasks of the DAG `monitor` in order, less its report. Each writes once; running them again changes nothing."""
+    measure_performance(loop, key)
+    recalibrate(loop, key)
+    return decide_remedies(loop, key, ended)

@@ -3,49 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from updraft.data.partitions import last_begun, partition
 from updraft.errors import TrainingError
 from updraft.files import canonical_hash
+from updraft.jobs.plan import Plan
 from updraft.loop.context import Loop
-from updraft.loop.keptout import kept_out
-from updraft.spec.model import Trainer
+from updraft.spec.model import ProjectSpec, Trainer
 from updraft.store.records import Lane, TrainingRow
 from updraft.training.recipe import Recipe
 
 Scalar = bool | int | float | str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One training at the tick of ``key``."""
-
-    project: str
-    key: str
-    window: tuple[str, ...]
-    holdout: tuple[str, ...]
-    trainer: Trainer
-    seed: int
-    threads: int
-    recipe_sha256: str
-    """Of everything that determines the model but the data: code, features, parameters, label."""
-    asked_sha256: str
-    """The same of what project.yaml asked for when the training was planned."""
-    lane: Lane
-    workers: int = 1
-
-    def recipe(self, task: str) -> Recipe:
-        """The recipe as the trainer takes it.
-
-        :raises TrainingError: when a parameter is unknown.
-        """
-        return Recipe(
-            task=task,  # type: ignore[arg-type]
-            params=self.trainer.params,
-            seed=self.seed,
-            threads=self.threads,
-            trainer=self.trainer.name,
-        )
 
 
 def plan_training(
@@ -64,8 +32,7 @@ def plan_training(
     chosen = named[trainer] if trainer is not None else spec.training.trainers[0]
     chosen = chosen.model_copy(update={"params": {**chosen.params, **(params or {})}})
     Recipe(task=spec.task, params=chosen.params, trainer=chosen.name)  # refuses what no hash can be made of
-    keys = labelled_partitions(loop, key)
-    window = tuple(keys[-spec.training.window :])
+    window = tuple(labelled_partitions(loop, key, newest=spec.training.window))
     holdout = window[-spec.release.refresh.holdout :]
     if len(window) - len(holdout) < 1:
         raise TrainingError(
@@ -91,17 +58,27 @@ def plan_training(
     return plan
 
 
-def labelled_partitions(loop: Loop, key: str) -> list[str]:
+def labelled_partitions(loop: Loop, key: str, *, newest: int | None = None) -> list[str]:
     """Published partitions of which some labels are known at the tick of ``key``: rows older than ``label.matures_after`` by then.
 
     Without those whose feed was found broken.
+
+    :param newest: only the newest so many of them.
     """
-    matured, out = loop.partition(key).tick - loop.spec.data.label.matures_after, kept_out(loop.store, loop.name, key)
-    return [
-        row.key
-        for row in loop.store.partitions(loop.name, until=key)
-        if row.key not in out and loop.partition(row.key).start < matured
-    ]
+    rows = loop.store.partitions(loop.name, until=newest_labelled(loop.spec, key), newest=newest, learnable=True)
+    return [row.key for row in rows]
+
+
+def count_labelled(loop: Loop, key: str) -> int:
+    """Number of :func:`labelled_partitions`."""
+    until = newest_labelled(loop.spec, key)
+    return loop.store.count_published(loop.name, until=until) - len(loop.store.kept_out(loop.name, until=until))
+
+
+def newest_labelled(spec: ProjectSpec, key: str) -> str:
+    """Key of the newest partition that may have labels at the tick of ``key``, whether it was ingested or not."""
+    matured = partition(spec, key).tick - spec.data.label.matures_after
+    return min(key, last_begun(spec, matured).key)
 
 
 def recipe_sha256(loop: Loop, trainer: Trainer) -> str:
@@ -123,8 +100,7 @@ def recipe_sha256(loop: Loop, trainer: Trainer) -> str:
 
 
 def _champion_training(loop: Loop) -> TrainingRow | None:
-    champion = loop.store.serving(loop.name).champion
-    return next((row for row in loop.store.trainings(loop.name) if row.version == champion), None) if champion else None
+    return loop.store.training_of(loop.name, loop.store.serving(loop.name).champion)
 
 
 def _promoted_recipe(loop: Loop, trainer: Trainer, asked: str) -> Trainer:

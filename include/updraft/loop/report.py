@@ -23,9 +23,7 @@ def write_partition_report(loop: Loop, key: str) -> str | None:
     import pandas as pd
 
     champion = loop.store.serving(loop.name).champion
-    training = (
-        next((row for row in loop.store.trainings(loop.name) if row.version == champion), None) if champion else None
-    )
+    training = loop.store.training_of(loop.name, champion)
     if training is None:
         return None
     rows = loop.spec.monitoring.report_rows
@@ -35,7 +33,7 @@ def write_partition_report(loop: Loop, key: str) -> str | None:
     private = private_features(loop.project, {*reference.columns, *current.columns})
     if set(current.columns) <= set(private):
         return None
-    url = loop.url("reports", key, "evidently.html")
+    url = loop.lake.report(key)
     title = f"{loop.name} {key} against the window of version {champion}"
     write_report(reference, current, url, title, private=private)
     return url

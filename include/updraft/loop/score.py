@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from updraft import files
-from updraft.data.columns import CLUSTER, EVENT_TIME, MARGIN, ROW, SCORE
+from updraft.data.columns import MARGIN, ROW, SCORE
 from updraft.errors import DataError, IntegrityError, SpecError, TrainingError, Transient, UpdraftError
-from updraft.loop import tell
+from updraft.loop import alerting
 from updraft.loop.context import Loop
-from updraft.loop.rollout import close_unscorable
-from updraft.monitoring.calibration import Layer
+from updraft.loop.release import end_unscorable
+from updraft.release.states import Unscorable
 from updraft.store.records import PredictionRow, Role
-from updraft.training.model import link
 
 
 def roles(loop: Loop, key: str) -> dict[Role, str]:
     """Which versions score a partition, by role: none that was trained at its tick or later, and so may have learnt from it.
 
-    That is for partitions that come late or are loaded afterwards; the newest one is ahead of every training.
+    That is for partitions that come late or are loaded afterwards; no training has seen the newest partition.
     """
-    learnt = {row.version: row.key for row in loop.store.trainings(loop.name)}
-    serves = [
-        str(decision.body["version"])
-        for decision in loop.store.decisions(loop.name, kinds=("promote", "roll_back"))
-        if learnt.get(decision.body["version"], "") < key
-    ]
-    if not serves:
+    champion = _champion_before(loop, key)
+    if champion is None:
         return {}
-    champion = serves[-1]
     found: dict[Role, str] = {"champion": champion}
-    for release in loop.store.releases(loop.name, states=("shadow", "approval", "probation")):
+    releases = loop.store.releases(loop.name, states=("shadow", "approval", "probation"))
+    learnt = loop.store.learnt_at(loop.name, [release.version for release in releases])
+    for release in releases:
         if learnt.get(release.version, "") >= key:
             continue
         if release.state == "probation":
@@ -37,6 +32,21 @@ def roles(loop: Loop, key: str) -> dict[Role, str]:
         elif release.version != champion:
             found["challenger" if release.lane == "change" else "refresh"] = release.version
     return found
+
+
+def _champion_before(loop: Loop, key: str) -> str | None:
+    """What serves, or the newest of what served that was trained before a tick; None when there is none."""
+    served, before = [loop.store.serving(loop.name).champion], None
+    while served:
+        versions = [version for version in served if version is not None]
+        learnt = loop.store.learnt_at(loop.name, versions)
+        for version in versions:
+            if learnt.get(version, "") < key:
+                return version
+        # The partition comes late: back through what served before, some decisions at a time.
+        earlier = loop.store.newest_decisions(loop.name, ("promote", "roll_back"), 16, before=before)
+        served, before = [str(one.body["version"]) for one in reversed(earlier)], earlier[0].seq if earlier else None
+    return None
 
 
 def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
@@ -52,18 +62,20 @@ def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
     :raises IntegrityError: when the champion is not what was signed.
     """
     loop.published(key)
-    there = loop.store.predictions(loop.name, key)
-    if "champion" in there:  # the roles of this partition are history, whoever serves by now
-        return list(there.values())
-    wanted = roles(loop, key)
-    layers = loop.store.serving(loop.name, before=key).layers
-    found = []
+    scored_before = loop.store.predictions(loop.name, key)
+    if "champion" in scored_before:  # the roles of this partition are history, whoever serves by now
+        return list(scored_before.values())
+    version_of = roles(loop, key)
+    rows = []
     failed: dict[Role, UpdraftError] = {}
-    for role in sorted(wanted, key=lambda role: role == "champion"):  # the champion last: its row closes the partition
-        if role in there:
+    for role in sorted(
+        version_of, key=lambda role: role == "champion"
+    ):  # the champion last: its row closes the partition
+        if role in scored_before:
             continue
         try:
-            found.append(_scored(loop, key, role, wanted[role], layers.get(wanted[role])))
+            layer = loop.store.layer(loop.name, version_of[role], before=key)
+            rows.append(_scored(loop, key, role, version_of[role], layer))
         except Transient:
             raise
         except (DataError, IntegrityError, SpecError, TrainingError) as error:
@@ -71,25 +83,27 @@ def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
                 raise
             failed[role] = error
     for role, why in failed.items():
-        _give_up(loop, role, wanted, key, why)
-    return found
+        _give_up(loop, role, version_of, key, why)
+    return rows
 
 
 def _scored(loop: Loop, key: str, role: Role, version: str, layer: dict[str, float] | None) -> PredictionRow:
-    model = loop.models.load(version)
-    frame = loop.feature_frame(key, loop.features_of(model))
-    margin = model.margin(frame.drop(columns=[ROW, EVENT_TIME, CLUSTER]))
-    predictions = frame[[ROW]].assign(**{MARGIN: margin, SCORE: link(loop.spec.task, Layer.of(layer).apply(margin))})
-    stem = loop.url("predictions", key, f"{role}-v{version}")
+    scorer = loop.scorer(version, layer)
+    frame = loop.feature_frame(key, scorer.features)
+    scores = scorer.score_features(frame)
+    predictions = frame[[ROW]].assign(**{MARGIN: scores.margin, SCORE: scores.score})
+    stem = loop.lake.predictions_stem(key, role, version)
     url, sha256 = files.write_parquet_named_by_content(stem, predictions)
     row = PredictionRow(key, role, version, layer, url, sha256, len(predictions))
     return loop.store.record_predictions(loop.name, row)
 
 
-def _give_up(loop: Loop, role: Role, wanted: dict[Role, str], key: str, error: Exception) -> None:
+def _give_up(loop: Loop, role: Role, version_of: dict[Role, str], key: str, error: Exception) -> None:
     """Close the release of a shadow that cannot be scored; that of a previous champion is the champion's probation."""
-    why = f"version {wanted[role]} cannot be scored: {error}"
+    why = f"version {version_of[role]} cannot be scored: {error}"
     if isinstance(error, IntegrityError):
-        tell.tampered(loop, f"model version {wanted[role]}", tell.version_url(loop, wanted[role]), str(error))
-    release = close_unscorable(loop, wanted["champion" if role == "previous" else role], role, key, why)
-    tell.of_release(loop, release)
+        what, where = f"model version {version_of[role]}", alerting.version_url(loop, version_of[role])
+        alerting.tampered(loop, what, where, str(error))
+    version = version_of["champion" if role == "previous" else role]
+    release = end_unscorable(loop, version, Unscorable(role, why), key)
+    alerting.of_release(loop, release)

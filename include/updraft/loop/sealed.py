@@ -18,6 +18,7 @@ from typing import Any
 
 from updraft import files
 from updraft.data.privacy import KEY_FILE, load_key
+from updraft.lake.places import Lake
 from updraft.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -30,16 +31,14 @@ _PURPOSE = b"updraft: notes in the lake"
 class SealedNotes:
     """The sealed notes of one project in one lake."""
 
-    base: str
-    """URL of the project's part of the lake."""
-    project: str
+    lake: Lake
     key: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, base: str, project: str, settings: Settings) -> SealedNotes:
+    def of(cls, lake: Lake, settings: Settings) -> SealedNotes:
         """Those of a deployment."""
         secret = load_key(settings.keys / KEY_FILE)
-        return cls(base, project, hmac.new(secret, _PURPOSE, hashlib.sha256).digest())
+        return cls(lake, hmac.new(secret, _PURPOSE, hashlib.sha256).digest())
 
     def write(self, place: str, content: Any) -> None:
         """Write a note.
@@ -48,22 +47,22 @@ class SealedNotes:
         :param content: a JSON value.
         """
         plain = json.loads(json.dumps(content, default=str))
-        files.write_json(f"{self.base}/{place}", {"content": plain, "seal": self._seal(place, plain)})
+        files.write_json(self.lake.at(place), {"content": plain, "seal": self._seal(place, plain)})
 
     def read(self, place: str) -> Any:
         """The content of a note; None when there is none, or when its seal is not right."""
         try:
-            note = files.read_json(f"{self.base}/{place}")
+            note = files.read_json(self.lake.at(place))
         except (FileNotFoundError, ValueError, RecursionError):
             return None
         sealed = isinstance(note, dict) and isinstance(note.get("seal"), str) and "content" in note
         if not sealed or not hmac.compare_digest(
             note["seal"].encode(errors="replace"), self._seal(place, note["content"]).encode()
         ):
-            log.warning("%s/%s has no seal of this deployment and counts as not there", self.base, place)
+            log.warning("%s has no seal of this deployment and counts as not there", self.lake.at(place))
             return None
         return note["content"]
 
     def _seal(self, place: str, content: Any) -> str:
-        sealed = json.dumps([self.base, self.project, place, content], sort_keys=True, separators=(",", ":"))
+        sealed = json.dumps([self.lake.url, self.lake.project, place, content], sort_keys=True, separators=(",", ":"))
         return hmac.new(self.key, sealed.encode(), hashlib.sha256).hexdigest()

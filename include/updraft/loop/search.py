@@ -18,24 +18,16 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from updraft.errors import TrainingError
+from updraft.jobs.contract import TrainingRequest, TrainingResult, Trial
+from updraft.lake.places import trial_run
 from updraft.loop.context import Loop
 from updraft.loop.plan import plan_training
-from updraft.loop.train import (
-    collect,
-    folder,
-    request_for,
-    request_of,
-    result_of,
-    run_folder,
-    trial_run,
-    write_request,
-)
+from updraft.loop.train import collect, request_for
 from updraft.search.pruning import stop_above
 from updraft.search.sampling import Tried, distributions, inside, suggest
 from updraft.search.study import Study, TrialRow
 from updraft.spec.search import Search
 from updraft.spec.trainers import TRAINERS, Value
-from updraft.training.contract import TrainingRequest, TrainingResult, Trial
 
 
 class SearchPlan(BaseModel):
@@ -99,11 +91,6 @@ def shown(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def search_folder(loop: Loop, run: str) -> str:
-    """URL of the files of one search."""
-    return loop.url("searches", run_folder(run))
-
-
 def plan_search(
     loop: Loop,
     run: str,
@@ -125,10 +112,10 @@ def plan_search(
         raise TrainingError(f"{loop.name}: training.search is not set; say there which parameters to try")
     if trials is not None:
         search = _with_trials(loop.name, search, trials)
-    published = loop.store.partitions(loop.name)
-    if not published:
+    newest = loop.store.newest_partition(loop.name)
+    if newest is None:
         raise TrainingError(f"{loop.name}: no partition is published yet; {loop.name}.ingest comes first")
-    plan = plan_training(loop, key or published[-1].key, trainer=search.trainer)
+    plan = plan_training(loop, key or newest, trainer=search.trainer)
     request = request_for(loop, plan, run).model_copy(
         update={
             "window": plan.window[: -len(plan.holdout)],
@@ -185,11 +172,11 @@ def begin_trial(loop: Loop, run: str, number: int) -> str | Waits | None:
 
     A trial that has a request keeps it: one that was killed goes on from its checkpoint.
     """
-    plan, trial = plan_of(loop, run), trial_run(run, number)
+    plan, trial = plan_of(loop, run), loop.training(trial_run(run, number))
     space = distributions(plan.request.trainer, plan.search.space)
     with closing(open_study(loop, run)) as study:
         rows = study.rows()
-        if loop.store.run_record(loop.name, trial, "request") is None:
+        if not trial.is_prepared:
             if plan.over:
                 study.give_up(number, f"the search's timeout ({plan.search.timeout}) had passed")
                 return None
@@ -203,10 +190,10 @@ def begin_trial(loop: Loop, run: str, number: int) -> str | Waits | None:
                 tried = [found for row in earlier if (found := _tried(row)) is not None]
                 params |= suggest(space, tried, seed=plan.seed, number=number, trials=plan.search.trials)
             request = _trial_request(loop, plan, number, params, _limits(loop, plan, earlier))
-            loop.store.record_run(loop.name, trial, "request", request.model_dump(mode="json"))
-        params = dict(request_of(loop, trial).params)
+            trial.keep_request(request)
+        params = dict(trial.request.params)
         study.begin(number, params, inside(params, plan.search.space), space)
-    return write_request(loop, trial)
+    return trial.write_request()
 
 
 def _tried(row: TrialRow) -> Tried | None:
@@ -219,7 +206,7 @@ def _tried(row: TrialRow) -> Tried | None:
 def _limits(loop: Loop, plan: SearchPlan, earlier: list[TrialRow]) -> tuple[float | None, ...]:
     if not plan.search.prune:
         return ()
-    done = [result_of(loop, trial_run(plan.run, row.number)) for row in earlier if row.state in ("done", "pruned")]
+    done = [loop.training(trial_run(plan.run, row.number)).result for row in earlier if row.state in ("done", "pruned")]
     after = int(TRAINERS[plan.request.trainer].value(plan.request.params, "early_stopping"))
     return stop_above([curve_of(each) for each in done], after)
 
@@ -236,7 +223,7 @@ def _trial_request(
     changed = {
         "params": dict(params),
         "trial": Trial(stop_above=limits),
-        "output_url": folder(loop, name),
+        "output_url": loop.lake.training(name).url,
         "run_name": name,
         "tags": {**plan.request.tags, "updraft.run": name, "updraft.trial": str(number)},
     }

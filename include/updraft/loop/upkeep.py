@@ -30,13 +30,15 @@ def remove_leftovers(loop: Loop, *, now: float | None = None) -> dict[str, int]:
     """
     now = time.time() if now is None else now
     raw = loop.settings.raw_zone(loop.name)
-    aside = sum(_remove_aside(url, now) for url in (loop.url(), raw) if files.is_local(url))
-    kept = {row.key for row in loop.store.partitions(loop.name, state=None)[-loop.spec.training.window :]}
-    finished = {row.key for row in loop.store.partitions(loop.name)}
+    aside = sum(_remove_aside(url, now) for url in (loop.lake.url, raw) if files.is_local(url))
+    window = loop.store.partitions(loop.name, state=None, newest=loop.spec.training.window)
+    copies = list(_raw_copies(raw))
+    ingested = loop.store.partition_rows(loop.name, {copy.folder for copy in copies})
+    finished = {key for key, row in ingested.items() if row.state == "published"} - {row.key for row in window}
     oldest = now - _window_seconds(loop)
     removed = 0
-    for copy in _raw_copies(raw):
-        if copy.used < oldest if copy.folder == _SOURCES else copy.folder in finished - kept:
+    for copy in copies:
+        if copy.used < oldest if copy.folder == _SOURCES else copy.folder in finished:
             files.remove(copy.url)
             removed += 1
     for copy in _raw_copies(loop.settings.of_backtests().raw_zone(loop.name)):
@@ -100,8 +102,8 @@ def _remove_aside(url: str, now: float) -> int:
 
 def _window_seconds(loop: Loop) -> float:
     """How long a training window lasts."""
-    rows = loop.store.partitions(loop.name, state=None)
-    if not rows:
+    key = loop.store.newest_partition(loop.name, state=None)
+    if key is None:
         return float("inf")
-    newest = loop.partition(rows[-1].key)
+    newest = loop.partition(key)
     return loop.spec.training.window * (newest.tick - newest.start).total_seconds()

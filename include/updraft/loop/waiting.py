@@ -11,8 +11,9 @@ from typing import Literal
 
 from updraft.loop.context import Loop
 from updraft.loop.monitor import MONITOR
-from updraft.loop.rollout import look
+from updraft.loop.release import next_step
 from updraft.store.records import EpisodeRow, ReleaseRow
+from updraft.store.transitions import Act
 
 Question = Literal["remedy", "release"]
 
@@ -30,21 +31,21 @@ def due_episode(loop: Loop) -> EpisodeRow | None:
 
 def ask(loop: Loop, question: Question, subject: str = "") -> tuple[str | None, bool]:
     """(tick that was seen, whether there is something to do). When there is not, the tick is noted as seen by this sensor."""
-    seen = loop.store.seen(loop.name)
-    key = seen.get(MONITOR)
     name = sensor_name(question, subject)
-    act = _remedy(loop, key, seen) if question == "remedy" else _release(loop, key, seen, subject)
+    seen = loop.store.seen(loop.name, (MONITOR, name))
+    key = seen.get(MONITOR)
+    act = _remedy(loop, key) if question == "remedy" else _release(loop, key, seen, subject)
     if act is False and key is not None and seen.get(name) != key:
         loop.store.mark_seen(loop.name, name, key)
     return key, bool(act)
 
 
-def _remedy(loop: Loop, key: str | None, seen: dict[str, str]) -> bool | None:
+def _remedy(loop: Loop, key: str | None) -> bool | None:
     """True: start it; False: nothing is due; None: it is due, but releases come first at this tick."""
     episode = due_episode(loop)
     if episode is None:
         return False
-    return None if episode.opened_at == key and _undecided(loop, key, seen, None) else True
+    return None if episode.opened_at == key and _undecided(loop, key, None) else True
 
 
 def _release(loop: Loop, key: str | None, seen: dict[str, str], subject: str) -> bool | None:
@@ -53,22 +54,25 @@ def _release(loop: Loop, key: str | None, seen: dict[str, str], subject: str) ->
         return True  # concluded already: by somebody else, or before the task was cleared
     if key is not None and seen.get(sensor_name("release", subject)) == key:
         return False  # nothing came since the last look
-    if look(loop, subject).act == "wait":
+    if next_step(loop, subject).act is Act.WAIT:
         return False
-    return None if key is not None and _undecided(loop, key, seen, row) else True
+    return None if key is not None and _undecided(loop, key, row) else True
 
 
-def _undecided(loop: Loop, key: str, seen: dict[str, str], before: ReleaseRow | None) -> bool:
+def _undecided(loop: Loop, key: str, before: ReleaseRow | None) -> bool:
     """Whether an open release, of those opened before another, may still conclude something at this tick."""
-    keys = [row.key for row in loop.store.partitions(loop.name, until=key)]
-    last = keys[-2] if len(keys) > 1 else ""
-    for row in loop.store.releases(loop.name, states=("shadow", "approval", "probation")):
+    releases = loop.store.releases(loop.name, states=("shadow", "approval", "probation"))
+    if not releases:
+        return False
+    newest = loop.store.partitions(loop.name, until=key, newest=2)
+    last = newest[0].key if len(newest) > 1 else ""
+    seen = loop.store.seen(loop.name, [sensor_name("release", row.id) for row in releases])
+    for row in releases:
         if before is not None and row.id == before.id:
             break
         if row.state == "approval":
-            verdicts = loop.store.decisions(loop.name, kinds=("verdict",))
-            asked = {decision.key for decision in verdicts if decision.subject == row.id} or {row.opened_at}
-            if key in asked:
+            verdict = loop.store.decision(loop.name, "verdict", row.id)
+            if key == (verdict.key if verdict else row.opened_at):
                 return True  # a person was asked at this very tick
             continue
         looked = seen.get(sensor_name("release", row.id), "")

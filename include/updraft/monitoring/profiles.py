@@ -235,7 +235,12 @@ def _times(table: pa.Table) -> tuple[str | None, str | None, EventDays | None]:
 
     if EVENT_TIME not in table.column_names or not table.num_rows:
         return None, None, None
-    times = table.column(EVENT_TIME).combine_chunks().cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us"))
+    times = (
+        table.column(EVENT_TIME)
+        .combine_chunks()
+        .cast(pa.timestamp("us", tz="UTC"), safe=False)
+        .cast(pa.timestamp("us"))
+    )
     values = times.to_numpy(zero_copy_only=False).astype("datetime64[us]")
     known = values[~np.isnat(values)]
     if not len(known):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -18,7 +18,6 @@ TOP = 20
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 CALENDAR = 0.75
 """A column that is a part of its row's date in this share of the rows is a calendar (local dates: not all rows are)."""
-_COMMON = 0.02
 
 
 @dataclass(frozen=True)
@@ -33,20 +32,6 @@ class ColumnReference:
     """Categories with a bin of their own."""
     rows: tuple[int, ...] = ()
     """Rows per bin over all partitions."""
-    nulls: float = 0.0
-    """Highest share of nulls in a partition."""
-    mode: float = 0.0
-    """Highest share of one value in a partition."""
-    quantiles: tuple[float, ...] = ()
-    """Numbers: the QUANTILES of the newest partition."""
-    jumps: tuple[float, ...] = ()
-    """Numbers: the greatest change of each quantile from one partition to the next."""
-    highs: tuple[float, ...] = ()
-    """Numbers: lowest and highest maximum of a partition."""
-    new: float = 0.0
-    """Categories: highest share of categories in a partition that no other partition has."""
-    always: Mapping[str, float] = field(default_factory=dict)
-    """Categories that every partition has -> their lowest share there; only those above 2 %."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +43,6 @@ class Reference:
     columns: Mapping[str, ColumnReference]
     skipped: Mapping[str, str]
     """Column -> why drift is not measured on it."""
-    rows: tuple[int, int]
-    """Fewest and most rows of a partition."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able; equal references give equal JSON."""
@@ -68,7 +51,6 @@ class Reference:
             "profile": self.profile.as_dict(),
             "columns": {name: asdict(column) for name, column in sorted(self.columns.items())},
             "skipped": dict(sorted(self.skipped.items())),
-            "rows": list(self.rows),
         }
 
     @classmethod
@@ -79,7 +61,6 @@ class Reference:
             Profile.from_dict(value["profile"]),
             {name: _column_from_dict(column) for name, column in value["columns"].items()},
             dict(value["skipped"]),
-            (value["rows"][0], value["rows"][1]),
         )
 
     def counts(self, column: str, profile: Profile) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -126,16 +107,25 @@ def fit_reference(profiles: Sequence[Profile]) -> Reference:
     for name in whole.columns:
         if name in skipped:
             continue
-        if name in whole.numbers:
-            columns[name] = _number_reference(whole, profiles, name)
-        else:
-            columns[name] = _category_reference(whole, profiles, name)
-    sizes = [one.rows for one in profiles]
-    return Reference(len(profiles), whole, columns, skipped, (min(sizes), max(sizes)))
+        columns[name] = _number_reference(whole, name) if name in whole.numbers else _category_reference(whole, name)
+    return Reference(len(profiles), whole, columns, skipped)
+
+
+AROUND = timedelta(weeks=6)
+"""How far from the same day of an earlier year a partition of the same season may be."""
+_YEAR = timedelta(days=365.2425)
+
+
+def earlier_seasons(oldest: datetime, now: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """First and last moment of the same season of each earlier year, the newest first, as far back as ``oldest``."""
+    middle = now - _YEAR
+    while middle + AROUND >= oldest:
+        yield middle - AROUND, middle + AROUND
+        middle -= _YEAR
 
 
 def same_season(
-    ticks: Sequence[datetime], now: datetime, *, around: timedelta = timedelta(weeks=6), fewest: int = 8
+    ticks: Sequence[datetime], now: datetime, *, around: timedelta = AROUND, fewest: int = 8
 ) -> tuple[datetime, ...]:
     """Ticks of the same season in earlier years, oldest first; none when there are too few of them for a reference.
 
@@ -143,73 +133,47 @@ def same_season(
     :param now: tick of the partition that is to be held against them.
     :param around: how far from the same day of an earlier year a tick may be.
     """
-    year = timedelta(days=365.2425)
     found = []
     for tick in sorted(ticks):
-        years = round((now - tick) / year)
-        if years >= 1 and abs(now - tick - years * year) <= around:
+        years = round((now - tick) / _YEAR)
+        if years >= 1 and abs(now - tick - years * _YEAR) <= around:
             found.append(tick)
     return tuple(found) if len(found) >= fewest else ()
+
+
+def calendar(name: str, parts: Sequence[Numbers]) -> str | None:
+    """The part of the event time (``year``, ``month``, …) that a column of numbers is in all these partitions; None when none."""
+    count = sum(part.count for part in parts)
+    if not count:
+        return None
+    moves = min(part.low for part in parts) != max(part.high for part in parts)
+    for unit in sorted({unit for part in parts for unit in part.clock}):
+        # A constant 1 all through January is no calendar unless its name says so.
+        if sum(part.clock.get(unit, 0) for part in parts) >= CALENDAR * count and (moves or unit in name):
+            return unit
+    return None
 
 
 def _skipped(whole: Profile, name: str) -> str | None:
     if name in whole.empty:
         return "null in every row"
     numbers = whole.numbers.get(name)
-    if numbers is None or not numbers.count:
-        return None
-    for part, rows in numbers.clock.items():
-        # A constant 1 all through January is no calendar unless its name says so.
-        moves = numbers.low != numbers.high
-        if rows >= CALENDAR * numbers.count and (moves or part in name):
-            return f"a calendar: the {part} of the event time"
-    return None
+    unit = calendar(name, [numbers]) if numbers is not None else None
+    return f"a calendar: the {unit} of the event time" if unit is not None else None
 
 
-def _number_reference(whole: Profile, profiles: Sequence[Profile], name: str) -> ColumnReference:
+def _number_reference(whole: Profile, name: str) -> ColumnReference:
     numbers = whole.numbers[name]
     starts = _cut(numbers)
-    parts = [one.numbers[name] for one in profiles if name in one.numbers and one.numbers[name].count]
-    rows = [[part.quantile(share) for share in QUANTILES] for part in parts]
-    changes = [[abs(b - a) for a, b in zip(one, two, strict=True)] for one, two in itertools.pairwise(rows)]
-    return ColumnReference(
-        kind="number",
-        level=numbers.level,
-        starts=starts,
-        rows=(*_binned(numbers.counters, starts), whole.nulls(name)),
-        nulls=max(one.nulls(name) / one.rows for one in profiles),
-        mode=max((max(part.counters.values()) / part.count for part in parts), default=0.0),
-        quantiles=tuple(rows[-1]) if rows else (),
-        jumps=tuple(max(column) for column in zip(*changes, strict=True)) if changes else (),
-        highs=(min(part.high for part in parts), max(part.high for part in parts)) if parts else (),
-    )
+    rows = (*_binned(numbers.counters, starts), whole.nulls(name))
+    return ColumnReference(kind="number", level=numbers.level, starts=starts, rows=rows)
 
 
-def _category_reference(whole: Profile, profiles: Sequence[Profile], name: str) -> ColumnReference:
+def _category_reference(whole: Profile, name: str) -> ColumnReference:
     categories = whole.categories[name]
-    by_mass = sorted(categories.counts, key=lambda one: (-categories.counts[one], one))
+    by_mass = sorted(categories.counts, key=lambda category: (-categories.counts[category], category))
     names = tuple(sorted(by_mass if categories.hashed else by_mass[:TOP]))
-    parts = [one.categories.get(name, Categories(nulls=one.rows)) for one in profiles]
-    full = [part for part in parts if part.count]
-    alone = 0.0
-    always: dict[str, float] = {}
-    if not categories.hashed:
-        for part in full if len(full) > 1 else ():
-            only = sum(rows for one, rows in part.counts.items() if rows == categories.counts[one])
-            alone = max(alone, only / part.count)
-        for one in by_mass:
-            lowest = min(part.counts.get(one, 0) / part.count for part in full)
-            if lowest > _COMMON:
-                always[one] = lowest
-    return ColumnReference(
-        kind="category",
-        names=names,
-        rows=(*_named(categories.counts, names), whole.nulls(name)),
-        nulls=max(one.nulls(name) / one.rows for one in profiles),
-        mode=max((max(part.counts.values()) / part.count for part in full), default=0.0),
-        new=alone,
-        always=dict(sorted(always.items())),
-    )
+    return ColumnReference(kind="category", names=names, rows=(*_named(categories.counts, names), whole.nulls(name)))
 
 
 def _cut(numbers: Numbers) -> tuple[int, ...]:

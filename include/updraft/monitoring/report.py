@@ -74,7 +74,7 @@ def write_report(
 
     from updraft.monitoring.drift_table import DriftTable
 
-    names = [str(one) for one in (reference.columns if columns is None else columns)]
+    names = [str(name) for name in (reference.columns if columns is None else columns)]
     numbers, texts, left_out = _columns(reference, current, names, frozenset(private))
     if not numbers and not texts:
         raise DataError(f"{title}: no column is left to report on; left out: {left_out}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from updraft.tasks.clusters import counted, too_few
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 LEVEL = 0.05
-FEWEST_CLUSTERS = 5
 
 
 @dataclass(frozen=True)
@@ -21,28 +22,31 @@ class Trial:
     """
 
     gain: float
-    error: float
+    error: float | None
+    """None of a single cluster, which does not tell how much clusters differ."""
     clusters: int
     shown_positive: bool
     shown_negative: bool
 
     @property
     def words(self) -> str:
-        """The trial in a few words."""
-        return f"{self.gain:+.4f} ± {self.error:.4f} over {self.clusters} clusters"
+        """The trial in a few words; where it rests on too few clusters, that it decides nothing."""
+        error = "" if self.error is None else f" ± {self.error:.4f}"
+        return f"{self.gain:+.4f}{error} over {too_few(self.clusters) or counted(self.clusters)}"
 
-    def as_dict(self) -> dict[str, float | int | bool]:
+    def as_dict(self) -> dict[str, float | int | bool | None]:
         """For a diagnosis or a decision's body."""
-        return {
+        told: dict[str, float | int | bool | None] = {
             "gain": round(self.gain, 6),
-            "error": round(self.error, 6),
+            "error": None if self.error is None else round(self.error, 6),
             "clusters": self.clusters,
             "shown": self.shown_positive,
         }
+        return told | ({"too_few": True} if too_few(self.clusters) else {})
 
 
 def paired_trial(gain: NDArray[np.float64], cluster: NDArray[np.object_]) -> Trial:
-    """One-sided t tests on cluster means, each at 5 %.
+    """One-sided t tests on cluster means, each at 5 %; fewer than :data:`~updraft.tasks.clusters.FEWEST_CLUSTERS` show nothing.
 
     :param gain: per row, loss without the remedy minus loss with it.
     :param cluster: per row, the cluster's name.
@@ -53,9 +57,9 @@ def paired_trial(gain: NDArray[np.float64], cluster: NDArray[np.object_]) -> Tri
     _, codes = np.unique(cluster.astype(str), return_inverse=True)
     means = np.bincount(codes, gain) / np.bincount(codes)
     count = len(means)
-    error = float(means.std(ddof=1) / np.sqrt(count)) if count > 1 else float("inf")
+    error = float(means.std(ddof=1) / np.sqrt(count)) if count > 1 else None
     mean = float(means.mean())
-    if count < FEWEST_CLUSTERS or error == 0.0:
-        return Trial(mean, error if np.isfinite(error) else 0.0, count, shown_positive=False, shown_negative=False)
+    if error is None or error == 0.0 or too_few(count):
+        return Trial(mean, error, count, shown_positive=False, shown_negative=False)
     critical = float(stdtrit(count - 1, 1 - LEVEL)) * error
     return Trial(mean, error, count, shown_positive=mean > critical, shown_negative=mean < -critical)

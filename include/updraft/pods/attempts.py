@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from enum import Enum, StrEnum
 
 from updraft.spec.compute import Compute, PodCompute, PodDefaults, pod_compute
 from updraft.spec.part import mebibytes, memory_bytes, shown_duration
 from updraft.store.store import Store
 
-Ending = Literal[
-    "running", "done", "memory", "no_gpu", "image", "timeout", "interrupted", "lost", "training", "refused", "unknown"
-]
-"""``memory``: killed for it; ``no_gpu``: no node within the limit; ``interrupted``: stopped with notice; ``lost``: gone without;
-``training``: the training itself failed; ``refused``: the cluster did not take the pod."""
+
+class Ending(StrEnum):
+    """How a pod ended."""
+
+    RUNNING = "running"
+    DONE = "done"
+    MEMORY = "memory"
+    """Killed for it."""
+    NO_GPU = "no_gpu"
+    """No node within the limit."""
+    IMAGE = "image"
+    """The image cannot be had."""
+    TIMEOUT = "timeout"
+    INTERRUPTED = "interrupted"
+    """Stopped with notice."""
+    LOST = "lost"
+    """Gone without."""
+    TRAINING = "training"
+    """The training itself failed."""
+    REFUSED = "refused"
+    """The cluster did not make its container."""
+    UNKNOWN = "unknown"
+
+
+class WithoutNode(Enum):
+    """What a training does whose pod found no node within its limit, and how a person is told."""
+
+    WAIT = "waits on"
+    USE_CPU = "trains on CPU"
+    GIVE_UP = "gives up"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +56,7 @@ class Attempt:
     wanted_memory: str
     why: str = ""
     """Why it got something else than was asked for."""
-    ending: Ending = "running"
+    ending: Ending = Ending.RUNNING
     words: str = ""
     """How it ended, for a person."""
     node: str | None = None
@@ -44,7 +69,7 @@ class Attempt:
 def read_attempts(store: Store, project: str, run: str) -> tuple[Attempt, ...]:
     """The pods of a run so far, in order."""
     kept = store.run_record(project, run, "pods") or {"pods": []}
-    return tuple(Attempt(**attempt) for attempt in kept["pods"])
+    return tuple(Attempt(**{**attempt, "ending": Ending(attempt["ending"])}) for attempt in kept["pods"])
 
 
 def note_attempt(store: Store, project: str, run: str, attempt: Attempt) -> None:
@@ -74,10 +99,10 @@ def next_try(own: Compute, defaults: PodDefaults, attempts: tuple[Attempt, ...])
     asked = pod_compute(own, defaults)
     alike = [each for each in attempts if (each.wanted_gpu, each.wanted_memory) == (asked.gpu, asked.memory)]
     compute, why = asked, []
-    if asked.on_no_gpu == "cpu" and any(each.ending == "no_gpu" for each in alike):
+    if asked.on_no_gpu == "cpu" and any(each.ending is Ending.NO_GPU for each in alike):
         compute = pod_compute(own, defaults, gpu=0)
         why.append(f"on CPU: no node had {asked.gpu} GPU within {shown_duration(asked.wait_at_most)}")
-    short = [memory_bytes(each.memory) for each in alike if each.ending == "memory"]
+    short = [memory_bytes(each.memory) for each in alike if each.ending is Ending.MEMORY]
     if short:
         wanted = mebibytes(min(memory_bytes(compute.memory_cap), 2 * max(short)))
         why.append(f"{wanted} of memory: {mebibytes(max(short))} were too little")
@@ -89,3 +114,13 @@ def worth_another(attempt: Attempt, compute: PodCompute) -> bool:
     """Whether a pod that was killed for memory is followed by one with more: once, and only below the cap."""
     raised = memory_bytes(attempt.memory) > memory_bytes(attempt.wanted_memory)
     return not raised and memory_bytes(attempt.memory) < memory_bytes(compute.memory_cap)
+
+
+def without_node(compute: PodCompute, attempt: Attempt | None) -> WithoutNode:
+    """What the policy ``on_no_gpu`` says of a pod that found no node.
+
+    :param attempt: the pod; None for one that waits in a queue and does not exist yet. One without a GPU cannot do with less.
+    """
+    if compute.on_no_gpu == "cpu" and attempt is not None and attempt.gpu > 0:
+        return WithoutNode.USE_CPU
+    return WithoutNode.GIVE_UP if compute.on_no_gpu == "fail" else WithoutNode.WAIT

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from updraft import files
 from updraft.airflow_api import get
 from updraft.errors import IntegrityError, TrainingError
+from updraft.jobs.contract import TrainingResult
+from updraft.jobs.lock import exclusive
+from updraft.jobs.tracking import REQUEST_TAG, experiment_id, mlflow_client, mlflow_errors
 from updraft.registry.signing import sign, verify
-from updraft.training.contract import TrainingResult
-from updraft.training.lock import exclusive
 from updraft.training.model import META, Model, content_hash, load_model
-from updraft.training.tracking import REQUEST_TAG, experiment_id, mlflow_client, mlflow_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ALIASES = ("champion", "challenger", "previous")
 REFUSED_TAG = "updraft.refused"
 SHA256_TAG = "updraft.model_sha256"
 CARD = "card.html"

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from updraft.errors import DataError
+from updraft.release.dependence import inflation
+from updraft.tasks.clusters import FIRST_LOOK
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FIRST_LOOK = 7
-"""Clusters before anything is said: fewer do not show how much gains vary."""
-PRIOR = 4.0
-"""Clusters of the mixing normal in variance time: small values favour large gains, found early."""
-LEVEL = 1.8
-"""Nominal over promised level, found by simulation: the hardest of the tabled shapes still get what is promised."""
-MOST_AUTOCORRELATION = 0.9
+LEVEL = 0.38
+"""Level of the test that the boundary starts from, over the promised one: found by simulation, as many looks are taken."""
+PATIENCE = 60.0
+"""Clusters after which the boundary has doubled: what was not shown by then may be a gain that passes."""
+SLOWEST = 84.0
+"""Clusters after which the boundary rises no more: the lags show what dependence so many clusters have."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ def confidence_sequence(gains: NDArray[np.float64], confidence: float) -> list[B
     if not len(gains):
         return []
     below, mean, above = ends(gains[None, :], 1 - confidence)
-    found = zip(below[0].tolist(), above[0].tolist(), mean[0].tolist(), strict=True)
-    return [Bound(*one, clusters) for clusters, one in enumerate(found, 1)]
+    looks = zip(below[0].tolist(), above[0].tolist(), mean[0].tolist(), strict=True)
+    return [Bound(*look, clusters) for clusters, look in enumerate(looks, 1)]
 
 
 def ends(
@@ -85,10 +87,8 @@ def ends(
       and not about x̄, a few clusters that happen to lie close together show nothing (de la Peña, Klass, Lai 2004);
     * γ = min(skewness, 0), so w is Hall's transformation (Hall 1992) where it lowers t: when losses are rare and large,
       the clusters before the first of them look better than they are;
-    * I = (1 + φ)/(1 − φ), what autocorrelation adds to the variance of a mean (AR(1) long-run variance): φ is the
-      lag-one autocorrelation with its small-sample bias taken out, r + (1 + 4r)/n (Marriott, Pope 1954), between 0 and
-      0.9;
-    * h(n) is the boundary of a normal mixture (Robbins 1970; Howard, Ramdas, McAuliffe, Sekhon 2021).
+    * I is what dependence adds to the variance of a mean (:func:`updraft.release.dependence.inflation`);
+    * h(n) is :func:`boundary`.
 
     Each step is monotone in m, so the means not refuted are an interval, and its end has the closed form used here. The
     upper end is that of −x, its sign changed.
@@ -113,12 +113,19 @@ def ends(
 
 
 def boundary(count: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
-    """h(n): what the squared self-normalised sum must pass after n clusters, shape as given."""
+    """h(n) = z² (1 + (min(n, 84)/60)²): what the squared self-normalised sum must pass after n clusters.
+
+    z is the quantile of the normal distribution at 1 − 0.38 α. A gain that lasts for weeks and then passes cannot be
+    told from a true one by so few clusters, however its autocorrelations are estimated. So the boundary rises for
+    twelve weeks of days; with more clusters it is the estimate of the dependence that has to carry.
+
+    :param count: clusters, any shape; the result has the same.
+    :param alpha: promised error of one end, below 0.5.
+    """
     import numpy as np
 
-    level = 2 * LEVEL * alpha
-    height = (1 + PRIOR / count) * np.log((count + PRIOR) / (PRIOR * level**2))
-    return np.asarray(np.maximum(height, 0.1), dtype=np.float64)
+    quantile = NormalDist().inv_cdf(1 - LEVEL * alpha)
+    return np.asarray(quantile**2 * (1 + (np.minimum(count, SLOWEST) / PATIENCE) ** 2), dtype=np.float64)
 
 
 def _without_skewness(
@@ -156,10 +163,4 @@ def _moments(gains: NDArray[np.float64]) -> _Moments:
     some = np.where(variance > 0, variance, 1.0)
     adjusted = np.sqrt(count * (count - 1)) / np.maximum(count - 2, 1)
     skewness = adjusted * (third - 3 * first * second + 2 * first**3) / some**1.5
-    lagged = np.zeros_like(x)
-    late, early = x[:, 1:], x[:, :-1]
-    sums = np.cumsum(late, axis=1) + np.cumsum(early, axis=1)
-    lagged[:, 1:] = np.cumsum(late * early, axis=1) - first[:, 1:] * sums + (count[1:] - 1) * first[:, 1:] ** 2
-    correlation = lagged / (count * some)
-    carried = np.clip(correlation + (1 + 4 * correlation) / count, 0.0, MOST_AUTOCORRELATION)
-    return _Moments(first + gains[:, :1], np.sqrt(variance), skewness, (1 + carried) / (1 - carried))
+    return _Moments(first + gains[:, :1], np.sqrt(variance), skewness, inflation(x))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from updraft.errors import DataError
-from updraft.release.bound import FIRST_LOOK, ends
+from updraft.release.bound import ends
+from updraft.tasks.clusters import FIRST_LOOK
 
 HISTORIES = 2000
 SEED = 20130101

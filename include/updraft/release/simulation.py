@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from updraft.release.bound import FIRST_LOOK, ends
+from updraft.release.bound import ends
+from updraft.tasks.clusters import FIRST_LOOK
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 HISTORIES, LOOKS, ALPHA, SEED = 4000, 100, 0.05, 2013
 LIMITS = {"normal": 0.05, "t₃": 0.05, "skewed against": 0.07, "AR .3": 0.05, "AR .6": 0.07}
 """The shapes that the method was chosen on, and the false promotions it may make of each."""
+SLOW_LIMITS = {
+    "days of a week share .3": 0.07,
+    "a tenth drifts slowly": 0.08,
+    "days of a fortnight share .1": 0.07,
+    "moving average of 7": 0.07,
+    "ARMA .8, −.6": 0.07,
+    "lognormal losses": 0.07,
+}
+"""Dependence that is slight from day to day and lasts for weeks, and losses with a heavy tail: chosen on, too. Seven
+per cent was the aim; the drift misses it (docs/verdict.md)."""
 
 
 def equal_models(
@@ -52,6 +63,11 @@ SHAPES: dict[str, Shape] = {
     "moving average of 7": lambda g, size: _arma(g, size, [1.0] + [0.25] * 6, [1.0]),
     "volatility clusters": lambda g, size: g.normal(size=size) * 2.5 ** _arma(g, size, [1.0], [1.0, -0.9]),
     "weekdays differ by 2 s.d.": lambda g, size: g.normal(size=size) + _week(size[1]),
+    "days of a week share .3": lambda g, size: _shared(g, size, 7, 0.3),
+    "days of a fortnight share .1": lambda g, size: _shared(g, size, 14, 0.1),
+    "a tenth drifts slowly": lambda g, size: (
+        math.sqrt(0.1) * _arma(g, size, [1.0], [1.0, -0.95]) + math.sqrt(0.9) * g.normal(size=size)
+    ),
 }
 
 
@@ -59,6 +75,17 @@ def _week(looks: int) -> NDArray[np.float64]:
     import numpy as np
 
     return np.resize(np.array([1, 0.5, 0, -0.5, -1, 0, 0]), looks)
+
+
+def _shared(generator: np.random.Generator, size: tuple[int, int], length: int, share: float) -> NDArray[np.float64]:
+    """Normal gains of variance 1, of which the clusters of a block share a part; a history starts anywhere in a block."""
+    import numpy as np
+
+    histories, looks = size
+    start = generator.integers(0, length, size=(histories, 1))
+    blocks = generator.normal(size=(histories, looks // length + 2))
+    shared = np.take_along_axis(blocks, (np.arange(looks) + start) // length, axis=1)
+    return np.asarray(math.sqrt(share) * shared + math.sqrt(1 - share) * generator.normal(size=size))
 
 
 def _arma(
@@ -203,22 +230,19 @@ def methods_table(histories: int = HISTORIES) -> list[str]:
 OTHER_SHAPES = (
     "skewed for",
     "χ²₁ losses",
-    "lognormal losses",
     "1 day in 20 costs 4 s.d.",
     "AR .45",
     "AR .8",
     "AR -.3",
-    "ARMA .8, −.6",
-    "moving average of 7",
     "volatility clusters",
     "weekdays differ by 2 s.d.",
 )
 
 
-def shapes_table(histories: int = HISTORIES) -> list[str]:
-    """Rows of the second table: the verdict's bound beside the normal mixture on shapes that neither was chosen on."""
+def shapes_table(shapes: Iterable[str] = (*SLOW_LIMITS, *OTHER_SHAPES), histories: int = HISTORIES) -> list[str]:
+    """Rows of the second and third table: the verdict's bound at two rhythms of looks beside the normal mixture."""
     rows = []
-    for shape in OTHER_SHAPES:
+    for shape in shapes:
         x = equal_models(shape, histories=histories)
         rates = (false_promotions(m) for m in (promoted(x), promoted(x, every=7), bartlett_mixture(x)))
         rows.append(f"| {shape} | {' | '.join(f'{rate:.1%}' for rate in rates)} |")
@@ -226,7 +250,7 @@ def shapes_table(histories: int = HISTORIES) -> list[str]:
 
 
 def power_table(histories: int = HISTORIES) -> list[str]:
-    """Rows of the third table: clusters to promote and share promoted within 84; the bound, then the normal mixture."""
+    """Rows of the fourth table: clusters to promote and share promoted within 84; the bound, then the normal mixture."""
     rows = []
     for shape in ("normal", "t₃", "skewed against", "skewed for", "AR .3", "AR .6", "volatility clusters"):
         x = equal_models(shape, histories=histories, looks=84, seed=SEED + 3)
@@ -242,7 +266,7 @@ def power_table(histories: int = HISTORIES) -> list[str]:
 
 
 def settings_table(histories: int = HISTORIES) -> list[str]:
-    """Rows of the fourth table: other confidences, more looks, looks once a week."""
+    """Rows of the fifth table: other confidences, more looks, looks once a week."""
     settings: dict[str, tuple[float, int, int]] = {
         "90 %, looks 7 to 100": (0.1, 100, 1),
         "95 %, looks 7 to 100": (0.05, 100, 1),
@@ -254,7 +278,8 @@ def settings_table(histories: int = HISTORIES) -> list[str]:
     }
     rows = []
     for name, (alpha, looks, every) in settings.items():
-        null = (equal_models(shape, histories=histories, looks=looks, seed=SEED + 2) for shape in LIMITS)
+        shapes = (*LIMITS, "a tenth drifts slowly")
+        null = (equal_models(shape, histories=histories, looks=looks, seed=SEED + 2) for shape in shapes)
         rates = [f"{false_promotions(promoted(x, alpha, every)):.2%}" for x in null]
         rows.append(f"| {name} | {' | '.join(rates)} |")
     return rows

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from updraft.release.bound import FIRST_LOOK, Bound, bound
+from updraft.release.bound import Bound, bound
+from updraft.tasks.clusters import FIRST_LOOK
 
 if TYPE_CHECKING:
     from updraft.spec.model import Release, SliceGate

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from updraft.airflow_api import AirflowApi, AirflowRefused
-from updraft.errors import StackError
 
 PATIENCE = 180.0
 """Seconds for which a server may be away: its supervisor starts it again."""
@@ -34,31 +34,27 @@ class AirflowClient:
     def call(self, method: str, path: str, body: Any = None, *, accept: tuple[int, ...] = (), **query: Any) -> Any:
         """One call; the JSON that comes back, or None when the status is one of ``accept``.
 
+        It may arrive twice, when a connection broke off: what is not to happen twice needs a status in ``accept``.
+
         :raises StackError: when the server stays away or refuses.
         """
-        started, renewed = time.monotonic(), False
-        while True:
+        try:
             try:
                 return self._signed_in().call(method, path, body, **query)
             except AirflowRefused as error:
-                if error.status in accept:
-                    return None
-                if error.status == 401 and not renewed:
-                    self._api, renewed = None, True  # the session has ended: sign in again, once
-                    continue
-                if error.status < 500:
+                if error.status != 401:
                     raise
-                problem: StackError = error
-            except StackError as error:
-                problem = error
-            if time.monotonic() - started > PATIENCE:
-                raise StackError(f"{self.base} has been away for {PATIENCE:.0f} s: {problem}") from problem
-            time.sleep(1.0)
+                self._api = None  # the session has ended: sign in again, once
+                return self._signed_in().call(method, path, body, **query)
+        except AirflowRefused as error:
+            if error.status in accept:
+                return None
+            raise
 
     def _signed_in(self) -> AirflowApi:
         now = time.monotonic()
         if self._api is None or now - self._signed_in_at > self._api.lasts / 2:
-            self._api, self._signed_in_at = self._sign_in(), now
+            self._api, self._signed_in_at = replace(self._sign_in(), patience=PATIENCE), now
         return self._api
 
     # -- runs ------------------------------------------------------------------------------------------------------
@@ -72,8 +68,8 @@ class AirflowClient:
 
     def run(self, dag: str, run: str) -> dict[str, Any] | None:
         """One run, or None."""
-        found: dict[str, Any] | None = self.call("GET", f"/dags/{dag}/dagRuns/{quote(run, safe='')}", accept=(404,))
-        return found
+        answer: dict[str, Any] | None = self.call("GET", f"/dags/{dag}/dagRuns/{quote(run, safe='')}", accept=(404,))
+        return answer
 
     def open_runs(self, dags: list[str]) -> list[dict[str, Any]]:
         """Runs that have not ended."""

@@ -22,6 +22,8 @@ T = TypeVar("T")
 STAGES = ("ingest", "score", "monitor", "watch", "train", "release")
 WAITING = ("watch", "release")
 """Stages whose runs may wait for the next partition; those of the others end by themselves."""
+PICTURE = ("monitor", "write_report")
+"""A task on which nothing else waits: the next partition may come while it is under way. `monitor` takes one partition at a time."""
 ACTIVE = ["scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule"]
 PAUSE = 0.2
 RARELY = 2.0
@@ -69,8 +71,7 @@ class Replay:
         :raises StackError: when a run fails for good, or a partition does not settle in time.
         """
         self._await_dags()
-        earlier = self.store.decisions(self.project.name)
-        self._told = earlier[-1].seq if earlier else 0  # what was told before an interruption is not told again
+        self._told = self.store.last_seq(self.project.name)  # what was told before an interruption is not told again
         for number, key in enumerate(keys, start=1):
             row = self._patiently(self._ingest, key)
             if row.state == "published":
@@ -81,6 +82,8 @@ class Replay:
                 self._patiently(self._settle, key)
                 self._patiently(self._report, key)
             done(number, row)
+        if keys:
+            self._patiently(self._await_pictures, keys[-1])
 
     def _patiently(self, do: Callable[[str], T], key: str) -> T:
         """Do something that may be done again, while the store may be away: its supervisor brings it back.
@@ -149,13 +152,24 @@ class Replay:
                 self._mend(key, mended)
             time.sleep(PAUSE)
 
+    def _await_pictures(self, key: str) -> None:
+        """Wait for the last partition's picture.
+
+        :raises StackError: when it does not end.
+        """
+        deadline = time.monotonic() + self.timeout
+        while self.airflow.open_runs([f"{self.project.name}.{PICTURE[0]}"]):
+            if time.monotonic() > deadline:
+                raise StackError(f"{self.project.name}.{PICTURE[0]} of {key} has not ended within {self.timeout:.0f} s")
+            time.sleep(PAUSE)
+
     def _answer(self) -> None:
         """Answer what waits for a person, as the replay's user; a training that is due may wait for the answer."""
         for task in self.airflow.tasks(self.dags, ["awaiting_input"]) if self.approve else ():
             self.airflow.answer(task, "Approve")
 
     def settled(self, key: str) -> bool:
-        """Nothing queued or running, and every deferred sensor has stored that it has seen ``key``."""
+        """Nothing queued or running but a picture, and every deferred sensor has stored that it has seen ``key``."""
         name = self.project.name
         seen = self.store.seen(name)
         if (
@@ -164,9 +178,15 @@ class Replay:
             or self.store.episodes(name, states=("due", "started"))
         ):
             return False
-        if self.airflow.open_runs([f"{name}.{stage}" for stage in STAGES if stage not in WAITING]):
+        drawn = f"{name}.{PICTURE[0]}"
+        ending = self.airflow.open_runs([f"{name}.{stage}" for stage in STAGES if stage not in WAITING])
+        if any(run["dag_id"] != drawn or run["partition_key"] != key for run in ending):
             return False
-        tasks = self.airflow.tasks(self.dags, ["deferred", *ACTIVE, "awaiting_input"])
+        tasks = [
+            task
+            for task in self.airflow.tasks(self.dags, ["deferred", *ACTIVE, "awaiting_input"])
+            if (task["dag_id"], task["task_id"]) != (drawn, PICTURE[1])
+        ]
         if any(task["state"] != "deferred" for task in tasks):
             return False
         waiting = {(task["dag_id"], task["dag_run_id"]) for task in tasks}
@@ -184,7 +204,7 @@ class Replay:
         held = any(dag == watch for dag, _ in waiting)
         return [
             run
-            for run in self.airflow.open_runs(self.dags)
+            for run in self.airflow.open_runs([dag for dag in self.dags if dag != f"{self.project.name}.{PICTURE[0]}"])
             if not (held and run["dag_id"] == watch and run["state"] == "queued")
         ]
 
@@ -248,7 +268,7 @@ class Replay:
             time.sleep(PAUSE)
 
     def _report(self, key: str) -> None:
-        from updraft.loop.words import in_words
+        from updraft.loop.decision_words import in_words
 
         for decision in self.store.decisions(self.project.name, since=self._told):
             self._told = decision.seq

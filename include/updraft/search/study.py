@@ -92,7 +92,7 @@ class Study:
         return {row.number: row for row in map(_row, self._trials().values())}
 
     def _trials(self) -> dict[int, FrozenTrial]:
-        return {each.user_attrs[_NUMBER]: each for each in self._study.get_trials(deepcopy=False)}
+        return {trial.user_attrs[_NUMBER]: trial for trial in self._study.get_trials(deepcopy=False)}
 
     def begin(
         self,
@@ -114,8 +114,8 @@ class Study:
             user_attrs={_NUMBER: number, _PARAMS: dict(params)},
         )
         with self._alone(self._name):
-            there = self._trials().get(number)
-            if there is None or there.state == TrialState.FAIL:  # the later one of a number is the one that counts
+            noted = self._trials().get(number)
+            if noted is None or noted.state == TrialState.FAIL:  # the later one of a number is the one that counts
                 self._study.add_trial(trial)
 
     def end(self, number: int, curve: Sequence[float], *, pruned: bool) -> None:
@@ -127,8 +127,9 @@ class Study:
             return
         every = max(1, -(-len(curve) // _SHOWN))
         best = min(range(len(curve)), key=lambda at: curve[at])
+        trial_id = self._id(trial)
         for at in sorted({*range(every - 1, len(curve), every), best, len(curve) - 1}):
-            self._storage.set_trial_intermediate_value(trial._trial_id, at + 1, curve[at])
+            self._storage.set_trial_intermediate_value(trial_id, at + 1, curve[at])
         state = TrialState.PRUNED if pruned else TrialState.COMPLETE
         self._study.tell(trial.number, None if pruned else curve[best], state=state, skip_if_finished=True)
 
@@ -142,8 +143,13 @@ class Study:
                 noted = {_NUMBER: number, _PARAMS: {}, _WHY: why}
                 self._study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=noted))
             elif not trial.state.is_finished():
-                self._storage.set_trial_user_attr(trial._trial_id, _WHY, why)
+                self._storage.set_trial_user_attr(self._id(trial), _WHY, why)
                 self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _id(self, trial: FrozenTrial) -> int:
+        """The storage's own number of a trial (:mod:`updraft.borrowed`)."""
+        study = self._storage.get_study_id_from_name(self._name)
+        return int(self._storage.get_trial_id_from_study_id_trial_number(study, trial.number))
 
     def importance(self) -> dict[str, float]:
         """By how much each searched parameter tells the good trials from the rest (PED-ANOVA, Watanabe et al. 2023); empty with too few."""
@@ -151,9 +157,9 @@ class Study:
         from optuna.trial import TrialState
 
         done = [
-            each
-            for each in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            if each.params  # the first one may lie outside of the space
+            trial
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            if trial.params  # the first one may lie outside of the space
         ]
         names = sorted(done[0].params) if done else []
         if len(done) < 4 or len(names) < 2:
@@ -161,8 +167,8 @@ class Study:
         apart = optuna.create_study()
         apart.add_trials(done)
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.25)
-        found = optuna.importance.get_param_importances(apart, evaluator=evaluator, params=names)
-        return {name: round(float(share), 4) for name, share in found.items()}
+        shares = optuna.importance.get_param_importances(apart, evaluator=evaluator, params=names)
+        return {name: round(float(share), 4) for name, share in shares.items()}
 
 
 def _row(trial: FrozenTrial) -> TrialRow:

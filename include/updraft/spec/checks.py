@@ -15,18 +15,15 @@ from updraft.spec.search import space_complaints
 from updraft.spec.trainers import complaints
 from updraft.spec.validation import Validated, at
 
-METRICS = {"binary": ("log_loss", "brier", "auc"), "regression": ("rmse", "mae")}
-LOSSES = {"binary": ("log_loss", "brier"), "regression": ("squared_error",)}
-
 
 def cross_check(document: Document, validated: Validated[ProjectSpec], folder: str) -> tuple[Problem, ...]:
     """Every problem between the parts of what is sound; ``folder`` is the name that the spec must bear."""
     if validated.spec is None:
         return ()
     checks = _Checks(document, validated.spec, validated.broken)
-    found = [*checks.name(folder), *checks.time(), *checks.sources(), *checks.columns()]
-    found += [*checks.training(), *checks.trainers(), *checks.search(), *checks.metrics(), *checks.remedies()]
-    return tuple(found)
+    problems = [*checks.name(folder), *checks.time(), *checks.sources(), *checks.columns()]
+    problems += [*checks.training(), *checks.trainers(), *checks.search(), *checks.metrics(), *checks.remedies()]
+    return tuple(problems)
 
 
 class _Checks:
@@ -38,7 +35,7 @@ class _Checks:
         self._row_source = str(next(iter(raw))) if isinstance(raw, dict) and raw else next(iter(spec.data.sources))
 
     def _sound(self, *paths: Path_) -> bool:
-        return not any(_touch(path, each) for path in paths for each in self._broken)
+        return not any(_touch(path, broken) for path in paths for broken in self._broken)
 
     def _problem(self, path: Path_, message: str, value: Any = None, allowed: tuple[str, ...] = ()) -> Problem:
         return self._document.problem(path, message, value, allowed)
@@ -102,7 +99,7 @@ class _Checks:
         if slices:
             lists["gates", "slices", "by"] = slices.by
         for path, columns in lists.items():
-            for column in sorted({each for each in columns if columns.count(each) > 1}) if self._sound(path) else ():
+            for column in sorted({name for name in columns if columns.count(name) > 1}) if self._sound(path) else ():
                 yield self._problem(path, f"names column {column} twice", list(columns))
         yield from self._outcomes(lists)
         yield from self._times()
@@ -157,7 +154,7 @@ class _Checks:
 
     def search(self) -> Iterator[Problem]:
         search, trainers, here = self._spec.training.search, self._spec.training.trainers, ("training", "search")
-        named = {one.name: one for one in trainers}
+        named = {trainer.name: trainer for trainer in trainers}
         if search is None or not self._sound(("training", "trainers"), (*here, "trainer")):
             return
         chosen = named.get(search.trainer or trainers[0].name)
@@ -170,32 +167,32 @@ class _Checks:
                 yield self._problem((*here, "space", *keys), message, value, allowed)
 
     def metrics(self) -> Iterator[Problem]:
-        task = self._spec.task
         if not self._sound(("task",)):
             return
+        task, metrics, losses = self._spec.task, self._spec.task_type.metric_names, self._spec.task_type.loss_names
         release = self._spec.release.metric
-        if release not in LOSSES[task] and self._sound(("release", "metric")):
-            yield self._problem(("release", "metric"), f"does not suit task {task}", release, LOSSES[task])
+        if release not in losses and self._sound(("release", "metric")):
+            yield self._problem(("release", "metric"), f"does not suit task {task}", release, losses)
         for metric in self._spec.gates.metrics:
-            if metric not in METRICS[task] and self._sound(("gates", metric)):
-                yield self._problem(("gates", metric), f"does not suit task {task}", None, METRICS[task])
+            if metric not in metrics and self._sound(("gates", metric)):
+                yield self._problem(("gates", metric), f"does not suit task {task}", None, metrics)
         retrain = self._spec.monitoring.remedies.retrain
         for index, trigger in enumerate(retrain.on if retrain else ()):
             path: Path_ = ("monitoring", "remedies", "retrain", "on", index)
-            if isinstance(trigger, FixedLimit) and trigger.metric not in METRICS[task] and self._sound(path):
-                yield self._problem(path, f"does not suit task {task}", trigger.metric, METRICS[task])
+            if isinstance(trigger, FixedLimit) and trigger.metric not in metrics and self._sound(path):
+                yield self._problem(path, f"does not suit task {task}", trigger.metric, metrics)
 
     def remedies(self) -> Iterator[Problem]:
         retrain, path = self._spec.monitoring.remedies.retrain, ("monitoring", "remedies", "retrain")
         if retrain and retrain.every is None and not retrain.on and self._sound(path):
-            message = "never trains: every is null and on is empty; give one of them, or write `retrain: null`"
+            message = "never trains: every is null and on is empty; give one of them"
             yield self._problem(path, message)
 
 
-def _touch(one: Path_, other: Path_) -> bool:
+def _touch(path: Path_, other: Path_) -> bool:
     """Whether one path holds the other."""
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
+    shorter = min(len(path), len(other))
+    return path[:shorter] == other[:shorter]
 
 
 def wrong_cron(schedule: str) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,20 +81,26 @@ class Document:
     problems: tuple[Problem, ...]
     empty: bool = False
     """Whether the file holds nothing but blanks and comments: a problem where something must stand in it."""
+    above: Path_ = ()
+    """The key under which ``data`` stands in the file, where it is a part of it: see :meth:`below`."""
 
     def line(self, path: Path_) -> int | None:
         """Line of a key, or of the nearest one above it that is there."""
         node, line = self.node, None
-        for part in path:
-            found = _child(node, part)
-            if found is None:
+        for part in (*self.above, *path):
+            child = _child(node, part)
+            if child is None:
                 break
-            line, node = found
+            line, node = child
         return line
 
     def problem(self, path: Path_, message: str, value: object = None, allowed: tuple[str, ...] = ()) -> Problem:
         """A problem with a key of this file."""
-        return Problem(self.file, dotted(path), value, message, allowed, self.line(path))
+        return Problem(self.file, dotted((*self.above, *path)), value, message, allowed, self.line(path))
+
+    def below(self, key: str) -> Document:
+        """What stands under a key, as a document of its own: its problems still name the whole key and its line."""
+        return replace(self, data=self.data[key], above=(*self.above, key))
 
 
 def read_document(path: Path) -> Document:
@@ -206,7 +212,7 @@ def _check_size(node: yaml.Node, sizes: dict[int, int], depth: int = 0) -> int:
     if id(node) not in sizes:
         sizes[id(node)] = 0  # no node is that small: met again before it is known, it contains itself
         pairs = node.value if isinstance(node, yaml.MappingNode) else [(item,) for item in node.value]
-        sizes[id(node)] = 1 + sum(_check_size(each, sizes, depth + 1) for pair in pairs for each in pair)
+        sizes[id(node)] = 1 + sum(_check_size(child, sizes, depth + 1) for pair in pairs for child in pair)
     size = sizes[id(node)]
     if not 0 < size <= _MAX_VALUES:
         problem = f"aliases make it more than {_MAX_VALUES} values" if size else "an alias that contains itself"

@@ -1,4 +1,4 @@
-"""``features.py`` of a project: checked without running it, loaded, and called.
+"""``features.py`` of a project: loaded, and called.
 
 The file stands alone: what a model was trained on is named by the hash of this one file, so a second file beside it
 would go unseen.
@@ -19,20 +19,21 @@ from typing import TYPE_CHECKING, Any
 
 from updraft import files
 from updraft.errors import DataError
-from updraft.spec.model import Project, ProjectSpec
+from updraft.spec.feature_source import FEATURES, FUNCTION, static_problems
+from updraft.spec.model import Project
 from updraft.spec.problems import Problem, SpecProblems, did_you_mean, shown_path
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FEATURES = "features.py"
-FUNCTION = "features"
 MOST_COLUMNS = 2_000
 MOST_CATEGORIES = 100_000
 """Distinct texts of one feature in one partition."""
 LONGEST_CATEGORY = 1_000
 """Characters."""
-_AIRFLOW = ("airflow", "updraft_airflow")
+
+_NUMBERS = ("boolean", "decimal", "integer", "floating", "mixed-integer-float")
+"""What pandas calls the objects of a column that are numbers, or truth values with gaps."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,13 @@ class FeatureCode:
     """The file's bytes, as they were run."""
 
 
-def check_features(project: Project) -> tuple[Problem, ...]:
-    """What is wrong with ``features.py``, as far as it shows without running it."""
-    return tuple(static_problems(project.folder, project.spec))
-
-
 def load_features(project: Project) -> FeatureCode:
     """Run ``features.py`` and take its function ``features``.
 
     :raises SpecProblems: when the file imports Airflow, has a syntax error, raises, or has no such function.
     """
     path = project.folder / FEATURES
-    if problems := check_features(project):
+    if problems := static_problems(project.folder, project.spec):
         raise SpecProblems(problems)
     return features_from(project, path.read_bytes(), path)
 
@@ -84,7 +80,7 @@ def _run(module: ModuleType, content: bytes, path: Path) -> Callable[[pd.DataFra
         exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:
         sys.modules.pop(module.__name__, None)
-        message = f"raises {_said(error)} when it is loaded{_alone(error, path.parent)}"
+        message = f"raises {_in_words(error)} when it is loaded{_alone(error, path.parent)}"
         raise SpecProblems([Problem(shown_path(path), "", None, message, (), _line(error, path))]) from error
     function: Callable[[pd.DataFrame], pd.DataFrame] | None = getattr(module, FUNCTION, None)
     if not callable(function):
@@ -93,26 +89,54 @@ def _run(module: ModuleType, content: bytes, path: Path) -> Callable[[pd.DataFra
     return function
 
 
-def compute(project: Project, code: FeatureCode, rows: pd.DataFrame) -> pd.DataFrame:
+def compute(project: Project, code: FeatureCode, rows: pd.DataFrame, *, values: bool = True) -> pd.DataFrame:
     """Call the feature function and check what it gives.
 
     :param rows: rows of a partition as published; the function works on a copy.
+    :param values: whether an error may repeat the words of what the function raised, which may quote values of rows.
     :returns: one row per row of ``rows`` with the same index; columns are numbers, truth values or text.
     :raises DataError: when the function raises or gives something else; names the file and the column.
     """
     try:
-        frame = code.function(rows.copy())
+        made: Any = code.function(rows.copy())
     except Exception as error:
         line = _line(error, code.path)
         place = shown_path(code.path) + (f":{line}" if line else "")
-        raise DataError(f"{place}: {_why(project, rows, error)}") from error
-    wrong = next(_wrong(rows, frame), None)
-    if wrong:
-        raise DataError(f"{shown_path(code.path)}: {FUNCTION}() {wrong}")
+        failed = DataError(f"{place}: {_why(project, rows, code, error, values=values)}")
+        if values:
+            raise failed from error
+        raise failed from None
+    frame: pd.DataFrame = _in_plain_types(made)
+    complaint = next(_complaints(rows, frame), None)
+    if complaint:
+        raise DataError(f"{shown_path(code.path)}: {FUNCTION}() {complaint}")
     return frame
 
 
-def _wrong(rows: pd.DataFrame, frame: Any) -> Iterator[str]:
+def _in_plain_types(frame: Any) -> Any:
+    """Truth values with gaps, decimals and pandas' nullable numbers as float64, in which a missing value is NaN.
+
+    What a file of the lake keeps of them depends on whether a partition has gaps; a feature is of one type in all of them.
+    """
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame) or not frame.columns.is_unique:
+        return frame
+    types, converted = pd.api.types, {}
+    for name, values in frame.items():
+        nullable = isinstance(values.dtype, pd.api.extensions.ExtensionDtype)
+        if not isinstance(name, str) or isinstance(values.dtype, pd.CategoricalDtype):
+            continue
+        if nullable and (types.is_bool_dtype(values.dtype) or types.is_numeric_dtype(values.dtype)):
+            converted[name] = pd.Series(values.to_numpy("float64", na_value=float("nan")), index=values.index)
+        elif types.is_object_dtype(values.dtype) and types.infer_dtype(values, skipna=True) in _NUMBERS:
+            converted[name] = pd.Series(
+                [float("nan") if pd.isna(value) else float(value) for value in values], values.index
+            )
+    return frame.assign(**converted) if converted else frame
+
+
+def _complaints(rows: pd.DataFrame, frame: Any) -> Iterator[str]:
     """What is wrong with a frame of features, the worst first."""
     import pandas as pd
 
@@ -137,20 +161,20 @@ def _wrong(rows: pd.DataFrame, frame: Any) -> Iterator[str]:
         yield f"gave column {frame.columns[frame.columns.duplicated()][0]!r} twice"
         return
     for name in frame.columns:
-        if complaint := _wrong_column(frame[name]):
+        if complaint := _column_complaint(frame[name]):
             yield f"gave column {name!r} {complaint}"
 
 
-def _wrong_column(values: pd.Series[Any]) -> str | None:
+def _column_complaint(values: pd.Series[Any]) -> str | None:
     import numpy as np
     import pandas as pd
 
     types = pd.api.types
     if isinstance(values.dtype, pd.CategoricalDtype):
-        odd = next((each for each in values.cat.categories if not isinstance(each, str)), None)
+        odd = next((category for category in values.cat.categories if not isinstance(category, str)), None)
         if odd is not None:
-            return f"with category {odd!r}; categories are text: use .astype(str) first"
-        return _wrong_categories(values.cat.categories)
+            return f"with a category of type {type(odd).__name__}; categories are text: use .astype(str) first"
+        return _category_complaint(values.cat.categories)
     if types.is_bool_dtype(values.dtype) or types.is_integer_dtype(values.dtype):
         return None
     if types.is_float_dtype(values.dtype):
@@ -160,11 +184,11 @@ def _wrong_column(values: pd.Series[Any]) -> str | None:
         kind = types.infer_dtype(values, skipna=True)
         if kind not in ("string", "empty"):
             return f"of mixed type ({kind}); make it all text, or numbers"
-        return _wrong_categories(values.dropna().unique())
+        return _category_complaint(values.dropna().unique())
     return f"of type {values.dtype}; a feature is a number or text, so derive one from it"
 
 
-def _wrong_categories(texts: Collection[str]) -> str | None:
+def _category_complaint(texts: Collection[str]) -> str | None:
     """Each distinct text is kept, in the profile of the partition and in every model."""
     if len(texts) > MOST_CATEGORIES:
         return f"with {len(texts)} distinct texts, more than {MOST_CATEGORIES}; group them, or take the column out"
@@ -174,21 +198,41 @@ def _wrong_categories(texts: Collection[str]) -> str | None:
     return None
 
 
-def _why(project: Project, rows: pd.DataFrame, error: Exception) -> str:
+def _why(project: Project, rows: pd.DataFrame, code: FeatureCode, error: Exception, *, values: bool) -> str:
     """A column that is not there is most often one that cannot be there: what happened only afterwards."""
     if isinstance(error, KeyError | AttributeError):
-        text = str(error)
         data = project.spec.data
-        for column in data.outcomes:
-            if _mentions(text, column):
+        columns = [str(column) for column in rows.columns]
+        asked = _asked_for(code, error, values=values)
+        absent = [column for column in asked if column not in columns]
+        for column in absent:
+            if column in data.outcomes:
                 return f"`{column}` is an outcome: it is not known at prediction time (data.outcomes in project.yaml)"
-        missing = str(error.args[0] if error.args else "") if isinstance(error, KeyError) else error.name or ""
-        if missing not in rows.columns and _mentions(data.label.expr, missing):
-            return f"`{missing}` is what the label is made of: it is not known at prediction time (data.label.expr)"
-        if _raised_by_pandas(error):
-            there = [str(column) for column in rows.columns]
-            return f"the rows have no column {missing!r}{did_you_mean(missing, there)}; there are: {', '.join(there)}"
-    return f"{FUNCTION}() raised {_said(error)}"
+            if _mentions(data.label.expr, column):
+                return f"`{column}` is what the label is made of: it is not known at prediction time (data.label.expr)"
+        if absent and _raised_by_pandas(error):
+            hint = did_you_mean(absent[0], columns)
+            return f"the rows have no column {absent[0]!r}{hint}; there are: {', '.join(columns)}"
+    if not values:
+        return f"{FUNCTION}() raised {type(error).__name__} (its words are not repeated: they may quote a row)"
+    return f"{FUNCTION}() raised {_in_words(error)}"
+
+
+def _asked_for(code: FeatureCode, error: KeyError | AttributeError, *, values: bool) -> list[str]:
+    """The names that a lookup that failed was for.
+
+    Of several columns pandas tells the missing ones in a sentence alone: those that the file writes are looked for in it.
+
+    :param values: whether a name counts that the file does not write: it may be a value of a row.
+    """
+    tree = ast.parse(code.source)
+    written = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    written |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    own = error.name if isinstance(error, AttributeError) else error.args[0] if error.args else None
+    listed = [name for name in sorted(written) if repr(name) in str(own)]
+    if isinstance(own, str) and (own in written or (values and not listed)):
+        return [own]
+    return listed
 
 
 def _raised_by_pandas(error: BaseException) -> bool:
@@ -201,7 +245,7 @@ def _mentions(text: str, word: str) -> bool:
     return bool(word) and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
 
 
-def _said(error: BaseException) -> str:
+def _in_words(error: BaseException) -> str:
     text = str(error).strip()
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -216,103 +260,3 @@ def _alone(error: BaseException, folder: Path) -> str:
     if isinstance(error, ImportError) and error.name and (folder / f"{error.name.split('.')[0]}.py").exists():
         return "; features.py stands alone: move what it needs into it, or into an installed package"
     return ""
-
-
-def static_problems(folder: Path, spec: ProjectSpec | None) -> list[Problem]:
-    """What shows without running ``features.py``; with a spec also the outcomes that it reads."""
-    path = folder / FEATURES
-    file = shown_path(path)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return [Problem(file, "", None, f"no such file; it holds `def {FUNCTION}(rows)`")]
-    except OSError as error:
-        return [Problem(file, "", None, f"cannot be read: {error.strerror}")]
-    try:
-        tree = ast.parse(content, str(path))
-    except SyntaxError as error:
-        return [Problem(file, "", None, f"not Python: {error.msg}", (), error.lineno)]
-    except (ValueError, RecursionError, MemoryError) as error:  # null bytes; nested too deep for the parser
-        return [Problem(file, "", None, f"not Python: {str(error) or 'nested too deep'}")]
-    found: list[tuple[int | None, str]] = []
-    found += [(line, f"imports {name}; features run where no Airflow is: take it out") for line, name in _airflow(tree)]
-    found += _shape(tree)
-    if spec:
-        found += _outcomes_read(tree, frozenset(spec.data.outcomes))
-    return [
-        Problem(file, "", None, message, (), line) for line, message in sorted(found, key=lambda each: each[0] or 0)
-    ]
-
-
-def _airflow(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Import | ast.ImportFrom | ast.Call):
-            continue
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names = [node.module or ""]
-        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if called in ("import_module", "__import__"):
-                names = [str(node.args[0].value)]
-        for name in names:
-            if name.split(".")[0] in _AIRFLOW:
-                yield node.lineno, name
-
-
-def _shape(tree: ast.Module) -> list[tuple[int | None, str]]:
-    """Whether there is a function ``features`` of one argument; a name bound in another way is left to loading."""
-    bound = False
-    for node in _top_level(tree.body):
-        if isinstance(node, ast.AsyncFunctionDef) and node.name == FUNCTION:
-            return [(node.lineno, f"`{FUNCTION}` is async; make it a plain function")]
-        if isinstance(node, ast.FunctionDef) and node.name == FUNCTION:
-            arguments = [*node.args.posonlyargs, *node.args.args]
-            needed = len(arguments) - len(node.args.defaults)
-            keywords = sum(default is None for default in node.args.kw_defaults)
-            if needed > 1 or keywords or not (arguments or node.args.vararg):
-                return [(node.lineno, f"`{FUNCTION}` must take one argument, the rows: def {FUNCTION}(rows)")]
-            bound = True
-        if isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            bound |= any(isinstance(target, ast.Name) and target.id == FUNCTION for target in targets)
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            bound |= any((alias.asname or alias.name) in (FUNCTION, "*") for alias in node.names)
-    return [] if bound else [(None, f"has no function `{FUNCTION}`; write def {FUNCTION}(rows): ...")]
-
-
-def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    for node in body:
-        yield node
-        if isinstance(node, ast.If | ast.Try | ast.With):
-            yield from _top_level([child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)])
-
-
-def _outcomes_read(tree: ast.Module, outcomes: frozenset[str]) -> list[tuple[int | None, str]]:
-    """``rows["arr_delay"]`` in ``features(rows)``; not where ``rows`` is bound anew, as then it may be there."""
-    found: list[tuple[int | None, str]] = []
-    for function in tree.body:
-        if not (isinstance(function, ast.FunctionDef) and function.name == FUNCTION and function.args.args):
-            continue
-        rows = function.args.args[0].arg
-        uses = [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == rows]
-        if any(not isinstance(node.ctx, ast.Load) for node in uses):
-            continue
-        reads = [node for node in ast.walk(function) if isinstance(node, ast.Subscript)]
-        written = {column for node in reads if not isinstance(node.ctx, ast.Load) for column in _constants(node)}
-        for node in reads:
-            if isinstance(node.value, ast.Name) and node.value.id == rows:
-                found += [
-                    (node.lineno, f"`{column}` is an outcome: it is not known at prediction time")
-                    for column in _constants(node)
-                    if column in outcomes - written
-                ]
-    return found
-
-
-def _constants(node: ast.Subscript) -> list[Any]:
-    """The columns that a subscript names: ``rows["a"]``, or ``rows[["a", "b"]]``."""
-    listed = node.slice.elts if isinstance(node.slice, ast.List | ast.Tuple) else [node.slice]
-    return [one.value for one in listed if isinstance(one, ast.Constant)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from updraft.spec.model import Data
+from updraft.spec.data import Data
 
 _LONGEST = 10_000
 """Characters of an expression."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from updraft.errors import SettingsError
 from updraft.spec.checks import cross_check
 from updraft.spec.document import Path_, read_document
-from updraft.spec.features import FEATURES, static_problems
+from updraft.spec.feature_source import FEATURES, static_problems
 from updraft.spec.model import Project, ProjectSpec
 from updraft.spec.problems import Problem, SpecProblems, shown_path
 from updraft.spec.validation import validate
@@ -53,10 +53,10 @@ def load_project(folder: Path) -> Project:
 
     :raises SpecProblems: with every problem of ``project.yaml`` and ``features.py``.
     """
-    found = load_project_or_problems(folder)
-    if isinstance(found, BrokenProject):
-        raise SpecProblems(found.problems)
-    return found
+    project = load_project_or_problems(folder)
+    if isinstance(project, BrokenProject):
+        raise SpecProblems(project.problems)
+    return project
 
 
 def load_project_or_problems(folder: Path) -> Project | BrokenProject:
@@ -83,10 +83,10 @@ def project_names(root: Path) -> list[str]:
     :raises SettingsError: when the folder is not there.
     """
     try:
-        folders = [each for each in root.iterdir() if not each.name.startswith((".", "_")) and each.is_dir()]
+        folders = [entry for entry in root.iterdir() if not entry.name.startswith((".", "_")) and entry.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
         raise SettingsError(f"{root}: no such folder of projects; make it, or set UPDRAFT_PROJECTS") from None
-    return sorted(each.name for each in folders if any((each / file).exists() for file in (SPEC, *_BELONGS)))
+    return sorted(folder.name for folder in folders if any((folder / file).exists() for file in (SPEC, *_BELONGS)))
 
 
 def _read_spec(folder: Path) -> tuple[ProjectSpec | None, list[Problem], frozenset[Path_]]:
@@ -104,6 +104,6 @@ def _read_spec(folder: Path) -> tuple[ProjectSpec | None, list[Problem], frozens
     if document.node is None:
         return None, list(document.problems), everything
     validated = validate(document, ProjectSpec)
-    found = [*document.problems, *validated.problems, *cross_check(document, validated, folder.name)]
-    found.sort(key=lambda problem: (problem.line or 0, problem.key))
-    return validated.spec, found, validated.broken
+    problems = [*document.problems, *validated.problems, *cross_check(document, validated, folder.name)]
+    problems.sort(key=lambda problem: (problem.line or 0, problem.key))
+    return validated.spec, problems, validated.broken

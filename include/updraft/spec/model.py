@@ -3,81 +3,35 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
+from updraft.spec.cluster_defaults import (
+    AT_LEAST,
+    AT_MOST,
+    COOLDOWN,
+    EVERY,
+    FIRST_AFTER,
+    HOLDOUT,
+    LAYER_WINDOW,
+    PER_YEAR,
+    PROBATION,
+    WINDOW,
+    with_defaults,
+)
 from updraft.spec.compute import Compute
-from updraft.spec.part import Duration, Part
+from updraft.spec.data import Data
+from updraft.spec.part import Column, Duration, Name, Part
 from updraft.spec.search import Search
+from updraft.tasks.clusters import FEWEST_CLUSTERS
+from updraft.tasks.names import LossName, MetricName, TaskName
+from updraft.tasks.registry import DEFAULT, metric_names, task_names, task_type
+from updraft.tasks.task_type import TaskType
 
-FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
-"""Beyond them a schedule's ticks run out of the calendar of Python or of pandas."""
-
-
-def _day(value: object) -> object:
-    """A date and nothing else: read leniently, 20130101 would be the 233rd day after 1970 began."""
-    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
-        try:
-            value = date.fromisoformat(value)
-        except ValueError as error:
-            raise ValueError(f"there is no such day ({error}); write a date as 2013-01-31") from None
-    if not isinstance(value, date) or isinstance(value, datetime):
-        raise ValueError("write a date as 2013-01-31")
-    if not FIRST_DAY <= value <= LAST_DAY:
-        raise ValueError(f"must lie between {FIRST_DAY} and {LAST_DAY}")
-    return value
-
-
-Day = Annotated[date, BeforeValidator(_day, json_schema_input_type=date)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Column = Annotated[str, Field(min_length=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Task = Literal["binary", "multiclass", "regression"]
-Metric = Literal["log_loss", "brier", "auc", "rmse", "mae"]
-
-
-class Source(Part):
-    """One table that a partition is made of. The first source of a project is its row source; the others join it."""
-
-    type: Literal["file"]
-    url: str = Field(
-        description="fsspec URL of a CSV (zip, gz) or Parquet file; package://NAME/PATH reads a file of an "
-        "installed package. {key} stands for the partition key"
-    )
-    event_time: str | None = Field(
-        default=None, description="column with the row's time (UTC); a source without one is a lookup table, read whole"
-    )
-    join: tuple[Column, ...] = Field(
-        default=(), description="columns that join this source to the row source (left join)"
-    )
-    columns: tuple[Column, ...] = Field(default=(), description="columns to keep; all when empty")
-
-
-class Label(Part):
-    expr: str = Field(description="SQL expression (DuckDB) over the row source; true/false or a number")
-    missing: Literal["exclude", "zero"] = "exclude"
-    matures_after: Duration = timedelta(days=1)
-
-
-class Data(Part):
-    schedule: str = Field(description="cron, UTC; the tick closes the partition [previous tick, tick)")
-    start: Day
-    end: Day | None = None
-    sources: dict[Name, Source] = Field(min_length=1)
-    key: tuple[Column, ...] = Field(min_length=1, description="columns that name a row")
-    label: Label
-    outcomes: tuple[Column, ...] = Field(
-        default=(), description="columns that are not known at prediction time; features never see them"
-    )
-    private: tuple[Column, ...] = Field(
-        default=(), description="columns that become keyed pseudonyms before anything is published"
-    )
-    refuse_above: Fraction = Field(
-        default=0.05, description="share of rows in breach of the contract beyond which the partition is refused"
-    )
+_LONGER = "more unless said otherwise where partitions hold few clusters"
 
 
 class Trainer(Part):
@@ -86,8 +40,8 @@ class Trainer(Part):
 
 
 class Training(Part):
-    window: int = Field(default=26, ge=2, description="partitions")
-    first_after: int = Field(default=8, ge=3, description="partitions before the first model")
+    window: int = Field(default=WINDOW, ge=2, description="partitions")
+    first_after: int = Field(default=FIRST_AFTER, ge=3, description=f"partitions before the first model; {_LONGER}")
     trainers: tuple[Trainer, ...] = Field(default=(Trainer(name="xgboost"),), min_length=1)
     compute: Compute = Compute()
     search: Search | None = None
@@ -107,34 +61,43 @@ class Limit(Part):
 
 class SliceGate(Limit):
     by: tuple[Column, ...] = Field(min_length=1)
-    min_clusters: int = Field(default=5, ge=2, description="a slice with fewer clusters is reported and does not gate")
+    min_clusters: int = Field(
+        default=FEWEST_CLUSTERS,
+        ge=2,
+        description=f"a slice with fewer clusters is reported and does not gate, nor does one with fewer than {FEWEST_CLUSTERS}",
+    )
     min_rows: int = Field(default=200, ge=1)
 
 
-class Gates(Part):
-    log_loss: Limit | None = None
-    brier: Limit | None = None
-    auc: Limit | None = None
-    rmse: Limit | None = None
-    mae: Limit | None = None
+if TYPE_CHECKING:
+    _MetricLimits = Part
+else:  # a key for each metric of any task type
+    _MetricLimits = create_model("_MetricLimits", __base__=Part, **dict.fromkeys(metric_names(), (Limit | None, None)))
+
+
+class Gates(_MetricLimits):
     slices: SliceGate | None = None
 
     @property
     def metrics(self) -> dict[str, Limit]:
         """The limits on whole-partition metrics that are set."""
-        found = {name: getattr(self, name) for name in ("log_loss", "brier", "auc", "rmse", "mae")}
-        return {name: limit for name, limit in found.items() if limit is not None}
+        limits = {name: getattr(self, name) for name in metric_names()}
+        return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 class RefreshLane(Part):
-    holdout: int = Field(default=2, ge=1, description="partitions at the window's end that a refresh is proved on")
+    holdout: int = Field(
+        default=HOLDOUT,
+        ge=1,
+        description=f"partitions at the window's end that a refresh is proved on; {_LONGER}",
+    )
     shadow: int = Field(default=0, ge=0)
-    probation: int = Field(default=4, ge=0)
+    probation: int = Field(default=PROBATION, ge=0, description=f"partitions; {_LONGER}")
 
 
 class ShadowSpan(Part):
-    at_least: int = Field(default=2, ge=1)
-    at_most: int = Field(default=12, ge=1)
+    at_least: int = Field(default=AT_LEAST, ge=1, description=f"partitions; {_LONGER}")
+    at_most: int = Field(default=AT_MOST, ge=1, description=f"partitions; {_LONGER}")
 
     @model_validator(mode="after")
     def _ordered(self) -> ShadowSpan:
@@ -150,14 +113,17 @@ class ChangeLane(Part):
 
 
 class Release(Part):
-    metric: Literal["log_loss", "brier", "squared_error"] = Field(
-        default="log_loss",
-        description="the loss that decides; log_loss for binary unless said otherwise, squared_error for regression",
+    metric: LossName = Field(
+        default=DEFAULT.default_loss.name,
+        description="the loss that decides; unless said otherwise "
+        + ", ".join(f"{task_type(name).default_loss.name} for {name}" for name in task_names()),
     )
     margin: float = Field(default=0.0, ge=0, description="the loss a new model may cost at most; 0 asks for a gain")
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     cluster: str = Field(
-        default="day", description="unit of evidence: `day`, `week` (ISO 8601, from Monday, UTC), `hour`, or a column"
+        default="day",
+        description="unit of evidence: `day`, `week` (ISO 8601, from Monday, UTC), `hour`, or a column; unless said otherwise "
+        "`hour` where partitions are shorter than a day",
     )
     refresh: RefreshLane = RefreshLane()
     change: ChangeLane = ChangeLane()
@@ -186,19 +152,19 @@ class Persistence(Part):
 
 def _false_alarms(value: object) -> object:
     if isinstance(value, str):
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s+per\s+(month|quarter|year)", value.strip())
-        if not found:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s+per\s+(month|quarter|year)", value.strip())
+        if not match:
             raise ValueError('write it as "1 per quarter" (a number, then per month, quarter or year)')
-        return FalseAlarms(count=float(found[1]), per=found[2])  # type: ignore[arg-type]
+        return FalseAlarms(count=float(match[1]), per=match[2])  # type: ignore[arg-type]
     return value
 
 
 def _persistence(value: object) -> object:
     if isinstance(value, str):
-        found = re.fullmatch(r"(\d+)\s+of\s+(\d+)", value.strip())
-        if not found:
+        match = re.fullmatch(r"(\d+)\s+of\s+(\d+)", value.strip())
+        if not match:
             raise ValueError('write it as "2 of 3"')
-        return Persistence(hits=int(found[1]), of=int(found[2]))
+        return Persistence(hits=int(match[1]), of=int(match[2]))
     return value
 
 
@@ -217,13 +183,15 @@ class Drift(Part):
 
 class Recalibrate(Part):
     every: int = Field(default=1, ge=1, description="partitions")
-    window: int = Field(default=2, ge=1, description="matured partitions that the layer is fitted on")
+    window: int = Field(
+        default=LAYER_WINDOW, ge=1, description=f"matured partitions that the layer is fitted on; {_LONGER}"
+    )
 
 
 class FixedLimit(Part):
     """A fixed limit on a metric of the last matured partition."""
 
-    metric: Metric
+    metric: MetricName
     side: Literal["below", "above"]
     value: float
 
@@ -234,14 +202,15 @@ def _limit(item: object) -> object:
         return item
     if len(item) == 1:
         [(metric, text)] = item.items()
-        found = re.fullmatch(r"(below|above)\s+(-?\d+(?:\.\d+)?)", str(text).strip())
-        if found:
-            return {"metric": metric, "side": found[1], "value": float(found[2])}
+        match = re.fullmatch(r"(below|above)\s+(-?\d+(?:\.\d+)?)", str(text).strip())
+        if match:
+            return {"metric": metric, "side": match[1], "value": float(match[2])}
     raise ValueError("write a fixed limit as {auc: below 0.60}")
 
 
 _LimitText = Annotated[
-    dict[Metric, Annotated[str, Field(pattern=r"^(below|above)\s+-?\d+(\.\d+)?$")]], Field(min_length=1, max_length=1)
+    dict[MetricName, Annotated[str, Field(pattern=r"^(below|above)\s+-?\d+(\.\d+)?$")]],
+    Field(min_length=1, max_length=1),
 ]
 Trigger = Annotated[
     Literal["performance", "drift"] | FixedLimit,
@@ -251,11 +220,13 @@ Trigger = Annotated[
 
 class Retrain(Part):
     every: int | None = Field(
-        default=4, ge=1, description="partitions since the last training; null trains only on triggers"
+        default=EVERY, ge=1, description="partitions since the last training; null trains only on triggers"
     )
     on: tuple[Trigger, ...] = ("performance",)
-    cooldown: int = Field(default=2, ge=0, description="partitions after a training in which no other one starts")
-    per_year: int = Field(default=12, ge=1, description="budget of trainings in any year")
+    cooldown: int = Field(
+        default=COOLDOWN, ge=0, description="partitions after a training in which no other one starts"
+    )
+    per_year: int = Field(default=PER_YEAR, ge=1, description="budget of trainings in any year")
 
 
 class Remedies(Part):
@@ -284,8 +255,18 @@ class Slack(Part):
     )
 
 
+OVERDUE = 3
+"""Times `monitoring.remedies.retrain.every` that may pass without a training: twice late is chance or a cooldown, thrice is silence."""
+
+
 class Alerts(Part):
     slack: Slack | None = None
+    training_older_than: int | None = Field(
+        default=None,
+        ge=1,
+        description="partitions without a training after which on-call is told what holds it back; unless said otherwise "
+        f"{OVERDUE} times monitoring.remedies.retrain.every (or its cooldown, if longer), and never where the policy trains on no schedule",
+    )
 
 
 class ProjectSpec(Part):
@@ -294,7 +275,7 @@ class ProjectSpec(Part):
     name: Name
     owner: str = Field(min_length=1)
     description: str = ""
-    task: Literal["binary", "regression"] = "binary"
+    task: TaskName = DEFAULT.name
     data: Data
     training: Training = Training()
     gates: Gates = Gates()
@@ -305,12 +286,32 @@ class ProjectSpec(Part):
     @model_validator(mode="before")
     @classmethod
     def _loss_of_the_task(cls, value: Any) -> Any:
-        """A regression that names no metric is decided by squared error."""
-        if isinstance(value, dict) and value.get("task") == "regression":
+        """A project that names no loss is decided by the default one of its task."""
+        task = value.get("task") if isinstance(value, dict) else None
+        if task in task_names() and task != DEFAULT.name:
             release = value.get("release", {})
             if isinstance(release, dict) and "metric" not in release:
-                return {**value, "release": {**release, "metric": "squared_error"}}
+                return {**value, "release": {**release, "metric": task_type(task).default_loss.name}}
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _evidence_of_the_schedule(cls, value: Any) -> Any:
+        """What is left unsaid about evidence follows from how long a partition is."""
+        return with_defaults(value) if isinstance(value, dict) else value
+
+    @property
+    def training_due_within(self) -> int | None:
+        """Partitions that may pass without a training before on-call is told; None where the policy expects none."""
+        retrain = self.monitoring.remedies.retrain
+        if self.alerts.training_older_than is not None:
+            return self.alerts.training_older_than
+        return None if retrain is None or retrain.every is None else OVERDUE * max(retrain.every, retrain.cooldown)
+
+    @property
+    def task_type(self) -> TaskType:
+        """What the project's task means."""
+        return task_type(self.task)
 
 
 class Project(BaseModel):

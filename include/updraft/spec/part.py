@@ -31,11 +31,11 @@ class Part(BaseModel):
 
 
 def _duration(value: object) -> object:
-    if isinstance(value, str) and (found := re.fullmatch(r"(\d+)\s*([smhdw])", value.strip())):
-        digits = found[1].lstrip("0")
-        if len(digits) > 12 or int(digits or 0) * _SECONDS[found[2]] > _LONGEST.total_seconds():
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+)\s*([smhdw])", value.strip())):
+        digits = match[1].lstrip("0")
+        if len(digits) > 12 or int(digits or 0) * _SECONDS[match[2]] > _LONGEST.total_seconds():
             raise ValueError(f"is longer than {_LONGEST.days}d, a century")
-        return timedelta(seconds=int(digits or 0) * _SECONDS[found[2]])
+        return timedelta(seconds=int(digits or 0) * _SECONDS[match[2]])
     if isinstance(value, timedelta) and timedelta(0) <= value <= _LONGEST and not value.microseconds:
         return value
     raise ValueError("write a duration as a whole number and a unit: 90s, 30m, 6h, 1d or 2w")
@@ -64,10 +64,10 @@ def memory_bytes(text: str) -> int:
 
     :raises ValueError: when it is no amount, or more than any machine has.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]i|[kMGT])?", text)
-    if found is None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]i|[kMGT])?", text)
+    if match is None:
         raise ValueError(f"{text!r} is no amount of memory")
-    amount = float(found[1]) * _BYTES[found[2] or ""]
+    amount = float(match[1]) * _BYTES[match[2] or ""]
     if amount > _MOST_MEMORY:
         raise ValueError("is more memory than any machine has; mind the unit")
     return int(amount)
@@ -103,6 +103,9 @@ def _memory(value: object) -> object:
     return value
 
 
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Column = Annotated[str, Field(min_length=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern=DURATION)]),

@@ -68,6 +68,8 @@ def shown_path(path: Path) -> str:
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """``; did you mean `x`?`` where a known word is near, otherwise nothing."""
-    near = difflib.get_close_matches(str(word).lower(), list(known), 1, cutoff=0.6)
+    """``; did you mean `x`?`` where a known word is near, or begins with it (``min`` for ``min_value``), otherwise nothing."""
+    given, words = str(word).lower(), list(known)
+    near = difflib.get_close_matches(given, words, 1, cutoff=0.6)
+    near = near or [longer for longer in words if len(given) > 2 and longer.startswith(given)]
     return f"; did you mean `{near[0]}`?" if near else ""

@@ -58,8 +58,8 @@ def text(schema: dict[str, Any] | None = None) -> str:
 
 
 def _params(params: Mapping[str, Param]) -> dict[str, Any]:
-    found = {name: _param(param) for name, param in params.items()}
-    return {"type": "object", "properties": found, "additionalProperties": False}
+    properties = {name: _param(param) for name, param in params.items()}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def _param(param: Param) -> dict[str, Any]:

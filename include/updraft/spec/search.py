@@ -46,7 +46,7 @@ def _shaped(value: object) -> object:
     if isinstance(value, dict):
         unknown = [key for key in value if key not in Span.model_fields]
         numbers = [value.get(key) for key in ("at_least", "at_most")]
-        if not unknown and all(isinstance(each, int | float) and not isinstance(each, bool) for each in numbers):
+        if not unknown and all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
             return value
     elif isinstance(value, tuple | list | Span):
         return value
@@ -92,8 +92,8 @@ def space_complaints(trainer: str, params: Mapping[str, Value], space: Space) ->
             yield from _of_span(name, known, tried)
         else:
             yield from _of_choice(name, known, tried)
-    for one, other in rules.aliases:
-        for name, twin in ((one, other), (other, one)):
+    for alias, other in rules.aliases:
+        for name, twin in ((alias, other), (other, alias)):
             if name in space and twin in params:
                 yield (
                     (name,),
@@ -101,8 +101,8 @@ def space_complaints(trainer: str, params: Mapping[str, Value], space: Space) ->
                     None,
                     (),
                 )
-        if one in space and other in space:
-            yield (other,), f"is another name of `{one}`, which is searched too; keep one", None, ()
+        if alias in space and other in space:
+            yield (other,), f"is another name of `{alias}`, which is searched too; keep one", None, ()
 
 
 def _of_span(name: str, known: Param, span: Span) -> Iterator[Complaint]:
@@ -118,13 +118,13 @@ def _of_span(name: str, known: Param, span: Span) -> Iterator[Complaint]:
 
 
 def _of_choice(name: str, known: Param, values: Choice) -> Iterator[Complaint]:
-    if len({(type(each), each) for each in values}) < 2:
+    if len({(type(value), value) for value in values}) < 2:
         yield (
             (name,),
             "needs two different values; what is always the same belongs into the trainer's params",
             values,
             (),
         )
-    for each in dict.fromkeys(values):
-        if complaint := known.complaint(each):
-            yield (name,), complaint, each, known.words
+    for value in dict.fromkeys(values):
+        if complaint := known.complaint(value):
+            yield (name,), complaint, value, known.words

@@ -54,8 +54,8 @@ class Validated(Generic[Spec]):
 def validate(document: Document, kind_of: type[Spec]) -> Validated[Spec]:
     """Validate a document against a model, such as :class:`updraft.spec.model.ProjectSpec`."""
     if not isinstance(document.data, dict):
-        found = document.problem((), f"must be keys and values such as `name: my_model`, not {kind(document.data)}")
-        return Validated(None, (found,), frozenset({()}))
+        problem = document.problem((), f"must be keys and values such as `name: my_model`, not {kind(document.data)}")
+        return Validated(None, (problem,), frozenset({()}))
     data = _tuples(document.data)
     problems: list[Problem] = []
     broken: set[Path_] = set()
@@ -70,7 +70,7 @@ def validate(document: Document, kind_of: type[Spec]) -> Validated[Spec]:
                     by_path.setdefault(_path(detail, data), []).append(detail)
         repaired = data
         for path, details in by_path.items():
-            if not any(each[: len(path)] == path for each in broken):  # else our own doing
+            if not any(wrong_path[: len(path)] == path for wrong_path in broken):  # else our own doing
                 problems.append(_problem(kind_of, document, path, details))
         for path, details in by_path.items():
             repaired = _repaired(repaired, path, details[0]["type"] == "missing", broken)
@@ -85,8 +85,8 @@ def _tuples(value: Any) -> Any:
     Keys are words: YAML reads ``1: x`` as a number.
     """
     if isinstance(value, dict):
-        return {str(key): _tuples(each) for key, each in value.items()}
-    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
+        return {str(key): _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def _path(detail: ErrorDetails, data: Any) -> Path_:
@@ -144,7 +144,7 @@ def _with(data: Any, path: Path_, value: Any) -> Any:
         return value
     head, rest = path[0], path[1:]
     if isinstance(data, tuple):
-        return tuple(_with(each, rest, value) if index == head else each for index, each in enumerate(data))
+        return tuple(_with(item, rest, value) if index == head else item for index, item in enumerate(data))
     if not isinstance(data, dict) or (rest and head not in data):
         return data
     return {**data, head: _with(data.get(head), rest, value)}
@@ -162,8 +162,8 @@ def _problem(root: type[BaseModel], document: Document, path: Path_, details: li
         return document.problem(path, "unknown key" + did_you_mean(path[-1], known), value, known)
     if value is None:
         return document.problem(path, "is empty; write a value or remove the key", None, _words(detail))
-    if len(details) > 1 and all(each["type"].endswith("_type") for each in details):
-        kinds = " or ".join(dict.fromkeys(_TYPES.get(each["type"], each["msg"]) for each in details))
+    if len(details) > 1 and all(tried["type"].endswith("_type") for tried in details):
+        kinds = " or ".join(dict.fromkeys(_TYPES.get(tried["type"], tried["msg"]) for tried in details))
         return document.problem(path, f"must be {kinds}", value)
     words = _words(detail)
     return document.problem(path, _message(detail, words), value, words)
@@ -171,11 +171,11 @@ def _problem(root: type[BaseModel], document: Document, path: Path_, details: li
 
 def _nearest(details: list[ErrorDetails], value: object) -> ErrorDetails:
     """Of the members of a union that were tried, the one that its author meant."""
-    of_parts = [each for each in details if each["type"] not in ("model_type", "literal_error") or len(details) == 1]
+    of_parts = [tried for tried in details if tried["type"] not in ("model_type", "literal_error") or len(details) == 1]
     if isinstance(value, dict):
-        inner = [each for each in details if each["input"] is not value]
+        inner = [tried for tried in details if tried["input"] is not value]
         return (inner or of_parts or details)[0]
-    literal = [each for each in details if each["type"] == "literal_error"]
+    literal = [tried for tried in details if tried["type"] == "literal_error"]
     return (literal or of_parts or details)[0]
 
 
@@ -245,15 +245,15 @@ def _description(root: type[BaseModel], path: Path_) -> str:
 
 def _annotation(root: type[BaseModel], path: Path_) -> Any:
     """The type of what stands at a path; None when the spec has no such place."""
-    found: Any = root
+    annotation: Any = root
     for part in path:
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            field = found.model_fields.get(str(part))
-            found = field.annotation if field else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            field = annotation.model_fields.get(str(part))
+            annotation = field.annotation if field else None
         else:  # a dict's values or a tuple's items: the part is a name or a position
-            found = (*get_args(found), None, None)[1 if get_origin(found) is dict else 0]
-        found = _model_in(found)
-    return found
+            annotation = (*get_args(annotation), None, None)[1 if get_origin(annotation) is dict else 0]
+        annotation = _model_in(annotation)
+    return annotation
 
 
 def _model_in(annotation: Any) -> Any:
@@ -261,7 +261,7 @@ def _model_in(annotation: Any) -> Any:
     if get_origin(annotation) is Annotated:
         return _model_in(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
-        parts = [each for each in map(_model_in, get_args(annotation)) if each is not type(None)]
-        models = [each for each in parts if isinstance(each, type) and issubclass(each, BaseModel)]
+        parts = [part for part in map(_model_in, get_args(annotation)) if part is not type(None)]
+        models = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
         return (models or parts)[0]
     return annotation

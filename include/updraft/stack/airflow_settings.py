@@ -8,7 +8,6 @@ connection can also come from the environment, as ``AIRFLOW_CONN_<ID>``.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from updraft.airflow_api import AirflowApi
 from updraft.errors import SettingsError
 from updraft.spec.document import read_document
+from updraft.spec.problems import did_you_mean
 from updraft.spec.validation import kind
 
 _TEXT, _NUMBER, _ANY = (str,), (int,), (str, int, float, bool, list, dict)
@@ -115,7 +115,9 @@ def _sections(content: Any, problems: list[str]) -> dict[str, list[Any]]:
         return {}
     for name in list(sections):
         if name not in _KINDS:
-            problems.append(f"airflow: unknown key {name!r}{_meant(str(name), _KINDS)}; allowed: {', '.join(_KINDS)}")
+            problems.append(
+                f"airflow: unknown key {name!r}{did_you_mean(str(name), _KINDS)}; allowed: {', '.join(_KINDS)}"
+            )
         elif sections[name] is not None and not isinstance(sections[name], list):
             problems.append(f"airflow.{name}: expected a list, found {kind(sections[name])}")
             sections = {**sections, name: []}
@@ -132,7 +134,7 @@ def _checked(item: Any, section: str, index: int, problems: list[str]) -> Entity
     good = {}
     for key, value in item.items():
         if key not in keys:
-            problems.append(f"{where}: unknown key {key!r}{_meant(str(key), keys)}; allowed: {', '.join(keys)}")
+            problems.append(f"{where}: unknown key {key!r}{did_you_mean(str(key), keys)}; allowed: {', '.join(keys)}")
         elif value in (None, "") or value == {}:
             continue
         elif not isinstance(value, keys[key]) or (isinstance(value, bool) and bool not in keys[key]):
@@ -150,11 +152,6 @@ def _checked(item: Any, section: str, index: int, problems: list[str]) -> Entity
         else:
             good[key] = value
     return good
-
-
-def _meant(key: str, known: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(key, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _connection(item: Entity, where: str, problems: list[str]) -> Entity | None:

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,11 +40,11 @@ FREE_DISK = 2 * 1024**3
 """Bytes that must be free below home before the stack starts: databases, logs and a year of the reference project."""
 
 
-_WRITTEN = (
-    *("postgres", "postgres.new", "stack", "keys", "logs", "airflow", "mlflow"),
-    *("lake", "datasets", "models", "backtest", "demo", ENV_FILE, "env.sh"),
+WRITTEN = (
+    *("postgres", "postgres.new", "stack", "keys", "logs", "airflow", "mlflow", "alerts"),
+    *("lake", "datasets", "models", "backtest", "demo", ENV_FILE, "env.sh", "restoring.json"),
 )
-"""Everything that a deployment writes directly below home."""
+"""Everything that a deployment writes directly below home, but its backups: those stay when the rest is removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,23 +72,25 @@ def up(
     :raises StackError: when a part does not come up; the message carries the end of its log.
     """
     layout = Layout.of(settings, dags=dags)
-    home.claim(layout.home, ours=_WRITTEN, servants=postgres.servants(layout))
+    home.claim(layout.home, ours=(*WRITTEN, "backups"), servants=postgres.servants(layout))
     layout.make_folders()
     _need_disk(layout.home)
     with _only_one(layout):
+        if layout.restoring.exists():
+            raise StackError(
+                f"{layout.home}: a backup was being restored here, and that was interrupted ({layout.restoring}); run "
+                "`updraft restore` again with the same backup, it starts anew"
+            )
         started = time.monotonic()
-        shared = _start_manager(settings, layout, say)
+        shared = _start_database(settings, layout, say, seconds)
         secrets, taken = load_or_make(layout.secrets), ports.remembered(layout.ports)
-        supervision.start_program(layout, POSTGRES)
-        if not postgres.wait(taken["postgres"], secrets, seconds=seconds):
-            raise _did_not_come_up(layout, POSTGRES, seconds)
-        postgres.settle(taken["postgres"], secrets)
         if secrets.database:
             forget_shared(layout.secrets)
             say("each role of PostgreSQL has a password of its own now")
         say(f"postgres is ready ({time.monotonic() - started:.0f} s)")
         if mlflow_accounts.keep(taken["postgres"], secrets):
             supervision.stop_programs(layout, [MLFLOW], seconds=30)  # it remembers who has signed in
+        preparation.migrate_mlflow(layout, plan.Plan.read(layout.plan), say)
         supervision.start_program(layout, MLFLOW)
         preparation.migrate(layout, plan.Plan.read(layout.plan), say)
         for name in PROGRAMS:
@@ -99,6 +101,46 @@ def up(
                 mlflow_accounts.keep(taken["postgres"], secrets)
             say(f"{name} is ready ({time.monotonic() - started:.0f} s)")
         preparation.load_airflow_settings(layout, shared, say)
+    return shared
+
+
+@contextmanager
+def database_alone(
+    settings: Settings, *, say: Say = lambda text: None, seconds: float = 240.0
+) -> Iterator[dict[str, str]]:
+    """PostgreSQL alone with the databases of the stack, empty where there were none; stopped again at the end.
+
+    :returns: the SQLAlchemy URL of each database, as its owner.
+    :raises StackError: when the stack runs, or PostgreSQL does not come up.
+    """
+    layout = Layout.of(settings)
+    home.claim(layout.home, ours=(*WRITTEN, "backups"), servants=postgres.servants(layout))
+    layout.make_folders()
+    _need_disk(layout.home)
+    with _only_one(layout):
+        if supervision.running(layout) is not None:
+            raise StackError(f"the stack of {layout.home} runs; stop it first: make down")
+        try:
+            _start_database(settings, layout, say, seconds)
+            yield databases(layout)
+        finally:
+            _stop(layout)
+
+
+def databases(layout: Layout) -> dict[str, str]:
+    """The SQLAlchemy URL of each database of the stack, as its owner, at the port of the last start."""
+    secrets, taken = load_or_make(layout.secrets), ports.remembered(layout.ports)
+    return {name: postgres.url(name, taken["postgres"], secrets.of_role(name)) for name in postgres.DATABASES}
+
+
+def _start_database(settings: Settings, layout: Layout, say: Say, seconds: float) -> dict[str, str]:
+    """Start the process manager and PostgreSQL, with every role and database; the content of ``env.json``."""
+    shared = _start_manager(settings, layout, say)
+    secrets, taken = load_or_make(layout.secrets), ports.remembered(layout.ports)
+    supervision.start_program(layout, POSTGRES)
+    if not postgres.wait(taken["postgres"], secrets, seconds=seconds):
+        raise _did_not_come_up(layout, POSTGRES, seconds)
+    postgres.settle(taken["postgres"], secrets)
     return shared
 
 
@@ -135,11 +177,14 @@ def _stop(layout: Layout) -> None:
         path.unlink(missing_ok=True)
 
 
-def remove(settings: Settings, *, say: Say = lambda text: None) -> None:
-    """Stop the stack and delete what was written below home: databases, keys, logs, the lake. Other files stay."""
+def remove(settings: Settings, *, but: Collection[str] = (), say: Say = lambda text: None) -> None:
+    """Stop the stack and delete what was written below home: databases, keys, logs, the lake. Backups and other files stay.
+
+    :param but: names below home that stay as well.
+    """
     layout = Layout.of(settings)
     down(settings, say=say)
-    for path in (*(layout.home / name for name in _WRITTEN), postgres.outside(layout).parent):
+    for path in (postgres.outside(layout).parent, *(layout.home / name for name in WRITTEN if name not in but)):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -147,6 +192,8 @@ def remove(settings: Settings, *, say: Say = lambda text: None) -> None:
     with suppress(OSError):  # someone else's files are in there, or there was nothing
         layout.home.rmdir()
     say(f"removed what was written below {layout.home}")
+    if layout.backups.exists():
+        say(f"its backups stay in {layout.backups}; they hold its keys, so remove them when nobody needs them any more")
 
 
 def status(settings: Settings) -> list[Status]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from updraft import borrowed
 from updraft.errors import SettingsError, StackError
 from updraft.registry.signing import PUBLIC
 from updraft.settings import ENV_FILE, Settings
@@ -52,6 +53,7 @@ def diagnose(settings: Settings) -> list[Finding]:
     layout = Layout.of(settings)
     findings = [python_version(sys.version_info[:2])]
     folder = next(folder for folder in (layout.home, *layout.home.parents) if folder.exists())
+    findings += libraries()
     findings.append(disk(shutil.disk_usage(folder).free, folder))
     findings.append(memory(psutil.virtual_memory().total))
     findings.append(user(os.geteuid()))
@@ -78,6 +80,17 @@ def python_version(version: tuple[int, ...]) -> Finding:
         return Finding(level=Level.OK, what="python", message=f"Python {shown}")
     todo = "build the environment with Python 3.11 to 3.13: `make clean up PYTHON=python3.11`"
     return Finding(level=Level.ERROR, what="python", message=f"Python {shown} is not supported", todo=todo)
+
+
+def libraries() -> Iterator[Finding]:
+    """Whether what Updraft uses of its libraries' insides is as it was when it was tried."""
+    others = list(borrowed.untried())
+    for use in others:
+        message = f"{use.distribution} {borrowed.installed(use.distribution)}: {use}"
+        todo = f"install {use.distribution}=={use.checked} (`make up` does), or go through what is to be checked"
+        yield Finding(level=Level.WARNING, what="libraries", message=message, todo=todo)
+    if not others:
+        yield Finding(level=Level.OK, what="libraries", message="in the versions with which they were tried")
 
 
 def disk(free: int, folder: Path) -> Finding:
@@ -125,7 +138,13 @@ def settings_file(path: Path) -> Finding:
 def private_files(layout: Layout) -> Iterator[Finding]:
     """Whether files with secrets are closed to others. The public half of the signing key is for others to have."""
     keys = layout.secrets.parent
-    paths = [layout.home / ENV_FILE, layout.home / "env.sh", layout.plan, layout.mlflow_sign_in]
+    paths = [
+        layout.home / ENV_FILE,
+        layout.home / "env.sh",
+        layout.plan,
+        layout.mlflow_sign_in,
+        layout.supervisor_config,
+    ]
     paths += [layout.airflow_passwords, keys]
     paths += [path for path in sorted(keys.glob("*")) if path.name != PUBLIC] if keys.is_dir() else []
     bad = [path for path in paths if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]

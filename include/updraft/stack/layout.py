@@ -61,6 +61,21 @@ class Layout:
         return self.stack / "ports.json"
 
     @property
+    def migrated(self) -> Path:
+        """The versions that the databases of Airflow and MLflow were brought to."""
+        return self.stack / "migrated.json"
+
+    @property
+    def backups(self) -> Path:
+        """Dumps from before a migration, and backups that were given no other place."""
+        return self.home / "backups"
+
+    @property
+    def restoring(self) -> Path:
+        """There while a backup is being restored, and after a restore that was interrupted."""
+        return self.home / "restoring.json"
+
+    @property
     def secrets(self) -> Path:
         """Generated passwords and keys: mode 0600."""
         return self.home / "keys" / "stack.json"

@@ -89,6 +89,19 @@ def wheel_folder() -> Path:
     return Path(spec.origin).parent
 
 
+def major_version() -> int:
+    """Of the PostgreSQL in the wheel.
+
+    :raises StackError: when it does not say so.
+    """
+    command = [str(wheel_folder() / "pginstall" / "bin" / "postgres"), "--version"]
+    done = subprocess.run(command, env=kept_of(os.environ), text=True, capture_output=True, check=False)
+    number = re.search(r"PostgreSQL\) (\d+)", done.stdout)
+    if number is None:
+        raise StackError(f"`{' '.join(command)}` did not tell a version: {done.stdout.strip()} {done.stderr.strip()}")
+    return int(number[1])
+
+
 def place(layout: Layout) -> Placement:
     """Choose the folders and the user. The data stays where it was first put.
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
+import secrets
 import subprocess
 import sys
 import time
 import xmlrpc.client
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
+from supervisor.options import ClientOptions
+from supervisor.xmlrpc import Faults, SupervisorTransport, UnixStreamHTTPConnection
 
 from updraft.errors import StackError
 from updraft.stack import environment
@@ -22,9 +23,9 @@ from updraft.stack.home import UMASK
 from updraft.stack.layout import POSTGRES, PROGRAMS, Layout, write_private
 from updraft.stack.processes import is_alive
 
-_RUNNING = 20  # supervisor.states.ProcessStates.RUNNING
-_GONE = 70  # supervisor.xmlrpc.Faults.NOT_RUNNING
-_ALREADY = 60  # supervisor.xmlrpc.Faults.ALREADY_STARTED
+_USER = "updraft"
+_PATIENCE = 60.0
+"""Seconds to wait for an answer. Supervisor's own client would wait for ever for a manager that is stopped (SIGSTOP)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,8 @@ class ProgramState:
 
 
 def write_config(layout: Layout) -> None:
-    """Write supervisord's configuration. A ``%`` is doubled: it would be expanded."""
+    """Write supervisord's configuration, with a new password of its socket: it starts with it, and ``supervisorctl -c`` reads it."""
+    access = {"username": _USER, "password": secrets.token_urlsafe(32)}
     parts = [
         _section(
             "supervisord",
@@ -55,7 +57,8 @@ def write_config(layout: Layout) -> None:
             },
         )
     ]
-    parts.append(_section("unix_http_server", {"file": layout.supervisor_socket, "chmod": "0600"}))
+    parts.append(_section("unix_http_server", {"file": layout.supervisor_socket, "chmod": "0600", **access}))
+    parts.append(_section("supervisorctl", {"serverurl": f"unix://{layout.supervisor_socket}", **access}))
     factory = "supervisor.rpcinterface:make_main_rpcinterface"
     parts.append(_section("rpcinterface:supervisor", {"supervisor.rpcinterface_factory": factory}))
     for priority, name in enumerate(PROGRAMS):
@@ -85,6 +88,7 @@ def write_config(layout: Layout) -> None:
 
 
 def _section(name: str, keys: dict[str, Any]) -> str:
+    """A section of the file. A ``%`` is doubled: it would be expanded."""
     lines = [f"{key} = {str(value).replace('%', '%%')}" for key, value in keys.items()]
     return "\n".join([f"[{name}]", *lines, ""])
 
@@ -163,49 +167,57 @@ def states(layout: Layout) -> list[ProgramState]:
 
 def start_program(layout: Layout, name: str) -> None:
     """Start one program unless it runs."""
-    _ask(layout, "supervisor.startProcess", name, False, pardon=_ALREADY)
+    _ask(layout, "supervisor.startProcess", name, False, pardon=Faults.ALREADY_STARTED)
 
 
 def stop_programs(layout: Layout, names: Collection[str], *, seconds: float) -> None:
     """Stop programs, all at the same time, and wait for their end (supervisord alone would stop one after another)."""
     for name in names:
-        _ask(layout, "supervisor.stopProcess", name, False, pardon=_GONE)
+        _ask(layout, "supervisor.stopProcess", name, False, pardon=Faults.NOT_RUNNING)
     deadline = time.monotonic() + seconds
     while any(state.pid for state in states(layout) if state.name in names) and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
 def _ask(layout: Layout, method: str, *arguments: Any, pardon: int | None = None) -> Any:
-    proxy = xmlrpc.client.ServerProxy("http://supervisor", transport=_UnixTransport(layout.supervisor_socket))
+    """Call a method of supervisord.
+
+    :param pardon: the fault that is no error, and gives None.
+    :raises StackError: when it refuses, or does not answer.
+    """
+    transport = _transport(layout)
+    proxy = xmlrpc.client.ServerProxy("http://supervisor", transport=transport)  # the transport knows the socket
     try:
         return getattr(proxy, method)(*arguments)
     except xmlrpc.client.Fault as fault:
         if fault.faultCode == pardon:
             return None
         raise StackError(f"the process manager refused {method}{arguments}: {fault.faultString}") from fault
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
         raise StackError(
             f"the process manager does not answer at {layout.supervisor_socket} ({error}); run `make down up`"
         ) from error
     finally:
-        proxy("close")()
+        transport.close()
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=60)
-        self._path = path
+def _transport(layout: Layout) -> SupervisorTransport:
+    """Supervisor's own client of the socket, signed in with what the configuration says.
 
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+    :raises StackError: when the configuration cannot be read: it is gone, or of a version that had no password.
+    """
+    try:
+        access = ClientOptions().read_config(str(layout.supervisor_config))
+    except ValueError as error:
+        raise StackError(f"{layout.supervisor_config}: {error}; run `make down up`") from error
 
+    def connection() -> UnixStreamHTTPConnection:
+        opened = UnixStreamHTTPConnection("localhost", timeout=_PATIENCE)
+        opened.socketfile = str(layout.supervisor_socket)
+        opened.connect()
+        opened.sock.settimeout(_PATIENCE)  # its connect() leaves the timeout out
+        return opened
 
-class _UnixTransport(xmlrpc.client.Transport):
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
+    transport = SupervisorTransport(access.username, access.password, access.serverurl)
+    transport._get_connection = connection  # the only place where a timeout can be given (supervisor 4.3.0)
+    return transport

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Literal
 from updraft import files
 from updraft.errors import SettingsError
 from updraft.settings import Settings
+from updraft.store.chain import chain_problem
 from updraft.store.records import Decision
-from updraft.store.store import chain_problem
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

@@ -37,6 +37,15 @@ class IngestedPartition(PartitionRow):
 
 
 @dataclass(frozen=True)
+class PartitionCounts:
+    """How many partitions a project has."""
+
+    by_state: dict[str, int]
+    quarantined: int
+    """Rows that were set aside, in all of them."""
+
+
+@dataclass(frozen=True)
 class PredictionRow:
     """What one model said of one partition, as it was served (or would have been, in shadow)."""
 
@@ -103,6 +112,25 @@ class EpisodeRow:
     closed_at: str | None
 
 
+Sign = tuple[str, str | None]
+"""Kind of a fault of a feed, and its column; no column when it is about the partition as a whole."""
+
+
+@dataclass(frozen=True)
+class KeptOut:
+    """A published partition from which nothing is learnt, as its content stands now."""
+
+    key: str
+    content: str
+    diagnosis: dict[str, Any]
+    """Of the episode that keeps it out."""
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        """What looked broken about it."""
+        return tuple((kind, column) for kind, column in self.diagnosis.get("signs", ()))
+
+
 @dataclass(frozen=True)
 class TrainingRow:
     """One training run and what came of it."""
@@ -148,7 +176,7 @@ class Serving:
     since: str | None
     """Key of the partition at whose tick the champion began to serve."""
     layers: dict[str, dict[str, float] | None]
-    """Calibration layer in force by version."""
+    """Calibration layer in force of the champion and of the previous one, by version."""
 
     def layer(self, version: str) -> dict[str, float] | None:
         """The layer on a base version; None is the identity."""

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     func,
+    text,
 )
 
 from updraft.store.clean import CleanJSON as JSON
@@ -22,6 +23,9 @@ from updraft.store.clean import CleanString as String
 from updraft.store.clean import CleanText as Text
 
 metadata = MetaData()
+
+UNSENT = "state IN ('stored', 'sending') OR state = 'sent' AND count > shown"
+"""Of alerts whose message is still to be sent, or to be updated: every task looks for them."""
 
 
 def _written() -> Column[object]:
@@ -43,6 +47,16 @@ partitions = Table(
     Column("checks", JSON, nullable=False),  # what the contract found: see data.validation
     Column("profile", JSON),  # mergeable summary: see monitoring.profiles
     _written(),
+    Index("partitions_state", "project", "state", "key"),
+)
+
+partition_counts = Table(  # kept: how many rows of `partitions` there are, and what was quarantined in them
+    "partition_counts",
+    metadata,
+    Column("project", String(63), primary_key=True),
+    Column("state", String(16), primary_key=True),
+    Column("partitions", Integer, nullable=False),
+    Column("quarantined", BigInteger, nullable=False),
 )
 
 predictions = Table(
@@ -57,6 +71,7 @@ predictions = Table(
     Column("sha256", String(64), nullable=False),
     Column("rows", Integer, nullable=False),
     _written(),
+    Index("predictions_version", "project", "version", "key"),
 )
 
 performance = Table(
@@ -70,6 +85,7 @@ performance = Table(
     Column("rows", Integer, nullable=False),
     Column("metrics", JSON, nullable=False),
     _written(),
+    Index("performance_role", "project", "role", "key"),
 )
 
 evidence = Table(
@@ -104,6 +120,7 @@ releases = Table(
     Column("closed_at", String(32)),
     _written(),
     Index("releases_open", "project", "state"),
+    Index("releases_version", "project", "version"),
 )
 
 episodes = Table(
@@ -118,8 +135,11 @@ episodes = Table(
     Column("diagnosis", JSON, nullable=False),
     Column("outcome", Text),
     Column("closed_at", String(32)),
+    Column("content", String(64)),  # of a broken feed: hash of the partition's content that it speaks of
+    Column("readmitted", Integer),  # kept: number of the decision by which a person readmitted that content
     _written(),
     Index("episodes_state", "project", "state"),
+    Index("episodes_opened", "project", "opened_at"),
 )
 
 trainings = Table(
@@ -135,6 +155,7 @@ trainings = Table(
     Column("result", JSON, nullable=False),
     _written(),
     Index("trainings_project", "project", "key"),
+    Index("trainings_version", "project", "version"),
 )
 
 run_records = Table(
@@ -174,6 +195,27 @@ decisions = Table(
     _written(),
     UniqueConstraint("project", "seq"),
     UniqueConstraint("project", "kind", "subject"),
+    Index("decisions_kind", "project", "kind", "seq"),
+)
+
+serving = Table(  # kept: what follows from the decisions, written in the transaction of each; see store.state
+    "serving",
+    metadata,
+    Column("project", String(63), primary_key=True),
+    Column("champion", String(32), nullable=False),
+    Column("previous", String(32)),
+    Column("since", String(32), nullable=False),  # the tick at which it began to serve
+    Column("seq", Integer, nullable=False),  # the decision that put it there
+)
+
+layers = Table(  # kept: the layer that the newest recalibration gave each version
+    "layers",
+    metadata,
+    Column("project", String(63), primary_key=True),
+    Column("version", String(32), primary_key=True),
+    Column("layer", JSON),  # null is the identity
+    Column("key", String(32), nullable=False),
+    Column("seq", Integer, nullable=False),
 )
 
 seen = Table(
@@ -216,4 +258,7 @@ alerts = Table(
     UniqueConstraint("project", "dedup"),
     Index("alerts_state", "project", "state"),
     Index("alerts_fold", "project", "fold"),
+    Index("alerts_newest", "project", "id"),
+    Index("alerts_thread", "project", "thread"),
+    Index("alerts_unsent", "project", "id", postgresql_where=text(UNSENT), sqlite_where=text(UNSENT)),
 )

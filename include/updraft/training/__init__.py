@@ -1,1 +1,1 @@
-"""From a training request, which is a file, to a model folder: a pure function, resumable, without pickle."""
+"""Learning: from a recipe and rows to a model as plain bytes. It knows nothing of requests, processes, pods or MLflow: `jobs` does."""

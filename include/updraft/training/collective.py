@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from updraft.training.group import Group
+from updraft.training.host import Group
 from updraft.training.library import load_xgboost
 from updraft.training.recipe import Device
 

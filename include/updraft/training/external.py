@@ -24,14 +24,13 @@ from updraft.training.fit import (
     tried_model,
     validation_clusters,
 )
-from updraft.training.group import ALONE, Group
+from updraft.training.host import ALONE, UNWATCHED, Group, Watch
 from updraft.training.importance import gain_importance, permutation_importance
 from updraft.training.learning import Checkpoint, Learnt
 from updraft.training.model import Model
 from updraft.training.recipe import Recipe
 from updraft.training.spill import SpilledRows, SpilledWindow
 from updraft.training.trainers import BY_NAME
-from updraft.training.watch import Watch
 from updraft.training.xgb import XGBOOST
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def train_from_disk(
     """
     import numpy as np
 
-    watch = watch or Watch()
+    watch = watch or UNWATCHED
     whole = SpilledWindow.spill(manifest, window, folder)
     learnt = whole.without(holdout)
     encoder = learnt.encoder()
@@ -66,7 +65,7 @@ def train_from_disk(
     found = phases.learn("proof", rows, SpilledRows(learnt, encoder, validating), recipe.rounds)
     proof = model_of(recipe, encoder, found.weights)
     predictions = _predictions(whole, holdout, proof)
-    if watch.trial is not None:
+    if watch.is_trial:
         label = np.concatenate([each.label for each in whole.partitions])
         return tried_model(recipe, proof, found.progress, predictions, label, watch)
     rows = SpilledRows(whole, whole.encoder(), [np.ones(len(each.label), np.bool_) for each in whole.partitions])

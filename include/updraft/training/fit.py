@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, SCORE
 from updraft.errors import TrainingError
 from updraft.training.encoding import Encoder
+from updraft.training.host import UNWATCHED, Watch
 from updraft.training.importance import PERMUTATION, Importance, gain_importance, permutation_importance
-from updraft.training.learning import Checkpoint, Progress, Rows, mean_loss
-from updraft.training.model import Model, link
+from updraft.training.learning import Checkpoint, Progress, Rows
+from updraft.training.model import Model
 from updraft.training.recipe import Recipe
 from updraft.training.trainers import BY_NAME
-from updraft.training.watch import Watch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +98,7 @@ def prove(
         rounds=recipe.rounds,
         validation=rows(validating),
         checkpoint=checkpoint,
-        watch=watch or Watch(),
+        watch=watch or UNWATCHED,
     )
     model = model_of(recipe, encoder, found.weights)
     predictions = predictions_of(data.take(held), model)
@@ -119,9 +119,9 @@ def train_in_memory(
     :raises TrainingError: when there is too little to learn from.
     :raises TrainingInterrupted: when the process was asked to end.
     """
-    watch = watch or Watch()
+    watch = watch or UNWATCHED
     proved = prove(recipe, data, holdout, checkpoint, watch)
-    if watch.trial is not None:
+    if watch.is_trial:
         return tried_model(recipe, proved.model, proved.found, proved.predictions, data.label, watch)
     encoder = Encoder.fit(data.features) if len(holdout) else proved.model.encoder
     release = BY_NAME[recipe.trainer].learn(
@@ -230,7 +230,7 @@ def validation_clusters(names: Sequence[str]) -> frozenset[str]:
 def predictions_of(rows: TrainingData, proof: Model) -> pd.DataFrame:
     """Keys, label, margin and score by the proof model."""
     margin = proof.margin(rows.features)
-    return rows.keys.assign(**{LABEL: rows.label, MARGIN: margin, SCORE: link(proof.task, margin)})
+    return rows.keys.assign(**{LABEL: rows.label, MARGIN: margin, SCORE: proof.score(margin)})
 
 
 def _metrics(recipe: Recipe, found: Progress, holdout: pd.DataFrame, label: NDArray[np.float64]) -> dict[str, float]:
@@ -238,6 +238,6 @@ def _metrics(recipe: Recipe, found: Progress, holdout: pd.DataFrame, label: NDAr
     if found.best is not None:
         metrics[f"validation_{recipe.loss}"] = found.best
     if len(holdout):
-        loss = mean_loss(recipe.task, holdout[LABEL].to_numpy(), holdout[MARGIN].to_numpy())
+        loss = recipe.task_type.mean_margin_loss(holdout[LABEL].to_numpy(), holdout[MARGIN].to_numpy())
         metrics |= {f"holdout_{recipe.loss}": loss, "holdout_rows": float(len(holdout))}
     return metrics

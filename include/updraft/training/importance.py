@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from updraft.training.learning import mean_loss
 from updraft.training.model import Model
 
 if TYPE_CHECKING:
@@ -62,12 +61,12 @@ def _permuted(proof: Model, unseen: TrainingData) -> NDArray[np.float64]:
     chosen = np.linspace(0, len(unseen.label) - 1, min(MOST_ROWS, len(unseen.label))).astype(int)
     values = proof.encoder.encode(unseen.features.iloc[chosen])
     label = unseen.label[chosen]
-    plain = mean_loss(proof.task, label, proof.scorer.margin(values))
+    plain = proof.task_type.mean_margin_loss(label, proof.scorer.margin(values))
     worse = np.zeros(values.shape[1])
     for column in range(values.shape[1]):
         kept = values[:, column].copy()
         for _ in range(TIMES):
             values[:, column] = random.permutation(kept)
-            worse[column] += (mean_loss(proof.task, label, proof.scorer.margin(values)) - plain) / TIMES
+            worse[column] += (proof.task_type.mean_margin_loss(label, proof.scorer.margin(values)) - plain) / TIMES
         values[:, column] = kept
     return np.maximum(worse, 0.0)

@@ -10,17 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from updraft.errors import TrainingError
-from updraft.training.group import ALONE
+from updraft.training.host import ALONE
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from updraft.tasks.task_type import TaskType
     from updraft.training.encoding import Encoder
-    from updraft.training.group import Group
+    from updraft.training.host import Group, Watch
     from updraft.training.recipe import Recipe
-    from updraft.training.watch import Watch
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +71,7 @@ class Scorer(Protocol):
     """Weights, loaded."""
 
     def margin(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Raw output per encoded row: log-odds for a binary task, the value for regression."""
+        """Raw output per encoded row: the margin that the task's link takes."""
         ...
 
     def gain(self) -> NDArray[np.float64] | None:
@@ -123,43 +122,20 @@ class Trainer(Protocol):
         ...
 
 
-def base(task: str, label: NDArray[np.float64], group: Group = ALONE) -> float:
-    """The mean label of all workers, from which learning starts.
+def start_of(task: TaskType, label: NDArray[np.float64], group: Group = ALONE) -> float:
+    """The score from which learning starts, of the labels of all workers.
 
-    :raises TrainingError: when there is no label, or a binary task has other labels than 0 and 1, or only one of them.
+    :raises TrainingError: when there is no label, one is none of this task, or there is nothing to learn from them.
     """
-    import numpy as np
-
-    if task == "binary" and not ((label == 1.0) | (label == 0.0)).all():
-        raise TrainingError(f"a binary task needs labels 0 and 1, found {np.unique(label)[:5].tolist()}")
-    count, ones = map(int, group.total(np.array([len(label), (label == 1.0).sum()], np.float64)))
-    if not count:
-        raise TrainingError("no labelled row to learn from")
-    if task == "binary" and ones in (0, count):
-        raise TrainingError(
-            f"every label of the {count} rows is {int(ones > 0)}: nothing to learn; widen training.window"
-        )
-    if group.size == 1:
-        return float(label.mean())
-    return float(group.total(np.array([label.sum()]))[0]) / count
+    return task.start(group.total(task.label_totals(label)))
 
 
-def group_loss(task: str, label: NDArray[np.float64], margin: NDArray[np.float64], group: Group) -> float:
-    """:func:`mean_loss` of the rows of all workers, on every worker."""
+def group_loss(task: TaskType, label: NDArray[np.float64], margin: NDArray[np.float64], group: Group) -> float:
+    """The headline metric of the rows of all workers, on every worker."""
     import numpy as np
 
     if group.size == 1:
-        return mean_loss(task, label, margin)
-    power = 1 if task == "binary" else 2
-    loss = mean_loss(task, label, margin) ** power * len(label) if len(label) else 0.0
+        return task.mean_margin_loss(label, margin)
+    loss = float(task.margin_loss(label, margin).mean()) * len(label) if len(label) else 0.0
     whole, count = group.total(np.array([loss, len(label)], np.float64))
-    return float((whole / count) ** (1 / power))
-
-
-def mean_loss(task: str, label: NDArray[np.float64], margin: NDArray[np.float64]) -> float:
-    """Log loss of a binary task, root mean squared error of a regression."""
-    import numpy as np
-
-    if task == "binary":  # of a margin m: log(1 + e^m) - y m, which never takes the logarithm of a rounded zero
-        return float(np.mean(np.logaddexp(0, margin) - label * margin))
-    return float(np.sqrt(np.mean((label - margin) ** 2)))
+    return task.headline.of_mean(float(whole / count))

@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from updraft import files
 from updraft.errors import IntegrityError
+from updraft.tasks.registry import task_names, task_type
+from updraft.tasks.task_type import TaskType
 from updraft.training.encoding import Encoder
 from updraft.training.learning import Scorer
 from updraft.training.recipe import TrainerName
@@ -28,7 +30,7 @@ FORMAT = 1
 class Model:
     """Scores feature frames. ``task`` gives the link from margin to score."""
 
-    task: Literal["binary", "regression"]
+    task: str
     encoder: Encoder
     weights: bytes
     """The trainer's own file: UBJSON of XGBoost, safetensors of torch."""
@@ -40,7 +42,7 @@ class Model:
     trainer: TrainerName = "xgboost"
 
     def margin(self, features: pd.DataFrame) -> NDArray[np.float64]:
-        """Raw output per row: log-odds for a binary task, the predicted value for regression.
+        """Raw output per row, which the task's link makes scores of.
 
         :raises DataError: when a feature is missing or changed its kind.
         """
@@ -51,8 +53,13 @@ class Model:
         return self.scorer.margin(self.encoder.encode(features))
 
     def score(self, margin: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What is served: a probability for a binary task, the value itself for regression."""
-        return link(self.task, margin)
+        """What is served when there is no calibration layer."""
+        return self.task_type.link(margin)
+
+    @property
+    def task_type(self) -> TaskType:
+        """What the model's task means."""
+        return task_type(self.task)
 
     @property
     def file(self) -> str:
@@ -88,16 +95,6 @@ class Model:
         return content_hash(contents)
 
 
-def link(task: str, margin: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Margin to score: the logistic function for a binary task, computed in float64."""
-    import numpy as np
-
-    if task == "regression":
-        return margin
-    small = np.exp(-np.abs(margin))  # never overflows
-    return np.where(margin >= 0, 1.0, small) / (1.0 + small)
-
-
 def content_hash(contents: Mapping[str, bytes]) -> str:
     """Hash of a folder: of the names of its files and the hash of each."""
     return files.canonical_hash({name: files.sha256(content) for name, content in contents.items()})
@@ -118,6 +115,8 @@ def load_model(url: str, sha256: str | None = None) -> Model:
         file = BY_NAME[name].file
         encoder = Encoder.from_json(contents[ENCODER])
         task, threads = meta["task"], meta["threads"]
+        if task not in task_names():
+            raise IntegrityError(f"{url}/{META}: task {task!r}, this Updraft knows {', '.join(task_names())}")
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"{url}: {META} or {ENCODER} is damaged ({type(error).__name__}: {error})") from error
     contents |= _read(url, (file,))

@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from updraft.training import mlp
 from updraft.training.collective import torch_collective
-from updraft.training.group import ALONE, Group
-from updraft.training.learning import Checkpoint, Learnt, Progress, Rows, base, group_loss
+from updraft.training.host import ALONE, Group, Watch, leave
+from updraft.training.learning import Checkpoint, Learnt, Progress, Rows, group_loss, start_of
 from updraft.training.library import load_torch
 from updraft.training.mlp import Architecture, MlpScorer
-from updraft.training.watch import Watch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,12 +111,12 @@ class _Network:
         import numpy as np
 
         self.torch, self.recipe = torch, recipe
-        start = base(recipe.task, rows.label, group)
+        start = start_of(recipe.task_type, rows.label, group)
         missing = group.total((~np.isfinite(rows.values)).sum(axis=0)) > 0
         self.architecture = Architecture.of(
             encoder, missing, *(int(recipe.own(name)) for name in ("layers", "width", "embedding"))
         )
-        self.measured = _measure(self.architecture, rows, recipe.task, group)
+        self.measured = _measure(self.architecture, rows, recipe.task_type.torch.standardises_label, group)
         drawn = dict(self._draw(start))
         self.parameters = {name: drawn[name].to(recipe.device).requires_grad_() for name in drawn}
 
@@ -130,8 +129,7 @@ class _Network:
                 tensor = torch.empty(shape).normal_(0.0, 0.1)
                 tensor[0] = 0.0
             elif name == "output.bias":
-                odds = torch.tensor([start], dtype=torch.float64)
-                tensor = torch.logit(odds).float() if self.recipe.task == "binary" else torch.zeros(1)
+                tensor = self.recipe.task_type.torch.first_bias(torch, start)
             else:
                 inputs = shape[1] if name.endswith(".weight") else inputs
                 tensor = torch.empty(shape).uniform_(-(inputs**-0.5), inputs**-0.5)
@@ -177,15 +175,15 @@ class _Network:
         return mlp.to_bytes(self.architecture, learnt | self.measured)
 
 
-def _measure(architecture: Architecture, rows: Rows, task: str, group: Group) -> dict[str, NDArray[Any]]:
-    """Mean and standard deviation of the numbers, and of the label of a regression; a constant has scale 1."""
+def _measure(architecture: Architecture, rows: Rows, with_label: bool, group: Group) -> dict[str, NDArray[Any]]:
+    """Mean and standard deviation of the numbers, and of the label where it is standardised; a constant has scale 1."""
     import numpy as np
 
     mean, scale = np.zeros(len(architecture.numbers)), np.ones(len(architecture.numbers))
     for i, number in enumerate(architecture.numbers):
         column = rows.values[:, number.column].astype(np.float64)
         mean[i], scale[i] = _moments(column[np.isfinite(column)], group)
-    label = _moments(rows.label, group) if task == "regression" else (0.0, 1.0)
+    label = _moments(rows.label, group) if with_label else (0.0, 1.0)
     return {
         "numbers.mean": mean,
         "numbers.scale": scale,
@@ -287,13 +285,9 @@ class _Phase:
         :param count: rows of the batch.
         :param mine: positions in it of the rows that this worker has; None for all.
         """
-        functional = self.torch.nn.functional
         with self.network.autocast():
             out = self.network(numbers, codes, partial(self._dropped, count, mine) if self.dropout else None)
-        if self.recipe.task == "binary":
-            loss = functional.binary_cross_entropy_with_logits(out.float(), label, reduction="sum") / count
-        else:
-            loss = functional.mse_loss(out.float(), label, reduction="sum") / count
+        loss = self.recipe.task_type.torch.loss(self.torch.nn.functional, out.float(), label) / count
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         leaving = self._summed(self.watch.leaving is not None)
@@ -346,7 +340,7 @@ class _Phase:
         out = torch.cat([torch.empty(0, device=numbers.device), *parts]).double().cpu().numpy()
         held = self.network.measured
         margin: NDArray[np.float64] = held["label.mean"][0] + held["label.scale"][0] * out
-        return group_loss(self.recipe.task, self.validating.label, margin, self.group)
+        return group_loss(self.recipe.task_type, self.validating.label, margin, self.group)
 
     # -- the state between processes
 
@@ -358,7 +352,7 @@ class _Phase:
         now = time.monotonic()
         self.next_save = now + max(float(self.recipe.own("checkpoint_seconds")), (now - began) / SHARE)
         if leaving:
-            self.watch.leave(self.name, progress.rounds)
+            leave(self.name, progress.rounds)
 
     def _state(self, step: int) -> bytes:
         from safetensors.torch import save

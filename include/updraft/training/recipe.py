@@ -8,6 +8,8 @@ from typing import Literal
 
 from updraft.errors import TrainingError
 from updraft.spec.trainers import TRAINERS, Value, complaints
+from updraft.tasks.registry import DEFAULT, task_names, task_type
+from updraft.tasks.task_type import TaskType
 
 Device = Literal["cpu", "cuda"]
 TrainerName = Literal["xgboost", "torch"]
@@ -17,7 +19,7 @@ TrainerName = Literal["xgboost", "torch"]
 class Recipe:
     """One trainer's task and parameters."""
 
-    task: Literal["binary", "regression"] = "binary"
+    task: str = DEFAULT.name
     params: Mapping[str, Value] = field(default_factory=dict)
     seed: int = 1
     threads: int = 2
@@ -28,8 +30,8 @@ class Recipe:
         """:raises TrainingError: names every parameter that is not known, out of range, or not the user's to set."""
         if self.trainer not in TRAINERS:
             raise TrainingError(f"there is no trainer {self.trainer!r}; there are {', '.join(TRAINERS)}")
-        if self.task not in ("binary", "regression"):
-            raise TrainingError(f"task {self.task!r}: the {self.trainer} trainer learns binary and regression")
+        if self.task not in task_names():
+            raise TrainingError(f"task {self.task!r}: the {self.trainer} trainer learns {' and '.join(task_names())}")
         problems = [
             f"{name} = {self.params[name]!r}: {what}" + (f" (there are {', '.join(allowed)})" if allowed else "")
             for name, what, allowed in complaints(self.trainer, self.params)
@@ -52,6 +54,11 @@ class Recipe:
         return self.trainer == "xgboost" and bool(self.own("external_memory"))
 
     @property
+    def task_type(self) -> TaskType:
+        """What the task means."""
+        return task_type(self.task)
+
+    @property
     def loss(self) -> str:
-        """The loss that early stopping looks at."""
-        return "log_loss" if self.task == "binary" else "rmse"
+        """The metric that early stopping looks at."""
+        return self.task_type.headline.name

@@ -20,7 +20,7 @@ from updraft.data.snapshots import SnapshotManifest, read_snapshot_file
 from updraft.errors import DataError, TrainingError
 from updraft.training.data import TrainingData, need_partitions
 from updraft.training.encoding import Encoder
-from updraft.training.group import Group
+from updraft.training.host import Group
 from updraft.training.learning import Rows
 
 if TYPE_CHECKING:

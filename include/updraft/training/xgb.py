@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 from updraft.errors import IntegrityError
 from updraft.spec.trainers import TRAINERS
 from updraft.training.collective import xgboost_collective
-from updraft.training.group import ALONE, Group
-from updraft.training.learning import Checkpoint, Learnt, Progress, Rows, base
+from updraft.training.host import ALONE, Group, Watch, leave
+from updraft.training.learning import Checkpoint, Learnt, Progress, Rows, start_of
 from updraft.training.library import load_xgboost
-from updraft.training.watch import GRACE, Watch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from updraft.training.spill import SpilledRows
 
 log = logging.getLogger(__name__)
-
-_OBJECTIVE = {"binary": ("binary:logistic", "logloss"), "regression": ("reg:squarederror", "rmse")}
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,9 @@ class XgboostTrainer:
             matrix = _quantile(recipe, encoder, rows)
             return matrix, _watched(recipe, encoder, validation, matrix) if validation is not None else None
 
-        return _learn(recipe, phase, base(recipe.task, rows.label, group), matrices, rounds, checkpoint, watch, group)
+        return _learn(
+            recipe, phase, start_of(recipe.task_type, rows.label, group), matrices, rounds, checkpoint, watch, group
+        )
 
     def learn_from_disk(
         self,
@@ -91,7 +90,7 @@ class XgboostTrainer:
                 return matrix, None
             return matrix, _on_disk(recipe, encoder, validation, folder / f"{phase}-validation", matrix)
 
-        start = base(recipe.task, rows.label, group)
+        start = start_of(recipe.task_type, rows.label, group)
         learnt = _learn(recipe, phase, start, matrices, rounds, checkpoint, watch, group)
         gc.collect()  # XGBoost's matrix and its iterator hold each other: its pages would stay while the next phase runs
         return learnt
@@ -172,7 +171,7 @@ class _Phase:
                 checkpoint.save(self.name, booster, progress)
             log.info("%s: %d rounds, best %s at %d", self.name, progress.rounds, progress.best, progress.best_rounds)
             if not progress.done and self.group.highest(float(self.watch.leaving is not None)):
-                self.watch.leave(self.name, progress.rounds)
+                leave(self.name, progress.rounds)
         return booster, progress
 
     def _block(self, booster: bytes, progress: Progress, last: int) -> tuple[bytes, Progress]:
@@ -187,8 +186,8 @@ class _Phase:
             if leaving is not None:
                 needed = (last - seen.rounds) * (time.monotonic() - began) / (seen.rounds - progress.rounds)
                 until = leaving + needed
-            if self.group.highest(until) > GRACE:
-                self.watch.leave(self.name, progress.rounds)
+            if self.group.highest(until) > self.watch.grace:
+                leave(self.name, progress.rounds)
             return self._stops(seen)
 
         model = load_xgboost().train(
@@ -209,12 +208,13 @@ class _Phase:
 
     def _params(self, first_round: int) -> dict[str, Any]:
         recipe = self.recipe
-        objective, metric = _OBJECTIVE[recipe.task]
+        learnt_as = recipe.task_type.xgboost
         ours = TRAINERS["xgboost"].own
         return {
             **{name: value for name, value in recipe.params.items() if name not in ours},
-            "objective": objective,
-            "eval_metric": metric,
+            **learnt_as.params,
+            "objective": learnt_as.objective,
+            "eval_metric": learnt_as.eval_metric,
             "tree_method": "hist",
             "base_score": self.base_score,
             "nthread": recipe.threads,

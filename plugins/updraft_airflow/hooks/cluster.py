@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kubernetes.client import BatchV1Api, CoreV1Api
 
 _FORBIDDEN = re.compile(r'cannot (\w+) resource "([\w/]+)"')
-_GONE, _THERE = 404, 409
+_GONE, _THERE, _BUSY, _FAILED = 404, 409, 429, 500
 _API_GROUPS = {"jobs": "batch", "networkpolicies": "networking.k8s.io"}
 """Of the resources that are not in the core group."""
 
@@ -171,6 +171,16 @@ def cluster_errors(connection: str, namespace: str) -> Iterator[None]:
                 f"the cluster refuses the training's pod: {said}; see training.compute and deployment.yaml"
             ) from error
         raise
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same question may be answered in a moment: the cluster was not reached, is busy, or failed; no refusal."""
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    if isinstance(error, ApiException):
+        return error.status == _BUSY or (error.status or 0) >= _FAILED
+    return isinstance(error, HTTPError)
 
 
 def _message(error: Any) -> str:

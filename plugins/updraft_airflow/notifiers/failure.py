@@ -10,7 +10,7 @@ from airflow.sdk import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
 from updraft.alerts import messages
-from updraft.alerts.messages import Alert
+from updraft.alerts.alert import Alert
 from updraft.errors import UpdraftError
 
 if TYPE_CHECKING:

@@ -10,13 +10,11 @@ from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow.sdk.log import mask_secret
 
-from updraft.loop import tell
-from updraft.loop.train import folder
+from updraft.jobs.group import new_token
+from updraft.loop import alerting
+from updraft.pods.attempts import Ending, WithoutNode, without_node
 from updraft.pods.endings import End, end_of
 from updraft.spec.part import shown_duration
-from updraft.training.group import new_token
-from updraft.training.run import worker_folder
-from updraft.training.usage import last_usage
 from updraft_airflow.deployment import open_loop
 from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.operators.pod import TrainInPod
@@ -71,10 +69,10 @@ class TrainInGroup(TrainInPod):
         """Not admitted within the limit: on-call hears of it, and it waits on, or gives up where the policy says so."""
         asked = self._asked(loop, self._configure(loop))
         limit, waits = shown_duration(asked.wait_at_most), f"queue {asked.queue} has not admitted Job {job}"
-        gives_up = asked.on_no_gpu == "fail"
-        tell.no_node(loop, run_id(context), dag_url(context), waits, "gives up" if gives_up else "waits on", limit)
+        does = without_node(asked, None)
+        alerting.no_node(loop, run_id(context), dag_url(context), waits, does, limit)
         deliver_alerts(loop)
-        if gives_up:
+        if does is WithoutNode.GIVE_UP:
             self._cluster.remove_job(job)
             raise AirflowFailException(f"not started within {limit}: {waits}")
         self._wait_for_start(job, None)
@@ -129,22 +127,25 @@ class TrainInGroup(TrainInPod):
     def _end(self, loop: Loop, context: Context, name: str, pod: Mapping[str, Any] | None, events: list[Any]) -> End:
         """How the group ended: the first worker only knows that another one is lost; that one's pod knows why."""
         end = super()._end(loop, context, name, pod, events)
-        if end.ending not in ("interrupted", "lost", "unknown"):
+        if end.ending not in (Ending.INTERRUPTED, Ending.LOST, Ending.UNKNOWN):
             return end
-        memory = self._memory_of(loop, run_id(context), name)
-        for other in self._cluster.pods(f"{RUN}={run_label(run_id(context))}"):
-            if other["metadata"]["name"] == name:
+        run = run_id(context)
+        memory, training = self._memory_of(loop, run, name), loop.training(run)
+        for other in self._cluster.pods(f"{RUN}={run_label(run)}"):
+            pod_name = str(other["metadata"]["name"])
+            if pod_name == name:
                 continue
-            found = end_of(other, self._cluster.events(other["metadata"]["name"]), memory=memory)
-            if found.ending in ("memory", "training", "image", "refused"):
-                number = other["metadata"]["labels"].get(WORKER_INDEX, "?")
-                return End(found.ending, f"worker {number}: {found.words}", found.again)
+            number = str(other["metadata"]["labels"].get(WORKER_INDEX, "?"))
+            failure = training.failure(pod_name, int(number)) if number.isdigit() else None
+            cause = end_of(other, self._cluster.events(pod_name), memory=memory, failure=failure)
+            if cause.ending in (Ending.MEMORY, Ending.TRAINING, Ending.IMAGE, Ending.REFUSED):
+                return End(cause.ending, f"worker {number}: {cause.words}", cause.again)
         return end
 
     def _peak_memory_mb(self, loop: Loop, run: str) -> float | None:
         """Of the worker that needs most: all get the same."""
         number = self._wishes(loop).workers
-        told = [last_usage(worker_folder(folder(loop, run), rank)) for rank in range(1, number)]
+        told = [loop.training(run).usage(rank) for rank in range(1, number)]
         peaks = [super()._peak_memory_mb(loop, run), *(each.peak_memory_mb for each in told if each)]
         return max((each for each in peaks if each is not None), default=None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from updraft_airflow.links import ReportLink, VersionLink
+from updraft_airflow.links import LearningLink, ReportLink, VersionLink
 from updraft_airflow.operators.step import StepOperator, partition_key
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ class ScorePartition(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Version by role; empty before the first champion."""
+        from updraft.loop.alerting import version_url
         from updraft.loop.score import score_partition
-        from updraft.loop.tell import version_url
 
         found = score_partition(loop, partition_key(context))
         versions = {row.role: row.version for row in found}
@@ -37,17 +37,16 @@ class MeasurePerformance(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Newest metrics by role, clusters of evidence by release."""
-        from updraft.loop.monitor import gather_evidence, measure
+        from updraft.loop.monitor import measure_performance
 
-        key = partition_key(context)
-        rows, clusters = measure(loop, key), gather_evidence(loop, key)
-        for row in rows:
+        measured = measure_performance(loop, partition_key(context))
+        for row in measured.performance:
             self.log.info(
                 "%s of %s, version %s on %s rows: %s", row.role, row.key, row.version, f"{row.rows:,}", row.metrics
             )
-        for release, count in clusters.items():
+        for release, count in measured.clusters.items():
             self.log.info("%s: %d clusters of evidence added", release, count)
-        return {"measured": len(rows), "evidence": clusters}
+        return {"measured": len(measured.performance), "evidence": measured.clusters}
 
 
 class RecalibrateModels(StepOperator):
@@ -66,23 +65,26 @@ class RecalibrateModels(StepOperator):
 class DecideRemedies(StepOperator):
     """Looks for drift and broken feeds, diagnoses the project, opens an episode when something is to be done."""
 
-    def step(self, loop: Loop, context: Context) -> dict[str, Any]:
-        """The episode, if there is one."""
-        from updraft.loop import tell
-        from updraft.loop.monitor import MONITOR, close_failed_training, decide_remedies, unfinished_trainings
+    operator_extra_links = (LearningLink(),)
 
-        key = partition_key(context)
-        for unfinished in unfinished_trainings(loop, key):
-            if (why := self._over(context, f"{loop.name}.train", unfinished.id)) is not None:
-                self.log.warning("Episode %s is closed: %s", unfinished.id, why)
-                close_failed_training(loop, unfinished, key, why)
-        episode, drift = decide_remedies(loop, key)
+    def step(self, loop: Loop, context: Context) -> dict[str, Any]:
+        """The episode, if there is one. On-call is told of it, of a sign that lasts, and of a training that is overdue."""
+        from updraft.loop import alerting, learning_alerts
+        from updraft.loop.monitor import decide_remedies
+
+        decided = decide_remedies(
+            loop, partition_key(context), lambda run: self._over(context, f"{loop.name}.train", run)
+        )
+        for episode, why in decided.closed.items():
+            self.log.warning("Episode %s is closed: %s", episode, why)
+        drift = decided.drift
         self.log.info("Drift: %s", drift.as_dict() if drift else "this tick was decided before, or comes late")
-        if episode is not None:
-            self.log.info("Episode %s: %s", episode.id, episode.diagnosis)
-            tell.episode_opened(loop, episode)
-        loop.store.mark_seen(loop.name, MONITOR, key)
-        return {"episode": episode.id if episode else None}
+        if decided.episode is not None:
+            self.log.info("Episode %s: %s", decided.episode.id, decided.episode.diagnosis)
+            alerting.episode_opened(loop, decided.episode)
+            learning_alerts.lasting_signs_asked(loop, decided.episode)
+        learning_alerts.training_overdue(loop)
+        return {"episode": decided.episode.id if decided.episode else None}
 
     @staticmethod
     def _over(context: Context, dag: str, run: str) -> str | None:

@@ -54,7 +54,7 @@ class ReconcileAliases(ForEachProject):
 
     def step(self, loop: Loop) -> dict[str, str | None]:
         """Aliases as the store has them."""
-        from updraft.loop.rollout import point_aliases
+        from updraft.loop.release import point_aliases
 
         return point_aliases(loop) if loop.store.serving(loop.name).champion else {}
 
@@ -67,14 +67,14 @@ class VerifyDecisions(ForEachProject):
 
         :raises IntegrityError: when the chain is broken, after on-call was told.
         """
-        from updraft.loop import tell
+        from updraft.loop import alerting
         from updraft.loop.auditing import audit_decisions, complete_anchors
         from updraft_airflow.deployment import registry
 
         audit = audit_decisions(loop.store, loop.settings, loop.name, registry())
         if audit.problems:
             problems = "; ".join(audit.problems)
-            tell.tampered(loop, "the chain of decisions", f"{loop.name}'s decisions in the store", problems)
+            alerting.tampered(loop, "the chain of decisions", f"{loop.name}'s decisions in the store", problems)
             deliver_alerts(loop)
             raise IntegrityError(f"{audit.words}; `updraft audit verify {loop.name}` lists everything")
         complete_anchors(loop.settings, audit)
@@ -89,6 +89,20 @@ class SendAlerts(ForEachProject):
     def step(self, loop: Loop) -> str:
         """What was delivered."""
         return str(send_alerts(loop.settings, loop.store.engine, loop.spec))
+
+
+class WatchLearning(ForEachProject):
+    """Tells when the last training is too old. `monitor` does so too; this is for when nothing reaches it, such as a feed that is refused."""
+
+    def step(self, loop: Loop) -> str:
+        """What is told, in one line."""
+        from updraft.loop.learning_alerts import training_overdue
+        from updraft.loop.watchdog import overdue_training
+
+        training_overdue(loop)
+        deliver_alerts(loop)
+        overdue = overdue_training(loop.store, loop.spec)
+        return overdue.words if overdue else "no training is overdue"
 
 
 class RemoveLeftovers(ForEachProject):
@@ -141,7 +155,7 @@ class RemovePods(BaseOperator):
 def _state_of_training(project: str, run: str) -> str | None:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    from updraft.loop.train import trial_of
+    from updraft.lake.places import trial_of
 
     dag, task, name = f"{project}.train", "train_model", "train_model"
     if (trial := trial_of(run)) is not None:

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import tenacity
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.common.compat.sdk import AirflowException
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.log import mask_secret
 
-from updraft.loop import tell
-from updraft.loop.train import collect, folder, key_of, left_words, write_request
-from updraft.pods.attempts import Attempt, NextTry, ended, next_try, note_attempt, read_attempts, worth_another
+from updraft.loop import alerting
+from updraft.loop.train import collect
+from updraft.pods.attempts import (
+    Attempt,
+    Ending,
+    NextTry,
+    WithoutNode,
+    ended,
+    next_try,
+    note_attempt,
+    read_attempts,
+    without_node,
+    worth_another,
+)
 from updraft.pods.endings import CONTAINER, End, end_of, waits_for
 from updraft.pods.nodes import check_possible
 from updraft.spec.compute import PodCompute, pod_compute
 from updraft.spec.deployment import load_deployment
 from updraft.spec.part import shown_duration
-from updraft.training.usage import last_usage
 from updraft_airflow.deployment import open_loop
-from updraft_airflow.hooks.cluster import Cluster, cluster_errors
+from updraft_airflow.hooks.cluster import Cluster, cluster_errors, may_pass
 from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.links import PodLink, RunLink
 from updraft_airflow.operators.step import dag_url, fails_at_once, tells_tampering
 from updraft_airflow.operators.train import references, run_id
+from updraft_airflow.pod_log import since_seconds, stamped, unread
 from updraft_airflow.pods import GRACE_SECONDS, RUN, run_label, training_pod
 from updraft_airflow.triggers.pod import TrainingPodTrigger
 
@@ -35,7 +48,7 @@ if TYPE_CHECKING:
     from updraft.loop.context import Loop
     from updraft.spec.compute import Compute, Kubernetes
 
-NEVER_ENDS = ("image", "refused", "lost")
+NEVER_ENDS = (Ending.IMAGE, Ending.REFUSED, Ending.LOST)
 """Endings that leave the pod as it is, for ever."""
 START_SECONDS = 1800
 """From a node to a running container: a GPU image is large."""
@@ -109,6 +122,31 @@ class TrainInPod(KubernetesPodOperator):
         pod.metadata.annotations = self.full_pod_spec.metadata.annotations
         return pod
 
+    @tenacity.retry(
+        stop=tenacity.stop_after_attempt(5),
+        wait=tenacity.wait_exponential(max=15),
+        retry=tenacity.retry_if_exception(may_pass),
+        reraise=True,
+    )
+    def _write_logs(self, pod: Any, follow: bool = False, since_time: Any = None) -> None:
+        """Log the lines since a time that were not logged yet; asked again where a busy cluster does not answer, as the pod is removed after this."""
+        read_to = datetime.fromisoformat(since_time) if isinstance(since_time, str) else since_time
+        response = self.client.read_namespaced_pod_log(
+            name=pod.metadata.name,
+            namespace=pod.metadata.namespace,
+            container=self.base_container_name,
+            follow=follow,
+            timestamps=True,
+            since_seconds=since_seconds(read_to, datetime.now(UTC)),
+            _preload_content=False,
+        )
+        # Read whole before a line is logged: a connection that breaks half way is asked again, and no line is told twice.
+        lines = [line.decode("utf-8", errors="backslashreplace") for line in response]
+        for line in unread(lines, read_to)[0]:
+            _, text = stamped(line)
+            if text:
+                self.log.info("[%s] %s", self.base_container_name, text)
+
     def _configure(self, loop: Loop) -> Kubernetes:
         kubernetes = load_deployment(loop.settings.deployment).kubernetes
         self.kubernetes_conn_id, self.namespace = kubernetes.connection, kubernetes.namespace
@@ -152,10 +190,10 @@ class TrainInPod(KubernetesPodOperator):
         if following.why:
             self.log.info("This pod gets %s", following.why)
         # What the lake holds of the request may have been changed since the last pod.
-        request = write_request(loop, run)
-        key = key_of(loop, run)
-        mask_secret(key)  # the provider logs a manifest that the cluster refuses
-        manifest = training_pod(loop, run, request, following.compute, kubernetes, key)
+        training = loop.training(run)
+        request = training.write_request()
+        mask_secret(training.key)  # the provider logs a manifest that the cluster refuses
+        manifest = training_pod(loop, run, request, following.compute, kubernetes, training.key)
         self.full_pod_spec = PodGenerator.deserialize_model_dict(manifest)
         context["ti"].xcom_push(key=PodLink().xcom_key, value=PodLink.page(loop.name, run))
 
@@ -211,17 +249,19 @@ class TrainInPod(KubernetesPodOperator):
             failure = None
         run = run_id(context)
         if self._collected(loop, context):  # a pod that was stopped after its last write has done its work
-            self._close(loop, run, event["name"], End("done", "", again=False), pod)
+            self._close(loop, run, event["name"], End(Ending.DONE, "", again=False), pod)
             return
         if failure is None:
-            end = End("unknown", f"the pod ended well and {left_words(loop, run)}", again=True)
-        if end.ending == "lost" and pod is not None:
+            end = End(Ending.UNKNOWN, f"the pod ended well and {loop.training(run).nothing_left}", again=True)
+        if end.ending is Ending.LOST and pod is not None:
             self._cluster.remove(event["name"], at_once=True)
         self._fail(loop, context, self._close(loop, run, event["name"], end, pod), end)
 
     def _end(self, loop: Loop, context: Context, name: str, pod: Mapping[str, Any] | None, events: list[Any]) -> End:
         """How the training's pod ended."""
-        return end_of(pod, events, memory=self._memory_of(loop, run_id(context), name))
+        run = run_id(context)
+        failure = loop.training(run).failure(name)
+        return end_of(pod, events, memory=self._memory_of(loop, run, name), failure=failure)
 
     def _discard(self, pod: Mapping[str, Any]) -> None:
         """Give up a pod that has not started."""
@@ -229,7 +269,7 @@ class TrainInPod(KubernetesPodOperator):
 
     def _peak_memory_mb(self, loop: Loop, run: str) -> float | None:
         """The highest memory that the training told of."""
-        usage = last_usage(folder(loop, run))
+        usage = loop.training(run).usage()
         return usage.peak_memory_mb if usage else None
 
     def _memory_of(self, loop: Loop, run: str, pod: str) -> str:
@@ -253,13 +293,13 @@ class TrainInPod(KubernetesPodOperator):
     def _fail(self, loop: Loop, context: Context, attempt: Attempt | None, end: End) -> None:
         """Fail the try; at once, with no other to follow, where none can help."""
         words, again = end.words, end.again
-        if end.ending == "memory" and attempt is not None:
+        if end.ending is Ending.MEMORY and attempt is not None:
             if attempt.peak_memory_mb:
                 words += f", the last reported peak {attempt.peak_memory_mb:,.0f} MiB"
             compute = self._asked(loop, load_deployment(loop.settings.deployment).kubernetes)
             again = worth_another(attempt, compute)
             if again:
-                tell.more_memory(loop, run_id(context), dag_url(context), words)
+                alerting.more_memory(loop, run_id(context), dag_url(context), words)
             else:
                 words += "; raise training.compute.memory (and memory_cap), or make the window smaller"
         deliver_alerts(loop)
@@ -272,25 +312,19 @@ class TrainInPod(KubernetesPodOperator):
         name, run = str(pod["metadata"]["name"]), run_id(context)
         asked = self._asked(loop, load_deployment(loop.settings.deployment).kubernetes)
         seen = next((each for each in read_attempts(loop.store, loop.name, run) if each.pod == name), None)
-        falls_back = asked.on_no_gpu == "cpu" and seen is not None and seen.gpu > 0
-        does = (
-            "waits on"
-            if asked.on_no_gpu != "fail" and not falls_back
-            else "trains on CPU"
-            if falls_back
-            else "gives up"
-        )
+        does = without_node(asked, seen)
         limit = shown_duration(asked.wait_at_most)
-        self.log.warning("No node within %s: %s; it %s", limit, waits, does)
-        tell.no_node(loop, run, dag_url(context), waits, does, limit)
+        self.log.warning("No node within %s: %s; it %s", limit, waits, does.value)
+        alerting.no_node(loop, run, dag_url(context), waits, does, limit)
         deliver_alerts(loop)
         self.pod = self.hook.get_pod(name, self.namespace)
-        if does == "waits on":
+        if does is WithoutNode.WAIT:
             return self.invoke_defer_method(context=context)
         self.patch_already_checked(self.pod)
         self._discard(pod)
-        self._close(loop, run, name, End("no_gpu", f"no node within {limit}: {waits}", again=falls_back), pod)
-        if not falls_back:
+        again = does is WithoutNode.USE_CPU
+        self._close(loop, run, name, End(Ending.NO_GPU, f"no node within {limit}: {waits}", again), pod)
+        if not again:
             raise AirflowFailException(f"no node within {limit}: {waits}")
         self.pod = self.pod_request_obj = None
         return self.execute(context)

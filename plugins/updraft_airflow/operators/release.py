@@ -8,7 +8,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseBranchOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from updraft.errors import ApprovalMissing, ReleaseClosed
+from updraft.errors import ApprovalMissing, NotProved, ReleaseClosed
 from updraft_airflow.deployment import open_loop, registry, settings
 from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.links import PICTURE, EvidenceLink, VersionLink
@@ -29,11 +29,11 @@ class CheckStaging(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Version and what it scored."""
-        from updraft.loop import tell
-        from updraft.loop.rollout import check_staging
+        from updraft.loop import alerting
+        from updraft.loop.release import check_staging
 
         found = check_staging(loop, context["params"]["release"])
-        return {**found, "version_url": tell.version_url(loop, found["version"])}
+        return {**found, "version_url": alerting.version_url(loop, found["version"])}
 
 
 class ChooseLane(BaseBranchOperator):
@@ -62,63 +62,56 @@ class ApproveRelease(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask, unless the answer is there, the policy wants none, or there is nothing to ask about."""
-        from updraft.loop import tell
+        from updraft.loop import alerting
         from updraft.loop.evidence import write_picture
-        from updraft.loop.rollout import approval_of, asks_for_approval, was_promoted
+        from updraft.loop.release import ask_for_approval
+        from updraft.store.transitions import Act
 
         loop = open_loop(self.project)
         release = context["params"]["release"]
-        row = loop.store.release(release)
         picture = write_picture(loop, release)
         context["ti"].xcom_push(key=PICTURE, value=picture)
-        answered = approval_of(loop, release)
-        if answered is not None:
-            self.log.info(
-                "Answered by %s already: %s",
-                answered.body["by"],
-                "approved" if answered.body["approved"] else "rejected",
-            )
-            if not answered.body["approved"]:
-                raise AirflowSkipException(f"rejected by {answered.body['by']}")
+        step = ask_for_approval(loop, release)
+        if step.act in (Act.GONE, Act.REJECT):
+            raise AirflowSkipException(f"{release} is closed: {step.reason}")
+        if step.act is not Act.ASK:
+            self.log.info("Nobody is to be asked: %s", step.reason)
             return None
-        if row.state == "closed" and not was_promoted(loop, release):
-            raise AirflowSkipException(f"{release} is closed: {row.reason}")
-        if not asks_for_approval(loop, row):
-            self.log.info("The policy asks for no approval in lane %s", row.lane)
-            return None
-        loop.store.move_release(release, to="approval", key=row.opened_at, only=("shadow",))
         if picture is not None:
             self.body: str = f"{self.body}\n\n[Evidence]({settings().airflow}{EvidenceLink.page(loop.name, picture)})"
-        tell.approval_wanted(
+        alerting.of_release(loop, release)
+        alerting.approval_wanted(
             loop,
             release,
-            f"{tell.dag_url(loop, 'release', context['dag_run'].run_id)}/tasks/{self.task_id}/required_actions",
+            f"{alerting.dag_url(loop, 'release', context['dag_run'].run_id)}/tasks/{self.task_id}/required_actions",
         )
         deliver_alerts(loop)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Write the answer down, then go on as Airflow does."""
+        from updraft.loop import alerting
         from updraft.loop.auditing import tell_head
-        from updraft.loop.monitor import MONITOR
-        from updraft.loop.rollout import record_approval
+        from updraft.loop.release import answer
+        from updraft.release.states import Answer
 
         loop = open_loop(self.project)
         release = context["params"]["release"]
         if "error" not in event:
-            user = event.get("responded_by_user") or {}
-            by = (
-                str(user.get("name") or user.get("id") or "nobody: no answer in time")
-                if isinstance(user, dict)
-                else str(user)
-            )
-            key = loop.store.seen(loop.name).get(MONITOR) or loop.store.release(release).opened_at
-            approved = record_approval(
-                loop, release, approved=event["chosen_options"] == [self.APPROVE], by=by, key=key
-            )
-            self.log.info("%s by %s", "Approved" if approved else "Rejected", by)
+            given = Answer(event["chosen_options"] == [self.APPROVE], _name(event.get("responded_by_user")))
+            promotable = answer(loop, release, given)
+            self.log.info("%s by %s", "Approved" if promotable else "Not approved", given.by or "nobody in time")
+            alerting.of_release(loop, release)
             tell_head(loop, registry())
+            deliver_alerts(loop)
         return super().execute_complete(context, event)
+
+
+def _name(user: object) -> str | None:
+    """Who answered; None when nobody did in time, and Airflow took the default."""
+    if isinstance(user, dict):
+        user = user.get("name") or user.get("id")
+    return str(user) if user else None
 
 
 class PromoteModel(StepOperator):
@@ -128,29 +121,23 @@ class PromoteModel(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Version, and the tick at which it was promoted."""
-        from updraft.loop import tell
+        from updraft.loop import alerting
         from updraft.loop.evidence import write_picture
-        from updraft.loop.rollout import need_approval, promote, promotion_key, was_promoted
+        from updraft.loop.release import promote
 
         release = context["params"]["release"]
-        row = loop.store.release(release)
-        if row.state == "closed" and not was_promoted(loop, release):
-            raise AirflowSkipException(f"{release} is closed: {row.reason}")
         try:
-            need_approval(loop, release)
-        except ApprovalMissing as error:
+            promotion = promote(loop, release)
+        except (ApprovalMissing, NotProved) as error:
             raise AirflowFailException(str(error)) from error
-        key = promotion_key(loop, row)
-        reason = row.reason or "its proof on the holdout passed the gates"
-        try:
-            promote(loop, release, key, reason)
-        except ReleaseClosed as error:  # a newer one took its place in this very moment
+        except ReleaseClosed as error:
             raise AirflowSkipException(str(error)) from error
-        tell.of_release(loop, release)
-        self.log.info("Version %s serves: %s", row.version, reason)
+        alerting.of_release(loop, release)
+        version = str(promotion.body["version"])
+        self.log.info("Version %s serves since %s: %s", version, promotion.key, promotion.body["reason"])
         return {
-            "version": row.version,
-            "version_url": tell.version_url(loop, row.version),
-            "key": key,
+            "version": version,
+            "version_url": alerting.version_url(loop, version),
+            "key": promotion.key,
             PICTURE: write_picture(loop, release),
         }

@@ -11,11 +11,10 @@ from updraft_airflow.links import RunLink, SearchLink
 from updraft_airflow.operators.step import StepOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator, Context
+    from airflow.sdk import Context
 
     from updraft.loop.context import Loop
     from updraft.loop.search import Ended
-    from updraft.spec.model import Project
 
 TASK = "search_trial"
 AGAIN = timedelta(seconds=5)
@@ -26,27 +25,6 @@ OVER = frozenset({"failed", "upstream_failed", "removed", "skipped"})
 def search_run(context: Context) -> str:
     """The id under which the lake and the study know this search."""
     return str(context["dag_run"].run_id)
-
-
-def search_trials(project: Project, numbers: Any) -> BaseOperator:
-    """The tasks `search_trial`, one for each number, where the project's policy puts its trainings.
-
-    :param numbers: what `plan_search` returns.
-    """
-    training = project.spec.training
-    arguments: dict[str, Any] = {
-        "task_id": TASK,
-        "project": project.name,
-        "map_index_template": "{{ trial }}",
-        "max_active_tis_per_dagrun": training.search.parallel if training.search else 1,
-    }
-    if training.compute.backend == "local":
-        return SearchTrial.partial(**arguments, pool="training", retries=1).expand(number=numbers)
-    from updraft_airflow.operators.search_pod import (
-        trials_in_pods,
-    )  # Airflow's Kubernetes provider takes a second to import
-
-    return trials_in_pods(project, arguments, numbers)
 
 
 class PlanSearch(StepOperator):
@@ -85,8 +63,9 @@ class SearchTrial(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Its loss; a trial that was given up early ends as skipped."""
+        from updraft.lake.places import trial_run
         from updraft.loop.search import end_trial
-        from updraft.loop.train import train_here, trial_run
+        from updraft.loop.train import train_here
 
         begin(loop, context, self.number)
         train_here(loop, trial_run(search_run(context), self.number))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from updraft.errors import DataError, IntegrityError, SettingsError, SpecError, TrainingError, Transient
-from updraft.loop import tell
+from updraft.errors import IntegrityError, UpdraftError, passes
+from updraft.loop import alerting
 from updraft.loop.auditing import tell_head
 from updraft_airflow.deployment import open_loop, registry, settings
 from updraft_airflow.hooks.slack import deliver_alerts
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from updraft.loop.context import Loop
-
-NO_RETRY = (DataError, IntegrityError, SettingsError, SpecError, TrainingError)
-"""Errors that a person must mend: trying again would only delay the alert."""
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +32,9 @@ def fails_at_once() -> Iterator[None]:
     """
     try:
         yield
-    except Transient:
-        raise
-    except NO_RETRY as error:
+    except UpdraftError as error:
+        if passes(error):
+            raise
         raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
 
@@ -50,7 +47,7 @@ def tells_tampering(loop: Loop, task: str, context: Context) -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        tell.tampered(loop, f"what {task} was to use", dag_url(context), str(error))
+        alerting.tampered(loop, f"what {task} was to use", dag_url(context), str(error))
         deliver_alerts(loop)
         raise
 

@@ -6,35 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from updraft.spec.compute import pod_compute
-from updraft.spec.deployment import load_deployment
-from updraft_airflow.deployment import settings
 from updraft_airflow.links import CardLink, RunLink, VersionLink
 from updraft_airflow.operators.step import StepOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator, Context
+    from airflow.sdk import Context
 
+    from updraft.jobs.contract import TrainingResult
     from updraft.loop.context import Loop
-    from updraft.spec.model import Project
-    from updraft.training.contract import TrainingResult
-
-
-def train_model(project: Project) -> BaseOperator:
-    """The task `train_model` where the project's policy puts it: a process of this machine, or a pod."""
-    if project.spec.training.compute.backend == "local":
-        return TrainModel(task_id="train_model", project=project.name, pool="training")
-    from updraft_airflow.operators.group import TrainInGroup  # Airflow's Kubernetes provider takes a second to import
-    from updraft_airflow.operators.pod import TrainInPod
-
-    compute = pod_compute(project.spec.training.compute, load_deployment(settings().deployment).kubernetes.defaults)
-    kind = TrainInGroup if compute.workers > 1 or compute.queue else TrainInPod
-    return kind(task_id="train_model", project=project.name, retries=TrainInPod.RETRIES)
 
 
 def run_id(context: Context) -> str:
     """The id under which the store and the lake know this training; each trial of a search has its own."""
-    from updraft.loop.train import trial_run
+    from updraft.lake.places import trial_run
 
     run, number = str(context["dag_run"].run_id), context["ti"].map_index
     return run if number is None or number < 0 else trial_run(run, number)
@@ -125,19 +109,18 @@ class RegisterModel(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Version and release. A refused model ends the run here: what comes after is skipped."""
-        from updraft.loop import tell
-        from updraft.loop.register import register
-        from updraft.loop.train import evaluation_of, result_of
+        from updraft.loop import alerting
+        from updraft.loop.registration import register
         from updraft_airflow.deployment import registry
 
         run = run_id(context)
         version, release = register(loop, run, registry())
-        gates = evaluation_of(loop, run)
-        tell.trained(loop, run, version, gates)
-        mlflow_run = result_of(loop, run).mlflow_run_id
+        gates = loop.training(run).evaluation
+        alerting.trained(loop, run, version, gates)
+        mlflow_run = loop.training(run).result.mlflow_run_id
         found = {
             "version": version,
-            "version_url": tell.version_url(loop, version),
+            "version_url": alerting.version_url(loop, version),
             "mlflow_url": registry().run_url(mlflow_run) if mlflow_run else None,
             "release": release,
         }

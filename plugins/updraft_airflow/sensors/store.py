@@ -79,27 +79,22 @@ class EvidenceSensor(_StoreSensor):
     operator_extra_links = (EvidenceLink(),)
 
     def conclude(self, context: Context) -> dict[str, Any]:
-        """What was concluded. A release that ends here skips what comes after."""
-        from updraft.loop import tell
+        """What was concluded. A release that ends here, before it served, skips what comes after."""
+        from updraft.loop import alerting
         from updraft.loop.auditing import tell_head
         from updraft.loop.evidence import write_picture
-        from updraft.loop.rollout import conclude, look, record_verdict, was_promoted
+        from updraft.loop.release import conclude
+        from updraft.store.transitions import Act
 
         loop = open_loop(self.project)
-        before = loop.store.release(self.subject)
-        found = look(loop, self.subject)
-        if found.act == "wait":  # another tick came since the question, and with it the evidence says less
-            self.wait()
-        key = found.key or before.opened_at
         picture = write_picture(loop, self.subject)
-        self.log.info("%s: %s, %s", self.subject, found.act, found.reason)
-        if before.state == "probation":
-            conclude(loop, self.subject, found, key)
-        elif before.state == "shadow" and before.lane == "change" and found.act in ("promote", "reject"):
-            record_verdict(loop, self.subject, found, key)
-        tell.of_release(loop, self.subject)
+        step = conclude(loop, self.subject)
+        self.log.info("%s: %s, %s", self.subject, step.act, step.reason)
+        if step.act is Act.WAIT:  # another tick came since the question, and with it the evidence says less
+            self.wait()
+        alerting.of_release(loop, self.subject)
         tell_head(loop, registry())
         deliver_alerts(loop)
-        if found.act in ("reject", "gone") and before.state != "probation" and not was_promoted(loop, self.subject):
-            raise AirflowSkipException(f"{self.subject}: {found.reason}")
-        return {"act": found.act, "key": key, "reason": found.reason, PICTURE: picture}
+        if step.act in (Act.REJECT, Act.GONE):
+            raise AirflowSkipException(f"{self.subject}: {step.reason}")
+        return {"act": str(step.act), "key": step.key, "reason": step.reason, PICTURE: picture}

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import PodLaunchTimeout
 from airflow.triggers.base import TriggerEvent
 
 from updraft.pods.endings import NOT_MADE
+from updraft_airflow.pod_log import PodLogReader
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client.models import V1Pod
@@ -29,18 +31,10 @@ class TrainingPodTrigger(KubernetesPodTrigger):
 
     _seen: Mapping[str, str | None] = MappingProxyType({})
 
-    @property
-    def last_log_time(self) -> datetime | None:
-        """Up to when the log was handed on: to the whole second.
-
-        The base leaves out the lines of the second in which it looks, and then asks for those since the very moment: lines of that
-        second from before it looked would come neither time.
-        """
-        return self._last_log_time
-
-    @last_log_time.setter
-    def last_log_time(self, value: datetime | None) -> None:
-        self._last_log_time = value.replace(microsecond=0) if isinstance(value, datetime) else value
+    @cached_property
+    def pod_manager(self) -> PodLogReader:
+        """The base's, but no line of the log is lost or told twice."""
+        return PodLogReader(async_hook=self.hook)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """The base's events, with where the pod was when it was last seen: one that was deleted cannot be asked any more."""

@@ -1,0 +1,36 @@
+"""What is said: one alert for one event, in words that a person on call can act on.
+
+Every alert answers three questions: what happened (``text``), what Updraft does about it (``does``), and what is left
+for a person (``needs``; empty when nothing is). Builders take plain values and return the same alert for the same
+event, so that a task that runs twice says nothing twice.
+
+Alerts are published: they carry counts and names of checks, never values of rows.
+"""
+
+from updraft.alerts.messages.data import outside, quarantine, refused
+from updraft.alerts.messages.episodes import episode, waiting
+from updraft.alerts.messages.learning import lasting_sign, training_overdue
+from updraft.alerts.messages.pods import more_memory, no_node
+from updraft.alerts.messages.releases import approval, promotion, refused_model, rollback, trained, verdict
+from updraft.alerts.messages.runs import failure, tampered, untold
+
+__all__ = [
+    "approval",
+    "episode",
+    "failure",
+    "lasting_sign",
+    "more_memory",
+    "no_node",
+    "outside",
+    "promotion",
+    "quarantine",
+    "refused",
+    "refused_model",
+    "rollback",
+    "tampered",
+    "trained",
+    "training_overdue",
+    "untold",
+    "verdict",
+    "waiting",
+]

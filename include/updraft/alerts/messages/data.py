@@ -1,0 +1,89 @@
+"""A partition's data: rows in quarantine, and partitions that were refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from updraft.alerts.alert import Alert
+from updraft.alerts.words import counts, share
+
+
+def quarantine(
+    project: str, *, key: str, rows: int, of: int, reasons: Mapping[str, int], content: str = "", docs: str = ""
+) -> Alert:
+    """Some rows broke the contract and were set aside; the rest was published.
+
+    :param rows: rows set aside, of ``of`` rows.
+    :param reasons: check to number of rows (a row may break several); 0 for a check on the partition as a whole.
+    :param content: hash of the partition; a partition ingested again with other content is another event.
+    """
+    return Alert(
+        project=project,
+        kind="quarantine",
+        dedup=f"quarantine:{key}:{content}",
+        fold="quarantine:" + ",".join(sorted(reasons)),
+        title=f"{rows:,} rows in quarantine",
+        text=f"{rows:,} of {of:,} rows ({share(rows, of)}) broke the data contract.",
+        detail=counts(reasons),
+        does="They were set aside with their reasons; the other rows were published.",
+        needs="Nothing now. If this goes on, ask the owner of the source, or correct the contract.",
+        key=key,
+        links={"Data docs": docs},
+    )
+
+
+def outside(
+    project: str, *, key: str, source: str, rows: int, timeless: int, of: int, content: str = "", docs: str = ""
+) -> Alert:
+    """More rows of a partition's file than before belong to no partition, or to another one.
+
+    :param rows: rows whose time lies outside of the partition.
+    :param timeless: rows without a time.
+    :param of: all rows of the file.
+    """
+    lost = rows + timeless
+    return Alert(
+        project=project,
+        kind="quarantine",
+        dedup=f"outside:{key}:{content}",
+        fold=f"outside:{source}",
+        title=f"{lost:,} rows of {source} belong to no partition",
+        text=f"{lost:,} of {of:,} rows ({share(lost, of)}) of the file of {source} lie outside of the partition, or have no time.",
+        detail=f"{rows:,} outside of the partition, {timeless:,} without a time",
+        does="The other rows were published.",
+        needs="Look at the times in the file: a wrong year, zone or format looks like this. If the file is meant to hold other "
+        "days too, nothing.",
+        key=key,
+        links={"Data docs": docs},
+    )
+
+
+def refused(
+    project: str,
+    *,
+    key: str,
+    rows: int,
+    of: int,
+    limit: float,
+    reasons: Mapping[str, int],
+    content: str = "",
+    docs: str = "",
+) -> Alert:
+    """More rows broke the contract than the project allows: nothing of the partition was published.
+
+    :param limit: the share that ``data.refuse_above`` allows.
+    """
+    return Alert(
+        project=project,
+        kind="quarantine",
+        dedup=f"refused:{key}:{content}",
+        fold="refused",
+        title="Partition refused",
+        text=f"{rows:,} of {of:,} rows ({share(rows, of)}) broke the data contract; {limit:.1%} are allowed.",
+        detail=counts(reasons),
+        does="Nothing of the partition was published, scored or trained on. The model serves on as it was.",
+        needs="Mend the feed and clear the ingest run of this partition; or raise data.refuse_above if the rows are "
+        "right.",
+        key=key,
+        links={"Data docs": docs},
+    )

@@ -1,0 +1,105 @@
+"""What a partition of the history follows from: when any of it is another one, the partition is ingested again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from updraft import files
+from updraft.data.extraction import slices
+from updraft.data.sources import locate, resolve
+from updraft.errors import DataError, SourceMissing
+from updraft.files import canonical_hash
+from updraft.spec.model import Project
+
+Dependencies = Mapping[str, str]
+"""What a partition follows from, in words for people -> a hash of it."""
+NO_FILE = "no file"
+"""Stands for the fingerprint of a file that is not there (yet)."""
+_LOOKS = 8
+"""Files of a store that are asked about at the same time: each answer takes a round trip."""
+
+
+def changed(before: object, now: Dependencies) -> tuple[str, ...]:
+    """In words, what differs from what a note says; every note of an earlier form counts as changed."""
+    if not isinstance(before, dict):
+        return ("the form in which the history is kept",)
+    return tuple(sorted(name for name in {*before, *now} if before.get(name) != now.get(name)))
+
+
+class HistoryDependencies:
+    """Of every partition of a project's history; each file is looked at once, however many partitions read it."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._of_project = _of_project(project)
+        self._fingerprints: dict[tuple[str, str], str | DataError] = {}
+        self._read: dict[tuple[str, str], list[str]] = {}
+
+    def look_ahead(self, keys: Iterable[str]) -> None:
+        """Take the fingerprints of all files of these partitions, several at a time."""
+        read = {
+            (source, url)
+            for key in keys
+            for source in self._project.spec.data.sources
+            for url in self._urls(source, key)
+        }
+        with ThreadPoolExecutor(_LOOKS) as pool:
+            self._fingerprints.update(zip(sorted(read), pool.map(_fingerprint, sorted(read)), strict=True))
+
+    def of(self, key: str) -> Dependencies:
+        """What a partition follows from.
+
+        :raises SourceMissing: when a source has no file for it.
+        :raises DataError: when a store does not tell.
+        """
+        of_sources: dict[str, str] = {}
+        for source in self._project.spec.data.sources:
+            own, *earlier = (self._fingerprint(source, url) for url in self._urls(source, key))
+            if isinstance(own, DataError):
+                raise own
+            # A file that never came has no labels to mature; it is another dependency once it comes.
+            told = [own, *(NO_FILE if isinstance(mark, SourceMissing) else mark for mark in earlier)]
+            if failed := next((mark for mark in told if isinstance(mark, DataError)), None):
+                raise failed
+            of_sources[f"the files of source {source}"] = canonical_hash(told)
+        return {**self._of_project, **of_sources}
+
+    def _urls(self, source: str, key: str) -> list[str]:
+        """The files that a partition reads of a source: its own first, then those of earlier rows whose labels mature at its tick."""
+        if (source, key) not in self._read:
+            data = self._project.spec.data
+            url = data.sources[source].url
+            keys = [key]
+            if "{key}" in url and source == next(iter(data.sources)):
+                keys += [earlier.key for earlier in slices(self._project, key)[:-1]]
+            self._read[source, key] = [url.replace("{key}", covered) for covered in keys]
+        return self._read[source, key]
+
+    def _fingerprint(self, source: str, url: str) -> str | DataError:
+        if (source, url) not in self._fingerprints:
+            self._fingerprints[source, url] = _fingerprint((source, url))
+        return self._fingerprints[source, url]
+
+
+def _fingerprint(file: tuple[str, str]) -> str | DataError:
+    """Of a file, or why there is none: it may be the file of a partition that nobody asks for."""
+    source, url = file
+    try:
+        return locate(resolve(url, source=source, key=""), source=source).fingerprint
+    except DataError as error:
+        return error
+
+
+def _of_project(project: Project) -> dict[str, str]:
+    """By the keys of project.yaml, and by the names of the files beside it; ``data.end`` changes no partition."""
+    data = project.spec.data.model_dump(mode="json", exclude={"end"})
+    keys = {f"data.{key}": value for key, value in data.items() if not isinstance(value, dict)}
+    keys |= {f"data.label.{key}": value for key, value in data["label"].items()}
+    keys |= {f"data.sources.{name}": value for name, value in data["sources"].items()}
+    keys["data.sources"] = list(data["sources"])  # the first one gives the rows
+    keys["release.cluster"] = project.spec.release.cluster
+    hashes = {key: canonical_hash(value) for key, value in keys.items()}
+    beside = [path for path in Path(project.folder).iterdir() if path.is_file() and path.name != "project.yaml"]
+    return hashes | {path.name: files.sha256(path.read_bytes()) for path in beside}

@@ -1,0 +1,222 @@
+"""A project's first steps before anything is started: one partition is ingested aside, its labels looked at, its features tried.
+
+It is the ingestion of the DAGs, in a lake that goes with the rehearsal. So what it says of a file, a column or a row is what the DAGs
+would say later, and features are tried on rows as they are published: joined, without outcomes, with pseudonyms.
+"""
+
+# ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from updraft import files
+from updraft.data import sources
+from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
+from updraft.data.duck import attempt, connection, kind_of, literal, name, parquet
+from updraft.data.ingest import extract_partition, publish_partition, validate_partition
+from updraft.data.mentions import some_keys
+from updraft.data.partitions import partitions
+from updraft.data.views import CLOCKS
+from updraft.errors import DataError, PartitionRefused, SourceAway, TrainingError
+from updraft.settings import Settings
+from updraft.spec.data import LAST_DAY
+from updraft.spec.document import read_document
+from updraft.spec.feature_trial import ROWS, SECONDS, try_features
+from updraft.spec.label import label_number, read_label
+from updraft.spec.model import Project
+from updraft.tasks.registry import task_names
+from updraft.tasks.task_type import TaskType
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LARGEST = 512 * 2**20
+"""Bytes of a local file that is read whole for a rehearsal."""
+LAST = datetime.combine(LAST_DAY, datetime.min.time(), UTC)
+"""Where the first partitions of an open history are looked for."""
+_CENTURY = timedelta(days=36500)
+ENOUGH = 2_000
+"""Labels of some partitions among which one class only is a mistake rather than a rare event."""
+
+
+@dataclass
+class Rehearsal:
+    """What came of it."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What could not be tried, and why."""
+
+
+def rehearse(project: Project, settings: Settings, *, seconds: float = SECONDS) -> Rehearsal:
+    """Try a sound project on one of its partitions; nothing is kept.
+
+    :param seconds: that the feature function may take.
+    """
+    came_of_it = Rehearsal()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        lake = f"file://{home / 'lake'}"
+        aside = replace(settings, home=home, lake=lake, raw="", store="", mlflow="", airflow="", audit="")
+        rows: Path | None = None
+        try:
+            if not (keys := _keys_with_files(project)):
+                came_of_it.notes.append("features and labels are not tried: no partition has its files yet")
+            elif (too_large := _too_large(project, keys[0])) is not None:
+                came_of_it.notes.append(f"features and labels are not tried: {too_large}")
+            else:
+                came_of_it.problems += _of_labels(project, aside, keys[0])
+                came_of_it.problems += _of_clusters(project, aside)
+                if not came_of_it.problems:
+                    rows = _rows_of_one(project, aside, keys, home, came_of_it.notes)
+        except SourceAway as error:
+            came_of_it.notes.append(f"features and labels are not tried: {error}")
+        except DataError as error:
+            came_of_it.problems.append(str(error))
+        came_of_it.problems += try_features(project.folder, rows, seconds=seconds)
+    return came_of_it
+
+
+def _too_large(project: Project, key: str) -> str | None:
+    for source_name, source in project.spec.data.sources.items():
+        url = sources.resolve(source.url, source=source_name, key=key)
+        if files.is_local(url) and files.local_path(url).stat().st_size > LARGEST:
+            return f"source {source_name}: {source.url} has more than {LARGEST // 2**20} MiB"
+    return None
+
+
+def _keys_with_files(project: Project) -> list[str]:
+    """Some of the first and last partitions: those of which every source has its file."""
+    of_sources = project.spec.data.sources.items()
+    return [
+        key
+        for key in some_keys(project.spec)
+        if all(sources.is_there(source.url, source=source_name, key=key) for source_name, source in of_sources)
+    ]
+
+
+def _of_labels(project: Project, aside: Settings, key: str) -> Iterator[str]:
+    """What is wrong with the labels of the row source's file, which is that of the partition or of all of them."""
+    import numpy as np
+
+    spec = project.spec
+    source, at = next(iter(spec.data.sources.items()))
+    read_by = read_label(spec.data.label.expr)
+    if read_by.wrong or not read_by.names:
+        return  # told of the expression itself
+    whole = "{key}" not in at.url
+    expr, number = spec.data.label.expr, label_number(spec.data.label.expr)
+    extracted = extract_partition(_with_all_rows(project) if whole else project, aside, key)
+    path = files.local_path(extracted.sources[source].url)
+    with connection([path]) as con:
+        table = parquet(str(path))
+        line = read_document(project.folder / "project.yaml").problem
+        path_of_label = ("data", "label", "expr")
+
+        def told(message: str) -> str:
+            return str(line(path_of_label, f"{message} (source {source}: {at.url.replace('{key}', key)})", expr))
+
+        query = (
+            f"SELECT l, l IS NULL AND NOT missing AS text FROM "
+            f"(SELECT {number.replace('CAST(', 'TRY_CAST(', 1)} AS l, (\n{expr}\n) IS NULL AS missing FROM {table})"
+        )
+        rows = attempt(
+            lambda: con.execute(query).fetchnumpy(),
+            lambda error: DataError(told(f"cannot be evaluated: {kind_of(error)}")),
+        )
+    texts, label = int(rows["text"].sum()), np.ma.compressed(np.ma.asarray(rows["l"], np.float64))
+    looked_at = len(rows["text"])
+    if texts:
+        yield told(
+            f"gives text that is no number in {texts:,} of {looked_at:,} rows; write what is to be learnt as a comparison, such as column = 'Y'"
+        )
+    elif not len(label):
+        if looked_at and whole:
+            yield told(f"gives no label in any of {looked_at:,} rows; is it the right column?")
+    elif not _suits(spec.task_type, label):
+        yield told(
+            f"gives labels that are none of task {spec.task} (its labels are {len(np.unique(label)):,} different numbers); write a comparison, "
+            f"such as column = 2, or the task that is meant: {', '.join(task_names())}"
+        )
+    elif (label == label[0]).all() and (whole or len(label) >= ENOUGH):
+        yield told(
+            f"gives the same label in all of {len(label):,} rows that have one, so there is nothing to learn; is it the right column, "
+            "and the right value?"
+        )
+
+
+def _with_all_rows(project: Project) -> Project:
+    """The project, but that labels mature so late that a partition's extract holds every row before it, each column of its type."""
+    label = project.spec.data.label.model_copy(update={"matures_after": _CENTURY})
+    data = project.spec.data.model_copy(update={"label": label})
+    return project.model_copy(update={"spec": project.spec.model_copy(update={"data": data})})
+
+
+def _of_clusters(project: Project, aside: Settings) -> Iterator[str]:
+    """Whether the first model would learn from one unit of evidence, where a column of one file of all partitions says what that is."""
+    spec = project.spec
+    source, at = next(iter(spec.data.sources.items()))
+    first = list(itertools.islice(partitions(spec, LAST), spec.training.first_after))
+    if spec.release.cluster in CLOCKS or "{key}" in at.url or at.event_time is None or not first:
+        return
+    with sources.table(project, aside.raw_zone(project.name), source, "") as path, connection([path]) as con:
+        query = (
+            f"SELECT count(*), count(DISTINCT {name(spec.release.cluster)}) FROM {parquet(str(path))} "
+            f"WHERE {name(at.event_time)} < {literal(first[-1].tick)}"
+        )
+        [(rows, clusters)] = attempt(
+            lambda: con.execute(query).fetchall(),
+            lambda error: DataError(f"source {source}: {at.url}: {kind_of(error)}"),
+        )
+    if rows and clusters <= 1:
+        yield str(
+            read_document(project.folder / "project.yaml").problem(
+                ("training", "first_after"),
+                f"lets the first model learn and be judged within one value of {spec.release.cluster} (release.cluster), which is one "
+                f"piece of evidence (source {source}: {at.url}, until {first[-1].key}); raise it, or choose another cluster",
+                spec.training.first_after,
+            )
+        )
+
+
+def _suits(task: TaskType, label: NDArray[np.float64]) -> bool:
+    """Whether these are labels of the task; one class alone is."""
+    try:
+        task.label_totals(label)
+    except TrainingError:
+        return False
+    return True
+
+
+def _rows_of_one(project: Project, aside: Settings, keys: list[str], folder: Path, notes: list[str]) -> Path | None:
+    """A file with rows of the first partition that has some and keeps the contract; of those before it, a note says why not."""
+    for key in keys:
+        try:
+            path = _published(project, aside, key, folder)
+        except PartitionRefused as error:
+            notes += [line.strip() for line in str(error).splitlines()[:-1]]
+            continue
+        if path is not None:
+            return path
+    notes.append(f"features are not tried: no partition of {', '.join(keys)} has rows that keep the contract")
+    return None
+
+
+def _published(project: Project, aside: Settings, key: str, folder: Path) -> Path | None:
+    """A file with some rows of a partition as the feature function gets them; None when it has no rows."""
+    extract_partition(project, aside, key)
+    validate_partition(project, aside, key)
+    row = publish_partition(project, aside, key)
+    if row.url is None or not row.rows:
+        return None
+    rows = files.read_parquet(row.url, row.sha256).drop(columns=[ROW, EVENT_TIME, CLUSTER])
+    path = folder / "rows.parquet"
+    rows.head(ROWS).to_parquet(path)
+    return path

@@ -1,0 +1,89 @@
+"""Decisions in words: one line each, for `updraft status`, the replay, and people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from updraft.alerts.alert import cleaned
+from updraft.loop.keptout import sign_words
+from updraft.store.records import Decision
+
+TELLING = (
+    "promote",
+    "roll_back",
+    "accept",
+    "refuse",
+    "verdict",
+    "unscorable",
+    "approval",
+    "kept",
+    "rejected",
+    "readmit",
+    "accept_sign",
+)
+"""Kinds of decisions that always say something. A diagnosis does where it calls for a remedy."""
+
+
+def in_words(decision: Decision) -> str | None:
+    """What was decided; None when it was that nothing is to be treated. What a terminal would obey is replaced."""
+    words = _words(decision)
+    return None if words is None else cleaned(words)
+
+
+def _words(decision: Decision) -> str | None:
+    body = decision.body
+    reason = str(body.get("reason", ""))
+    match decision.kind:
+        case "promote":
+            before = f" in place of {body['previous']}" if body.get("previous") else ""
+            return f"promoted version {body['version']}{before} ({body['lane']}): {reason}"
+        case "roll_back":
+            return f"rolled back to version {body['version']} from {body['previous']}: {reason}"
+        case "accept":
+            return f"trained version {body['version']} ({body['lane']}): {gates_in_words(body['gates'])}"
+        case "refuse":
+            return f"refused version {body['version']} ({body['lane']}): {'; '.join(body['gates']['reasons'])}"
+        case (
+            "verdict" | "unscorable"
+        ):  # a verdict that rejects, and `unscorable`, are in chains of earlier versions alone
+            return f"verdict on version {body['version']}: {body['verdict']}, {reason}"
+        case "approval":
+            return f"{'approved' if body['approved'] else 'rejected'} version {body['version']} by {body['by']}"
+        case "kept":
+            return f"kept version {body['version']} after its probation: {reason}"
+        case "rejected":
+            by = f" by {body['by']}" if body.get("by") else ""
+            return f"rejected version {body['version']}{by or f': {reason}'}"
+        case "diagnose":
+            diagnosis = body.get("diagnosis")
+            if diagnosis:
+                return f"episode {body['episode']}: {diagnosis['remedy']}, {diagnosis['words']}"
+            return None
+        case "readmit" | "accept_sign":
+            return f"{_about_a_feed(decision)} (by {body['by']}): {reason}"
+        case "recalibrate":
+            layer = body["layer"]
+            what = f"intercept {layer['intercept']:+.3f}, slope {layer['slope']:.3f}" if layer else "no layer"
+            return f"recalibrated version {body['version']}: {what} ({reason})"
+    return f"{decision.kind} {decision.subject}"
+
+
+def _about_a_feed(decision: Decision) -> str:
+    """What a person said of a feed that looked broken."""
+    body = decision.body
+    if decision.kind == "readmit":
+        return f"readmitted partition {body['partition']}"
+    signs = ", ".join(sign_words((kind, column)) for kind, column in body["signs"])
+    return f"{signs}: {'no fault any more' if body['accepted'] else 'a fault again'}"
+
+
+def gates_in_words(gates: Mapping[str, object]) -> str:
+    """What a model that passed was measured by."""
+    metrics = gates.get("metrics")
+    if not isinstance(metrics, dict):
+        return "passed the gates"
+    figures = ", ".join(
+        f"{name} {loss['candidate']:.4f} against {loss['against']:.4f}" for name, loss in metrics.items()
+    )
+    note = f" ({gates['note']})" if gates.get("note") else ""
+    return f"passed the gates against the {gates.get('against')}: {figures}{note}"

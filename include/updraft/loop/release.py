@@ -1,0 +1,259 @@
+"""The tasks of the DAG `release`, and whatever else moves a release: one function each, for the DAG and the loop in one process.
+
+Each looks at the release, lets :func:`updraft.release.states.advance` decide, and writes the step that is its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from updraft.errors import (
+    ApprovalMissing,
+    IntegrityError,
+    NotProved,
+    ReleaseClosed,
+    ReleaseMoved,
+    StoreError,
+    TrainingError,
+)
+from updraft.loop.context import Loop
+from updraft.loop.evidence import gains
+from updraft.loop.monitor import MONITOR, refit_layer
+from updraft.release.states import Answer, Asked, Event, Look, Newer, Policy, TakenBack, Unscorable, advance
+from updraft.store.records import Decision, Lane, ReleaseRow, ReleaseState
+from updraft.store.transitions import Act, Transition, apply
+from updraft.store.transitions import open_release as write_opening
+
+log = logging.getLogger(__name__)
+
+_UNPROMOTED: tuple[ReleaseState, ...] = ("shadow", "approval")
+
+
+def release_id(loop: Loop, version: str) -> str:
+    """One release a version."""
+    return f"{loop.name}-v{version}"
+
+
+# -- looking: nothing is changed ---------------------------------------------------------------------------------------
+
+
+def look(loop: Loop, row: ReleaseRow, event: Event | None = None) -> Look:
+    """Everything that the next step of a release depends on."""
+    store = loop.store
+    tick, champion = store.seen_by(loop.name, MONITOR), store.serving(loop.name).champion
+    promotion = store.decision(loop.name, "promote", row.id)
+    seen = Look(tick, champion, promoted=promotion is not None, event=event)
+    if row.state == "closed":
+        return seen
+    since = promotion.key if row.state == "probation" and promotion is not None else row.opened_at
+    monitored = store.count_published(loop.name, after=since, until=tick) if tick is not None else 0
+    seen = replace(seen, partitions=monitored)
+    if row.state == "probation" or (row.state == "shadow" and row.lane == "change"):
+        seen = replace(seen, gains=tuple(gains(loop, row.id)))
+    if row.state in _UNPROMOTED:
+        answer = store.decision(loop.name, "approval", row.id)
+        seen = replace(
+            seen,
+            approval=Answer(bool(answer.body["approved"]), answer.body["by"]) if answer is not None else None,
+            on_probation=tuple(other.id for other in store.releases(loop.name, states=("probation",))),
+        )
+    return seen
+
+
+def next_step(loop: Loop, release: str, event: Event | None = None, *, tick: str | None = None) -> Transition:
+    """What is next for a release.
+
+    :param event: what somebody says or does about it now.
+    :param tick: at which it happens; None for the newest one that was monitored.
+    """
+    row = loop.store.release(release)
+    seen = look(loop, row, event)
+    return advance(row, seen if tick is None else replace(seen, tick=tick), Policy.of(loop.spec))
+
+
+def _take(
+    loop: Loop, release: str, acts: frozenset[Act], event: Event | None = None, *, tick: str | None = None
+) -> Transition:
+    """Write the next step of a release if it is one of ``acts``; the step, written or not. Moved meanwhile, it is looked at again."""
+    while True:
+        step = next_step(loop, release, event, tick=tick)
+        if step.act not in acts or not step.writes:
+            return step
+        try:
+            apply(loop.store, step)
+        except ReleaseMoved as error:
+            log.info("Looking again: %s", error)
+            continue
+        point_aliases_or_later(loop)
+        return step
+
+
+# -- the tasks of the DAG ----------------------------------------------------------------------------------------------
+
+
+def check_staging(loop: Loop, release: str) -> dict[str, Any]:
+    """Load the version as scoring would, verified, and let it score the newest partition.
+
+    :raises IntegrityError: when it is not what was signed, or gives a score that is no number.
+    """
+    row = loop.store.release(release)
+    scorer = loop.scorer(row.version)
+    newest = str(loop.store.newest_partition(loop.name))
+    frame = loop.feature_frame(newest, scorer.features)
+    if broken := scorer.score_features(frame).broken:
+        raise IntegrityError(
+            f"{release}: version {row.version} gives {len(broken)} scores that are no numbers on {newest}"
+        )
+    return {"version": row.version, "partition": newest, "rows": len(frame)}
+
+
+def conclude(loop: Loop, release: str) -> Transition:
+    """Write what the evidence says of a release, if it says anything; the step, :attr:`Act.WAIT` while it does not.
+
+    A promotion is left to :func:`promote`.
+    """
+    return _take(loop, release, frozenset({Act.PROVE, Act.ASK, Act.REJECT, Act.KEEP, Act.ROLL_BACK}))
+
+
+def ask_for_approval(loop: Loop, release: str) -> Transition:
+    """Let a release wait for an answer where the policy wants one; the step after that, :attr:`Act.ASK` when a person is to be asked."""
+    _take(
+        loop, release, frozenset({Act.PROVE, Act.ASK, Act.REJECT}), Asked()
+    )  # a no that was written down, and no more
+    return next_step(loop, release, Asked())
+
+
+def answer(loop: Loop, release: str, given: Answer) -> bool:
+    """Write an answer, once: the first one stays, whatever is cleared in Airflow. A no closes the release.
+
+    :return: whether the release may be promoted.
+    """
+    _take(loop, release, frozenset({Act.APPROVE, Act.REJECT}), given)
+    return next_step(loop, release).act in (Act.PROMOTE, Act.DONE)
+
+
+def promote(loop: Loop, release: str) -> Decision:
+    """Make the release's version champion; it starts with a calibration layer from what it had not seen. The promotion's decision.
+
+    A refresh goes on probation when its policy has one and something served before it; everything else is done. Run again, perhaps
+    ticks later, it changes nothing: what followed from the promotion is done. Whoever may mark a task as a success in Airflow gets
+    past the tasks that wait and ask, not past this.
+
+    :raises ApprovalMissing: when a person has to approve it and nobody did.
+    :raises NotProved: when its evidence does not show it good enough.
+    :raises ReleaseClosed: when it was closed before it could be promoted.
+    """
+    while (decision := loop.store.decision(loop.name, "promote", release)) is None:
+        step = next_step(loop, release)
+        _check_promotable(step)
+        if step.act is Act.PROMOTE:
+            refit_layer(loop, step.release.version, step.key)
+        try:
+            apply(loop.store, step)
+        except ReleaseMoved as error:
+            log.info("Looking again: %s", error)
+    point_aliases(loop)
+    return decision
+
+
+def _check_promotable(step: Transition) -> None:
+    release, lane = step.release.id, step.release.lane
+    match step.act:
+        case Act.PROMOTE | Act.PROVE:
+            return
+        case Act.ASK:
+            raise ApprovalMissing(
+                f"{release}: nobody has answered, and the policy asks for an approval in lane {lane}; "
+                "clear the task that asks for it, and let somebody answer who may"
+            )
+        case Act.GONE:
+            raise ReleaseClosed(f"{release} is closed: {step.release.outcome}, {step.reason}")
+    raise NotProved(f"{release}: {step.reason}; clear the task that waits for its evidence")
+
+
+# -- what else moves a release -----------------------------------------------------------------------------------------
+
+
+def open_release(loop: Loop, version: str, lane: Lane, key: str) -> ReleaseRow:
+    """Open the release of a version; an open one of the same lane that was still being proved gives way to it.
+
+    :param key: the tick of its training. The release opens then, or now when the training was about an earlier tick.
+    """
+    key = max(key, loop.store.seen_by(loop.name, MONITOR) or key)
+    champion = loop.store.serving(loop.name).champion
+    row = ReleaseRow(
+        release_id(loop, version),
+        loop.name,
+        lane,
+        version,
+        champion,
+        "shadow",
+        None,
+        None,
+        opened_at=key,
+        closed_at=None,
+    )
+    policy = Policy.of(loop.spec)
+    while True:
+        others = loop.store.releases(loop.name, states=_UNPROMOTED)
+        steps = [advance(other, look(loop, other, Newer(row)), policy) for other in others]
+        try:
+            return write_opening(loop.store, row, [step for step in steps if step.act is Act.SUPERSEDE])
+        except ReleaseMoved as error:
+            log.info("Looking again: %s", error)
+
+
+def end_unscorable(loop: Loop, version: str, event: Unscorable, key: str) -> str:
+    """Close the open release of a version, as a shadow cannot be scored any more at a tick; the release.
+
+    Without its previous champion a probation ends as if it had lasted, and says so.
+    """
+    release = release_id(loop, version)
+    _take(loop, release, frozenset({Act.REJECT, Act.KEEP}), event, tick=key)
+    return release
+
+
+def roll_back_by_hand(loop: Loop, *, by: str, reason: str) -> dict[str, str | None]:
+    """Put the version back now that served before the champion was promoted. After a rollback that is the one before it again.
+
+    The decision counts, whatever MLflow's aliases say: when it does not take them, `maintenance` sets them.
+
+    :return: the aliases as the store has them.
+    :raises StoreError: when nothing served before.
+    """
+    champion = loop.store.serving(loop.name).champion
+    newest = loop.store.newest_partition(loop.name)
+    if champion is not None:
+        wish = TakenBack(by, reason)
+        step = _take(loop, release_id(loop, champion), frozenset({Act.ROLL_BACK}), wish, tick=newest)
+        if step.act is Act.ROLL_BACK:
+            return aliases(loop)
+    raise StoreError(f"{loop.name}: there is no previous champion to roll back to")
+
+
+# -- MLflow's aliases --------------------------------------------------------------------------------------------------
+
+
+def aliases(loop: Loop) -> dict[str, str | None]:
+    """Versions by alias, as the store has them."""
+    serving = loop.store.serving(loop.name)
+    unpromoted = loop.store.releases(loop.name, states=_UNPROMOTED)
+    challenger = unpromoted[-1].version if unpromoted else None
+    return {"champion": serving.champion, "previous": serving.previous, "challenger": challenger}
+
+
+def point_aliases(loop: Loop) -> dict[str, str | None]:
+    """Set MLflow's aliases to what the store says; they are for people and tools, the store decides."""
+    wanted = aliases(loop)
+    loop.models.point(wanted)
+    return wanted
+
+
+def point_aliases_or_later(loop: Loop) -> None:
+    """Set the aliases where MLflow lets us; what was decided counts all the same."""
+    try:
+        point_aliases(loop)
+    except TrainingError as error:
+        log.warning("This is decided; MLflow's aliases follow with `maintenance`: %s", error)

@@ -1,0 +1,106 @@
+"""``data`` in project.yaml: where the rows come from, what names them, and what is to be predicted."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timedelta
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from updraft.spec.part import Column, Duration, Fraction, Name, Part
+
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
+"""Beyond them a schedule's ticks run out of the calendar of Python or of pandas."""
+
+
+def _day(value: object) -> object:
+    """A date and nothing else: read leniently, 20130101 would be the 233rd day after 1970 began."""
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        try:
+            value = date.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError(f"there is no such day ({error}); write a date as 2013-01-31") from None
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise ValueError("write a date as 2013-01-31")
+    if not FIRST_DAY <= value <= LAST_DAY:
+        raise ValueError(f"must lie between {FIRST_DAY} and {LAST_DAY}")
+    return value
+
+
+EPOCHS = {"unix": 1, "unix_ms": 1000}
+"""Values of ``time_format`` for times that are counted from 1970 on, and how many of their units are a second."""
+
+
+def _time_zone(value: object) -> object:
+    try:
+        ZoneInfo(str(value))
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("is no time zone; write the name of a place, such as Europe/Oslo, or UTC") from error
+    return value
+
+
+def _time_format(value: str) -> str:
+    if value in EPOCHS or "%" in value:
+        return value
+    raise ValueError("write it as for strptime, such as %d/%m/%Y %H:%M, or unix, or unix_ms")
+
+
+TimeFormat = Annotated[str, AfterValidator(_time_format)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+Day = Annotated[date, BeforeValidator(_day, json_schema_input_type=date)]
+
+
+class Source(Part):
+    """One table that a partition is made of. The first source of a project is its row source; the others join it."""
+
+    type: Literal["file"]
+    url: str = Field(
+        description="fsspec URL of a CSV (zip, gz) or Parquet file; package://NAME/PATH reads a file of an "
+        "installed package. {key} stands for the partition key"
+    )
+    event_time: str | None = Field(
+        default=None, description="column with the row's time (UTC); a source without one is a lookup table, read whole"
+    )
+    join: tuple[Column, ...] = Field(
+        default=(), description="columns that join this source to the row source (left join)"
+    )
+    columns: tuple[Column, ...] = Field(default=(), description="columns to keep; all when empty")
+    time_format: TimeFormat | None = Field(
+        default=None,
+        description="how times are written that are not ISO 8601: as for strptime, such as %d/%m/%Y %H:%M, or unix, unix_ms",
+    )
+    time_zone: TimeZone | None = Field(
+        default=None, description="of times that are written without one, such as Europe/Oslo; UTC when it is left out"
+    )
+    decimal: Literal[".", ","] = Field(default=".", description="the decimal sign of a CSV file's numbers")
+    nulls: tuple[str, ...] = Field(
+        default=(),
+        description="words that stand for a missing text in a CSV file, such as NA; an empty field always does",
+    )
+    encoding: Literal["utf-8", "latin-1", "utf-16"] = Field(default="utf-8", description="of a CSV file")
+
+
+class Label(Part):
+    expr: str = Field(description="SQL expression (DuckDB) over the row source; true/false or a number")
+    missing: Literal["exclude", "zero"] = "exclude"
+    matures_after: Duration = timedelta(days=1)
+
+
+class Data(Part):
+    schedule: str = Field(description="cron, UTC; the tick closes the partition [previous tick, tick)")
+    start: Day
+    end: Day | None = None
+    sources: dict[Name, Source] = Field(min_length=1)
+    key: tuple[Column, ...] = Field(min_length=1, description="columns that name a row")
+    label: Label
+    outcomes: tuple[Column, ...] = Field(
+        default=(), description="columns that are not known at prediction time; features never see them"
+    )
+    private: tuple[Column, ...] = Field(
+        default=(), description="columns that become keyed pseudonyms before anything is published"
+    )
+    refuse_above: Fraction = Field(
+        default=0.05, description="share of rows in breach of the contract beyond which the partition is refused"
+    )

@@ -1,0 +1,71 @@
+"""Releases and what serves, as they stand. :mod:`updraft.store.transitions` alone moves a release."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from updraft.errors import StoreError
+from updraft.store import tables as t
+from updraft.store.base import as_record
+from updraft.store.chain import Chain
+from updraft.store.records import ReleaseRow, ReleaseState, Serving
+from updraft.store.state import read_champion, read_layers
+
+
+class Releases(Chain):
+    """Releases of projects, and what serves."""
+
+    def serving(self, project: str) -> Serving:
+        """What serves, with the calibration layers of the champion and of what served before it."""
+        with self.engine.connect() as connection:
+            champion = read_champion(connection, project)
+            if champion is None:
+                return Serving(None, None, None, {})
+            versions = [version for version in (champion.version, champion.previous) if version is not None]
+            layers = {version: kept.layer for version, kept in read_layers(connection, project, versions).items()}
+        return Serving(champion.version, champion.previous, champion.since, layers)
+
+    def layer(self, project: str, version: str, *, before: str | None = None) -> dict[str, float] | None:
+        """The calibration layer of a version; None is the identity.
+
+        :param before: a key; layers that were fitted at its tick or later do not count.
+        """
+        with self.engine.connect() as connection:
+            kept = read_layers(connection, project, [version]).get(version)
+            if kept is None:
+                return None
+            if before is None or kept.key < before:
+                return kept.layer
+            # The partition comes late. Versions are recalibrated side by side, so the search goes back over some rows for each tick.
+            d = t.decisions.c
+            earlier = sa.select(d.body).where(
+                d.project == project,
+                d.kind == "recalibrate",
+                d.seq < kept.seq,
+                d.key < before,
+                d.subject.startswith(f"{version}@", autoescape=True),
+            )
+            body = connection.execute(earlier.order_by(d.seq.desc()).limit(1)).scalar()
+            return body["layer"] if body is not None else None
+
+    def release(self, release: str) -> ReleaseRow:
+        """One release.
+
+        :raises StoreError: when there is none of that id.
+        """
+        rows = self._rows(sa.select(t.releases).where(t.releases.c.id == release))
+        if not rows:
+            raise StoreError(f"no release {release!r}")
+        return as_record(ReleaseRow, rows[0])
+
+    def releases(self, project: str, *, states: Sequence[ReleaseState] = ()) -> list[ReleaseRow]:
+        """Releases in the order of their opening."""
+        query = sa.select(t.releases).where(t.releases.c.project == project)
+        if states:
+            query = query.where(t.releases.c.state.in_(states))
+        return [
+            as_record(ReleaseRow, row)
+            for row in self._rows(query.order_by(t.releases.c.opened_at, t.releases.c.written_at, t.releases.c.id))
+        ]

@@ -1,0 +1,122 @@
+"""Calibration families: the kinds of layer that are fitted on a model's margins when its labels are known.
+
+A layer is shrunk towards the identity: labels of one day are not independent, so two partitions of 13,000 rows carry far less than
+13,000 rows' worth of evidence about two parameters.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from updraft.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Layer(Protocol):
+    """A fitted layer."""
+
+    def apply(self, margin: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Margins in, margins of the same shape out; float64."""
+        ...
+
+    def as_dict(self) -> dict[str, float]:
+        """Its parameters, for a decision's body; :meth:`CalibrationFamily.layer` reads them back."""
+        ...
+
+
+class CalibrationFamily(ABC):
+    """One kind of layer, how it is fitted, and how it is tried before it is put in force."""
+
+    prior_rows: float = 1000.0
+    """Weight of the identity in the fit, in rows. Chosen on the first half of the flights; 500 to 3,000 differ by less than .0003 in log loss."""
+    look_back: int = 4
+    """Partitions on which the layer is tried walk-forward before it is put in force."""
+
+    @abstractmethod
+    def layer(self, parameters: Mapping[str, float] | None) -> Layer:
+        """The layer with these parameters; None is the identity.
+
+        :raises DataError: when they are not the parameters of this family.
+        """
+
+    @abstractmethod
+    def fit(self, label: NDArray[np.float64], margin: NDArray[np.float64], prior_rows: float | None = None) -> Layer:
+        """Fit a layer by penalised maximum likelihood.
+
+        :param label: shape (rows,).
+        :param margin: of the same rows, out of sample.
+        :param prior_rows: weight of the identity; the family's own when None.
+        """
+
+
+@dataclass(frozen=True)
+class AffineLayer:
+    """``margin -> intercept + slope * margin``."""
+
+    intercept: float = 0.0
+    slope: float = 1.0
+
+    def apply(self, margin: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See :meth:`Layer.apply`."""
+        return self.intercept + self.slope * margin
+
+    def as_dict(self) -> dict[str, float]:
+        """See :meth:`Layer.as_dict`."""
+        return {"intercept": self.intercept, "slope": self.slope}
+
+
+class _Affine(CalibrationFamily):
+    def layer(self, parameters: Mapping[str, float] | None) -> AffineLayer:
+        """See :meth:`CalibrationFamily.layer`."""
+        if not parameters:
+            return AffineLayer()
+        if set(parameters) != {"intercept", "slope"}:
+            raise DataError(f"a calibration layer here has an intercept and a slope, not {', '.join(parameters)}")
+        return AffineLayer(**parameters)
+
+
+class PlattScaling(_Affine):
+    """Platt's (1999) sigmoid on the log-odds."""
+
+    def fit(
+        self, label: NDArray[np.float64], margin: NDArray[np.float64], prior_rows: float | None = None
+    ) -> AffineLayer:
+        """By Newton's method; the objective is convex."""
+        import numpy as np
+
+        prior = self.prior_rows if prior_rows is None else prior_rows
+        design = np.column_stack([np.ones_like(margin), margin])
+        identity = np.array([0.0, 1.0])
+        parameters = identity.copy()
+        for _ in range(50):
+            p = 1.0 / (1.0 + np.exp(-np.clip(design @ parameters, -500, 500)))
+            gradient = design.T @ (p - label) + prior * (parameters - identity)
+            hessian = (design * (p * (1 - p))[:, None]).T @ design + prior * np.eye(2)
+            step = np.linalg.solve(hessian, gradient)
+            parameters -= step
+            if float(np.abs(step).max()) < 1e-10:
+                break
+        return AffineLayer(float(parameters[0]), float(parameters[1]))
+
+
+class LinearRecalibration(_Affine):
+    """A line on the predicted value, by penalised least squares."""
+
+    def fit(
+        self, label: NDArray[np.float64], margin: NDArray[np.float64], prior_rows: float | None = None
+    ) -> AffineLayer:
+        """In closed form."""
+        import numpy as np
+
+        prior = self.prior_rows if prior_rows is None else prior_rows
+        design = np.column_stack([np.ones_like(margin), margin])
+        scale = np.diag([1.0, max(float(np.mean(margin**2)), 1e-12)]) * prior
+        normal = design.T @ design + scale
+        intercept, slope = np.linalg.solve(normal, design.T @ label + scale @ np.array([0.0, 1.0]))
+        return AffineLayer(float(intercept), float(slope))

@@ -1,0 +1,128 @@
+"""Metrics over rows: the mean of a row loss, its root, or the quality of a ranking."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from updraft.errors import DataError
+from updraft.tasks.losses import RowLoss, checked
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from updraft.tasks.resamples import ClusterResamples
+
+
+class Metric(ABC):
+    """A number over rows that a model is measured by."""
+
+    name: str
+    unit: str
+    """Empty for a metric without one."""
+    higher_is_better: bool
+    undefined: str
+    """When the metric is no number although labels and scores are."""
+
+    @property
+    def title(self) -> str:
+        """Name and unit, for an axis."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+    def value(self, label: NDArray[np.float64], score: NDArray[np.float64]) -> float:
+        """The metric over all rows; NaN where it is not defined.
+
+        :param label: shape (rows,).
+        :param score: shape (rows,), or (rows, classes) where a task serves a vector.
+        :raises DataError: when there are no rows, shapes do not fit, or a value is no number.
+        """
+        if not len(label):
+            raise DataError(f"{self.name} of no rows: no row with a known label was compared")
+        return self._value(label, score)
+
+    @abstractmethod
+    def _value(self, label: NDArray[np.float64], score: NDArray[np.float64]) -> float: ...
+
+    @abstractmethod
+    def resampled(
+        self, label: NDArray[np.float64], score: NDArray[np.float64], resamples: ClusterResamples
+    ) -> NDArray[np.float64]:
+        """The metric in each resample: shape (resamples,)."""
+
+
+@dataclass(frozen=True)
+class MeanLoss(Metric):
+    """The mean of a row loss, or the root of that mean."""
+
+    name: str
+    loss: RowLoss
+    unit: str
+    root: bool = False
+    higher_is_better: bool = False
+    undefined: str = "a mean is too large for a number"
+
+    def of_mean(self, mean: float) -> float:
+        """The metric of rows whose mean loss is known."""
+        import numpy as np
+
+        return float(np.sqrt(mean)) if self.root else float(mean)
+
+    def _value(self, label: NDArray[np.float64], score: NDArray[np.float64]) -> float:
+        return self.of_mean(float(self.loss(label, score).mean()))
+
+    def resampled(
+        self, label: NDArray[np.float64], score: NDArray[np.float64], resamples: ClusterResamples
+    ) -> NDArray[np.float64]:
+        """See :meth:`Metric.resampled`."""
+        import numpy as np
+
+        mean = resamples.mean(self.loss(label, score))
+        return np.sqrt(mean) if self.root else mean
+
+
+@dataclass(frozen=True)
+class Auc(Metric):
+    """Probability that a random 1 is scored above a random 0, ties counting half (Mann–Whitney).
+
+    NaN when only one class is present: then there is nothing to rank.
+    """
+
+    name: str = "auc"
+    unit: str = ""
+    higher_is_better: bool = True
+    undefined: str = "the holdout holds one class only"
+
+    def _value(self, label: NDArray[np.float64], score: NDArray[np.float64]) -> float:
+        import numpy as np
+        from scipy.stats import rankdata
+
+        label, score = checked(label, score)
+        positive = label > 0.5
+        ones, zeros = int(positive.sum()), int((~positive).sum())
+        if not ones or not zeros:
+            return float("nan")
+        ranks = np.asarray(rankdata(score), dtype=np.float64)
+        return float((ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+
+    def resampled(
+        self, label: NDArray[np.float64], score: NDArray[np.float64], resamples: ClusterResamples
+    ) -> NDArray[np.float64]:
+        """From pairs (ones of group a above zeros of group b), counted once, weighted by how often both are drawn."""
+        import numpy as np
+
+        positive, codes, groups = label > 0.5, resamples.codes, resamples.groups
+        ones = np.bincount(codes[positive], minlength=groups).astype(np.float64)
+        zeros = np.bincount(codes[~positive], minlength=groups).astype(np.float64)
+        pairs = np.zeros((groups, groups))
+        order = np.argsort(score[positive])
+        high, group = score[positive][order], codes[positive][order]
+        for other in range(groups):
+            low = np.sort(score[~positive & (codes == other)])
+            above = (np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")) / 2
+            pairs[:, other] = np.bincount(group, above, groups)
+        counts = resamples.counts
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ranked = np.einsum("ra,ra->r", counts @ pairs, counts)
+            return np.asarray(ranked / ((counts @ ones) * (counts @ zeros)), dtype=np.float64)

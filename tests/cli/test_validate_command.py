@@ -1,0 +1,175 @@
+"""``updraft validate`` finds before anything is started what a run would fail of, or would do without a word."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from tests.support.made_project import FEATURES, MadeProject
+from typer.testing import CliRunner
+
+from updraft.cli.main import app
+
+DAYS = 6
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    monkeypatch.setenv("UPDRAFT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("UPDRAFT_PROJECTS", str(tmp_path / "projects"))
+    return MadeProject(tmp_path, DAYS)
+
+
+def validate(made):
+    done = CliRunner().invoke(app, ["validate", "shop", "--json"])
+    told = json.loads(done.stdout)["shop"]
+    assert done.exit_code == (0 if told["sound"] else 2)
+    assert not (made.root / "home" / "lake").exists()
+    return told
+
+
+def whole(made, row=lambda line: line):
+    """The orders of all days as one file."""
+    days = [made.file(day).read_text().splitlines() for day in range(1, DAYS + 1)]
+    path = made.root / "orders.csv"
+    path.write_text("\n".join([days[0][0], *(row(line) for lines in days for line in lines[1:]), ""]))
+    made.write(lambda spec: spec["data"]["sources"]["orders"].update(url=f"file://{path}"))
+    return path
+
+
+def test_a_sound_project_is_sound_and_its_policy_is_told(made):
+    told = validate(made)
+    assert told["problems"] == []
+    keys = [note.partition(":")[0] for note in told["notes"]]
+    assert keys[:4] == [
+        "monitoring.remedies.retrain",
+        "monitoring.drift",
+        "release.change.shadow",
+        "release.refresh.probation",
+    ]
+
+
+def url_of(made, url):
+    made.write(lambda spec: spec["data"]["sources"]["orders"].update(url=url))
+
+
+def label(made, **changes):
+    made.write(lambda spec: spec["data"]["label"].update(changes))
+
+
+def untrained(spec):
+    spec["monitoring"] = {"remedies": {"retrain": None}}
+
+
+def features(made, body):
+    (made.folder / "features.py").write_text(FEATURES.replace("rows[['amount', 'shop']]", body))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda made: url_of(made, f"file://{made.root}/no-orders.csv"), ["data.sources.orders.url", "no such file"]),
+        (lambda made: url_of(made, "orders.csv"), ["data.sources.orders.url", "is relative", "file:///srv"]),
+        (lambda made: url_of(made, "file://data/{key}.csv"), ["data.sources.orders.url", "is relative"]),
+        (lambda made: url_of(made, "file:///no/folder/{key}.csv"), ["data.sources.orders.url", "no folder /no/folder"]),
+        (lambda made: label(made, expr="'late' = 1"), ["data.label.expr", "reads no column", "double quotes"]),
+        (lambda made: label(made, expr="'late'"), ["data.label.expr", "reads no column"]),
+        (lambda made: label(made, expr="late + 1"), ["data.label.expr", "none of task binary", "regression"]),
+        (lambda made: label(made, expr="shop"), ["data.label.expr", "text that is no number", "= 'Y'"]),
+        (lambda made: features(made, "rows[['amount', 'price']]"), ["features.py:2", "'price'"]),
+        (lambda made: features(made, "rows.loc[:, ['amount', 'late']]"), ["features.py:2", "`late` is an outcome"]),
+        (lambda made: features(made, "rows[['amount', 'at']]"), ["features.py", "'at' of type datetime64"]),
+        (lambda made: made.write(untrained), ["monitoring.remedies.retrain", "nothing is ever trained", "every: 4"]),
+        (lambda made: made.write(lambda spec: spec["release"].update(cluster="week")), ["training.first_after = 3", "within one week"]),
+    ],
+)  # fmt: skip
+def test_what_would_fail_later_is_a_problem_now(made, spoil, says):
+    spoil(made)
+    told = validate(made)
+    assert len(told["problems"]) == 1, told
+    for words in says:
+        assert words in told["problems"][0]
+
+
+@pytest.mark.parametrize("label_of_a_row", [lambda line: line[:-1] + "1", lambda line: line[:-1]])
+def test_one_class_or_no_label_in_the_whole_file_is_a_problem(made, label_of_a_row):
+    path = whole(made, label_of_a_row)
+    [problem] = validate(made)["problems"]
+    assert "data.label.expr" in problem
+    assert "is it the right column" in problem
+    assert str(path) in problem
+
+
+@pytest.mark.parametrize(("sites", "sound"), [(1, False), (2, True)])
+def test_a_column_that_has_one_value_in_the_first_window_is_no_cluster(made, sites, sound):
+    number = itertools.count()
+    path = whole(made, lambda line: f"{line},{next(number) % sites}")
+    path.write_text(path.read_text().replace("late\n", "late,site\n", 1))
+    made.write(lambda spec: spec["release"].update(cluster="site"))
+    problems = validate(made)["problems"]
+    assert bool(problems) != sound
+    if problems:
+        assert (
+            "training.first_after = 3: lets the first model learn and be judged within one value of site" in problems[0]
+        )
+
+
+def test_the_label_of_a_column_that_is_no_outcome_is_told_by_name(made):
+    made.write(lambda spec: spec["data"].pop("outcomes"))
+    features(made, "rows[['amount', 'late']]")
+    [problem] = validate(made)["problems"]
+    assert "`late` is what the label is made of" in problem
+
+
+def test_a_refused_partition_is_noted_and_features_are_tried_on_another(made):
+    (made.folder / "expectations.yaml").write_text(
+        "orders:\n  rows:\n    - {expect: column_values_to_be_between, column: amount, min_value: 0}\n"
+    )
+    made.file(DAYS).write_text(made.file(DAYS).read_text().replace(",a,", ",a,-"))
+    features(made, "rows[['amount', 'price']]")
+    told = validate(made)
+    assert any("partition 2024-01-07T0000 is refused" in note for note in told["notes"])
+    assert "'price'" in told["problems"][0]
+
+
+def test_without_a_partition_that_has_its_file_the_features_are_loaded_all_the_same(made):
+    for day in range(1, DAYS + 1):
+        made.file(day).unlink()
+    (made.folder / "features.py").write_text("1 / 0\n\n\ndef features(rows):\n    return rows\n")
+    told = validate(made)
+    assert "features and labels are not tried: no partition has its files yet" in told["notes"]
+    assert "features.py:1: raises ZeroDivisionError" in told["problems"][0]
+
+
+def test_a_rare_class_that_a_day_lacks_is_no_problem(made):
+    for day in range(1, DAYS + 1):
+        made.write_day(day, lambda day, n: 0)
+    assert validate(made)["problems"] == []
+
+
+@pytest.mark.parametrize("content", ["utf-16", "latin-1"])
+def test_a_file_that_does_not_read_is_named_and_none_of_its_values(made, content):
+    path = whole(made, lambda line: line.replace(",a,", ",kämmerer,"))
+    path.write_bytes(path.read_text().encode(content))
+    told = validate(made)
+    [problem] = told["problems"]
+    assert "data.sources.orders.url" in problem
+    assert str(path) in problem
+    assert f"encoding: {content}" in problem
+    assert "merer" not in json.dumps(told)
+
+
+def test_a_file_that_may_not_be_read_is_named(made):
+    path = whole(made)
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # refuses to be read, whoever asks
+    [problem] = validate(made)["problems"]
+    assert "data.sources.orders.url" in problem
+    assert "cannot be read" in problem
+
+
+def test_times_that_are_none_are_told_before_anything_runs(made):
+    whole(made, lambda line: line.replace("2024-01-03T", "yesterday "))
+    [problem] = validate(made)["problems"]
+    assert "event_time 'at' is no time in row" in problem
