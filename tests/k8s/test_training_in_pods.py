@@ -7,8 +7,8 @@ import time
 
 import pytest
 from tests.e2e.test_loop_in_airflow import client
+from tests.support.pods import PodTrainings, eventually
 from tests.support.pods import attempts_of as attempts
-from tests.support.pods import eventually
 
 from updraft import files
 from updraft.jobs.contract import TrainingRequest, TrainingResult
@@ -58,12 +58,9 @@ def test_the_task_links_to_its_pods_and_its_mlflow_run(trained, pod_stack):
         assert word in page.text
 
 
-def test_the_log_told_the_training_while_it_ran(trained, pod_stack):
+def test_the_log_told_the_training_while_it_ran(trained, pod_stack, cluster, pod_projects):
     _, training, _ = trained
-    where = f"/dags/podded.train/dagRuns/{training.id}/taskInstances/train_model"
-    told = [str(each["event"]) for each in client(pod_stack, "admin").call("GET", f"{where}/logs/1")["content"]]
-    if not any("proof: 8 rounds, best 0." in line for line in told):
-        pytest.fail("\n".join(["the lines that it told:", *told]))
+    PodTrainings(pod_stack, cluster, pod_projects, "podded").told(training.id, "proof: 8 rounds, best 0.")
 
 
 def test_the_version_knows_its_image_and_the_store_its_pods(trained, pod_stack):

@@ -54,8 +54,7 @@ def test_two_pods_find_what_two_processes_find_and_leave_nothing_behind(podded, 
     assert not [path for path in lake.find(folder) if token.encode() in lake.cat_file(path)]
     [attempt] = podded.attempts("both")
     assert (attempt.ending, attempt.cpu, attempt.memory) == ("done", "500m", "512Mi")
-    # A task's state is known before the last of its log is written.
-    eventually("the log says that all are here", lambda: "Worker 0 of 2: all are here" in podded.log("both"), 30)
+    podded.told("both", "Worker 0 of 2: all are here")
     assert podded.result("both").model_sha256 == podded.uninterrupted("both", tmp_path).model_sha256
 
 

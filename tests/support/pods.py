@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from tests.support.cluster import ObjectStore, RunningCluster
 from tests.support.stack import RunningStack, running_stack
@@ -146,6 +147,21 @@ class PodTrainings:
         """What the task's log says to a person; empty while there is none."""
         where = f"/dags/{self.dag}/dagRuns/{run}/taskInstances/train_model/logs/{attempt}"
         return str(self.api.call("GET", where, accept=(404,)) or "")
+
+    def told(self, run: str, words: str) -> None:
+        """Expect words in the log of a run's task; without them, show every line that there is, and what the triggerer said by itself."""
+        where = f"/dags/{self.dag}/dagRuns/{run}/taskInstances/train_model/logs/1"
+        deadline = time.monotonic() + 30  # a task's state is known before the last of its log is written
+        while True:
+            lines = [str(each["event"]) for each in self.api.call("GET", where)["content"]]
+            if any(words in line for line in lines):
+                return
+            if time.monotonic() > deadline:
+                triggerer = (self.stack.layout.logs / "triggerer.log").read_text().splitlines()
+                pytest.fail(
+                    "\n".join([f"no {words!r} in the task's log:", *lines, "of the triggerer:", *triggerer[-60:]])
+                )
+            time.sleep(0.5)
 
     def tried_again_with_more(self, run: str, first: str, second: str) -> str:
         """A run's first try was killed for memory and its second had more; the text of the alert."""
