@@ -63,6 +63,11 @@ def test_the_log_told_the_training_while_it_ran(trained, pod_stack, cluster, pod
     PodTrainings(pod_stack, cluster, pod_projects, "podded").told(training.id, "proof: 8 rounds, best 0.")
 
 
+def test_no_node_removes_the_logs_of_another_one(cluster):
+    configured = (cluster.kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/configz") for node in ("cpu", "gpu"))
+    assert len({json.loads(each)["kubeletconfig"]["podLogsDir"] for each in configured}) == 2
+
+
 def test_the_version_knows_its_image_and_the_store_its_pods(trained, pod_stack):
     from mlflow import MlflowClient
 

@@ -29,6 +29,10 @@ HOST = "10.89.0.1"
 """The machine as pods reach it."""
 IMAGE = "localhost/updraft-trainer"
 REGION = "us-east-1"
+_KUBE = """#!/bin/sh
+[ "$1" != kubelet ] || echo "podLogsDir: $(dirname "$3")/logs" >> "$3"
+exec "$(dirname "$0")/kube-itself" "$@"
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -234,12 +238,34 @@ def prepared_cluster(store: ObjectStore, launcher: Path) -> RunningCluster:
 
 def start_cluster() -> Path:
     """Start the cluster, or mend what died of it; the administrator's kubeconfig."""
+    _let_nodes_keep_their_logs(Path(os.environ.get("K8S_HOME", "/var/tmp/k8s")) / "bin")
     for _ in range(30):  # now and then its own check of the network fails, and succeeds when asked again
         done = subprocess.run([SHARED / "k8s" / "up"], capture_output=True, text=True, check=False, timeout=400)
         if done.returncode == 0:
             return Path(done.stdout.split()[-1])
         time.sleep(1)
     raise RuntimeError(f"the cluster does not start: {done.stderr}")
+
+
+def _let_nodes_keep_their_logs(programs: Path) -> None:
+    """Give each kubelet a folder of its own for the logs of its pods.
+
+    Once a minute a kubelet removes the logs of pods that it does not know. On one machine, with one folder, those are the running pods of
+    the other node: every fifth training of these tests lost its log.
+    """
+    program, itself = programs / "kube", programs / "kube-itself"
+    if itself.exists():
+        return
+    programs.mkdir(parents=True, exist_ok=True)
+    if program.exists():
+        program.rename(itself)  # of a cluster that is up already: a kubelet of it does so from its next start
+    else:
+        with lzma.open(SHARED / "k8s" / "kube.xz") as packed, (programs / "kube.part").open("wb") as file:
+            shutil.copyfileobj(packed, file)
+        (programs / "kube.part").chmod(0o755)
+        (programs / "kube.part").rename(itself)
+    program.write_text(_KUBE)
+    program.chmod(0o755)
 
 
 def _secret(env: dict[str, str]) -> str:
