@@ -47,6 +47,10 @@ class Temperature:
     def as_dict(self) -> dict[str, float]:
         return {"temperature": self.temperature}
 
+    @property
+    def keeps_order(self) -> bool:
+        return True
+
 
 class TemperatureScaling(CalibrationFamily):
     """One parameter (Guo et al. 2017), shrunk towards 1."""
@@ -58,15 +62,11 @@ class TemperatureScaling(CalibrationFamily):
             raise DataError(f"a calibration layer of grades has a temperature, not {', '.join(parameters)}")
         return Temperature(**parameters) if parameters else Temperature()
 
-    def fit(
-        self, label: NDArray[np.float64], margin: NDArray[np.float64], prior_rows: float | None = None
-    ) -> Temperature:
+    def fit(self, label: NDArray[np.float64], margin: NDArray[np.float64], prior_rows: float) -> Temperature:
         from scipy.optimize import minimize_scalar
 
-        prior = self.prior_rows if prior_rows is None else prior_rows
-
         def cost(inverse: float) -> float:
-            return float(THREE_GRADES.margin_loss(label, inverse * margin).sum() + prior * (inverse - 1) ** 2 / 2)
+            return float(THREE_GRADES.margin_loss(label, inverse * margin).sum() + prior_rows * (inverse - 1) ** 2 / 2)
 
         return Temperature(1 / float(minimize_scalar(cost, bounds=(0.05, 20), method="bounded").x))
 

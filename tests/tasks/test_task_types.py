@@ -68,7 +68,7 @@ def test_no_other_constant_beats_the_base_rate(task) -> None:
 @EVERY
 def test_a_layer_survives_its_decision_and_none_is_the_identity(task) -> None:
     family = task.calibration
-    layer = family.fit(LABELS[task], 2 * MARGINS[task])
+    layer = family.fit(LABELS[task], 2 * MARGINS[task], prior_rows=10.0)
     assert family.layer(json.loads(json.dumps(layer.as_dict()))) == layer
     np.testing.assert_array_equal(family.layer(None).apply(MARGINS[task]), MARGINS[task])
     with pytest.raises(DataError, match="not bias"):
@@ -126,7 +126,7 @@ def test_a_third_task_type_is_recalibrated_by_its_own_family() -> None:
     assert outcome.trial is not None
     assert outcome.trial.shown_positive
     tried = {day for part in parts[-THREE_GRADES.calibration.look_back :] for day in part.cluster}
-    assert walk_forward(THREE_GRADES, parts, 2).clusters == len(tried)
+    assert walk_forward(THREE_GRADES, parts, 2).trial.clusters == len(tried)
     layers = cross_fitted(THREE_GRADES, parts)
     assert all(isinstance(layer, Temperature) for layer in layers)
     served = Scores.of(THREE_GRADES, layers[0], parts[0].margin)

@@ -198,6 +198,7 @@ def refit_layer(loop: Loop, version: str, key: str, without: frozenset[str] = fr
         "layer": found.layer.as_dict() if found.in_force else None,
         "trial": found.trial.as_dict() if found.trial else None,
         "reason": found.reason,
+        **({"strength": found.strength} if found.strength is not None else {}),
         **({"too_few": True} if found.too_few else {}),
     }
     decision = loop.store.decide(loop.name, key=key, kind="recalibrate", subject=f"{version}@{key}", body=body)
@@ -272,11 +273,11 @@ def _remedy(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
     before = past(loop, key)
     serving = loop.store.serving(loop.name)
     parts = unseen_by(loop, serving.champion, key) if serving.champion else []
-    window = policy.recalibrate.window if policy.recalibrate else 2
+    walk = walk_forward(loop.spec.task_type, parts, policy.recalibrate.window if policy.recalibrate else 2)
     measured = loop.store.performance(loop.name, until=key, key=key)
     signs = Signs(
         refit=refit_trial(loop, plan_training(loop, key)) if wants_refit_trial(policy, before, first_after) else None,
-        recalibration=walk_forward(loop.spec.task_type, parts, window) if len(parts) > 1 else None,
+        recalibration=walk.trial if walk else None,
         drift=drift.alarm_words,
         feed_faults=tuple(drift.fault_words),
         metrics=measured[-1].metrics if measured else {},

@@ -29,13 +29,20 @@ class Layer(Protocol):
         """Its parameters, for a decision's body; :meth:`CalibrationFamily.layer` reads them back."""
         ...
 
+    @property
+    def keeps_order(self) -> bool:
+        """Whether rows that the model ranks higher stay higher: what turns a ranking round is no calibration."""
+        ...
+
 
 class CalibrationFamily(ABC):
     """One kind of layer, how it is fitted, and how it is tried before it is put in force."""
 
-    prior_rows: float = 1000.0
-    """Weight of the identity in the fit, in rows. Chosen on the first half of the flights; 500 to 3,000 differ by less than .0003 in log loss."""
-    look_back: int = 4
+    strengths: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    """Weights of the identity in the fit that are tried, in clusters: what a thousand rows of one day tell is what one day tells."""
+    usual_strength: float = 0.3
+    """The one of them that is taken unless another one is shown to cost less (docs/backtest.md has what each would have cost)."""
+    look_back: int = 8
     """Partitions on which the layer is tried walk-forward before it is put in force."""
 
     @abstractmethod
@@ -46,12 +53,12 @@ class CalibrationFamily(ABC):
         """
 
     @abstractmethod
-    def fit(self, label: NDArray[np.float64], margin: NDArray[np.float64], prior_rows: float | None = None) -> Layer:
+    def fit(self, label: NDArray[np.float64], margin: NDArray[np.float64], prior_rows: float) -> Layer:
         """Fit a layer by penalised maximum likelihood.
 
         :param label: shape (rows,).
         :param margin: of the same rows, out of sample.
-        :param prior_rows: weight of the identity; the family's own when None.
+        :param prior_rows: weight of the identity, in rows.
         """
 
 
@@ -70,6 +77,11 @@ class AffineLayer:
         """See :meth:`Layer.as_dict`."""
         return {"intercept": self.intercept, "slope": self.slope}
 
+    @property
+    def keeps_order(self) -> bool:
+        """See :attr:`Layer.keeps_order`."""
+        return self.slope > 0
+
 
 class _Affine(CalibrationFamily):
     def layer(self, parameters: Mapping[str, float] | None) -> AffineLayer:
@@ -84,39 +96,48 @@ class _Affine(CalibrationFamily):
 class PlattScaling(_Affine):
     """Platt's (1999) sigmoid on the log-odds."""
 
-    def fit(
-        self, label: NDArray[np.float64], margin: NDArray[np.float64], prior_rows: float | None = None
-    ) -> AffineLayer:
-        """By Newton's method; the objective is convex."""
+    def fit(self, label: NDArray[np.float64], margin: NDArray[np.float64], prior_rows: float) -> AffineLayer:
+        """By Newton's method; the objective is convex. A step that does not lower it enough is halved (Armijo 1966).
+
+        Where the margins nearly separate the labels and the prior is weak, whole steps run away from the minimum.
+        """
         import numpy as np
 
-        prior = self.prior_rows if prior_rows is None else prior_rows
         design = np.column_stack([np.ones_like(margin), margin])
         identity = np.array([0.0, 1.0])
-        parameters = identity.copy()
+
+        def cost(at: NDArray[np.float64]) -> float:
+            moved, from_identity = design @ at, at - identity
+            return float(
+                (np.logaddexp(0.0, moved) - label * moved).sum() + prior_rows * from_identity @ from_identity / 2
+            )
+
+        parameters, present = identity.copy(), cost(identity)
         for _ in range(50):
             p = 1.0 / (1.0 + np.exp(-np.clip(design @ parameters, -500, 500)))
-            gradient = design.T @ (p - label) + prior * (parameters - identity)
-            hessian = (design * (p * (1 - p))[:, None]).T @ design + prior * np.eye(2)
+            gradient = design.T @ (p - label) + prior_rows * (parameters - identity)
+            hessian = (design * (p * (1 - p))[:, None]).T @ design + prior_rows * np.eye(2)
             step = np.linalg.solve(hessian, gradient)
-            parameters -= step
             if float(np.abs(step).max()) < 1e-10:
                 break
+            size, fall = 1.0, float(gradient @ step)
+            while (following := cost(parameters - size * step)) > present - 1e-4 * size * fall and size > 1e-8:
+                size /= 2
+            if following >= present:  # as near as numbers can tell
+                break
+            parameters, present = parameters - size * step, following
         return AffineLayer(float(parameters[0]), float(parameters[1]))
 
 
 class LinearRecalibration(_Affine):
     """A line on the predicted value, by penalised least squares."""
 
-    def fit(
-        self, label: NDArray[np.float64], margin: NDArray[np.float64], prior_rows: float | None = None
-    ) -> AffineLayer:
+    def fit(self, label: NDArray[np.float64], margin: NDArray[np.float64], prior_rows: float) -> AffineLayer:
         """In closed form."""
         import numpy as np
 
-        prior = self.prior_rows if prior_rows is None else prior_rows
         design = np.column_stack([np.ones_like(margin), margin])
-        scale = np.diag([1.0, max(float(np.mean(margin**2)), 1e-12)]) * prior
+        scale = np.diag([1.0, max(float(np.mean(margin**2)), 1e-12)]) * prior_rows
         normal = design.T @ design + scale
         intercept, slope = np.linalg.solve(normal, design.T @ label + scale @ np.array([0.0, 1.0]))
         return AffineLayer(float(intercept), float(slope))
