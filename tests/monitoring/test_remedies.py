@@ -102,9 +102,42 @@ def test_after_two_fruitless_trainings_the_one_that_is_due_by_count_says_so():
     assert "the last 2 trainings did not help" in due.words
 
 
+JUMPY = Remedies(retrain=Retrain(every=9, on=("performance", "jump"), cooldown=2, per_year=92))
+
+
+def test_a_jump_of_the_loss_calls_for_a_training_at_once_where_the_policy_names_it():
+    jumped = Signs(jump="the loss jumped: …")
+    due = found(signs=jumped, policy=JUMPY)
+    assert due is not None
+    assert (due.cause, due.remedy, due.words) == ("jump", "retrain", "the loss jumped: …")
+    assert found(signs=jumped) is None
+    assert found(replace(PAST, since_attempt=1), jumped, JUMPY) is None  # cooldown
+    assert (
+        found(replace(PAST, fruitless=2), jumped, JUMPY).remedy == "retrain"
+    )  # a world that has just changed is another one
+
+
+def test_a_jump_is_followed_by_trainings_until_age_calls_for_them():
+    tried, at = [0], 0
+    for tick in range(1, 30):
+        past = replace(PAST, since_training=tick - at, since_attempt=tick - at, since_jump=tick)
+        if (due := found(past, policy=JUMPY)) is not None:
+            tried.append((tick, due.cause))
+            at = tick
+    assert tried == [0, (2, "after_jump"), (5, "after_jump"), (11, "after_jump"), (20, "age"), (29, "age")]
+    assert found(replace(PAST, since_jump=3), policy=POLICY) is None
+    alone = Remedies(retrain=Retrain(every=None, on=("jump",), cooldown=2, per_year=92))
+    assert found(replace(PAST, since_attempt=8, since_jump=15), policy=alone).cause == "after_jump"
+    assert found(replace(PAST, since_attempt=16, since_jump=31), policy=alone) is None
+
+
 def test_the_trial_is_only_run_where_it_could_change_something():
     assert wants_refit_trial(POLICY, PAST, 8)
     assert not wants_refit_trial(POLICY, replace(PAST, since_training=1, since_attempt=1), 8)
     assert not wants_refit_trial(POLICY, replace(PAST, since_training=4, since_attempt=4), 8)
     assert not wants_refit_trial(POLICY, replace(PAST, champion=False), 8)
     assert not wants_refit_trial(Remedies(retrain=Retrain(on=())), PAST, 8)
+    assert wants_refit_trial(JUMPY, PAST, 8)
+    assert not wants_refit_trial(JUMPY, PAST, 8, "the loss jumped: …")
+    assert wants_refit_trial(POLICY, PAST, 8, "the loss jumped: …")  # which its policy does not ask about
+    assert not wants_refit_trial(JUMPY, replace(PAST, since_jump=3), 8)

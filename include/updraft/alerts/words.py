@@ -9,6 +9,8 @@ CAUSES = {
     "first": "the first model",
     "age": "a model is due",
     "performance": "the model got worse",
+    "jump": "the loss jumped",
+    "after_jump": "the loss jumped a while ago",
     "drift": "the inputs drifted",
     "limit": "a fixed limit was passed",
     "feed": "the feed is broken",

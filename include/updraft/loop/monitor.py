@@ -15,8 +15,9 @@ from updraft.loop.keptout import lasting_signs
 from updraft.loop.matured import matured, newly_known, unseen_by
 from updraft.loop.plan import count_labelled, plan_training
 from updraft.loop.trials import refit_trial
-from updraft.monitoring.calibration import refit, walk_forward
+from updraft.monitoring.calibration import Matured, refit, walk_forward
 from updraft.monitoring.faults import FeedFault
+from updraft.monitoring.jump import loss_jump
 from updraft.monitoring.remedies import Diagnosis, Past, Signs, diagnose, wants_refit_trial
 from updraft.store.records import (
     Decision,
@@ -222,8 +223,26 @@ def past(loop: Loop, key: str) -> Past:
         trained_this_year=store.count_trainings(loop.name, after=year_ago, until=key),
         fruitless=store.fruitless_trainings(loop.name, until=key),
         champion=loop.store.serving(loop.name).champion is not None,
+        since_jump=_since_jump(loop, key),
         open_episode=any(row.remedy == "retrain" for row in loop.store.episodes(loop.name, states=("due", "started"))),
     )
+
+
+def _since_jump(loop: Loop, key: str) -> int | None:
+    jumps = loop.store.episodes(loop.name, cause="jump", newest=1)
+    return loop.store.count_published(loop.name, after=jumps[0].opened_at, until=key) if jumps else None
+
+
+def _jump(loop: Loop, key: str, parts: Sequence[Matured]) -> str | None:
+    """Words of a jump of the champion's loss on a partition whose labels became known at this tick; without its layer, which follows the loss.
+
+    :param parts: what the champion had not seen, in order.
+    """
+    task, parts = loop.spec.task_type, [part for part in parts if len(part.label)]
+    if not parts or parts[-1].key not in newly_known(loop, key):
+        return None
+    jump = loss_jump([task.mean_margin_loss(part.label, part.margin) for part in parts])
+    return jump.words(parts[-1].key, task.headline.name) if jump else None
 
 
 def _unfinished_trainings(loop: Loop, key: str) -> list[EpisodeRow]:
@@ -275,8 +294,11 @@ def _remedy(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
     parts = unseen_by(loop, serving.champion, key) if serving.champion else []
     walk = walk_forward(loop.spec.task_type, parts, policy.recalibrate.window if policy.recalibrate else 2)
     measured = loop.store.performance(loop.name, until=key, key=key)
+    jump = _jump(loop, key, parts)
+    tried = wants_refit_trial(policy, before, first_after, jump)
     signs = Signs(
-        refit=refit_trial(loop, plan_training(loop, key)) if wants_refit_trial(policy, before, first_after) else None,
+        refit=refit_trial(loop, plan_training(loop, key)) if tried else None,
+        jump=jump,
         recalibration=walk.trial if walk else None,
         drift=drift.alarm_words,
         feed_faults=tuple(drift.fault_words),
@@ -286,6 +308,7 @@ def _remedy(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
     episode = _open(loop, key, found, _content(loop, key, drift.feed_faults)) if found else None
     body = {"diagnosis": found.as_dict() if found else None, "episode": episode.id if episode else None}
     body |= {"refit": signs.refit.as_dict() if signs.refit else None, "drift": drift.as_dict()}
+    body |= {"jump": jump} if jump else {}
     loop.store.decide(loop.name, key=key, kind="diagnose", subject=key, body=body)
     return episode, drift
 

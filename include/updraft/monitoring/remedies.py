@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from updraft.monitoring.jump import follows
 from updraft.monitoring.trial import Trial
 from updraft.spec.model import FixedLimit, Remedies
 
-Cause = Literal["first", "age", "performance", "drift", "limit", "feed", "by_hand"]
+Cause = Literal["first", "age", "performance", "jump", "after_jump", "drift", "limit", "feed", "by_hand"]
 Remedy = Literal["retrain", "recalibrate", "quarantine", "person"]
+AFTER_JUMP = 16
+"""Partitions between trainings up to which a jump is followed, where the policy names no age."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Past:
     """Last trainings in a row that came to nothing: refused at the gates, or rolled back."""
     champion: bool
     open_episode: bool
+    since_jump: int | None = None
+    """Partitions since the last jump of the loss that a training was started for."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Signs:
     refit: Trial | None = None
     """What a refit on the recent window would have gained over the recalibrated champion."""
     recalibration: Trial | None = None
+    jump: str | None = None
+    """Words of a jump of the champion's loss on what became known at this tick; None when there is none."""
     drift: str | None = None
     """Words of a drift alarm; None when there is none."""
     feed_faults: tuple[str, ...] = ()
@@ -59,12 +66,16 @@ class Diagnosis:
         return {"cause": self.cause, "remedy": self.remedy, "words": self.words, **self.figures}
 
 
-def wants_refit_trial(policy: Remedies, past: Past, first_after: int) -> bool:
-    """Whether a trial could change what is done now: it costs a fit."""
+def wants_refit_trial(policy: Remedies, past: Past, first_after: int, jump: str | None = None) -> bool:
+    """Whether a trial could change what is done now: it costs a fit.
+
+    :param jump: words of a jump of the loss.
+    """
     retrain = policy.retrain
     if retrain is None or "performance" not in retrain.on or not past.champion or past.open_episode:
         return False
-    return not _due_by_count(policy, past) and not _withheld(policy, past) and past.published >= first_after
+    due = _due_by_count(policy, past) or _follows_jump(policy, past) or ("jump" in retrain.on and jump is not None)
+    return not due and not _withheld(policy, past) and past.published >= first_after
 
 
 def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) -> Diagnosis | None:
@@ -87,6 +98,9 @@ def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) ->
     if _withheld(policy, past):
         return None
     found = _evidence(retrain.on, signs)
+    if found is None and _follows_jump(policy, past):
+        words = f"the loss jumped {past.since_jump} partitions ago; what followed is learnt as it comes, each time after twice as much"
+        found = Diagnosis("after_jump", "retrain", words)
     if found is None and _due_by_count(policy, past):
         found = Diagnosis(
             "age",
@@ -96,8 +110,8 @@ def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) ->
     if found is None or past.fruitless < 2:
         return found
     words = f"{found.words}; but the last {past.fruitless} trainings did not help: the features or the world changed"
-    # What is due by count is tried, and told all the same.
-    remedy: Remedy = "retrain" if found.cause == "age" else "person"
+    # What is due by count is tried, and so is a world that has just changed; it is told all the same.
+    remedy: Remedy = "retrain" if found.cause in ("age", "jump", "after_jump") else "person"
     return Diagnosis(found.cause, remedy, words, found.figures)
 
 
@@ -110,6 +124,8 @@ def _evidence(on: Sequence[str | FixedLimit], signs: Signs) -> Diagnosis | None:
     if "performance" in on and signs.refit is not None and signs.refit.shown_positive:
         words = f"ranking got worse: a refit on the recent window would have gained {signs.refit.words} over the recalibrated champion"
         return Diagnosis("performance", "retrain", words, figures)
+    if "jump" in on and signs.jump:
+        return Diagnosis("jump", "retrain", signs.jump, figures)
     for limit in on:
         if isinstance(limit, FixedLimit) and (value := signs.metrics.get(limit.metric)) is not None:
             crossed = value < limit.value if limit.side == "below" else value > limit.value
@@ -126,6 +142,13 @@ def _due_by_count(policy: Remedies, past: Past) -> bool:
     if retrain is None or retrain.every is None or past.since_training is None:
         return False
     return past.since_training >= retrain.every
+
+
+def _follows_jump(policy: Remedies, past: Past) -> bool:
+    retrain = policy.retrain
+    if retrain is None or "jump" not in retrain.on:
+        return False
+    return follows(past.since_jump, past.since_attempt, retrain.every or AFTER_JUMP)
 
 
 def _withheld(policy: Remedies, past: Past) -> bool:

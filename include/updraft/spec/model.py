@@ -213,8 +213,8 @@ _LimitText = Annotated[
     Field(min_length=1, max_length=1),
 ]
 Trigger = Annotated[
-    Literal["performance", "drift"] | FixedLimit,
-    BeforeValidator(_limit, json_schema_input_type=Literal["performance", "drift"] | _LimitText | FixedLimit),
+    Literal["performance", "jump", "drift"] | FixedLimit,
+    BeforeValidator(_limit, json_schema_input_type=Literal["performance", "jump", "drift"] | _LimitText | FixedLimit),
 ]
 
 
@@ -222,7 +222,10 @@ class Retrain(Part):
     every: int | None = Field(
         default=EVERY, ge=1, description="partitions since the last training; null trains only on triggers"
     )
-    on: tuple[Trigger, ...] = ("performance",)
+    on: tuple[Trigger, ...] = Field(
+        default=("performance", "jump"),
+        description="performance: a refit would have gained; jump: the loss leaves its range; drift: the data do; or a fixed limit",
+    )
     cooldown: int = Field(
         default=COOLDOWN, ge=0, description="partitions after a training in which no other one starts"
     )

@@ -47,7 +47,13 @@ class Episodes(Chain):
         return as_record(EpisodeRow, kept)
 
     def episodes(
-        self, project: str, *, states: Sequence[str] = (), opened_at: str | None = None, newest: int | None = None
+        self,
+        project: str,
+        *,
+        states: Sequence[str] = (),
+        cause: str | None = None,
+        opened_at: str | None = None,
+        newest: int | None = None,
     ) -> list[EpisodeRow]:
         """Episodes in the order of their opening.
 
@@ -58,6 +64,8 @@ class Episodes(Chain):
         query = sa.select(t.episodes).where(e.project == project)
         if states:
             query = query.where(e.state.in_(states))
+        if cause is not None:
+            query = query.where(e.cause == cause)
         if opened_at is not None:
             query = query.where(e.opened_at == opened_at)
         if newest is None:
