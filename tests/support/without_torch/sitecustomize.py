@@ -1,4 +1,4 @@
-"""A Python without PyTorch, as `make bootstrap` builds it, also where `make torch` was run: neither the module nor its metadata is found.
+"""A Python without PyTorch, as `make bootstrap` builds it, also where `make torch` was run: neither the module nor its version is found.
 
 With this folder first on PYTHONPATH a process begins that way; :func:`torch_hidden` does it for a while to one that runs.
 """
@@ -6,13 +6,13 @@ With this folder first on PYTHONPATH a process begins that way; :func:`torch_hid
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import Distribution, DistributionFinder
+from importlib.metadata import Distribution, PackageNotFoundError
 from types import ModuleType
 
-_ANY = DistributionFinder.Context()
+_installed = Distribution.from_name
 
 
 class PathWithoutTorch(PathFinder):
@@ -25,15 +25,18 @@ class PathWithoutTorch(PathFinder):
         """Of every other module."""
         return None if fullname.partition(".")[0] == "torch" else super().find_spec(fullname, path, target)
 
-    @classmethod
-    def find_distributions(cls, context: DistributionFinder.Context = _ANY) -> Iterable[Distribution]:  # type: ignore[override]
-        """Of every other name; in a list of all it stays."""
-        return () if context.name == "torch" else super().find_distributions(context)
+
+def _installed_but_torch(name: str) -> Distribution:
+    """Of every other name. Not asked of a finder: `importlib_metadata`, once it is imported, puts one of its own in their place."""
+    if name == "torch":
+        raise PackageNotFoundError(name)
+    return _installed(name)
 
 
 def hide_torch() -> None:
     """Let nobody find it from here on."""
     sys.meta_path[:] = [PathWithoutTorch if finder is PathFinder else finder for finder in sys.meta_path]
+    Distribution.from_name = staticmethod(_installed_but_torch)  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -45,6 +48,7 @@ def torch_hidden() -> Iterator[None]:
         yield
     finally:
         sys.meta_path[:] = finders
+        Distribution.from_name = _installed  # type: ignore[method-assign]
         if torch is not None:
             sys.modules["torch"] = torch
 
