@@ -53,10 +53,9 @@ def test_a_torch_training_whose_pod_is_deleted_goes_on_to_the_same_bytes(torch_p
     result = torch_pods.result("perceptron")
     assert 0.3 < result.metrics["holdout_log_loss"] < 0.65
     assert "torch" in result.environment
-    assert states_after(torch_pods, "perceptron") in (
-        ["success", "success"],
-        ["success", "skipped"],
-    )  # the gates decide
+    judged, registered = states_after(torch_pods, "perceptron")
+    assert judged == "success"
+    assert registered in ("success", "skipped")  # as the gates decide
     if importlib.util.find_spec("torch") is not None:
         assert result.model_sha256 == torch_pods.uninterrupted("perceptron", tmp_path).model_sha256
 

@@ -137,9 +137,7 @@ def backtest(
     unknown = set(only) - {policy.name for policy in chosen}
     if unknown:
         raise InputError(f"no policy {sorted(unknown)}; there are {[policy.name for policy in chosen]}")
-    library_versions(
-        project.spec.training.trainers[0].name
-    )  # a backtest learns here, wherever the project's trainings do
+    library_versions(project.spec.training.trainers[0].name)  # it learns here, wherever trainings do
     past = History(tuple(rows)[:last]) if rows else history(project, _own(settings), last, say)
     rows = past.rows
     if len(rows) <= project.spec.training.first_after:

@@ -317,9 +317,9 @@ def _features_source(request: TrainingRequest) -> bytes | None:
 def checkpoint_of(request: TrainingRequest, run: TrackedRun | None = None, key: str | None = None) -> FolderCheckpoint:
     """Where a training keeps how far it has come.
 
-    :param run: shows the curve while it grows.
     It is of the libraries of whoever asks: a pod takes up what Airflow's side left there when its image has the same.
 
+    :param run: shows the curve while it grows.
     :param key: the run's secret; that of this process when None.
     :raises TrainingError: when the trainer's libraries are not installed here.
     """
