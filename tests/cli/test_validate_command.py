@@ -7,6 +7,7 @@ import json
 
 import pytest
 from tests.support.made_project import FEATURES, MadeProject
+from tests.support.without_torch.sitecustomize import torch_hidden
 from typer.testing import CliRunner
 
 from updraft.cli.main import app
@@ -173,3 +174,26 @@ def test_times_that_are_none_are_told_before_anything_runs(made):
     whole(made, lambda line: line.replace("2024-01-03T", "yesterday "))
     [problem] = validate(made)["problems"]
     assert "event_time 'at' is no time in row" in problem
+
+
+@pytest.mark.parametrize(
+    ("compute", "told_of"),
+    [
+        ({}, {"training.trainers": "no training of it can start"}),
+        (
+            {"backend": "kubernetes"},
+            {"training.trainers": "`updraft backtest` does", "monitoring.remedies.retrain": "no refit trial is made"},
+        ),
+    ],
+)
+def test_where_pytorch_is_missing_it_is_told_what_needs_it_and_the_project_is_sound(made, compute, told_of):
+    deployment = made.root / "deployment.yaml"
+    deployment.write_text("kubernetes: {defaults: {image: 'localhost/updraft-trainer:cpu-torch'}}")
+    made.write(lambda spec: spec["training"].update(trainers=[{"name": "torch"}], compute=compute))
+    with pytest.MonkeyPatch.context() as patch, torch_hidden():
+        patch.setenv("UPDRAFT_DEPLOYMENT", str(deployment))
+        told = validate(made)
+    assert told["problems"] == []
+    of_libraries = [note for note in told["notes"] if "torch" in note]
+    assert [note.partition(":")[0] for note in of_libraries] == list(told_of)
+    assert all(words in note for note, words in zip(of_libraries, told_of.values(), strict=True))

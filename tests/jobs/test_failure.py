@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.training_case import KEYS, write_request
+from tests.support.without_torch.sitecustomize import torch_hidden
 
 from updraft import files
 from updraft.errors import DataError, MLflowAway, SettingsError, TrainingError, TrainingInterrupted, Transient, passes
@@ -93,3 +94,15 @@ def test_a_training_that_fails_leaves_its_word_sealed_by_its_run(tmp_path):
     assert isinstance(failure, TrainingFailure)
     assert (failure.kind, failure.passing) == ("DataError", False)
     assert f"{KEYS[1]}.parquet is not there" in failure.words
+
+
+def test_a_torch_training_without_pytorch_says_what_to_install_and_is_not_tried_again(tmp_path):
+    request = write_request(f"file://{tmp_path}", trainer="torch", params={"rounds": 2})
+    with torch_hidden(), training_for(KEY), pytest.raises(TrainingError):
+        run_training(request.write(f"{tmp_path}/request.json"))
+    failure = read_failure(request.folder, KEY, None)
+    assert (failure.kind, failure.passing) == ("TrainingError", False)
+    assert failure.words == (
+        "the torch trainer cannot learn here: torch is not installed; `make torch` installs PyTorch; "
+        "in a pod, train with an image cpu-torch or gpu-torch"
+    )

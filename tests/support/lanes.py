@@ -57,6 +57,7 @@ SLOW: dict[str, tuple[str, ...]] = {
     "tests/loop/test_loop.py": (),
     "tests/loop/test_loop_search.py": (),
     "tests/loop/test_refit.py": (),
+    "tests/loop/test_torch_on_the_other_side.py": (),
     "tests/loop/test_upkeep.py": (),
     "tests/plugins/test_training_in_pods.py": (),
     "tests/registry/test_mlflow_registry.py": (),

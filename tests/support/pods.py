@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,11 @@ from updraft.jobs.run import run_training
 from updraft.lake.places import folder_name
 from updraft.pods.attempts import Attempt, read_attempts
 from updraft.replay.airflow import AirflowClient
+from updraft.settings import Settings
 from updraft.spec.document import read_document
+from updraft.stack import environment
+from updraft.stack.layout import Layout
+from updraft.stack.secrets import Secrets
 from updraft.store.store import Store
 
 SLOW = {"max_depth": 6, "eta": 0.01, "rounds": 1200, "checkpoint_every": 50, "early_stopping": 1200, "subsample": 0.7}
@@ -50,11 +54,28 @@ def eventually(what: str, found: Callable[[], Any], seconds: float = 180.0) -> A
     return answer
 
 
+WITHOUT_TORCH = Path(__file__).with_name("without_torch")
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """Stacks that come up are as `make bootstrap` builds them: that the image has PyTorch must be enough."""
+    public = environment.public
+
+    def hiding(settings: Settings, layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
+        shared = public(settings, layout, ports, secrets)
+        return {**shared, "PYTHONPATH": os.pathsep.join([str(WITHOUT_TORCH), shared["PYTHONPATH"]])}
+
+    with pytest.MonkeyPatch.context() as patch:  # the stack has no setting for it: nobody else wants less than is there
+        patch.setattr(environment, "public", hiding)
+        yield
+
+
 @contextmanager
 def running_pod_stack(
     home: Path, cluster: RunningCluster, store: ObjectStore, projects: Path
 ) -> Iterator[RunningStack]:
-    """A stack over a lake in the object store whose connection `kubernetes` has the least rights."""
+    """A stack without PyTorch over a lake in the object store, whose connection `kubernetes` has the least rights."""
     deployment = home / "deployment.yaml"
     defaults = {"image": cluster.image, "memory": "768Mi", "memory_cap": "2Gi"}
     kubernetes = {"defaults": defaults, "images": ["localhost/updraft-trainer:*", "localhost/not-there:1"]}
@@ -63,7 +84,7 @@ def running_pod_stack(
     os.environ["AIRFLOW_CONN_KUBERNETES"] = json.dumps(connection)
     env = {"UPDRAFT_LAKE": store.lake, "UPDRAFT_DEPLOYMENT": str(deployment)}
     try:
-        with running_stack(home, projects=projects, env=env) as running:
+        with _without_torch(), running_stack(home, projects=projects, env=env) as running:
             yield running
     finally:
         os.environ.pop("AIRFLOW_CONN_KUBERNETES")

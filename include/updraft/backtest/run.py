@@ -22,6 +22,7 @@ from updraft.settings import Settings
 from updraft.spec.model import Project, Retrain
 from updraft.store.records import Decision, IngestedPartition
 from updraft.store.store import Store
+from updraft.training.trainers import library_versions
 
 MUCH = 0.1
 """Share of partitions kept out above which a backtest warns: signs on feeds that are right come at one partition in 200."""
@@ -130,11 +131,13 @@ def backtest(
     :param rows: the history as a deployment ingested it; when empty, the backtest ingests it itself.
     :raises InputError: when a policy is unknown.
     :raises DataError: when the history is open or too short for a first model, or no policy scores enough of it.
+    :raises TrainingError: when a library of the project's trainer is not installed here.
     """
     chosen = policies(project.spec)
     unknown = set(only) - {policy.name for policy in chosen}
     if unknown:
         raise InputError(f"no policy {sorted(unknown)}; there are {[policy.name for policy in chosen]}")
+    library_versions(project.spec.training.trainers[0].name)  # it learns here, wherever trainings do
     past = History(tuple(rows)[:last]) if rows else history(project, _own(settings), last, say)
     rows = past.rows
     if len(rows) <= project.spec.training.first_after:

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from updraft.cli.edge import BAD_INPUT, console, explained, settings, write_json
-from updraft.errors import SpecError
+from updraft.errors import SpecError, TrainingError
 from updraft.spec.cluster_defaults import clusters_per_partition
 from updraft.spec.document import read_document
 from updraft.spec.evidence import evidence_words, undecidable
 from updraft.spec.load import SPEC, BrokenProject, load_projects
-from updraft.spec.model import Project
+from updraft.spec.model import Project, ProjectSpec
 
 
 def validate(
@@ -82,7 +82,7 @@ def _judge(found: Project | BrokenProject) -> dict[str, Any]:
             rehearsal = rehearse(found, settings())
             problems += rehearsal.problems
             notes += rehearsal.notes
-        notes += policy_notes(found.spec)
+        notes += [*policy_notes(found.spec), *_missing_libraries(found.spec)]
     if not problems and isinstance(found, Project):
         notes += [f"evidence is counted {evidence_words(found.spec)}", *undecidable(found.spec), *_power(found)]
     return {"sound": not problems, "problems": list(dict.fromkeys(problems)), "notes": notes}
@@ -103,6 +103,27 @@ def _deeper(found: Project) -> list[str]:
         except SpecError as error:
             problems += str(error).splitlines()
     return problems
+
+
+def _missing_libraries(spec: ProjectSpec) -> list[str]:
+    """Which trainers cannot learn in this environment, and what that keeps from working; nothing of it is wrong in the project."""
+    from updraft.loop.trials import why_no_refit_trial
+    from updraft.training.trainers import library_versions
+
+    if spec.training.compute.backend == "local":
+        keeps = "no training of it can start in such an environment"
+    else:
+        keeps = "its trainings in pods need nothing here, `updraft backtest` does"
+    notes = []
+    for trainer in spec.training.trainers:
+        try:
+            library_versions(trainer.name)
+        except TrainingError as error:
+            notes.append(f"training.trainers: {error}; {keeps}")
+    retrain = spec.monitoring.remedies.retrain
+    if retrain is not None and "performance" in retrain.on and (without := why_no_refit_trial(spec)):
+        notes.append(f"monitoring.remedies.retrain: {without}")
+    return notes
 
 
 def _power(found: Project) -> list[str]:

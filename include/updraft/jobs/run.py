@@ -36,7 +36,7 @@ from updraft.training.host import ALONE, Group, Watch
 from updraft.training.learning import Progress
 from updraft.training.model import Model, load_model
 from updraft.training.recipe import Device, Recipe, TrainerName
-from updraft.training.trainers import BY_NAME
+from updraft.training.trainers import BY_NAME, library_versions
 
 log = logging.getLogger(__name__)
 
@@ -317,11 +317,14 @@ def _features_source(request: TrainingRequest) -> bytes | None:
 def checkpoint_of(request: TrainingRequest, run: TrackedRun | None = None, key: str | None = None) -> FolderCheckpoint:
     """Where a training keeps how far it has come.
 
+    It is of the libraries of whoever asks: a pod takes up what Airflow's side left there when its image has the same.
+
     :param run: shows the curve while it grows.
     :param key: the run's secret; that of this process when None.
+    :raises TrainingError: when the trainer's libraries are not installed here.
     """
     trainer = BY_NAME[request.trainer]
-    binding = {"request": request.request_sha256, **versions(request.trainer)}
+    binding = {"request": request.request_sha256, **library_versions(request.trainer)}
     name = _curve_name(request)
 
     def saved(phase: str, progress: Progress) -> None:
@@ -330,11 +333,6 @@ def checkpoint_of(request: TrainingRequest, run: TrackedRun | None = None, key: 
 
     suffix = PurePosixPath(trainer.file).suffix
     return FolderCheckpoint(request.folder.checkpoint, binding, saved, suffix, key or run_key())
-
-
-def versions(trainer: TrainerName) -> dict[str, str]:
-    """Versions of what a trainer learns with; a checkpoint is of these alone."""
-    return {name: version(name) for name in BY_NAME[trainer].libraries}
 
 
 @contextmanager

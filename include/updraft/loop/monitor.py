@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -14,7 +15,7 @@ from updraft.loop.drifting import Drifting, broken_feed, look_for_drift
 from updraft.loop.keptout import lasting_signs
 from updraft.loop.matured import matured, newly_known, unseen_by
 from updraft.loop.plan import count_labelled, plan_training
-from updraft.loop.trials import refit_trial
+from updraft.loop.trials import refit_trial, why_no_refit_trial
 from updraft.monitoring.calibration import Matured, refit, walk_forward
 from updraft.monitoring.faults import FeedFault
 from updraft.monitoring.jump import loss_jump
@@ -31,6 +32,8 @@ from updraft.store.records import (
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 MONITOR = "monitor"
 """Name under which `monitor` notes in the store how far it has come."""
@@ -295,9 +298,12 @@ def _remedy(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
     walk = walk_forward(loop.spec.task_type, parts, policy.recalibrate.window if policy.recalibrate else 2)
     measured = loop.store.performance(loop.name, until=key, key=key)
     jump = _jump(loop, key, parts)
-    tried = wants_refit_trial(policy, before, first_after, jump)
+    wanted = wants_refit_trial(policy, before, first_after, jump)
+    without = why_no_refit_trial(loop.spec) if wanted else None
+    if without:
+        log.warning("%s: %s", loop.name, without)
     signs = Signs(
-        refit=refit_trial(loop, plan_training(loop, key)) if tried else None,
+        refit=refit_trial(loop, plan_training(loop, key)) if wanted and not without else None,
         jump=jump,
         recalibration=walk.trial if walk else None,
         drift=drift.alarm_words,
@@ -309,6 +315,7 @@ def _remedy(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
     body = {"diagnosis": found.as_dict() if found else None, "episode": episode.id if episode else None}
     body |= {"refit": signs.refit.as_dict() if signs.refit else None, "drift": drift.as_dict()}
     body |= {"jump": jump} if jump else {}
+    body |= {"no_refit_trial": without} if without else {}
     loop.store.decide(loop.name, key=key, kind="diagnose", subject=key, body=body)
     return episode, drift
 

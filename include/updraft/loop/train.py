@@ -25,6 +25,7 @@ from updraft.spec.deployment import load_deployment
 from updraft.store.records import TrainingRow
 from updraft.tasks.registry import task_type
 from updraft.training.data import load_training_data
+from updraft.training.trainers import library_versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,7 @@ def prepare(
 
     :param key: the partition at whose tick it happens; the newest published one when None.
     :param search: the search that found the parameters.
-    :raises TrainingError: when there is nothing to learn from, or a parameter is unknown.
+    :raises TrainingError: when there is nothing to learn from, a parameter is unknown, or the trainer cannot learn here and is to.
     """
     training = loop.training(run)
     if training.is_prepared:
@@ -86,9 +87,14 @@ def note_start(
 
 
 def request_for(loop: Loop, plan: Plan, run: str) -> TrainingRequest:
-    """What a plan asks of the trainer, with its data frozen in a snapshot."""
+    """What a plan asks of the trainer, with its data frozen in a snapshot.
+
+    :raises TrainingError: when it is to learn in this environment, and a library of the trainer is not installed here.
+    """
     from updraft.data.snapshots import take_snapshot
 
+    if loop.spec.training.compute.backend == "local":  # of a pod it is the image that has to have them
+        library_versions(plan.trainer.name)
     parts = {f"features/{key}.parquet": loop.feature_file(key) for key in plan.window}
     parts |= {f"labels/{key}.parquet": file for key, file in label_files(loop, plan).items()}
     commit = code_commit(loop)

@@ -12,14 +12,16 @@ from updraft.jobs.checkpoint import Begun, FolderCheckpoint
 from updraft.jobs.contract import TrainingRequest, TrainingResult
 from updraft.jobs.lock import exclusive
 from updraft.jobs.plan import Plan
-from updraft.jobs.run import checkpoint_of, versions
+from updraft.jobs.run import checkpoint_of
 from updraft.lake.places import FitFolder, Lake
 from updraft.loop.context import Loop
 from updraft.loop.judge import compare
 from updraft.loop.sealed import SealedNotes
 from updraft.monitoring.trial import Trial, paired_trial
+from updraft.spec.model import ProjectSpec
 from updraft.training.data import TrainingData
 from updraft.training.fit import prove
+from updraft.training.trainers import BY_NAME, learns_here, library_versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,11 +100,12 @@ def hand_over(loop: Loop, plan: Plan, request: TrainingRequest, key: str) -> boo
     """Let a training begin where the refit trial of the same plan ended, after its first phase; whether there was one.
 
     A group of workers, or a training from disk, adds up in another order than a refit trial: its model would be another one.
-    One on a GPU has a request of another hash, and leaves what is handed over.
+    One on a GPU has a request of another hash, and leaves what is handed over. One in a pod takes it up when its image has the libraries
+    of the trial; where they are the image's alone, no trial was made here.
 
     :param key: the secret of the training's run.
     """
-    if not _as_a_trial(loop, plan):
+    if not _as_a_trial(loop, plan) or not learns_here(plan.trainer.name):
         return False
     own = _checkpoint(loop, fit_folder(loop, plan), plan)
     kept = own.load("proof")
@@ -120,7 +123,7 @@ def note_training(loop: Loop, plan: Plan, name: str, result: TrainingResult, pro
     """
     if _as_a_trial(loop, plan) and result.device == "cpu":
         fit = Fit(result.model_url, result.model_sha256, *proof)
-        learnt_with = {library: result.environment.get(library) for library in versions(plan.trainer.name)}
+        learnt_with = {library: result.environment.get(library) for library in BY_NAME[plan.trainer.name].libraries}
         loop.notes.write(loop.lake.fit(name).training_note, {"fit": asdict(fit), "versions": learnt_with})
 
 
@@ -134,7 +137,7 @@ def trained_there(loop: Loop, plan: Plan) -> Fit | None:
         return None
     fit = Fit(**noted["fit"])
     kept = files.exists(f"{fit.model_url}/meta.json") and files.exists(fit.proof_url)
-    return fit if kept and noted["versions"] == versions(plan.trainer.name) else None
+    return fit if kept and noted["versions"] == library_versions(plan.trainer.name) else None
 
 
 def proved_there(loop: Loop, plan: Plan) -> Begun | None:
@@ -153,8 +156,22 @@ def _as_a_trial(loop: Loop, plan: Plan) -> bool:
 
 def _checkpoint(loop: Loop, folder: FitFolder, plan: Plan) -> FolderCheckpoint:
     """How far a refit trial has come; sealed with this deployment's key, as it is followed here."""
-    binding = {"recipe": plan.recipe_sha256, "fit": fit_name(loop, plan), **versions(plan.trainer.name)}
+    binding = {"recipe": plan.recipe_sha256, "fit": fit_name(loop, plan), **library_versions(plan.trainer.name)}
     return FolderCheckpoint(folder.checkpoint, binding, key=loop.notes.key.hex())
+
+
+def why_no_refit_trial(spec: ProjectSpec) -> str | None:
+    """Why a project goes without refit trials: it trains in pods, and what it learns with is their image's alone. None when one can be made.
+
+    Of a project that trains here the same is an error: its trial fails as its training would.
+    """
+    trainer = spec.training.trainers[0].name
+    if spec.training.compute.backend == "local" or learns_here(trainer):
+        return None
+    return (
+        f"no refit trial is made: it would learn in Airflow's environment, and what the {trainer} trainer learns with is in the pods' image "
+        "alone; `on: performance` calls for no training, `every`, drift and fixed limits do"
+    )
 
 
 def refit_trial(loop: Loop, plan: Plan) -> Trial | None:

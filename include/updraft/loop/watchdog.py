@@ -15,6 +15,7 @@ from updraft.errors import DataError
 from updraft.loop.keptout import count_signs
 from updraft.loop.monitor import MONITOR
 from updraft.loop.plan import newest_labelled
+from updraft.loop.trials import why_no_refit_trial
 from updraft.spec.model import ProjectSpec
 from updraft.store.records import PartitionRow
 from updraft.store.store import Store
@@ -82,6 +83,8 @@ def _in_the_way(store: Store, spec: ProjectSpec, key: str, last: str, refused: i
         yield f"the policy never retrains (monitoring.remedies.retrain is null): start {name}.train by hand"
     elif retrain.every is None:
         yield f"the policy trains on triggers alone, and none has called for one since (on: {', '.join(map(str, retrain.on)) or 'none'})"
+        if "performance" in retrain.on and (without := why_no_refit_trial(spec)):
+            yield without
     window = [row.key for row in store.partitions(name, until=key, newest=spec.training.window)]
     recent = [published for published in window if published > last]
     kept_out = store.keeping_out(name, since=recent[0], until=key) if recent else []

@@ -7,6 +7,9 @@ from typing import Any
 
 from updraft.errors import TrainingError
 
+ADD_PYTORCH = "`make torch` installs PyTorch; in a pod, train with an image cpu-torch or gpu-torch"
+"""What to do where it is missing: it is not part of the environment that ``make bootstrap`` builds."""
+
 
 def load_xgboost() -> Any:
     """XGBoost, with threads that sleep while they wait for each other.
@@ -24,14 +27,12 @@ def load_xgboost() -> Any:
 def load_torch() -> Any:
     """PyTorch, with sleeping threads as above, and a workspace with which its sums on a GPU can be repeated.
 
-    :raises TrainingError: when it is not installed; it is not part of the environment that ``make bootstrap`` builds.
+    :raises TrainingError: when it is not installed.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         import torch
     except ImportError as error:
-        raise TrainingError(
-            f"the torch trainer needs PyTorch ({error}); install it with `make torch`; in a pod, train with an image cpu-torch or gpu-torch"
-        ) from error
+        raise TrainingError(f"the torch trainer cannot learn here: {error}; {ADD_PYTORCH}") from error
     return torch
