@@ -19,6 +19,7 @@ from updraft.spec.load import load_project
 from updraft.store.records import (
     EpisodeRow,
     EvidenceRow,
+    FailedIngestion,
     IngestedPartition,
     PartitionRow,
     ReleaseRow,
@@ -37,6 +38,7 @@ COMMANDS = (
     "train run",
     "rollback",
     "readmit",
+    "pass-over",
     "keys rotate",
     "backup",
     "restore",
@@ -284,7 +286,39 @@ def test_status_tells_the_newest_alerts_first_and_breaks_no_line_where_there_is_
     status = run("status", "flight_delays", **deployment)
     told = [line.strip() for line in status.stdout.splitlines() if "failed: Run" in line]
     assert [line.partition(" ")[0] for line in told] == ["d.t9", "d.t8", "d.t7"]
-    assert all(line.endswith("its retries are spent.") for line in told)
+    assert all(line.endswith("its retries are spent. boom") for line in told)
+    assert "  newest alerts:\n" in status.stdout
+
+
+def test_status_wants_what_is_not_published_until_a_person_passes_over_it(deployment):
+    store = Store.open(deployment["UPDRAFT_STORE"])
+    keys = keys_of(load_project(ROOT / "include" / "projects" / "flight_delays").spec, 4)
+    ingest(store, "flight_delays", keys[0])
+    store.record_partition(
+        "flight_delays",
+        IngestedPartition(keys[1], "refused", None, None, 0, 9, None, {"refusals": ["flights: 9 of 9 rows"]}, None),
+    )
+    failed = FailedIngestion(keys[2], "publish_partition", "DataError", "features(): no column 'x'", passes=False)
+    store.record_failed_ingestion("flight_delays", failed)
+    store.close()
+    status = run("status", "flight_delays", **deployment)
+    assert status.returncode == 3
+    wanted = [line for line in status.stdout.splitlines() if line.startswith("  wanted: ")]
+    assert [line.partition(".")[0] for line in wanted] == [
+        f"  wanted: partition {keys[1]} is refused: flights: 9 of 9 rows",
+        f"  wanted: partition {keys[2]} is failed: publish_partition: DataError: features(): no column 'x'",
+    ]
+    unpublished = json.loads(run("status", "--json", **deployment).stdout)["flight_delays"]["unpublished"]
+    assert [(each["keys"], each["fate"]) for each in unpublished] == [([keys[1]], "refused"), ([keys[2]], "failed")]
+
+    wrong = run("pass-over", "flight_delays", keys[0], "--reason", "gone", **deployment)
+    assert wrong.returncode == 2
+    assert f"partition {keys[0]} is not wanted; wanted are {keys[1]}, {keys[2]}" in wrong.stderr
+    done = run("pass-over", "flight_delays", keys[1], keys[2], "--reason", "the source lost it", **deployment)
+    assert done.returncode == 0, done.stderr
+    status = run("status", "flight_delays", **deployment)
+    assert status.returncode == 0, status.stdout
+    assert f"passed over partition {keys[1]}, which is refused (by " in status.stdout
 
 
 def test_status_tells_a_training_that_is_overdue_and_wants_a_person(deployment):

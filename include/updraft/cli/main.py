@@ -15,6 +15,7 @@ from updraft.alerts.alert import cleaned
 from updraft.cli import backtest as backtest_command
 from updraft.cli import backup as backup_command
 from updraft.cli import keys as keys_command
+from updraft.cli import pass_over as pass_over_command
 from updraft.cli import readmit as readmit_command
 from updraft.cli import replay as replay_command
 from updraft.cli import rightsize as rightsize_command
@@ -56,6 +57,7 @@ app.command("status")(status_command.status)
 app.command("replay")(replay_command.replay)
 app.command("backtest")(backtest_command.backtest)
 app.command("readmit")(readmit_command.readmit)
+app.command("pass-over")(pass_over_command.pass_over_command)
 app.command("rightsize")(rightsize_command.rightsize_command)
 app.command("schema")(schema_command.schema_command)
 app.command("backup")(backup_command.backup)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from updraft.alerts import outbox, untold
-from updraft.alerts.alert import cleaned
+from updraft.alerts.alert import cleaned, one_line
 from updraft.cli.edge import UNHEALTHY, console, errors, explained, find_project, open_store, settings, write_json
 from updraft.errors import SpecError
 from updraft.loop.decision_words import TELLING, in_words
 from updraft.loop.keptout import summarise_kept_out
+from updraft.loop.unpublished import find_unpublished
 from updraft.loop.watchdog import overdue_training
 from updraft.spec.evidence import evidence_words, undecidable
 from updraft.spec.load import project_names
@@ -34,7 +36,8 @@ def status(
         home = settings().home
         untold.record_kept(store.engine, home)
         names = [find_project(project).name] if project else project_names(settings().projects)
-        told = {name: describe(store, name, decisions, _spec(name)) for name in names}
+        now = datetime.now(UTC)
+        told = {name: describe(store, name, decisions, _spec(name), now) for name in names}
     if as_json:
         write_json(told)
     else:
@@ -55,10 +58,11 @@ def _spec(name: str) -> ProjectSpec | None:
         return None
 
 
-def describe(store: Store, name: str, decisions: int, spec: ProjectSpec | None) -> dict[str, Any]:
+def describe(store: Store, name: str, decisions: int, spec: ProjectSpec | None, now: datetime) -> dict[str, Any]:
     """Everything that `status` tells of a project, JSON-able.
 
     :param spec: its policy; None when it is broken, and then nothing is told that follows from it.
+    :param now: of the clock.
     """
     serving = store.serving(name)
     counts, last = store.partition_counts(name), store.newest_partition(name, state=None)
@@ -67,6 +71,8 @@ def describe(store: Store, name: str, decisions: int, spec: ProjectSpec | None) 
     standing = outbox.standing(store.engine, name)
     performance = store.performance(name, newest=8)
     wanted = [f"{row.id} waits for approval" for row in releases if row.state == "approval"]
+    unpublished = find_unpublished(store, spec, now) if spec else []
+    wanted += [partition.words for partition in unpublished]
     wanted += [row.diagnosis["words"] for row in store.episodes(name, newest=1) if row.remedy == "person"]
     kept_out = summarise_kept_out(store, spec) if spec else None
     overdue = overdue_training(store, spec) if spec else None
@@ -80,6 +86,7 @@ def describe(store: Store, name: str, decisions: int, spec: ProjectSpec | None) 
         "layer": serving.layer(serving.champion) if serving.champion else None,
         "partitions": {state: counts.by_state.get(state, 0) for state in ("published", "refused", "empty")},
         "last_partition": last,
+        "unpublished": [partition.as_dict() for partition in unpublished],
         "quarantined": counts.quarantined,
         "kept_out": kept_out.as_dict() if kept_out else None,
         "kept_out_words": kept_out.words if kept_out and kept_out.partitions else None,
@@ -123,8 +130,10 @@ def _told(store: Store, name: str, number: int) -> list[Decision]:
     return sorted(newest, key=lambda decision: decision.seq)[-number:] if number > 0 else []
 
 
-def _alert(stored: Any) -> str:
-    return f"{stored.alert.key or ''} {stored.alert.title}: {stored.alert.text}".strip()
+def _alert(stored: outbox.Stored) -> str:
+    alert = stored.alert
+    cause = f" {one_line(alert.detail)}" if alert.detail else ""
+    return f"{alert.key or ''} {alert.title}: {alert.text}{cause}".strip()
 
 
 def _print(one: dict[str, Any]) -> None:
@@ -153,12 +162,17 @@ def _print(one: dict[str, Any]) -> None:
     console.print("  decisions:")
     for row in one["decisions"]:
         console.print(f"    {row['key']}  {row['words']}", markup=False, soft_wrap=True)
-    alerts = one["alerts"]
+    _print_alerts(one["alerts"])
+    for line in one["wanted"]:
+        console.print(cleaned(f"  wanted: {line}"), style="yellow", markup=False, soft_wrap=True)
+
+
+def _print_alerts(alerts: dict[str, Any]) -> None:
     if alerts["waiting"] or alerts["failed"]:
         console.print(f"  alerts: {alerts['waiting']} stand in the store, {alerts['failed']} failed")
     for problem in alerts["problems"]:
         console.print(f"    {problem}", markup=False, soft_wrap=True)
+    if alerts["latest"]:
+        console.print("  newest alerts:")
     for line in alerts["latest"][:3]:
         console.print(f"    {line}", markup=False, soft_wrap=True)
-    for line in one["wanted"]:
-        console.print(cleaned(f"  wanted: {line}"), style="yellow", markup=False, soft_wrap=True)
