@@ -176,6 +176,10 @@ def test_status_tells_an_empty_project(deployment):
     assert done.returncode == 0, done.stderr
     assert "no champion yet" in done.stdout
     assert "  partitions: none yet; 0 rows quarantined\n" in done.stdout
+    upcoming = [line for line in done.stdout.splitlines() if line.startswith("  next: ")]
+    assert [line.split()[1] for line in upcoming] == ["partition", "the"]
+    told = json.loads(run("status", "flight_delays", "--json", **deployment).stdout)["flight_delays"]["next"]
+    assert [f"  next: {line}" for line in told] == upcoming
 
 
 def test_status_ends_with_3_when_a_person_is_wanted(deployment):

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from updraft.errors import InputError, SettingsError, SpecError, TrainingInterrupted, UpdraftError
+from updraft.loop.context import Loop
 from updraft.settings import Settings, mlflow_sign_in
 from updraft.spec.load import load_project, project_names
 from updraft.spec.model import Project
@@ -124,6 +125,15 @@ def open_store() -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def loop_of(project: Project, store: Store) -> Loop:
+    """The loop of a project of this deployment, with the models of MLflow, which is asked when one is loaded."""
+    from updraft.loop.models import RegisteredModels
+    from updraft.registry.mlflow_registry import ModelRegistry
+
+    known = settings()
+    return Loop(project, known, store, RegisteredModels(project.name, ModelRegistry(known.mlflow, known.home), store))
 
 
 def write_json(value: Any) -> None:

@@ -101,6 +101,32 @@ def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) ->
     return Diagnosis(found.cause, remedy, words, found.figures)
 
 
+@dataclass(frozen=True)
+class NextTraining:
+    """When the policy calls for the next training, counted in published partitions that are still to come."""
+
+    partitions: int | None
+    """Until it is called for by count, 1 at the next one; None where triggers alone call for one."""
+    cooldown: int
+    """In which none is called for, whatever happens."""
+    budget_spent: bool
+
+
+def next_training(policy: Remedies, past: Past, *, first_after: int) -> NextTraining | None:
+    """When :func:`diagnose` calls for the next training unless something else does before; None where the policy never does."""
+    retrain = policy.retrain
+    if retrain is None:
+        return None
+    cooldown = retrain.cooldown if past.champion else max(retrain.cooldown, 1)
+    cooling = 0 if past.since_attempt is None else max(cooldown - past.since_attempt, 0)
+    if not past.champion:
+        return NextTraining(max(first_after - past.published, cooling, 1), cooling, budget_spent=False)
+    spent = past.trained_this_year >= retrain.per_year
+    if retrain.every is None or past.since_training is None:
+        return NextTraining(None, cooling, spent)
+    return NextTraining(max(retrain.every - past.since_training, cooling, 1), cooling, spent)
+
+
 def _evidence(on: Sequence[str | FixedLimit], signs: Signs) -> Diagnosis | None:
     figures: dict[str, Any] = {}
     if signs.refit is not None:
