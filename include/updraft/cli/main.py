@@ -20,6 +20,7 @@ from updraft.cli import readmit as readmit_command
 from updraft.cli import replay as replay_command
 from updraft.cli import rightsize as rightsize_command
 from updraft.cli import schema as schema_command
+from updraft.cli import show as show_command
 from updraft.cli import status as status_command
 from updraft.cli import validate as validate_command
 from updraft.cli.audit import audit_app
@@ -54,6 +55,7 @@ app.add_typer(keys_command.app, name="keys")
 
 app.command("validate")(validate_command.validate)
 app.command("status")(status_command.status)
+app.command("show")(show_command.show)
 app.command("replay")(replay_command.replay)
 app.command("backtest")(backtest_command.backtest)
 app.command("readmit")(readmit_command.readmit)

@@ -74,6 +74,17 @@ class PredictionRow:
 
 
 @dataclass(frozen=True)
+class ScoredSpan:
+    """The partitions that a version scored in one role."""
+
+    role: Role
+    partitions: int
+    first: str
+    last: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class PerformanceRow:
     """Metrics of one model on the rows of ``key`` whose labels were known at the tick of ``as_of``."""
 

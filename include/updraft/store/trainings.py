@@ -39,6 +39,12 @@ class Trainings(Base):
         rows = self._rows(query.order_by(c.key, c.written_at).limit(1))
         return as_record(TrainingRow, rows[0]) if rows else None
 
+    def versions(self, project: str) -> list[str]:
+        """The versions that trainings have brought, in the order of their partitions."""
+        c = t.trainings.c
+        query = sa.select(c.version).where(c.project == project, c.version.is_not(None))
+        return list(dict.fromkeys(row["version"] for row in self._rows(query.order_by(c.key, c.written_at))))
+
     def learnt_at(self, project: str, versions: Sequence[str]) -> dict[str, str]:
         """The tick of the training that a version came of, by version; without those that no training is known of."""
         c = t.trainings.c
