@@ -28,6 +28,7 @@ from updraft.cli.edge import (
     FAILED,
     OK,
     UNHEALTHY,
+    ask_mlflow_once,
     console,
     enter,
     explained,
@@ -120,6 +121,7 @@ def rollback(
     from updraft.loop.release import release_id, roll_back_by_hand
     from updraft.registry.mlflow_registry import ModelRegistry
 
+    ask_mlflow_once(os.environ)
     with explained(), open_store() as store:
         found = find_project(project)
         registry = ModelRegistry(settings().mlflow, settings().home)
