@@ -201,3 +201,12 @@ def test_what_failed_for_another_reason_than_ours_is_told_without_words_that_may
     assert words.startswith(
         f"partition {DAYS[1]} is failed: extract_partition: ZeroDivisionError; its words are in the task's log. It is"
     )
+
+
+@pytest.mark.parametrize("key", ["2024-1-3T0000", "2024-01-03T0130", "soon", "x" * 400])
+def test_a_run_with_a_key_that_is_no_partitions_leaves_nothing_that_is_wanted(shop, store, key):
+    loop = loop_of(shop, store)
+    ingest_as_recorded(store, "shop", DAYS[0])
+    with pytest.raises(DataError):
+        ingest(loop, key)
+    assert wanted(loop) == []

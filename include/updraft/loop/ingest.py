@@ -45,7 +45,11 @@ def _records_failure(loop: Loop, key: str, task: str) -> Iterator[None]:
 
 
 def _record(loop: Loop, failed: FailedIngestion) -> None:
-    """Never raises: the failure itself is what the task ends with."""
+    """Never raises: the failure itself is what the task ends with. A key that is no partition's leaves nothing that could be wanted."""
+    try:
+        loop.partition(failed.key)
+    except DataError:
+        return
     try:
         loop.store.record_failed_ingestion(loop.name, failed)
     except Exception:

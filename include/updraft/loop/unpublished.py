@@ -145,7 +145,7 @@ def _failed(spec: ProjectSpec, failed: FailedIngestion, state: str | None) -> Un
     if failed.error == SourceMissing.__name__ and state is None:
         step = f"When the file is there, {_clear(name, key)}; {_or_pass_over(name, key)}"
         return Unpublished(name, (key,), "late", reason, step)
-    mended = "It is tried again by itself; if that is over" if failed.passes else "Mend the cause, and"
+    mended = "It is tried again by itself; if it has failed for good," if failed.passes else "Mend the cause, and"
     if state == "published":
         step = f"What was published of it before stays. {mended} {_clear(name, key)}"
     else:
