@@ -313,8 +313,8 @@ def test_status_wants_what_is_not_published_until_a_person_passes_over_it(deploy
     assert status.returncode == 3
     wanted = [line for line in status.stdout.splitlines() if line.startswith("  wanted: ")]
     assert [line.partition(".")[0] for line in wanted] == [
-        f"  wanted: partition {keys[1]} is refused: flights: 9 of 9 rows",
-        f"  wanted: partition {keys[2]} is failed: publish_partition: DataError: features(): no column 'x'",
+        f"  wanted: partition {keys[1]}, refused: flights: 9 of 9 rows",
+        f"  wanted: partition {keys[2]}, failed: publish_partition: DataError: features(): no column 'x'",
     ]
     unpublished = json.loads(run("status", "--json", **deployment).stdout)["flight_delays"]["unpublished"]
     assert [(each["keys"], each["fate"]) for each in unpublished] == [([keys[1]], "refused"), ([keys[2]], "failed")]
@@ -326,7 +326,7 @@ def test_status_wants_what_is_not_published_until_a_person_passes_over_it(deploy
     assert done.returncode == 0, done.stderr
     status = run("status", "flight_delays", **deployment)
     assert status.returncode == 0, status.stdout
-    assert f"passed over partition {keys[1]}, which is refused (by " in status.stdout
+    assert f"passed over partition {keys[1]}, refused (by " in status.stdout
 
 
 def test_status_tells_a_training_that_is_overdue_and_wants_a_person(deployment):

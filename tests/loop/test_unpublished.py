@@ -62,7 +62,7 @@ def test_a_refused_partition_is_wanted_with_its_reason_until_it_is_mended(shop, 
     with pytest.raises(PartitionRefused):
         ingest(loop, DAYS[1])
     [words] = wanted(loop)
-    assert words.startswith(f"partition {DAYS[1]} is refused: orders: ")
+    assert words.startswith(f"partition {DAYS[1]}, refused: orders: ")
     assert f"clear the run of shop.ingest for {DAYS[1]}" in words
     assert f"updraft pass-over shop {DAYS[1]} --reason WHY" in words
     shop.file(2).write_text(sound)
@@ -77,7 +77,7 @@ def test_a_feature_function_that_fails_is_told_with_its_error_until_it_is_mended
     with pytest.raises(DataError):
         ingest(loop_of(shop, store), DAYS[1])
     [words] = wanted(loop_of(shop, store))
-    assert words.startswith(f"partition {DAYS[1]} is failed: publish_partition: DataError: ")
+    assert words.startswith(f"partition {DAYS[1]}, failed: publish_partition: DataError: ")
     assert "a bug" in words
     assert f"Mend the cause, and clear the run of shop.ingest for {DAYS[1]}" in words
     (shop.folder / "features.py").write_text(sound)
@@ -92,7 +92,7 @@ def test_a_file_that_was_cut_is_told_with_file_and_line(shop, store):
     with pytest.raises(DataError):
         ingest(loop, DAYS[1])
     [words] = wanted(loop)
-    assert "is failed: extract_partition: DataError: " in words
+    assert ", failed: extract_partition: DataError: " in words
     assert shop.file(2).name in words
 
 
@@ -103,7 +103,7 @@ def test_a_file_that_is_not_there_is_late_and_its_next_step_waits_for_it(shop, s
     with pytest.raises(SourceMissing):
         ingest(loop, DAYS[1])
     [words] = wanted(loop)
-    assert words.startswith(f"partition {DAYS[1]} is late: extract_partition: SourceMissing: ")
+    assert words.startswith(f"partition {DAYS[1]}, late: extract_partition: SourceMissing: ")
     assert "When the file is there, clear the run" in words
     shop.write_day(2)
     ingest(loop, DAYS[1])
@@ -124,7 +124,7 @@ def test_a_published_partition_that_is_ingested_anew_and_fails_is_wanted_and_say
     with pytest.raises(PartitionRefused):
         ingest(loop, DAYS[0])
     [words] = wanted(loop)
-    assert "is failed: validate_partition: PartitionRefused: orders: " in words
+    assert ", failed: validate_partition: PartitionRefused: orders: " in words
     assert store.partition_row("shop", DAYS[0]).state == "published"
     shop.file(1).write_text(sound)
     ingest(loop, DAYS[0])
@@ -136,9 +136,9 @@ def test_partitions_between_ingested_ones_are_missing_and_told_in_one_line(shop,
         ingest_as_recorded(store, "shop", key)
     loop = loop_of(shop, store)
     first, second = wanted(loop)
-    assert first.startswith(f"2 partitions from {DAYS[1]} to {DAYS[2]} are missing: later ones were ingested")
+    assert first.startswith(f"2 partitions from {DAYS[1]} to {DAYS[2]}, missing: later ones were ingested")
     assert "updraft pass-over shop KEY --reason WHY" in first
-    assert second.startswith(f"partition {DAYS[4]} is missing")
+    assert second.startswith(f"partition {DAYS[4]}, missing")
 
 
 def test_an_open_history_has_a_partition_for_each_tick_an_hour_after_it_and_one_that_has_ended_is_never_late(
@@ -153,7 +153,7 @@ def test_an_open_history_has_a_partition_for_each_tick_an_hour_after_it_and_one_
     loop = loop_of(shop, store)
     assert wanted(loop, tick + timedelta(minutes=59)) == []
     [words] = wanted(loop, tick + timedelta(minutes=61))
-    assert words.startswith(f"partition {DAYS[2]} is late: shop.ingest has not finished with it")
+    assert words.startswith(f"partition {DAYS[2]}, late: shop.ingest has not finished with it")
     [words] = wanted(loop, tick + timedelta(days=400))
     assert words.startswith("6 partitions from ")  # no more than a training looks back on
 
@@ -164,7 +164,7 @@ def test_what_left_the_training_window_is_wanted_no_more(shop, store):
     loop = loop_of(shop, store)
     for key in DAYS[2:7]:
         ingest_as_recorded(store, "shop", key)
-        assert [words.partition(":")[0] for words in wanted(loop)] == [f"partition {DAYS[1]} is refused"]
+        assert [words.partition(":")[0] for words in wanted(loop)] == [f"partition {DAYS[1]}, refused"]
     ingest_as_recorded(store, "shop", DAYS[7])
     assert wanted(loop) == []
 
@@ -199,7 +199,7 @@ def test_what_failed_for_another_reason_than_ours_is_told_without_words_that_may
         raise ZeroDivisionError("N14228")
     [words] = wanted(loop)
     assert words.startswith(
-        f"partition {DAYS[1]} is failed: extract_partition: ZeroDivisionError; its words are in the task's log. It is"
+        f"partition {DAYS[1]}, failed: extract_partition: ZeroDivisionError; its words are in the task's log. It is"
     )
 
 

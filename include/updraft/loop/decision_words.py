@@ -75,7 +75,7 @@ def _about_partitions(decision: Decision) -> str:
     if decision.kind == "readmit":
         return f"readmitted partition {body['partition']}"
     if decision.kind == "pass_over":
-        return f"passed over partition {body['partition']}, which is {body['fate']}"
+        return f"passed over partition {body['partition']}, {body['fate']}"
     signs = ", ".join(sign_words((kind, column)) for kind, column in body["signs"])
     return f"{signs}: {'no fault any more' if body['accepted'] else 'a fault again'}"
 

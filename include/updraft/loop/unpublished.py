@@ -44,8 +44,8 @@ class Unpublished:
     def words(self) -> str:
         """One line for a person."""
         first, last = self.keys[0], self.keys[-1]
-        which = f"partition {first} is" if first == last else f"{len(self.keys)} partitions from {first} to {last} are"
-        return f"{which} {self.fate}: {self.reason}. {self.next_step}"
+        which = f"partition {first}" if first == last else f"{len(self.keys)} partitions from {first} to {last}"
+        return f"{which}, {self.fate}: {self.reason}. {self.next_step}"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
