@@ -99,9 +99,22 @@ class Settings:
         return settings
 
     def need_store(self) -> str:
-        """The store's URL, or an error that names the variable."""
+        """The store's URL.
+
+        :raises SettingsError: when it is not set, or does not read; its words do not quote it, as it holds a password.
+        """
+        from sqlalchemy import make_url
+        from sqlalchemy.exc import ArgumentError
+
         if not self.store:
             raise SettingsError("UPDRAFT_STORE is not set; `make up` starts a store and writes var/env.json")
+        try:
+            make_url(self.store).get_dialect().import_dbapi()
+        except (ArgumentError, ImportError, ValueError) as error:
+            raise SettingsError(
+                "UPDRAFT_STORE does not read as the URL of a database whose driver is installed; write it as "
+                f"postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE, with @, : and / in a password as %40, %3A and %2F ({type(error).__name__})"
+            ) from None
         return self.store
 
 

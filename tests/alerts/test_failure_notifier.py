@@ -93,6 +93,14 @@ def test_the_error_of_an_updraft_operator_is_not_named_twice():
     assert failure_alert(context(exception=error), project="flights").detail == "PartitionRefused: 900 of 1000 rows"
 
 
+def test_a_fault_that_no_retry_mends_is_not_told_as_retries_that_are_spent():
+    mended_by_hand = failure_alert(context(exception=AirflowFailException("SourceMissing: x")), project="flights")
+    assert mended_by_hand.text.endswith("stopped at train_model; trying again would not mend it.")
+    assert failure_alert(context(exception=DataError("boom")), project="flights").text.endswith(
+        "its retries are spent."
+    )
+
+
 def test_a_killed_task_has_no_exception_and_says_so():
     assert "killed" in failure_alert(context(), project="flights").detail
 

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from tests.support import releases
 from tests.support.broken_feeds import NULLS, UNIT, ingest, keep_out, keys_of
 
 from updraft.alerts import messages, outbox
@@ -19,8 +20,11 @@ from updraft.spec.load import load_project
 from updraft.store.records import (
     EpisodeRow,
     EvidenceRow,
+    FailedIngestion,
     IngestedPartition,
     PartitionRow,
+    PerformanceRow,
+    PredictionRow,
     ReleaseRow,
     TrainingRow,
 )
@@ -37,6 +41,8 @@ COMMANDS = (
     "train run",
     "rollback",
     "readmit",
+    "pass-over",
+    "show",
     "keys rotate",
     "backup",
     "restore",
@@ -174,6 +180,10 @@ def test_status_tells_an_empty_project(deployment):
     assert done.returncode == 0, done.stderr
     assert "no champion yet" in done.stdout
     assert "  partitions: none yet; 0 rows quarantined\n" in done.stdout
+    upcoming = [line for line in done.stdout.splitlines() if line.startswith("  next: ")]
+    assert [line.split()[1] for line in upcoming] == ["partition", "the"]
+    told = json.loads(run("status", "flight_delays", "--json", **deployment).stdout)["flight_delays"]["next"]
+    assert [f"  next: {line}" for line in told] == upcoming
 
 
 def test_status_ends_with_3_when_a_person_is_wanted(deployment):
@@ -284,7 +294,39 @@ def test_status_tells_the_newest_alerts_first_and_breaks_no_line_where_there_is_
     status = run("status", "flight_delays", **deployment)
     told = [line.strip() for line in status.stdout.splitlines() if "failed: Run" in line]
     assert [line.partition(" ")[0] for line in told] == ["d.t9", "d.t8", "d.t7"]
-    assert all(line.endswith("its retries are spent.") for line in told)
+    assert all(line.endswith("its retries are spent. boom") for line in told)
+    assert "  newest alerts:\n" in status.stdout
+
+
+def test_status_wants_what_is_not_published_until_a_person_passes_over_it(deployment):
+    store = Store.open(deployment["UPDRAFT_STORE"])
+    keys = keys_of(load_project(ROOT / "include" / "projects" / "flight_delays").spec, 4)
+    ingest(store, "flight_delays", keys[0])
+    store.record_partition(
+        "flight_delays",
+        IngestedPartition(keys[1], "refused", None, None, 0, 9, None, {"refusals": ["flights: 9 of 9 rows"]}, None),
+    )
+    failed = FailedIngestion(keys[2], "publish_partition", "DataError", "features(): no column 'x'", passes=False)
+    store.record_failed_ingestion("flight_delays", failed)
+    store.close()
+    status = run("status", "flight_delays", **deployment)
+    assert status.returncode == 3
+    wanted = [line for line in status.stdout.splitlines() if line.startswith("  wanted: ")]
+    assert [line.partition(".")[0] for line in wanted] == [
+        f"  wanted: partition {keys[1]}, refused: flights: 9 of 9 rows",
+        f"  wanted: partition {keys[2]}, failed: publish_partition: DataError: features(): no column 'x'",
+    ]
+    unpublished = json.loads(run("status", "--json", **deployment).stdout)["flight_delays"]["unpublished"]
+    assert [(each["keys"], each["fate"]) for each in unpublished] == [([keys[1]], "refused"), ([keys[2]], "failed")]
+
+    wrong = run("pass-over", "flight_delays", keys[0], "--reason", "gone", **deployment)
+    assert wrong.returncode == 2
+    assert f"partition {keys[0]} is not wanted; wanted are {keys[1]}, {keys[2]}" in wrong.stderr
+    done = run("pass-over", "flight_delays", keys[1], keys[2], "--reason", "the source lost it", **deployment)
+    assert done.returncode == 0, done.stderr
+    status = run("status", "flight_delays", **deployment)
+    assert status.returncode == 0, status.stdout
+    assert f"passed over partition {keys[1]}, refused (by " in status.stdout
 
 
 def test_status_tells_a_training_that_is_overdue_and_wants_a_person(deployment):
@@ -299,6 +341,52 @@ def test_status_tells_a_training_that_is_overdue_and_wants_a_person(deployment):
     assert status.returncode == 3
     assert "wanted: no training yet, 20 partitions; the policy lets 20 pass. What holds it back: " in status.stdout
     assert "1 of the newest 20 partitions are kept out, their feed looked broken: nulls of temp (1)" in status.stdout
+
+
+def test_show_tells_a_version_and_names_the_others_where_there_is_none(deployment):
+    store = Store.open(deployment["UPDRAFT_STORE"])
+    P, key, later = "flight_delays", "2013-03-04T0500", "2013-03-11T0500"
+    learnt = {
+        "window": ["2013-02-18T0500", "2013-02-25T0500"],
+        "holdout": ["2013-02-25T0500"],
+        "rows": 1234,
+        "lane": "change",
+    }
+    learnt |= {
+        "trainer": {"name": "xgboost"},
+        "gates": {"passed": True, "against": "base rate", "metrics": {"log_loss": {"candidate": 0.5, "against": 0.6}}},
+    }
+    for number, (version, state) in enumerate((("1", "registered"), ("2", "refused"))):
+        result = learnt | {"gates": {"passed": False, "reasons": ["log_loss is worse"]}} if number else learnt
+        store.record_training(TrainingRow(f"by-hand-{version}", P, key, None, None, state, version, result))
+    store.record_run(P, "by-hand-1", "plan", {"reason": "a new feature"})
+    open_release(store, ReleaseRow(f"{P}-v1", P, "change", "1", None, "shadow", None, None, key, None))
+    releases.promoted(store, f"{P}-v1", key=later)
+    store.record_predictions(P, PredictionRow(later, "champion", "1", None, "file:///p", "0" * 64, 50))
+    store.record_performance(P, PerformanceRow(later, later, "champion", "1", 40, {"log_loss": 0.5}))
+    store.close()
+    done = run("show", P, "1", **deployment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:9] == [
+        "flight_delays: version 1 (change)",
+        "  learnt from: 2 partitions, 2013-02-18T0500 to 2013-02-25T0500, 1,234 rows",
+        "  proved on: 1 partition, 2013-02-25T0500, after learning from the others alone",
+        f"  trained at: {key} by xgboost, run by-hand-1",
+        "  started by: hand: a new feature",
+        "  gates: passed the gates against the base rate: log_loss 0.5000 against 0.6000",
+        f"  scored as champion: 1 partition, {later} to {later}, 50 rows; log_loss 0.5000 on 40 rows",
+        f"  served: since {later}, and serves",
+        "  became: promoted, it passed",
+    ]
+    told = json.loads(run("show", P, "2", "--json", **deployment).stdout)
+    assert (told["state"], told["served"], told["gates_words"]) == (
+        "refused",
+        [],
+        "refused by the gates: log_loss is worse",
+    )
+    unknown = run("show", P, "3", **deployment)
+    assert unknown.returncode == 2
+    assert "there is no version '3'; there are 1, 2" in unknown.stderr
 
 
 def test_a_rollback_without_a_previous_champion_fails_with_words(deployment):

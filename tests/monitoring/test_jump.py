@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from updraft.monitoring.jump import LEVEL, REMEMBERED, follows, loss_jump
+from updraft.monitoring.jump import LEVEL, REMEMBERED, loss_jump, until_next
 
 
 def test_equal_losses_are_no_jump_and_neither_is_a_fall():
@@ -59,12 +59,17 @@ def test_trainings_follow_a_jump_at_growing_distances():
     """Each training that is due is tried at once; the cooldown is somebody else's."""
     tried, at = [], 0
     for since_jump in range(40):
-        if follows(since_jump, since_jump - at, within=16):
+        due_in = until_next(since_jump, since_jump - at, within=16)
+        if due_in is not None and due_in <= 0:
             tried.append(since_jump)
             at = since_jump
     assert tried == [1, 3, 7, 15]  # 31 would come 16 after the last one: age is what calls for it
 
 
-@pytest.mark.parametrize(("since_jump", "since_attempt"), [(None, 3), (3, None), (0, 0), (2, 3)])
-def test_nothing_follows_without_a_jump_or_before_its_own_training(since_jump, since_attempt):
-    assert not follows(since_jump, since_attempt, within=9)
+@pytest.mark.parametrize(("since_jump", "since_attempt"), [(None, 3), (3, None), (2, 3), (30, 15)])
+def test_nothing_follows_without_a_jump_before_its_own_training_or_where_age_comes_first(since_jump, since_attempt):
+    assert until_next(since_jump, since_attempt, within=9) is None
+
+
+def test_it_is_told_how_far_away_the_next_one_is():
+    assert [until_next(since, since - 3, within=9) for since in (3, 5, 7, 9)] == [4, 2, 0, -2]

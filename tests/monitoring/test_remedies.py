@@ -1,10 +1,11 @@
 """The cheapest remedy that the evidence supports: cooldown, budget and broken feeds hold it back."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
-from updraft.monitoring.remedies import Past, Signs, diagnose, wants_refit_trial
+from updraft.monitoring.remedies import Past, Signs, diagnose, next_training, wants_refit_trial
 from updraft.monitoring.trial import Trial
 from updraft.spec.model import FixedLimit, Remedies, Retrain
 
@@ -141,3 +142,38 @@ def test_the_trial_is_only_run_where_it_could_change_something():
     assert not wants_refit_trial(JUMPY, PAST, 8, "the loss jumped: …")
     assert wants_refit_trial(POLICY, PAST, 8, "the loss jumped: …")  # which its policy does not ask about
     assert not wants_refit_trial(JUMPY, replace(PAST, since_jump=3), 8)
+
+
+def partitions_until_called_for(past, policy, at_most=30):
+    """By trying: the first of the partitions to come at which a training is called for, when nothing happens."""
+    for more in range(1, at_most):
+        then = replace(
+            past,
+            published=past.published + more,
+            since_training=None if past.since_training is None else past.since_training + more,
+            since_attempt=None if past.since_attempt is None else past.since_attempt + more,
+            since_jump=None if past.since_jump is None else past.since_jump + more,
+        )
+        if found(then, policy=policy) is not None:
+            return more
+    return None
+
+
+@pytest.mark.parametrize("every", [None, 1, 4])
+@pytest.mark.parametrize("cooldown", [0, 2, 6])
+def test_the_next_training_is_told_as_it_will_be_called_for(every, cooldown):
+    policy = Remedies(retrain=Retrain(every=every, on=("jump",), cooldown=cooldown, per_year=12))
+    for published, training, attempt, year, champion, jump in product(
+        (1, 8, 20), (None, 0, 3, 9), (None, 0, 3), (3, 12), (True, False), (None, 0, 1, 4)
+    ):
+        if attempt is not None and training is not None and attempt > training:
+            continue  # what brought a model was tried
+        past = Past(published, training, attempt, year, 0, champion=champion, open_episode=False, since_jump=jump)
+        told = next_training(policy, past, first_after=8)
+        assert told is not None
+        told_within = None if told.budget_spent else told.partitions
+        assert told_within == partitions_until_called_for(past, policy), past
+
+
+def test_a_policy_that_never_retrains_has_no_next_training():
+    assert next_training(Remedies(retrain=None), PAST, first_after=8) is None

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from updraft.cli.edge import UNHEALTHY, console, explained, find_project, open_store, settings, write_json
+from updraft.cli.edge import (
+    UNHEALTHY,
+    ask_mlflow_once,
+    console,
+    explained,
+    find_project,
+    open_store,
+    settings,
+    write_json,
+)
 from updraft.errors import TrainingError
 
 audit_app = typer.Typer(help="What was decided: whole, and as it was written.", no_args_is_help=True)
@@ -45,6 +55,7 @@ def verify(
     from updraft.registry.mlflow_registry import ModelRegistry
 
     notes = []
+    ask_mlflow_once(os.environ)
     with explained(), open_store() as store:
         name, known = find_project(project).name, settings()
         registry = ModelRegistry(known.mlflow, known.home) if known.mlflow else None

@@ -15,12 +15,14 @@ import typer
 from rich.console import Console
 
 from updraft.errors import InputError, SettingsError, SpecError, TrainingInterrupted, UpdraftError
+from updraft.loop.context import Loop
 from updraft.settings import Settings, mlflow_sign_in
 from updraft.spec.load import load_project, project_names
 from updraft.spec.model import Project
 from updraft.stack.home import UMASK
 from updraft.store.anchors import Anchors
 from updraft.store.store import Store
+from updraft.store.trouble import trouble
 
 OK, FAILED, BAD_INPUT, UNHEALTHY, INTERRUPTED = 0, 1, 2, 3, 75
 """Exit codes: done; it failed; the input is wrong (nothing was started); something needs attention; a training was asked
@@ -50,6 +52,14 @@ def enter(env: MutableMapping[str, str]) -> None:
         env.update(mlflow_sign_in(env))
 
 
+def ask_mlflow_once(env: MutableMapping[str, str]) -> None:
+    """Let MLflow's client try no more than once: by itself it tries for minutes, and a person waits for this command.
+
+    What MLflow is not told now, it is told by `maintenance`.
+    """
+    env.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """End a command with the error's own words and a code that means something."""
@@ -64,10 +74,8 @@ def explained() -> Iterator[None]:
     except UpdraftError as error:
         errors.print(f"{type(error).__name__}: {error}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(FAILED) from error
-    except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-        why = str(error.orig).partition("\n")[0]
-        words = f"The store does not answer ({why}). Start it (make up), or correct UPDRAFT_STORE."
-        errors.print(words, markup=False, style="red", soft_wrap=True)
+    except sa.exc.DBAPIError as error:
+        errors.print(trouble(error), markup=False, style="red", soft_wrap=True)
         raise typer.Exit(FAILED) from error
 
 
@@ -124,6 +132,15 @@ def open_store() -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def loop_of(project: Project, store: Store) -> Loop:
+    """The loop of a project of this deployment, with the models of MLflow, which is asked when one is loaded."""
+    from updraft.loop.models import RegisteredModels
+    from updraft.registry.mlflow_registry import ModelRegistry
+
+    known = settings()
+    return Loop(project, known, store, RegisteredModels(project.name, ModelRegistry(known.mlflow, known.home), store))
 
 
 def write_json(value: Any) -> None:

@@ -34,8 +34,8 @@ def rotate_key(
     from updraft.registry.signing import key_id, retired_keys, rotate
     from updraft.store.anchors import AuditKey
 
-    keys = settings().keys
     with explained():
+        keys = settings().keys
         if key is Key.AUDIT:
             public = AuditKey(keys).rotate()
             name, trusted = sha256(public.read_bytes()), sorted(map(str, keys.glob("audit.*.pub.pem")))

@@ -15,10 +15,12 @@ from updraft.alerts.alert import cleaned
 from updraft.cli import backtest as backtest_command
 from updraft.cli import backup as backup_command
 from updraft.cli import keys as keys_command
+from updraft.cli import pass_over as pass_over_command
 from updraft.cli import readmit as readmit_command
 from updraft.cli import replay as replay_command
 from updraft.cli import rightsize as rightsize_command
 from updraft.cli import schema as schema_command
+from updraft.cli import show as show_command
 from updraft.cli import status as status_command
 from updraft.cli import validate as validate_command
 from updraft.cli.audit import audit_app
@@ -26,6 +28,7 @@ from updraft.cli.edge import (
     FAILED,
     OK,
     UNHEALTHY,
+    ask_mlflow_once,
     console,
     enter,
     explained,
@@ -53,9 +56,11 @@ app.add_typer(keys_command.app, name="keys")
 
 app.command("validate")(validate_command.validate)
 app.command("status")(status_command.status)
+app.command("show")(show_command.show)
 app.command("replay")(replay_command.replay)
 app.command("backtest")(backtest_command.backtest)
 app.command("readmit")(readmit_command.readmit)
+app.command("pass-over")(pass_over_command.pass_over_command)
 app.command("rightsize")(rightsize_command.rightsize_command)
 app.command("schema")(schema_command.schema_command)
 app.command("backup")(backup_command.backup)
@@ -116,6 +121,7 @@ def rollback(
     from updraft.loop.release import release_id, roll_back_by_hand
     from updraft.registry.mlflow_registry import ModelRegistry
 
+    ask_mlflow_once(os.environ)
     with explained(), open_store() as store:
         found = find_project(project)
         registry = ModelRegistry(settings().mlflow, settings().home)

@@ -1,21 +1,34 @@
-"""``updraft status``: what serves, why, and what is under way, in words."""
+"""``updraft status``: what serves, why, what is under way, what is wanted and what comes next, in words."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from updraft.alerts import outbox, untold
-from updraft.alerts.alert import cleaned
-from updraft.cli.edge import UNHEALTHY, console, errors, explained, find_project, open_store, settings, write_json
+from updraft.alerts.alert import cleaned, one_line
+from updraft.cli.edge import (
+    UNHEALTHY,
+    console,
+    errors,
+    explained,
+    find_project,
+    loop_of,
+    open_store,
+    settings,
+    write_json,
+)
 from updraft.errors import SpecError
+from updraft.loop.context import Loop
 from updraft.loop.decision_words import TELLING, in_words
 from updraft.loop.keptout import summarise_kept_out
+from updraft.loop.outlook import outlook, read_standing
+from updraft.loop.unpublished import find_unpublished
 from updraft.loop.watchdog import overdue_training
 from updraft.spec.evidence import evidence_words, undecidable
 from updraft.spec.load import project_names
-from updraft.spec.model import ProjectSpec
 from updraft.store.records import Decision
 from updraft.store.store import Store
 from updraft.tasks.registry import figure_names
@@ -26,7 +39,10 @@ def status(
     decisions: Annotated[int, typer.Option(help="how many of the last decisions to tell")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for scripts")] = False,
 ) -> None:
-    """Tell what serves, how it does, what is under way and what was decided. Ends with 3 when a person is wanted.
+    """Tell what serves, how it does, what is under way, what comes next and what was decided. Ends with 3 when a person is wanted.
+
+    Lines that begin with "next:" name the next tick, the next training with everything that holds it back, and what becomes of each open
+    release. Lines that begin with "wanted:" are for a person: what happened, and the next step.
 
     Example: updraft status flight_delays --decisions 20
     """
@@ -34,7 +50,8 @@ def status(
         home = settings().home
         untold.record_kept(store.engine, home)
         names = [find_project(project).name] if project else project_names(settings().projects)
-        told = {name: describe(store, name, decisions, _spec(name)) for name in names}
+        now = datetime.now(UTC)
+        told = {name: describe(store, name, decisions, _loop(store, name), now) for name in names}
     if as_json:
         write_json(told)
     else:
@@ -47,19 +64,21 @@ def status(
         raise typer.Exit(UNHEALTHY)
 
 
-def _spec(name: str) -> ProjectSpec | None:
-    """The policy of a project; None of one that is broken."""
+def _loop(store: Store, name: str) -> Loop | None:
+    """The loop of a project; None of one that is broken."""
     try:
-        return find_project(name).spec
+        return loop_of(find_project(name), store)
     except SpecError:
         return None
 
 
-def describe(store: Store, name: str, decisions: int, spec: ProjectSpec | None) -> dict[str, Any]:
+def describe(store: Store, name: str, decisions: int, loop: Loop | None, now: datetime) -> dict[str, Any]:
     """Everything that `status` tells of a project, JSON-able.
 
-    :param spec: its policy; None when it is broken, and then nothing is told that follows from it.
+    :param loop: its loop; None when its folder is broken, and then nothing is told that follows from its policy.
+    :param now: of the clock.
     """
+    spec = loop.spec if loop else None
     serving = store.serving(name)
     counts, last = store.partition_counts(name), store.newest_partition(name, state=None)
     releases = store.releases(name, states=("shadow", "approval", "probation"))
@@ -67,6 +86,8 @@ def describe(store: Store, name: str, decisions: int, spec: ProjectSpec | None) 
     standing = outbox.standing(store.engine, name)
     performance = store.performance(name, newest=8)
     wanted = [f"{row.id} waits for approval" for row in releases if row.state == "approval"]
+    unpublished = find_unpublished(store, spec, now) if spec else []
+    wanted += [partition.words for partition in unpublished]
     wanted += [row.diagnosis["words"] for row in store.episodes(name, newest=1) if row.remedy == "person"]
     kept_out = summarise_kept_out(store, spec) if spec else None
     overdue = overdue_training(store, spec) if spec else None
@@ -80,6 +101,7 @@ def describe(store: Store, name: str, decisions: int, spec: ProjectSpec | None) 
         "layer": serving.layer(serving.champion) if serving.champion else None,
         "partitions": {state: counts.by_state.get(state, 0) for state in ("published", "refused", "empty")},
         "last_partition": last,
+        "unpublished": [partition.as_dict() for partition in unpublished],
         "quarantined": counts.quarantined,
         "kept_out": kept_out.as_dict() if kept_out else None,
         "kept_out_words": kept_out.words if kept_out and kept_out.partitions else None,
@@ -94,6 +116,7 @@ def describe(store: Store, name: str, decisions: int, spec: ProjectSpec | None) 
             for row in releases
         ],
         "episodes": [{"id": row.id, "state": row.state, **row.diagnosis} for row in episodes],
+        "next": outlook(loop.spec, read_standing(loop, now)) if loop else [],
         "decisions": [
             {"seq": d.seq, "key": d.key, "words": words}
             for d in _told(store, name, decisions)
@@ -123,8 +146,10 @@ def _told(store: Store, name: str, number: int) -> list[Decision]:
     return sorted(newest, key=lambda decision: decision.seq)[-number:] if number > 0 else []
 
 
-def _alert(stored: Any) -> str:
-    return f"{stored.alert.key or ''} {stored.alert.title}: {stored.alert.text}".strip()
+def _alert(stored: outbox.Stored) -> str:
+    alert = stored.alert
+    cause = f" {one_line(alert.detail)}" if alert.detail else ""
+    return f"{alert.key or ''} {alert.title}: {alert.text}{cause}".strip()
 
 
 def _print(one: dict[str, Any]) -> None:
@@ -150,15 +175,22 @@ def _print(one: dict[str, Any]) -> None:
         console.print(f"  under way: {row['id']} ({row['lane']}) in {row['state']} since {row['since']}")
     for row in one["episodes"]:
         console.print(cleaned(f"  episode {row['id']} ({row['state']}): {row['words']}"), markup=False, soft_wrap=True)
+    for line in one["next"]:
+        console.print(cleaned(f"  next: {line}"), markup=False, soft_wrap=True)
     console.print("  decisions:")
     for row in one["decisions"]:
         console.print(f"    {row['key']}  {row['words']}", markup=False, soft_wrap=True)
-    alerts = one["alerts"]
+    _print_alerts(one["alerts"])
+    for line in one["wanted"]:
+        console.print(cleaned(f"  wanted: {line}"), style="yellow", markup=False, soft_wrap=True)
+
+
+def _print_alerts(alerts: dict[str, Any]) -> None:
     if alerts["waiting"] or alerts["failed"]:
         console.print(f"  alerts: {alerts['waiting']} stand in the store, {alerts['failed']} failed")
     for problem in alerts["problems"]:
         console.print(f"    {problem}", markup=False, soft_wrap=True)
+    if alerts["latest"]:
+        console.print("  newest alerts:")
     for line in alerts["latest"][:3]:
         console.print(f"    {line}", markup=False, soft_wrap=True)
-    for line in one["wanted"]:
-        console.print(cleaned(f"  wanted: {line}"), style="yellow", markup=False, soft_wrap=True)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from updraft.cli.edge import BAD_INPUT, console, explained, settings, write_json
-from updraft.errors import SpecError, TrainingError
+from updraft.cli.edge import BAD_INPUT, console, explained, open_store, settings, write_json
+from updraft.errors import SettingsError, SpecError, TrainingError
 from updraft.spec.cluster_defaults import clusters_per_partition
 from updraft.spec.document import read_document
 from updraft.spec.evidence import evidence_words, undecidable
@@ -127,17 +127,22 @@ def _missing_libraries(spec: ProjectSpec) -> list[str]:
 
 
 def _power(found: Project) -> list[str]:
-    """Which gain a change can show within ``at_most``, from the evidence in the store; nothing when there is no store."""
+    """Which gain a change can show within ``at_most``, from the evidence in the store; why not, where that cannot be read."""
+    import sqlalchemy as sa
+
     from updraft.release.power import detectable_gain, spread
-    from updraft.store.store import Store
+    from updraft.store.trouble import trouble
 
     if not settings().store:
         return ["no store here, so the power of its policy cannot be told; `make up` starts one"]
-    store = Store.open(settings().store)
     try:
-        gains = [row.gain for release in store.releases(found.name) for row in store.evidence(found.name, release.id)]
-    finally:
-        store.close()
+        with open_store() as store:
+            opened = [release.id for release in store.releases(found.name)]
+            gains = [row.gain for release in opened for row in store.evidence(found.name, release)]
+    except SettingsError as error:
+        return [f"the power of its policy cannot be told: {error}"]
+    except sa.exc.DBAPIError as error:
+        return [f"the power of its policy cannot be told: {trouble(error)}"]
     if len(gains) < 14:
         return [f"{len(gains)} clusters of evidence so far: too few to tell the power of the policy"]
     sd, carried = spread(gains)

@@ -81,7 +81,7 @@ def partitions(spec: ProjectSpec, until: datetime | None = None) -> Iterator[Par
     """
     from croniter import croniter
 
-    end = datetime.combine(spec.data.end, datetime.min.time(), UTC) if spec.data.end else until
+    end = end_of_history(spec) or until
     if end is None:
         raise DataError(f"{spec.name}: an open history (no data.end) needs a last date")
     if until is not None:
@@ -94,3 +94,34 @@ def partitions(spec: ProjectSpec, until: datetime | None = None) -> Iterator[Par
     while tick <= end:
         yield partition(spec, tick.strftime(KEY_FORMAT))
         tick = ticks.get_next(datetime)
+
+
+def tick_of(key: str) -> datetime:
+    """The tick that a key names, whether the schedule ticks at it any more or not."""
+    return datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
+
+
+def end_of_history(spec: ProjectSpec) -> datetime | None:
+    """The last moment at which a partition of the project may be closed; None of an open history."""
+    return datetime.combine(spec.data.end, datetime.min.time(), UTC) if spec.data.end else None
+
+
+def keys_after(spec: ProjectSpec, moment: datetime) -> Iterator[str]:
+    """Keys of the ticks after a moment, in order, up to ``data.end``; without end where the history is open."""
+    from croniter import croniter
+
+    end, ticks = end_of_history(spec), croniter(spec.data.schedule, moment)
+    tick: datetime = ticks.get_next(datetime)
+    while end is None or tick <= end:
+        yield tick.strftime(KEY_FORMAT)
+        tick = ticks.get_next(datetime)
+
+
+def keys_before(spec: ProjectSpec, key: str) -> Iterator[str]:
+    """Keys of the ticks before that of a key, the newest first."""
+    from croniter import croniter
+
+    ticks = croniter(spec.data.schedule, tick_of(key))
+    while True:
+        tick: datetime = ticks.get_prev(datetime)
+        yield tick.strftime(KEY_FORMAT)

@@ -20,6 +20,7 @@ TELLING = (
     "rejected",
     "readmit",
     "accept_sign",
+    "pass_over",
 )
 """Kinds of decisions that always say something. A diagnosis does where it calls for a remedy."""
 
@@ -59,8 +60,8 @@ def _words(decision: Decision) -> str | None:
             if diagnosis:
                 return f"episode {body['episode']}: {diagnosis['remedy']}, {diagnosis['words']}"
             return None
-        case "readmit" | "accept_sign":
-            return f"{_about_a_feed(decision)} (by {body['by']}): {reason}"
+        case "readmit" | "accept_sign" | "pass_over":
+            return f"{_about_partitions(decision)} (by {body['by']}): {reason}"
         case "recalibrate":
             layer = body["layer"]
             what = f"intercept {layer['intercept']:+.3f}, slope {layer['slope']:.3f}" if layer else "no layer"
@@ -68,11 +69,13 @@ def _words(decision: Decision) -> str | None:
     return f"{decision.kind} {decision.subject}"
 
 
-def _about_a_feed(decision: Decision) -> str:
-    """What a person said of a feed that looked broken."""
+def _about_partitions(decision: Decision) -> str:
+    """What a person said of a feed that looked broken, or of a partition that is not published."""
     body = decision.body
     if decision.kind == "readmit":
         return f"readmitted partition {body['partition']}"
+    if decision.kind == "pass_over":
+        return f"passed over partition {body['partition']}, {body['fate']}"
     signs = ", ".join(sign_words((kind, column)) for kind, column in body["signs"])
     return f"{signs}: {'no fault any more' if body['accepted'] else 'a fault again'}"
 

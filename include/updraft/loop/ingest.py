@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from updraft import files
-from updraft.data.ingest import extract_partition, publish_partition, validate_partition
+from updraft.alerts.alert import redacted
+from updraft.data.extraction import Extracted
+from updraft.data.ingest import extract_partition, publish_partition, read_checks, validate_partition
 from updraft.data.partitions import KEY_FORMAT, partition
-from updraft.errors import DataError, PartitionRefused
+from updraft.errors import DataError, PartitionRefused, UpdraftError, passes
 from updraft.loop import alerting
 from updraft.loop.context import Loop
 from updraft.monitoring.profiles import Profile, profile
-from updraft.store.records import IngestedPartition
+from updraft.store.records import FailedIngestion, IngestedPartition
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,18 +31,56 @@ class Validated:
     words: str
 
 
+@contextmanager
+def _records_failure(loop: Loop, key: str, task: str) -> Iterator[None]:
+    """Keep in the store why a task of a partition's ingestion failed. A refusal is recorded by :func:`validate`, as the partition's state."""
+    try:
+        yield
+    except PartitionRefused:
+        raise
+    except Exception as error:
+        words = redacted(str(error)) if isinstance(error, UpdraftError) else ""
+        _record(loop, FailedIngestion(key, task, type(error).__name__, words, passes(error)))
+        raise
+
+
+def _record(loop: Loop, failed: FailedIngestion) -> None:
+    """Never raises: the failure itself is what the task ends with. A key that is no partition's leaves nothing that could be wanted."""
+    try:
+        loop.partition(failed.key)
+    except DataError:
+        return
+    try:
+        loop.store.record_failed_ingestion(loop.name, failed)
+    except Exception:
+        log.exception("%s: that the ingestion of %s failed could not be recorded", loop.name, failed.key)
+
+
+def extract(loop: Loop, key: str) -> Extracted:
+    """Copy the partition's rows of every source into the raw zone.
+
+    :raises DataError: when a source is not there, or does not read.
+    """
+    with _records_failure(loop, key, "extract_partition"):
+        return extract_partition(loop.project, loop.settings, key)
+
+
 def validate(loop: Loop, key: str) -> Validated:
     """Check a partition against its contract; a refusal is told first, then recorded, then raised.
 
     :raises PartitionRefused: when more is in breach than the project allows.
     """
     try:
-        checks = validate_partition(loop.project, loop.settings, key)
-    except PartitionRefused:
+        with _records_failure(loop, key, "validate_partition"):
+            checks = validate_partition(loop.project, loop.settings, key)
+    except PartitionRefused as error:
         alerting.partition_refused(loop, key)  # first: whatever comes of recording it, on-call hears of it
-        published = loop.store.partition(loop.name, key)
-        if published is None or published.state != "published":  # what was published before the feed broke stays
+        published = loop.store.partition_row(loop.name, key)
+        if published is None or published.state != "published":
             publish(loop, key)
+        else:  # what was published before the feed broke stays
+            refusals = "; ".join(read_checks(loop.project, loop.settings, key).refusals)
+            _record(loop, FailedIngestion(key, "validate_partition", type(error).__name__, refusals, passes=False))
         raise
     found = {name: source.quarantined for name, source in checks.sources.items() if source.quarantined}
     words = f"{sum(found.values())} rows quarantined" if found else "every row meets the contract"
@@ -50,6 +95,11 @@ def publish(loop: Loop, key: str) -> IngestedPartition:
 
     :raises DataError: when the feature function fails on it.
     """
+    with _records_failure(loop, key, "publish_partition"):
+        return _publish(loop, key)
+
+
+def _publish(loop: Loop, key: str) -> IngestedPartition:
     row, before = publish_partition(loop.project, loop.settings, key), None
     if row.state == "published":
         features = files.read_parquet(*loop.features_file(row))
@@ -102,6 +152,6 @@ def check_same_features(loop: Loop, key: str, made: Profile, before: IngestedPar
 
 def ingest(loop: Loop, key: str) -> IngestedPartition:
     """All three steps in this process, for a backtest."""
-    extract_partition(loop.project, loop.settings, key)
+    extract(loop, key)
     validate(loop, key)
     return publish(loop, key)

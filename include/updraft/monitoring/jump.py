@@ -61,14 +61,15 @@ def loss_jump(losses: Sequence[float]) -> Jump | None:
     return Jump(float(losses[-1]), mean, bound, len(earlier))
 
 
-def follows(since_jump: int | None, since_attempt: int | None, within: int) -> bool:
-    """Whether the next of the trainings that follow a jump is due: 1, 3, 7 … partitions after it, each gap twice the last one and one.
+def until_next(since_jump: int | None, since_attempt: int | None, within: int) -> int | None:
+    """Partitions until the next of the trainings that follow a jump is due: 1, 3, 7 … after it, each gap twice the last one and one.
 
     :param since_jump: partitions since the last jump; None when there was none.
     :param since_attempt: partitions since the last training that was tried.
     :param within: partitions between trainings from which on age alone calls for one.
+    :return: nought or less when it is due; None when none follows.
     """
     if since_jump is None or since_attempt is None or since_attempt > since_jump:
-        return False
+        return None
     gap = since_jump - since_attempt + 1
-    return gap < within and since_attempt >= gap
+    return gap - since_attempt if gap < within else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from updraft.monitoring.jump import follows
+from updraft.monitoring.jump import until_next
 from updraft.monitoring.trial import Trial
 from updraft.spec.model import FixedLimit, Remedies
 
@@ -115,6 +115,32 @@ def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) ->
     return Diagnosis(found.cause, remedy, words, found.figures)
 
 
+@dataclass(frozen=True)
+class NextTraining:
+    """When the policy calls for the next training, counted in published partitions that are still to come."""
+
+    partitions: int | None
+    """Until it is called for by count, 1 at the next one; None where triggers alone call for one."""
+    cooldown: int
+    """In which none is called for, whatever happens."""
+    budget_spent: bool
+
+
+def next_training(policy: Remedies, past: Past, *, first_after: int) -> NextTraining | None:
+    """When :func:`diagnose` calls for the next training unless something else does before; None where the policy never does."""
+    retrain = policy.retrain
+    if retrain is None:
+        return None
+    cooldown = retrain.cooldown if past.champion else max(retrain.cooldown, 1)
+    cooling = 0 if past.since_attempt is None else max(cooldown - past.since_attempt, 0)
+    if not past.champion:
+        return NextTraining(max(first_after - past.published, cooling, 1), cooling, budget_spent=False)
+    spent = past.trained_this_year >= retrain.per_year
+    by_age = None if retrain.every is None or past.since_training is None else retrain.every - past.since_training
+    due = [partitions for partitions in (by_age, _after_jump(policy, past)) if partitions is not None]
+    return NextTraining(max(min(due), cooling, 1) if due else None, cooling, spent)
+
+
 def _evidence(on: Sequence[str | FixedLimit], signs: Signs) -> Diagnosis | None:
     figures: dict[str, Any] = {}
     if signs.refit is not None:
@@ -144,11 +170,17 @@ def _due_by_count(policy: Remedies, past: Past) -> bool:
     return past.since_training >= retrain.every
 
 
-def _follows_jump(policy: Remedies, past: Past) -> bool:
+def _after_jump(policy: Remedies, past: Past) -> int | None:
+    """Partitions until a training that follows a jump is due; None when none does."""
     retrain = policy.retrain
     if retrain is None or "jump" not in retrain.on:
-        return False
-    return follows(past.since_jump, past.since_attempt, retrain.every or AFTER_JUMP)
+        return None
+    return until_next(past.since_jump, past.since_attempt, retrain.every or AFTER_JUMP)
+
+
+def _follows_jump(policy: Remedies, past: Past) -> bool:
+    partitions = _after_jump(policy, past)
+    return partitions is not None and partitions <= 0
 
 
 def _withheld(policy: Remedies, past: Past) -> bool:

@@ -224,15 +224,18 @@ def unsent_alerts(settings: Settings) -> Finding:
     import sqlalchemy as sa
 
     from updraft.store.tables import alerts
+    from updraft.store.trouble import trouble
 
-    engine = sa.create_engine(settings.need_store())
+    try:
+        engine = sa.create_engine(settings.need_store())
+    except SettingsError as error:
+        return Finding(level=Level.ERROR, what="store", message=str(error))
     try:
         with engine.connect() as connection:
             query = sa.select(alerts.c.state, sa.func.count()).group_by(alerts.c.state)
             counts = {str(state): int(count) for state, count in connection.execute(query)}
-    except sa.exc.SQLAlchemyError as error:
-        message = f"the store cannot be read: {error}"
-        return Finding(level=Level.ERROR, what="store", message=message, todo="make down up")
+    except sa.exc.DBAPIError as error:
+        return Finding(level=Level.ERROR, what="store", message=trouble(error))
     finally:
         engine.dispose()
     failed, waiting = counts.get("failed", 0), counts.get("stored", 0)

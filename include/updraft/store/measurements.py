@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from updraft.store import tables as t
 from updraft.store.base import Base, as_record, upsert
 from updraft.store.episodes import condemned
-from updraft.store.records import EvidenceRow, PerformanceRow, PredictionRow
+from updraft.store.records import EvidenceRow, PerformanceRow, PredictionRow, ScoredSpan
 
 
 class Measurements(Base):
@@ -47,6 +47,29 @@ class Measurements(Base):
         )
         query = sa.select(t.predictions).where(scored, p.key.in_(keys)).order_by(p.key, p.role)
         return list({row["key"]: as_record(PredictionRow, row) for row in self._rows(query)}.values())
+
+    def scored_by(self, project: str, version: str) -> list[ScoredSpan]:
+        """Which partitions a version has scored, by role, in the order in which it took the roles."""
+        p = t.predictions.c
+        first = sa.func.min(p.key).label("first")
+        query = sa.select(
+            p.role,
+            sa.func.count().label("partitions"),
+            first,
+            sa.func.max(p.key).label("last"),
+            sa.func.sum(p.rows).label("rows"),
+        ).where(p.project == project, p.version == version)
+        rows = self._rows(query.group_by(p.role).order_by(first, p.role))
+        return [as_record(ScoredSpan, {**row, "rows": int(row["rows"])}) for row in rows]
+
+    def performance_of(self, project: str, version: str) -> list[PerformanceRow]:
+        """The newest measurement of each partition that a version has scored, in each role, in order of the partitions."""
+        p, m = t.predictions.c, t.performance.c
+        of = sa.and_(m.project == p.project, m.key == p.key, m.role == p.role, m.version == p.version)
+        scored = t.performance.join(t.predictions, of)
+        query = sa.select(t.performance).select_from(scored).where(p.project == project, p.version == version)
+        rows = self._rows(query.order_by(m.key, m.role, m.as_of))
+        return list({(row["key"], row["role"]): as_record(PerformanceRow, row) for row in rows}.values())
 
     def record_performance(self, project: str, row: PerformanceRow) -> None:
         """Record metrics of matured rows, once."""

@@ -10,12 +10,20 @@ import sqlalchemy as sa
 from updraft.store import tables as t
 from updraft.store.base import Base, as_record, lock, upsert
 from updraft.store.episodes import condemned
-from updraft.store.records import IngestedPartition, KeptOut, PartitionCounts, PartitionRow
+from updraft.store.records import (
+    FailedIngestion,
+    IngestedPartition,
+    KeptOut,
+    PartitionCounts,
+    PartitionRow,
+    RecordKind,
+)
 
 _PARTITION_ROW = [t.partitions.c[name] for name in PartitionRow.__dataclass_fields__]
 _INGESTED = tuple(name for name in IngestedPartition.__dataclass_fields__ if name != "key")
 _KEPT_OUT = condemned(t.partitions.c.project, t.partitions.c.key, t.partitions.c.sha256)
 """Of a row of ``partitions``: its content was found broken, and nobody has readmitted it."""
+_INGESTION: RecordKind = "ingestion"
 
 
 class Partitions(Base):
@@ -24,9 +32,10 @@ class Partitions(Base):
     def record_partition(self, project: str, row: IngestedPartition) -> IngestedPartition:
         """Record what ingestion did with a partition; a later ingestion of the same partition replaces it.
 
-        The predictions, decisions and trainings made from the older content keep the hash of what they used.
+        The predictions, decisions and trainings made from the older content keep the hash of what they used. A try that failed before
+        is forgotten.
         """
-        p = t.partitions.c
+        p, r = t.partitions.c, t.run_records.c
         with self.engine.begin() as connection:
             lock(connection, partitions_lock(project))  # the counts follow from the row that is replaced
             replaced = connection.execute(
@@ -36,7 +45,30 @@ class Partitions(Base):
             if replaced is not None:
                 _count(connection, project, replaced.state, -1, -replaced.quarantined)
             _count(connection, project, row.state, 1, row.quarantined)
+            failed = sa.and_(r.project == project, r.run == row.key, r.kind == _INGESTION)
+            connection.execute(sa.delete(t.run_records).where(failed))
         return row
+
+    def record_failed_ingestion(self, project: str, failed: FailedIngestion) -> None:
+        """Keep that the last try to ingest a partition failed, and why."""
+        body = {name: value for name, value in asdict(failed).items() if name != "key"}
+        self._write(
+            t.run_records, {"project": project, "run": failed.key, "kind": _INGESTION, "body": body}, change=("body",)
+        )
+
+    def failed_ingestions(self, project: str, *, since: str, until: str) -> dict[str, FailedIngestion]:
+        """The last tries that failed, of partitions with ``since <= key <= until``, by key."""
+        r = t.run_records.c
+        query = sa.select(r.run, r.body).where(
+            r.project == project, r.run >= since, r.run <= until, r.kind == _INGESTION
+        )
+        return {row["run"]: FailedIngestion(row["run"], **row["body"]) for row in self._rows(query.order_by(r.run))}
+
+    def refusals(self, project: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Why some partitions were refused, by key; without those that were not."""
+        p = t.partitions.c
+        query = sa.select(p.key, p.checks).where(p.project == project, p.key.in_(list(keys)), p.state == "refused")
+        return {row["key"]: tuple(row["checks"].get("refusals", ())) for row in self._rows(query)}
 
     def partition(self, project: str, key: str) -> IngestedPartition | None:
         """One partition, or None before its ingestion."""

@@ -37,6 +37,21 @@ class IngestedPartition(PartitionRow):
 
 
 @dataclass(frozen=True)
+class FailedIngestion:
+    """The last try to ingest a partition, which came to nothing. It is kept until a later one is finished with."""
+
+    key: str
+    task: str
+    """The task of the DAG `ingest` that failed."""
+    error: str
+    """Name of the error."""
+    words: str
+    """What it says; empty of an error of a library, which may quote data."""
+    passes: bool
+    """Whether the cause may be over at another try."""
+
+
+@dataclass(frozen=True)
 class PartitionCounts:
     """How many partitions a project has."""
 
@@ -55,6 +70,17 @@ class PredictionRow:
     calibration: dict[str, float] | None
     url: str
     sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class ScoredSpan:
+    """The partitions that a version scored in one role."""
+
+    role: Role
+    partitions: int
+    first: str
+    last: str
     rows: int
 
 
@@ -145,8 +171,8 @@ class TrainingRow:
     result: dict[str, Any]
 
 
-RecordKind = Literal["plan", "request", "result", "proof", "evaluation", "search", "pods", "key"]
-"""What the store keeps of a run: what it was to do, and what came of it."""
+RecordKind = Literal["plan", "request", "result", "proof", "evaluation", "search", "pods", "key", "ingestion"]
+"""What the store keeps of a run: what it was to do, and what came of it. ``ingestion``: of a partition, whose key is the run's name."""
 
 
 @dataclass(frozen=True)

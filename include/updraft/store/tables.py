@@ -162,8 +162,12 @@ run_records = Table(
     "run_records",
     metadata,
     Column("project", String(63), primary_key=True),
-    Column("run", String(280), primary_key=True),  # of a training, of a trial of a search, of a search
-    Column("kind", String(16), primary_key=True),  # plan | request | key | result | proof | evaluation | search | pods
+    Column(
+        "run", String(280), primary_key=True
+    ),  # of a training, of a trial of a search, of a search; key of a partition
+    Column(
+        "kind", String(16), primary_key=True
+    ),  # plan | request | key | result | proof | evaluation | search | pods | ingestion
     Column("body", JSON, nullable=False),
     _written(),
 )

@@ -39,6 +39,12 @@ class Trainings(Base):
         rows = self._rows(query.order_by(c.key, c.written_at).limit(1))
         return as_record(TrainingRow, rows[0]) if rows else None
 
+    def versions(self, project: str) -> list[str]:
+        """The versions that trainings have brought, in the order of their partitions."""
+        c = t.trainings.c
+        query = sa.select(c.version).where(c.project == project, c.version.is_not(None))
+        return list(dict.fromkeys(row["version"] for row in self._rows(query.order_by(c.key, c.written_at))))
+
     def learnt_at(self, project: str, versions: Sequence[str]) -> dict[str, str]:
         """The tick of the training that a version came of, by version; without those that no training is known of."""
         c = t.trainings.c
@@ -58,6 +64,23 @@ class Trainings(Base):
         """Key of the newest training up to ``until`` that an episode asked for and that came to one of some states."""
         query = self._asked_for(project, until, states).order_by(t.trainings.c.key.desc()).limit(1)
         key = self._scalar(query)
+        return None if key is None else str(key)
+
+    def newest_attempt(self, project: str) -> TrainingRow | None:
+        """The newest training that an episode asked for and that is over, whatever came of it; None when there is none."""
+        key = self.last_trained(project, until="~")
+        c = t.trainings.c
+        if key is None:
+            return None
+        tried = sa.select(t.trainings).where(c.project == project, c.key == key, c.episode.is_not(None))
+        rows = self._rows(tried.where(c.state.in_(_TRIED)).order_by(c.written_at.desc()).limit(1))
+        return as_record(TrainingRow, rows[0]) if rows else None
+
+    def budget_key(self, project: str, budget: int) -> str | None:
+        """Key of the oldest of the newest so many trainings that count for the budget; None when there were fewer."""
+        c = t.trainings.c
+        brought = self._asked_for(project, "~", ("registered", "refused"))
+        key = self._scalar(brought.order_by(c.key.desc()).offset(budget - 1).limit(1))
         return None if key is None else str(key)
 
     def newest_training(self, project: str) -> str | None:

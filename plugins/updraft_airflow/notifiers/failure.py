@@ -122,6 +122,7 @@ def failure_alert(context: Context, *, project: str, airflow: str = "") -> Alert
         run=run,
         error=_error(values),
         attempt=attempt,
+        passes=not isinstance(values.get("exception"), AirflowFailException),
         key=None if key is None else str(key),
         log=_log_url(airflow, dag, run, instance, attempt),
     )

@@ -20,9 +20,9 @@ class ExtractPartition(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Rows by source."""
-        from updraft.data.ingest import extract_partition
+        from updraft.loop.ingest import extract
 
-        found = extract_partition(loop.project, loop.settings, partition_key(context))
+        found = extract(loop, partition_key(context))
         rows = {name: source.rows for name, source in found.sources.items()}
         self.log.info("Extracted %s", ", ".join(f"{count:,} rows of {name}" for name, count in rows.items()))
         return {"rows": rows}

@@ -19,10 +19,14 @@ def failure(
     run: str,
     error: str,
     attempt: int = 1,
+    passes: bool = True,
     key: str | None = None,
     log: str = "",
 ) -> Alert:
-    """A task has failed for good (its retries are spent). Later failures of the same task fold into one message."""
+    """A task has failed for good. Later failures of the same task fold into one message.
+
+    :param passes: whether the cause could have been over at another try: then the retries are spent. Else none was made.
+    """
     where = f"{dag}.{task}" if task else dag
     return Alert(
         project=project,
@@ -30,7 +34,7 @@ def failure(
         dedup=f"failure:{where}:{run}:{attempt}",
         fold=f"failure:{where}",
         title=f"{where} failed",
-        text=f"Run {run} stopped at {task or 'the DAG'}; its retries are spent.",
+        text=f"Run {run} stopped at {task or 'the DAG'}; {'its retries are spent' if passes else 'trying again would not mend it'}.",
         detail=redacted(one_line(error))[:ERROR_LENGTH] or "no error was reported: the process was probably killed",
         does="What the run had published stays; nothing half done is visible. Other projects go on.",
         needs="Read the log, mend the cause, then clear the failed task: it takes up where it stopped.",
