@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+CHOICE_LEVEL = 0.01
+"""Chance that a strength is taken for better than the usual one by chance: lower than a trial's, as the choice is made anew at each tick."""
+
+
 @dataclass(frozen=True, eq=False)
 class Matured:
     """Rows of one partition with known labels, and what a model that had not seen them said: arrays of one length."""
@@ -81,7 +85,7 @@ def refit(task: TaskType, parts: Sequence[Matured], window: int) -> Refit:
 
     Walk-forward: for each of the last partitions (:attr:`CalibrationFamily.look_back`), layers fitted on the ``window`` partitions before
     it, one for each strength, are compared on it with no layer at all, by cluster. The family's usual strength is taken, or the best of those
-    that are shown to cost less (one-sided 5 %). Shown to hurt even so takes the layer away; anything else keeps it, as it is shrunk already. A
+    that are shown to cost less (one-sided 1 %). Shown to hurt (5 %) even so takes the layer away; anything else keeps it, as it is shrunk already. A
     layer whose own partitions hold too few clusters is not put in force, nor one that turns the ranking round (:func:`in_order`).
 
     :param parts: every partition with matured labels that the model had not seen, in order.
@@ -129,7 +133,7 @@ def walk_forward(task: TaskType, parts: Sequence[Matured], window: int) -> Walk 
         for strength in family.strengths
     }
     usual = gains[family.usual_strength]
-    over_usual = {strength: paired_trial(gain - usual, clusters) for strength, gain in gains.items()}
+    over_usual = {strength: paired_trial(gain - usual, clusters, CHOICE_LEVEL) for strength, gain in gains.items()}
     better = [strength for strength, trial in over_usual.items() if trial.shown_positive]
     strength = max(better, key=lambda one: over_usual[one].gain, default=family.usual_strength)
     return Walk(paired_trial(gains[strength], clusters), strength)

@@ -45,8 +45,8 @@ class Trial:
         return told | ({"too_few": True} if too_few(self.clusters) else {})
 
 
-def paired_trial(gain: NDArray[np.float64], cluster: NDArray[np.object_]) -> Trial:
-    """One-sided t tests on cluster means, each at 5 %; fewer than :data:`~updraft.tasks.clusters.FEWEST_CLUSTERS` show nothing.
+def paired_trial(gain: NDArray[np.float64], cluster: NDArray[np.object_], level: float = LEVEL) -> Trial:
+    """One-sided t tests on cluster means, each at ``level``; fewer than :data:`~updraft.tasks.clusters.FEWEST_CLUSTERS` show nothing.
 
     :param gain: per row, loss without the remedy minus loss with it.
     :param cluster: per row, the cluster's name.
@@ -61,5 +61,5 @@ def paired_trial(gain: NDArray[np.float64], cluster: NDArray[np.object_]) -> Tri
     mean = float(means.mean())
     if error is None or error == 0.0 or too_few(count):
         return Trial(mean, error, count, shown_positive=False, shown_negative=False)
-    critical = float(stdtrit(count - 1, 1 - LEVEL)) * error
+    critical = float(stdtrit(count - 1, 1 - level)) * error
     return Trial(mean, error, count, shown_positive=mean > critical, shown_negative=mean < -critical)
