@@ -627,6 +627,58 @@ def test_a_refresh_that_is_shown_worse_is_rolled_back(lake):
     assert before in told.title + told.text
 
 
+class BackToFront:
+    """A model whose margins have the wrong sign, as one has that learnt from inverted labels."""
+
+    def __init__(self, model):
+        self._model = model
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def margin(self, features):
+        return -self._model.margin(features)
+
+
+def back_to_front_serves(lake, project=None):
+    """After nine partitions a refresh is promoted that ranks the wrong way round; the loop, its models, and what served before."""
+    loop, models = played(lake, 9, project)
+    before = loop.store.serving(loop.name).champion
+    version = models.add(BackToFront(models.load(before)))
+    open_release(loop, version, "refresh", loop.store.seen(loop.name)[MONITOR])
+    promote(loop, release_id(loop, version))
+    return loop, models, version, before
+
+
+def test_a_refresh_that_ranks_the_wrong_way_round_is_taken_back_at_its_first_partition(lake):
+    loop, models, version, before = back_to_front_serves(lake)
+    play(loop, models, lake[1][9])
+    assert loop.store.serving(loop.name).champion != version
+    [taken] = loop.store.decisions(loop.name, kinds=("roll_back",))
+    assert (taken.key, taken.body["previous"], taken.body["version"]) == (lake[1][9].key, version, before)
+    assert taken.body["guard"] is True
+    assert taken.body["reason"].startswith("its scores rank the wrong way round")
+
+
+def test_a_champion_that_ranks_the_wrong_way_round_is_replaced_before_its_cooldown_is_over(lake):
+    project = flights.flights()
+    release, monitoring = project.spec.release, project.spec.monitoring
+    retrain = monitoring.remedies.retrain.model_copy(update={"cooldown": 20, "every": 40})
+    remedies = monitoring.remedies.model_copy(update={"retrain": retrain})
+    spec = project.spec.model_copy(
+        update={
+            "release": release.model_copy(update={"refresh": release.refresh.model_copy(update={"probation": 0})}),
+            "monitoring": monitoring.model_copy(update={"remedies": remedies}),
+        }
+    )
+    loop, models, version, _ = back_to_front_serves(lake, project.model_copy(update={"spec": spec}))
+    play(loop, models, lake[1][9])
+    [episode] = [row for row in loop.store.episodes(loop.name) if row.cause == "guard"]
+    assert (episode.opened_at, episode.state) == (lake[1][9].key, "closed")
+    assert loop.store.serving(loop.name).champion not in (version, None)
+    assert not loop.store.decisions(loop.name, kinds=("roll_back",))
+
+
 def cannot_be_loaded(monkeypatch, models, version, error):
     """Let one version fail, and the others be what they are."""
     load = models.load

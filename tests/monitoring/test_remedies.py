@@ -132,6 +132,27 @@ def test_a_jump_is_followed_by_trainings_until_age_calls_for_them():
     assert found(replace(PAST, since_attempt=16, since_jump=31), policy=alone) is None
 
 
+WRONG = Signs(worse_than_none="its scores rank the wrong way round")
+
+
+@pytest.mark.parametrize(
+    "past", [PAST, replace(PAST, since_training=1, since_attempt=1), replace(PAST, trained_this_year=12)]
+)
+def test_a_model_that_is_worse_than_none_is_replaced_whatever_cooldown_and_budget(past):
+    due = found(past, WRONG)
+    assert due is not None
+    assert (due.cause, due.remedy) == ("guard", "retrain")
+    assert due.words.startswith("its scores rank the wrong way round; cooldown")
+
+
+def test_no_second_training_is_started_beside_one_nor_a_third_when_two_did_not_help():
+    assert found(replace(PAST, open_episode=True), WRONG) is None
+    assert found(replace(PAST, since_training=0, since_attempt=0), WRONG) is None
+    assert found(replace(PAST, since_attempt=1, fruitless=2), WRONG) is None  # its cooldown
+    told = found(replace(PAST, fruitless=2), WRONG)
+    assert (told.cause, told.remedy) == ("guard", "person")
+
+
 def test_the_trial_is_only_run_where_it_could_change_something():
     assert wants_refit_trial(POLICY, PAST, 8)
     assert not wants_refit_trial(POLICY, replace(PAST, since_training=1, since_attempt=1), 8)

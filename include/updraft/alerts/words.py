@@ -11,6 +11,7 @@ CAUSES = {
     "performance": "the model got worse",
     "jump": "the loss jumped",
     "after_jump": "the loss jumped a while ago",
+    "guard": "the model is worse than none",
     "drift": "the inputs drifted",
     "limit": "a fixed limit was passed",
     "feed": "the feed is broken",

@@ -6,10 +6,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from updraft import files
-from updraft.data.columns import CLUSTER, LABEL, MARGIN, PARTITION, ROW
+from updraft.data.columns import CLUSTER, LABEL, MARGIN, PARTITION, ROW, SCORE
 from updraft.loop.context import LabelFile, Loop, label_file, labels_of
 from updraft.loop.plan import newest_labelled
 from updraft.monitoring.calibration import Matured
+from updraft.monitoring.guard import Served, worse_than_none
 from updraft.spec.cluster_defaults import clusters_per_partition, partitions_with
 from updraft.tasks.clusters import FEWEST_CLUSTERS
 
@@ -71,6 +72,25 @@ def unseen_by(loop: Loop, version: str, as_of: str, without: frozenset[str] = fr
         parts |= {part.key: part for part in proved(holdout_of(loop, version))}
     parts |= {row.key: _part(row.key, matured(loop, row, as_of)) for row in scored}
     return [parts[key] for key in sorted(parts)][-wanted:]
+
+
+def guard(loop: Loop, version: str, as_of: str) -> str | None:
+    """Why a version is worse than no model on the newest partitions that it scored, in words; None while that is not shown."""
+    import numpy as np
+    import pandas as pd
+
+    per_partition = clusters_per_partition(loop.spec.data.schedule, loop.spec.release.cluster)
+    task = loop.spec.task_type
+    newest = max(task.calibration.look_back, partitions_with(FEWEST_CLUSTERS, per_partition))
+    scored = loop.store.predictions_of(loop.name, version, until=newest_labelled(loop.spec, as_of), newest=newest)
+    if task.default_loss.by_class or not scored:
+        return None
+    rows = pd.concat([matured(loop, row, as_of)[[CLUSTER, LABEL, SCORE]] for row in scored], ignore_index=True)
+    holdout = holdout_of(loop, version)
+    served = Served(
+        rows[LABEL].to_numpy(np.float64), rows[SCORE].to_numpy(np.float64), rows[CLUSTER].astype(str).to_numpy(object)
+    )
+    return worse_than_none(task, served, np.array([]) if holdout is None else holdout[LABEL].to_numpy(np.float64))
 
 
 def holdout_of(loop: Loop, version: str) -> pd.DataFrame | None:

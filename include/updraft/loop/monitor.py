@@ -13,7 +13,7 @@ from updraft.data.partitions import KEY_FORMAT
 from updraft.loop.context import Loop, rounded
 from updraft.loop.drifting import Drifting, broken_feed, look_for_drift
 from updraft.loop.keptout import lasting_signs
-from updraft.loop.matured import matured, newly_known, unseen_by
+from updraft.loop.matured import guard, matured, newly_known, unseen_by
 from updraft.loop.plan import count_labelled, plan_training
 from updraft.loop.trials import refit_trial, why_no_refit_trial
 from updraft.monitoring.calibration import Matured, refit, walk_forward
@@ -248,6 +248,12 @@ def _jump(loop: Loop, key: str, parts: Sequence[Matured]) -> str | None:
     return jump.words(parts[-1].key, task.headline.name) if jump else None
 
 
+def _worse_than_none(loop: Loop, champion: str | None, key: str) -> str | None:
+    """Why the champion is worse than no model; what is on probation is taken back instead of trained anew."""
+    on_probation = {release.version for release in loop.store.releases(loop.name, states=("probation",))}
+    return None if champion is None or champion in on_probation else guard(loop, champion, key)
+
+
 def _unfinished_trainings(loop: Loop, key: str) -> list[EpisodeRow]:
     """Episodes from before this tick whose training was started and has brought nothing yet."""
     return [row for row in loop.store.episodes(loop.name, states=("started",)) if row.opened_at < key]
@@ -304,6 +310,7 @@ def _remedy(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
         log.warning("%s: %s", loop.name, without)
     signs = Signs(
         refit=refit_trial(loop, plan_training(loop, key)) if wanted and not without else None,
+        worse_than_none=_worse_than_none(loop, serving.champion, key),
         jump=jump,
         recalibration=walk.trial if walk else None,
         drift=drift.alarm_words,

@@ -20,6 +20,7 @@ from updraft.errors import (
 )
 from updraft.loop.context import Loop
 from updraft.loop.evidence import gains
+from updraft.loop.matured import guard
 from updraft.loop.monitor import MONITOR, refit_layer
 from updraft.release.states import Answer, Asked, Event, Look, Newer, Policy, TakenBack, Unscorable, advance
 from updraft.store.records import Decision, Lane, ReleaseRow, ReleaseState
@@ -52,6 +53,8 @@ def look(loop: Loop, row: ReleaseRow, event: Event | None = None) -> Look:
     seen = replace(seen, partitions=monitored)
     if row.state == "probation" or (row.state == "shadow" and row.lane == "change"):
         seen = replace(seen, gains=tuple(gains(loop, row.id)))
+    if row.state == "probation" and row.version == champion and tick is not None:
+        seen = replace(seen, worse_than_none=guard(loop, row.version, tick))
     if row.state in _UNPROMOTED:
         answer = store.decision(loop.name, "approval", row.id)
         seen = replace(

@@ -10,7 +10,7 @@ from updraft.monitoring.jump import until_next
 from updraft.monitoring.trial import Trial
 from updraft.spec.model import FixedLimit, Remedies
 
-Cause = Literal["first", "age", "performance", "jump", "after_jump", "drift", "limit", "feed", "by_hand"]
+Cause = Literal["first", "age", "performance", "jump", "after_jump", "guard", "drift", "limit", "feed", "by_hand"]
 Remedy = Literal["retrain", "recalibrate", "quarantine", "person"]
 AFTER_JUMP = 16
 """Partitions between trainings up to which a jump is followed, where the policy names no age."""
@@ -43,6 +43,8 @@ class Signs:
     refit: Trial | None = None
     """What a refit on the recent window would have gained over the recalibrated champion."""
     recalibration: Trial | None = None
+    worse_than_none: str | None = None
+    """Why the champion is worse than no model; None while that is not shown, or while its probation takes it back."""
     jump: str | None = None
     """Words of a jump of the champion's loss on what became known at this tick; None when there is none."""
     drift: str | None = None
@@ -95,6 +97,11 @@ def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) ->
         if past.published >= first_after and not tried_before:
             return Diagnosis("first", "retrain", f"{past.published} partitions are there and no model yet")
         return None
+    if signs.worse_than_none and past.fruitless < 2 and past.since_attempt != 0:
+        # Neither cooldown nor budget was meant to let such a model serve.
+        return Diagnosis(
+            "guard", "retrain", f"{signs.worse_than_none}; cooldown and budget do not hold this training back"
+        )
     if _withheld(policy, past):
         return None
     found = _evidence(retrain.on, signs)
@@ -107,6 +114,8 @@ def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) ->
             "retrain",
             f"the last training is {past.since_training} partitions old; the policy says every {retrain.every}",
         )
+    if found is None and signs.worse_than_none:
+        found = Diagnosis("guard", "retrain", signs.worse_than_none)
     if found is None or past.fruitless < 2:
         return found
     words = f"{found.words}; but the last {past.fruitless} trainings did not help: the features or the world changed"

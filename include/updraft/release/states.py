@@ -104,6 +104,8 @@ class Look:
     """Monitored since it is in shadow, or on probation."""
     gains: tuple[ClusterGain, ...] = ()
     """The evidence so far, in time order."""
+    worse_than_none: str | None = None
+    """Why the version, on probation, is worse than no model; None while that is not shown."""
     approval: Answer | None = None
     """The answer that was written down. It stays: a later one changes nothing."""
     on_probation: tuple[str, ...] = ()
@@ -180,6 +182,8 @@ class _Step:
         if isinstance(self.look.event, Unscorable) and self.look.event.role == "previous":
             reason = f"its probation ends early: {self.look.event.why}"
             return self._keep(reason, {"early": True})
+        if self.look.worse_than_none and self._can_go_back():
+            return self._roll_back(self.look.worse_than_none, {"guard": True})
         judgement = judge_probation(
             self.look.gains, self.policy.release, self.policy.guard, partitions=self.look.partitions
         )
