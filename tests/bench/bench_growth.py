@@ -67,7 +67,7 @@ class Played:
         self.measure("tick", lambda: play(loop, self.models, row))
         for _ in range(4):
             self.measure("look", lambda: (ask(loop, "remedy"), ask(loop, "release", open_release.id)))
-            self.measure("status", lambda: describe(store, loop.name, 10, loop.spec))
+            self.measure("status", lambda: describe(store, loop.name, 10, loop, loop.partition(row.key).tick))
             self.measure("page", lambda: pods_page(loop.training(f"run-{open_release.version}")))
 
 

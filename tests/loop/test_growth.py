@@ -58,7 +58,7 @@ def reads_after(store: Store, folder: Path, length: int) -> dict[str, Counter[st
         "remedy": lambda: ask(loop, "remedy"),
         "release": lambda: ask(loop, "release", open_release.id),
         "telling": lambda: of_release(loop, open_release.id),
-        "status": lambda: describe(store, loop.name, 3, loop.spec),
+        "status": lambda: describe(store, loop.name, 3, loop, loop.partition(row.key).tick),
         "silence": lambda: overdue_training(store, watched),
         "signs": lambda: lasting_signs(store, loop.name, row.key, [("nulls", "heat")]),
     }
