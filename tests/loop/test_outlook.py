@@ -109,7 +109,7 @@ def test_a_training_is_told_by_its_tick_and_the_trigger_that_may_come_before(sto
 def test_the_cooldown_says_until_when_nothing_is_trained_whatever_happens(store):
     published(store, 10)
     serves(store, "1", KEYS[8])
-    cooling = "no training, whatever happens, within monitoring.remedies.retrain.cooldown"
+    cooling = "no training, unless the champion is worse than none, within monitoring.remedies.retrain.cooldown"
     [_, training] = told(store, with_policy(Retrain(every=4, cooldown=3)))
     assert training.startswith(
         f"{cooling}: 3, which is over after 2 more partitions ({KEYS[11]}); then training after 3 more partitions ({KEYS[12]})"
@@ -123,7 +123,7 @@ def test_a_failed_training_is_named_and_the_cooldown_after_it(store):
     serves(store, "1", KEYS[5])
     trained(store, P, KEYS[11], state="failed")
     [_, training] = told(store)
-    assert training.startswith("no training, whatever happens, within ")
+    assert training.startswith("no training, unless the champion is worse than none, within ")
     assert f"the last one, of {KEYS[11]}, failed: see its run {P}-{KEYS[11]}-age of {P}.train" in training
 
 
@@ -135,7 +135,7 @@ def test_a_spent_budget_names_the_day_from_which_it_allows_the_next_training(sto
     project = with_policy(Retrain(every=4, per_year=3))
     free = tick_of(KEYS[20]) + timedelta(days=365)
     assert (
-        f"no training before {free:%Y-%m-%d}, whatever happens: the budget of 3 a year is spent"
+        f"no training before {free:%Y-%m-%d}, unless the champion is worse than none: the budget of 3 a year is spent"
         in told(store, project)[1]
     )
     assert "came to nothing" not in told(store, project)[1]

@@ -145,6 +145,12 @@ def test_a_model_that_is_worse_than_none_is_replaced_whatever_cooldown_and_budge
     assert due.words.startswith("its scores rank the wrong way round; cooldown")
 
 
+def test_a_policy_without_a_trigger_keeps_to_its_schedule_alone():
+    plain = Remedies(retrain=Retrain(every=4, on=(), cooldown=0, per_year=10_000))
+    assert found(replace(PAST, since_training=1, since_attempt=1), WRONG, plain) is None
+    assert found(replace(PAST, since_training=4, since_attempt=4), WRONG, plain).cause == "age"
+
+
 def test_no_second_training_is_started_beside_one_nor_a_third_when_two_did_not_help():
     assert found(replace(PAST, open_episode=True), WRONG) is None
     assert found(replace(PAST, since_training=0, since_attempt=0), WRONG) is None

@@ -24,7 +24,7 @@ def policies(spec: ProjectSpec) -> list[Policy]:
     """Never, every 1, 2, 4 and 8 partitions, on a loss trigger, and the project's own policy.
 
     The plain schedules promote every model as it comes: no gates, no probation, no calibration layer. The loss trigger retrains when the refit
-    trial says so, and on nothing else.
+    trial says so, or what serves is worse than no model, and on nothing else.
     """
     found = [Policy(NEVER, _plain(spec, None))]
     found += [

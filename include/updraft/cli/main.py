@@ -33,6 +33,7 @@ from updraft.cli.edge import (
     enter,
     explained,
     find_project,
+    loop_of,
     open_store,
     settings,
     who,
@@ -116,20 +117,16 @@ def rollback(
     """
     from updraft.loop import alerting
     from updraft.loop.auditing import tell_head
-    from updraft.loop.context import Loop
-    from updraft.loop.models import RegisteredModels
     from updraft.loop.release import release_id, roll_back_by_hand
     from updraft.registry.mlflow_registry import ModelRegistry
 
     ask_mlflow_once(os.environ)
     with explained(), open_store() as store:
-        found = find_project(project)
-        registry = ModelRegistry(settings().mlflow, settings().home)
-        loop = Loop(found, settings(), store, RegisteredModels(project, registry, store))
+        loop = loop_of(find_project(project), store)
         before = store.serving(project).champion
         aliases = roll_back_by_hand(loop, by=who(), reason=cleaned(reason))
         alerting.of_release(loop, release_id(loop, str(before)))
-        tell_head(loop, registry)
+        tell_head(loop, ModelRegistry(settings().mlflow, settings().home))
     if as_json:
         write_json({"project": project, "champion": aliases["champion"], "previous": aliases["previous"]})
     else:

@@ -16,7 +16,7 @@ from updraft.loop.keptout import lasting_signs
 from updraft.loop.matured import guard, matured, newly_known, unseen_by
 from updraft.loop.plan import count_labelled, plan_training
 from updraft.loop.trials import refit_trial, why_no_refit_trial
-from updraft.monitoring.calibration import Matured, refit, walk_forward
+from updraft.monitoring.calibration import Matured, refit
 from updraft.monitoring.faults import FeedFault
 from updraft.monitoring.jump import loss_jump
 from updraft.monitoring.remedies import Diagnosis, Past, Signs, diagnose, wants_refit_trial
@@ -248,10 +248,9 @@ def _jump(loop: Loop, key: str, parts: Sequence[Matured]) -> str | None:
     return jump.words(parts[-1].key, task.headline.name) if jump else None
 
 
-def _worse_than_none(loop: Loop, champion: str | None, key: str) -> str | None:
-    """Why the champion is worse than no model; what is on probation is taken back instead of trained anew."""
-    on_probation = {release.version for release in loop.store.releases(loop.name, states=("probation",))}
-    return None if champion is None or champion in on_probation else guard(loop, champion, key)
+def _is_on_probation(loop: Loop, version: str | None) -> bool:
+    """Whether a version that is worse than no model is taken back instead of trained anew."""
+    return any(release.version == version for release in loop.store.releases(loop.name, states=("probation",)))
 
 
 def _unfinished_trainings(loop: Loop, key: str) -> list[EpisodeRow]:
@@ -301,7 +300,8 @@ def _remedy(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
     before = past(loop, key)
     serving = loop.store.serving(loop.name)
     parts = unseen_by(loop, serving.champion, key) if serving.champion else []
-    walk = walk_forward(loop.spec.task_type, parts, policy.recalibrate.window if policy.recalibrate else 2)
+    layer = loop.store.decision(loop.name, "recalibrate", f"{serving.champion}@{key}")
+    worse = guard(loop, serving.champion, key) if serving.champion else None
     measured = loop.store.performance(loop.name, until=key, key=key)
     jump = _jump(loop, key, parts)
     wanted = wants_refit_trial(policy, before, first_after, jump)
@@ -310,9 +310,9 @@ def _remedy(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
         log.warning("%s: %s", loop.name, without)
     signs = Signs(
         refit=refit_trial(loop, plan_training(loop, key)) if wanted and not without else None,
-        worse_than_none=_worse_than_none(loop, serving.champion, key),
+        worse_than_none=None if _is_on_probation(loop, serving.champion) else worse,
         jump=jump,
-        recalibration=walk.trial if walk else None,
+        recalibration=layer.body["trial"] if layer else None,
         drift=drift.alarm_words,
         feed_faults=tuple(drift.fault_words),
         metrics=measured[-1].metrics if measured else {},
@@ -322,6 +322,7 @@ def _remedy(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
     body = {"diagnosis": found.as_dict() if found else None, "episode": episode.id if episode else None}
     body |= {"refit": signs.refit.as_dict() if signs.refit else None, "drift": drift.as_dict()}
     body |= {"jump": jump} if jump else {}
+    body |= {"guard": {"version": serving.champion, "words": worse}} if worse else {}
     body |= {"no_refit_trial": without} if without else {}
     loop.store.decide(loop.name, key=key, kind="diagnose", subject=key, body=body)
     return episode, drift

@@ -165,7 +165,7 @@ def _when(spec: ProjectSpec, standing: Standing, retrain: Retrain, before: Past,
     where, published = "monitoring.remedies.retrain", str(standing.published)
     if found.budget_spent:
         until = f"before {tick_of(standing.budget_from) + YEAR:%Y-%m-%d}" if standing.budget_from else "for now"
-        return f"no training {until}, whatever happens: the budget of {retrain.per_year} a year is spent ({where}.per_year)"
+        return f"no training {until}, unless the champion is worse than none: the budget of {retrain.per_year} a year is spent ({where}.per_year)"
     first = "" if before.champion else "the first "
     counted = "" if found.partitions is None else f"{first}training {_after(spec, published, found.partitions)}"
     if not before.champion and not found.cooldown:
@@ -179,7 +179,7 @@ def _when(spec: ProjectSpec, standing: Standing, retrain: Retrain, before: Past,
     if not found.cooldown:
         return called_for
     cooling = (
-        f"no training, whatever happens, within {where}.cooldown: {retrain.cooldown}, which is over "
+        f"no training, unless the champion is worse than none, within {where}.cooldown: {retrain.cooldown}, which is over "
         f"{_after(spec, published, found.cooldown)}"
     )
     return f"{cooling}; then {called_for}" if found.partitions != found.cooldown else cooling

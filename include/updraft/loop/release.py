@@ -20,7 +20,6 @@ from updraft.errors import (
 )
 from updraft.loop.context import Loop
 from updraft.loop.evidence import gains
-from updraft.loop.matured import guard
 from updraft.loop.monitor import MONITOR, refit_layer
 from updraft.release.states import Answer, Asked, Event, Look, Newer, Policy, TakenBack, Unscorable, advance
 from updraft.store.records import Decision, Lane, ReleaseRow, ReleaseState
@@ -54,7 +53,7 @@ def look(loop: Loop, row: ReleaseRow, event: Event | None = None) -> Look:
     if row.state == "probation" or (row.state == "shadow" and row.lane == "change"):
         seen = replace(seen, gains=tuple(gains(loop, row.id)))
     if row.state == "probation" and row.version == champion and tick is not None:
-        seen = replace(seen, worse_than_none=guard(loop, row.version, tick))
+        seen = replace(seen, worse_than_none=_guarded(loop, row.version, tick))
     if row.state in _UNPROMOTED:
         answer = store.decision(loop.name, "approval", row.id)
         seen = replace(
@@ -63,6 +62,13 @@ def look(loop: Loop, row: ReleaseRow, event: Event | None = None) -> Look:
             on_probation=tuple(other.id for other in store.releases(loop.name, states=("probation",))),
         )
     return seen
+
+
+def _guarded(loop: Loop, version: str, tick: str) -> str | None:
+    """What `monitor` found at a tick of a version that is worse than no model."""
+    diagnosed = loop.store.decision(loop.name, "diagnose", tick)
+    found = diagnosed.body.get("guard") if diagnosed else None
+    return str(found["words"]) if found and found["version"] == version else None
 
 
 def next_step(loop: Loop, release: str, event: Event | None = None, *, tick: str | None = None) -> Transition:

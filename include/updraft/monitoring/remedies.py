@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -42,7 +42,8 @@ class Signs:
 
     refit: Trial | None = None
     """What a refit on the recent window would have gained over the recalibrated champion."""
-    recalibration: Trial | None = None
+    recalibration: Mapping[str, Any] | None = None
+    """Figures of the trial of the champion's layer at this tick."""
     worse_than_none: str | None = None
     """Why the champion is worse than no model; None while that is not shown, or while its probation takes it back."""
     jump: str | None = None
@@ -97,8 +98,8 @@ def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) ->
         if past.published >= first_after and not tried_before:
             return Diagnosis("first", "retrain", f"{past.published} partitions are there and no model yet")
         return None
-    if signs.worse_than_none and past.fruitless < 2 and past.since_attempt != 0:
-        # Neither cooldown nor budget was meant to let such a model serve.
+    if retrain.on and signs.worse_than_none and past.fruitless < 2 and past.since_attempt != 0:
+        # Neither cooldown nor budget was meant to let such a model serve. A policy without any trigger keeps to its schedule alone.
         return Diagnosis(
             "guard", "retrain", f"{signs.worse_than_none}; cooldown and budget do not hold this training back"
         )
@@ -114,7 +115,7 @@ def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) ->
             "retrain",
             f"the last training is {past.since_training} partitions old; the policy says every {retrain.every}",
         )
-    if found is None and signs.worse_than_none:
+    if found is None and retrain.on and signs.worse_than_none:
         found = Diagnosis("guard", "retrain", signs.worse_than_none)
     if found is None or past.fruitless < 2:
         return found
@@ -155,7 +156,7 @@ def _evidence(on: Sequence[str | FixedLimit], signs: Signs) -> Diagnosis | None:
     if signs.refit is not None:
         figures["refit"] = signs.refit.as_dict()
     if signs.recalibration is not None:
-        figures["recalibration"] = signs.recalibration.as_dict()
+        figures["recalibration"] = dict(signs.recalibration)
     if "performance" in on and signs.refit is not None and signs.refit.shown_positive:
         words = f"ranking got worse: a refit on the recent window would have gained {signs.refit.words} over the recalibrated champion"
         return Diagnosis("performance", "retrain", words, figures)

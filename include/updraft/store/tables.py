@@ -162,12 +162,9 @@ run_records = Table(
     "run_records",
     metadata,
     Column("project", String(63), primary_key=True),
-    Column(
-        "run", String(280), primary_key=True
-    ),  # of a training, of a trial of a search, of a search; key of a partition
-    Column(
-        "kind", String(16), primary_key=True
-    ),  # plan | request | key | result | proof | evaluation | search | pods | ingestion
+    # A training, a trial of a search, a search, or, of a failed ingestion, a partition; the kinds are those of RecordKind.
+    Column("run", String(280), primary_key=True),
+    Column("kind", String(16), primary_key=True),
     Column("body", JSON, nullable=False),
     _written(),
 )
