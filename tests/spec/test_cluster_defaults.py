@@ -138,7 +138,7 @@ def test_a_budget_lasts_the_year_and_a_probation_ends_before_the_next_refresh_ho
         told[schedule] = (retrain.every, retrain.per_year)
     assert told == {
         **{HOURLY: (9 + 23, 2192), DAILY: (9, 92), "0 5 * * 1-5": (9, 67)},
-        **{WEEKLY: (4, 12), MONTHLY: (4, 12)},
+        **{WEEKLY: (4, 14), MONTHLY: (4, 12)},
     }
     stated = spec_of(DAILY, "monitoring: {remedies: {retrain: {every: null, per_year: 5}}}").monitoring.remedies.retrain
     assert (stated.every, stated.per_year) == (None, 5)

@@ -26,9 +26,9 @@ WINDOW, FIRST_AFTER, HOLDOUT, PROBATION, LAYER_WINDOW, AT_LEAST, AT_MOST = 26, 8
 """Partitions, where each holds enough clusters: `training.window`, `training.first_after`, `release.refresh.holdout` and `.probation`,
 `monitoring.remedies.recalibrate.window`, `release.change.shadow.at_least` and `.at_most`."""
 EVERY, COOLDOWN, PER_YEAR = 4, 2, 12
-"""`monitoring.remedies.retrain.every` and `.cooldown`, in partitions, and `.per_year`, of weekly and longer partitions. Of shorter
-ones the budget is a training for every fourth partition: twelve would be spent in the first weeks, and nothing learnt for the rest of the year."""
-DAYS_OF_A_WEEK, DAYS_OF_A_YEAR = 7, 365.25
+"""`monitoring.remedies.retrain.every` and `.cooldown`, in partitions, and the least that `.per_year` is. Where a year has more than 48
+partitions the budget is a training for every fourth one: twelve would be spent before the year is over, and nothing learnt for the rest of it."""
+DAYS_OF_A_YEAR = 365.25
 TO_PROMOTE = 32
 """Clusters after which half of all changes that gain half a standard deviation are promoted (docs/verdict.md)."""
 
@@ -154,11 +154,10 @@ def _of_rhythm(spec: Mapping[str, Any], pace: _Pace) -> Iterator[_Default]:
     """How often is retrained: a refresh that is worse is rolled back by its probation, which the next one must not end before it says anything."""
     every = max(EVERY, partitions_with(FIRST_LOOK + 1, pace.per_partition) + 1 + pace.late)
     yield ("monitoring", "remedies", "retrain", "every"), every, EVERY
-    if pace.days is not None and pace.days < DAYS_OF_A_WEEK:
-        retrain = _at(spec, "monitoring", "remedies", "retrain")
-        apart = max(_partitions(retrain.get("every"), EVERY), _partitions(retrain.get("cooldown"), COOLDOWN), 1)
-        budget = math.ceil(round(pace.a_year / min(apart, EVERY), 6))
-        yield ("monitoring", "remedies", "retrain", "per_year"), max(PER_YEAR, budget), PER_YEAR
+    retrain = _at(spec, "monitoring", "remedies", "retrain")
+    apart = max(_partitions(retrain.get("every"), EVERY), _partitions(retrain.get("cooldown"), COOLDOWN), 1)
+    budget = math.ceil(round(pace.a_year / min(apart, EVERY), 6))
+    yield ("monitoring", "remedies", "retrain", "per_year"), max(PER_YEAR, budget), PER_YEAR
 
 
 def _partitions(stated: object, otherwise: int) -> int:
