@@ -11,7 +11,7 @@ from tests.support.broken_feeds import with_nulls
 from tests.support.pictures import assert_drawn
 
 from updraft.backtest.picture import by_partition, frontier
-from updraft.backtest.policies import EVERY_PARTITION, NEVER, PROJECT, policies
+from updraft.backtest.policies import EVERY_PARTITION, NEVER, PROJECT, policies, rivals
 from updraft.backtest.run import backtest, play_policy, playing_beside
 from updraft.errors import DataError, InputError
 from updraft.loop.in_process import play
@@ -27,7 +27,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def played(home):
-    only = ("never retrained", "every partition", PROJECT)
+    only = ("never retrained", "every partition", PROJECT, "upf")
     flights.ingested(home, WEEKS)
     return {
         one.policy: one for one in backtest(flights.flights(), flights.settings(home), last=WEEKS, only=only).played
@@ -50,6 +50,13 @@ def test_the_policies_that_are_compared():
 def test_never_trains_once_and_every_partition_each_time(played):
     assert len(played["never retrained"].trainings) == 1
     assert len(played["every partition"].trainings) == WEEKS - 8 + 1
+
+
+def test_a_rival_says_when_to_train_beside_the_first_time_and_is_played_where_it_is_asked_for(played):
+    every = played["every partition"].trainings
+    assert played["upf"].trainings == every[:3]  # three to begin with, a partition with labels between them
+    assert [policy.name for policy in rivals(flights.flights().spec)] == ["adwin", "cara", "upf"]
+    assert played["upf"].losses[0] == played["never retrained"].losses[0]
 
 
 def test_all_policies_score_the_same_partitions_and_start_with_the_same_model(played):

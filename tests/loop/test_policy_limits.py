@@ -66,7 +66,7 @@ def test_a_budget_of_triggers_may_be_spent():
 
 def test_a_budget_that_is_enough_says_so():
     told = note(spec(WEEKLY, monitoring=retrain(every=8)), "monitoring.remedies.retrain")
-    assert told.endswith("every 8 partitions is 7 trainings a year; per_year: 14 is enough")
+    assert told.endswith("every 8 partitions is 7 trainings a year; per_year: 13 is enough")
 
 
 def test_a_cooldown_longer_than_the_schedule_of_trainings_is_told():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from updraft.backtest.rivals import RIVALS
 from updraft.spec.model import Gates, ProjectSpec, Recalibrate, RefreshLane, Remedies, Retrain
 
 PROJECT = "the project's policy"
@@ -18,6 +19,8 @@ class Policy:
 
     name: str
     spec: ProjectSpec
+    rival: str | None = None
+    """Name of the rival that says when to train, beside the first time; None where the spec says it alone."""
 
 
 def policies(spec: ProjectSpec) -> list[Policy]:
@@ -34,6 +37,11 @@ def policies(spec: ProjectSpec) -> list[Policy]:
     cooldown = spec.monitoring.remedies.retrain.cooldown if spec.monitoring.remedies.retrain else 2
     trigger = Retrain(every=None, on=("performance",), cooldown=cooldown, per_year=10_000)
     return [*found, Policy(LOSS_TRIGGER, _with(spec, trigger, None)), Policy(PROJECT, spec)]
+
+
+def rivals(spec: ProjectSpec) -> list[Policy]:
+    """The policies of the literature."""
+    return [Policy(name, _plain(spec, None), name) for name in RIVALS]
 
 
 def _plain(spec: ProjectSpec, every: int | None) -> ProjectSpec:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from updraft.backtest.history import History, LeftOut, history
-from updraft.backtest.policies import EVERY_PARTITION, Policy, policies
+from updraft.backtest.policies import EVERY_PARTITION, Policy, policies, rivals
 from updraft.backtest.processes import WORKERS, Say, several
+from updraft.backtest.rivals import RIVALS, Watch
 from updraft.backtest.unscored import why_unscored
 from updraft.errors import DataError, InputError
 from updraft.loop.context import Loop
-from updraft.loop.in_process import KeptModels, fit, play
+from updraft.loop.in_process import KeptModels, fit, play, settle
 from updraft.loop.keptout import SignCount, count_signs
 from updraft.loop.plan import labelled_partitions, plan_training
 from updraft.settings import Settings
@@ -118,6 +119,7 @@ def backtest(
     *,
     last: int | None = None,
     only: Sequence[str] = (),
+    with_rivals: bool = False,
     rows: Sequence[IngestedPartition] = (),
     say: Say = lambda _: None,
 ) -> Backtest:
@@ -127,13 +129,14 @@ def backtest(
     deployment has done on the same data is taken from there.
 
     :param last: only the first so many partitions of the history.
-    :param only: names of policies; all when empty.
+    :param only: names of policies, those of the literature included; all of the project's own when empty.
+    :param with_rivals: play the policies of the literature beside the project's own.
     :param rows: the history as a deployment ingested it; when empty, the backtest ingests it itself.
     :raises InputError: when a policy is unknown.
     :raises DataError: when the history is open or too short for a first model, or no policy scores enough of it.
     :raises TrainingError: when a library of the project's trainer is not installed here.
     """
-    chosen = policies(project.spec)
+    chosen = [*policies(project.spec), *rivals(project.spec)]
     unknown = set(only) - {policy.name for policy in chosen}
     if unknown:
         raise InputError(f"no policy {sorted(unknown)}; there are {[policy.name for policy in chosen]}")
@@ -145,7 +148,11 @@ def backtest(
             f"{project.name}: {len(rows)} partitions are too short a history; the first model comes after "
             f"{project.spec.training.first_after}{_first_failure(past.left_out)}"
         )
-    wanted = [policy for policy in chosen if not only or policy.name in only]
+    wanted = [
+        policy
+        for policy in chosen
+        if policy.name in only or (policy.rival is not None and with_rivals) or (policy.rival is None and not only)
+    ]
     longest = sorted(wanted, key=lambda policy: (policy.spec.monitoring.remedies.retrain or Retrain()).every or 0)
     played: dict[str, Played] = {}
     unplayed: dict[str, str] = {}
@@ -281,10 +288,14 @@ class _Playing:
     def __init__(self, project: Project, settings: Settings, policy: Policy) -> None:
         self._policy, self._models = policy.name, KeptModels()
         self._loop = _loop(project.model_copy(update={"spec": policy.spec}), settings, self._models)
+        self._watch = Watch(RIVALS[policy.rival]()) if policy.rival else None
 
     def go_on(self, row: IngestedPartition) -> None:
         """Play the next partition."""
         play(self._loop, self._models, row)
+        if self._watch is not None and row.state == "published":
+            self._watch.look(self._loop, row.key)
+            settle(self._loop, self._models)
 
     def played(self) -> Played:
         """What came of it; it is over.

@@ -28,6 +28,7 @@ def backtest(
     project: Annotated[str, typer.Argument(help="name of the project")],
     last: Annotated[int | None, typer.Option(help="only the first so many partitions")] = None,
     policy: Annotated[list[str] | None, typer.Option(help="only this policy; may be given again")] = None,
+    rivals: Annotated[bool, typer.Option(help="play the policies of the literature too: adwin, cara, upf")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for scripts")] = False,
 ) -> None:
     """Play a project's history under several policies, in process: loss and number of trainings of each.
@@ -50,12 +51,13 @@ def backtest(
             settings(),
             last=last,
             only=policy or (),
+            with_rivals=rivals,
             say=lambda line: errors.print(line, markup=False, soft_wrap=True),
         )
         folder = settings().home / "backtest" / project
         folder.mkdir(parents=True, exist_ok=True)
         headline = found.spec.task_type.headline
-        pictures = draw(outcome.played, folder, headline.title, suffix(last, policy or ()))
+        pictures = draw(outcome.played, folder, headline.title, suffix(last, policy or (), rivals=rivals))
     if as_json:
         write_json(
             {
@@ -92,9 +94,10 @@ def beneath(outcome: Backtest) -> list[str]:
     return lines
 
 
-def suffix(last: int | None, only: Sequence[str]) -> str:
-    """What a picture's name says of the part of the backtest that it shows; nothing of the whole."""
+def suffix(last: int | None, only: Sequence[str], *, rivals: bool = False) -> str:
+    """What a picture's name says of the part of the backtest that it shows; nothing of the usual whole."""
     part = f"-last-{last}" if last is not None else ""
+    part += "-rivals" if rivals else ""
     for name in only:
         part += "-" + re.sub(r"[^a-z0-9]+", "-", name.lower().replace("'", ""))
     return part[:LONGEST_NAME]

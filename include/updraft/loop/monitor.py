@@ -39,6 +39,9 @@ MONITOR = "monitor"
 """Name under which `monitor` notes in the store how far it has come."""
 
 
+_ANSWERED_WITHIN = 2
+"""Ticks after a cooldown at which a jump within it still starts a training: one may bring a broken feed."""
+
 Ended = Callable[[str], str | None]
 """Why a training run brings nothing any more, by its id; None while it may."""
 
@@ -248,6 +251,19 @@ def _jump(loop: Loop, key: str, parts: Sequence[Matured]) -> str | None:
     return jump.words(parts[-1].key, task.headline.name) if jump else None
 
 
+def _jump_in_cooldown(loop: Loop, before: Past) -> str | None:
+    """Words of a jump since the last training that its cooldown held back: the first ticks after it answer it. None when there was none.
+
+    What serves by now was learnt just before the jump, and the newest partition is no jump beside the last one.
+    """
+    retrain, since = loop.spec.monitoring.remedies.retrain, before.since_attempt
+    if retrain is None or since is None or not 1 < retrain.cooldown <= since <= retrain.cooldown + _ANSWERED_WITHIN:
+        return None
+    held = loop.store.newest_decisions(loop.name, ("diagnose",), since - 1)[: retrain.cooldown - 1]
+    words = [str(decision.body["jump"]) for decision in held if decision.body.get("jump")]
+    return f"{words[0]}; the cooldown held its training back" if words else None
+
+
 def _is_on_probation(loop: Loop, version: str | None) -> bool:
     """Whether a version that is worse than no model is taken back instead of trained anew."""
     return any(release.version == version for release in loop.store.releases(loop.name, states=("probation",)))
@@ -304,14 +320,15 @@ def _remedy(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
     worse = guard(loop, serving.champion, key) if serving.champion else None
     measured = loop.store.performance(loop.name, until=key, key=key)
     jump = _jump(loop, key, parts)
-    wanted = wants_refit_trial(policy, before, first_after, jump)
+    jump_seen = jump or _jump_in_cooldown(loop, before)
+    wanted = wants_refit_trial(policy, before, first_after, jump_seen)
     without = why_no_refit_trial(loop.spec) if wanted else None
     if without:
         log.warning("%s: %s", loop.name, without)
     signs = Signs(
         refit=refit_trial(loop, plan_training(loop, key)) if wanted and not without else None,
         worse_than_none=None if _is_on_probation(loop, serving.champion) else worse,
-        jump=jump,
+        jump=jump_seen,
         recalibration=layer.body["trial"] if layer else None,
         drift=drift.alarm_words,
         feed_faults=tuple(drift.fault_words),

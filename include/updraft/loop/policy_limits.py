@@ -139,7 +139,7 @@ def _budget(spec: ProjectSpec, pace: Pace) -> Iterator[str]:
         if retrain.every is not None
         else f"at most every {gap} partitions, when a trigger calls for it"
     )
-    if wanted <= retrain.per_year:
+    if wanted < retrain.per_year + 1:  # the one that is over it comes as the first one's year ends
         yield f"{where}: {often} is {wanted:,.0f} trainings a year; per_year: {retrain.per_year} is enough"
         return
     spent = (retrain.per_year - 1) * gap

@@ -156,7 +156,7 @@ def _of_rhythm(spec: Mapping[str, Any], pace: _Pace) -> Iterator[_Default]:
     yield ("monitoring", "remedies", "retrain", "every"), every, EVERY
     retrain = _at(spec, "monitoring", "remedies", "retrain")
     apart = max(_partitions(retrain.get("every"), EVERY), _partitions(retrain.get("cooldown"), COOLDOWN), 1)
-    budget = math.ceil(round(pace.a_year / min(apart, EVERY), 6))
+    budget = math.floor(round(pace.a_year / min(apart, EVERY), 6))
     yield ("monitoring", "remedies", "retrain", "per_year"), max(PER_YEAR, budget), PER_YEAR
 
 
