@@ -15,6 +15,7 @@ BENCHES = {  # script -> arguments of the full and of the quick run
     "bench_ingestion.py": ([], ["--partitions", "8"]),
     "bench_drift.py": ([], ["--rows", "100000"]),
     "bench_mlflow.py": ([], []),
+    "bench_streams.py": ([], ["--only", "sudden"]),
     "bench_growth.py": ([], ["--partitions", "2000", "--ticks", "6"]),
     "bench_verified.py": ([], ["--partitions", "10", "--repeats", "2"]),
     "bench_training.py": ([], ["--rows", "40000"]),

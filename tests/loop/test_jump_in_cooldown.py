@@ -1,6 +1,5 @@
 """A world that changes just after a training: the cooldown holds the next one back, and must not let the jump be forgotten."""
 
-
 import pytest
 from tests.support import hours
 

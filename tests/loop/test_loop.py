@@ -62,7 +62,7 @@ def played(lake, count=13, project=None):
 
 
 def known_labels(loop, key, as_of):
-    return labels_of(key, loop.label_files(key, as_of))
+    return labels_of(key, loop.label_files([key], as_of)[key])
 
 
 @pytest.fixture(scope="module")

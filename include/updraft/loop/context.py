@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Protocol
@@ -185,10 +185,12 @@ class Loop:
             return Profile.from_dict(stored)
         return profile(self.feature_frame(key, code))  # which raises where it is not published
 
-    def label_files(self, key: str, as_of: str) -> tuple[LabelFile, ...]:
-        """The label files, in the order of their ticks, that hold what was known of a partition at the tick of ``as_of``."""
-        whole = first_key_from(self.partition(key).tick + self.spec.data.label.matures_after)
-        return tuple(self.store.label_files(self.name, key, whole, as_of))
+    def label_files(self, keys: Iterable[str], as_of: str) -> dict[str, tuple[LabelFile, ...]]:
+        """By partition the label files, in the order of their ticks, that hold what was known of it at the tick of ``as_of``."""
+        matures_after = self.spec.data.label.matures_after
+        wholes = {key: first_key_from(self.partition(key).tick + matures_after) for key in keys}
+        known = self.store.label_files(self.name, wholes, as_of)
+        return {key: tuple(files) for key, files in known.items()}
 
     def lookup(self, key: str, columns: tuple[str, ...]) -> pd.DataFrame:
         """ROW and some columns of a published partition, such as those that slices are made by."""
@@ -200,6 +202,14 @@ class Loop:
 def label_file(url: str, sha256: str | None) -> pd.DataFrame:
     """A file of labels, verified. Its name comes from its content, so it may be kept; nobody changes the frame."""
     return files.read_parquet(url, sha256)
+
+
+@lru_cache(maxsize=128)
+def labelled_rows(url: str, sha256: str | None) -> Mapping[str, frozenset[int]]:
+    """By partition the rows whose labels a file holds."""
+    return {
+        str(key): frozenset(rows.tolist()) for key, rows in label_file(url, sha256).groupby(PARTITION, sort=True)[ROW]
+    }
 
 
 def labels_of(key: str, label_files: tuple[LabelFile, ...]) -> pd.DataFrame:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, PARTITION, ROW, SCORE
-from updraft.loop.context import LabelFile, Loop, label_file, labels_of
+from updraft.loop.context import LabelFile, Loop, labelled_rows, labels_of
 from updraft.loop.plan import newest_labelled
 from updraft.monitoring.calibration import Matured
 from updraft.monitoring.guard import Served, worse_than_none
@@ -22,7 +23,19 @@ if TYPE_CHECKING:
 
 def matured(loop: Loop, prediction: PredictionRow, as_of: str) -> pd.DataFrame:
     """ROW, CLUSTER, LABEL, MARGIN, SCORE of the rows whose labels were known at the tick of ``as_of``, in the order of ROW."""
-    return _joined(prediction.key, prediction.url, prediction.sha256, loop.label_files(prediction.key, as_of))
+    return matured_of(loop, [prediction], as_of)[0]
+
+
+def matured_of(loop: Loop, predictions: Sequence[PredictionRow], as_of: str) -> list[pd.DataFrame]:
+    """The same of several partitions, whose label files are asked for at once."""
+    label_files = loop.label_files([row.key for row in predictions], as_of)
+    return [_joined(row.key, row.url, row.sha256, label_files[row.key]) for row in predictions]
+
+
+def _matured_parts(loop: Loop, predictions: Sequence[PredictionRow], as_of: str) -> list[Matured]:
+    """The same as arrays; equal ones are one object, by which what follows from them is known again."""
+    label_files = loop.label_files([row.key for row in predictions], as_of)
+    return [_joined_part(row.key, row.url, row.sha256, label_files[row.key]) for row in predictions]
 
 
 @lru_cache(maxsize=64)  # the same partition is looked at tick after tick; every file's name comes from its content
@@ -42,15 +55,15 @@ def newly_known(loop: Loop, key: str) -> dict[str, frozenset[int]]:
     """
     newest = [row.key for row in loop.store.partitions(loop.name, until=key, newest=2) if row.key < key]
     since = newest[-1] if newest else ""
-    known: dict[str, set[int]] = {}
+    known: dict[str, frozenset[int]] = {}
     for row in loop.store.partitions(loop.name, after=since, until=key, state=None):
         if row.labels_url is None:
             continue
-        for target, rows in label_file(row.labels_url, row.labels_sha256).groupby(PARTITION)[ROW]:
-            known.setdefault(str(target), set()).update(rows.tolist())
+        for target, rows in labelled_rows(row.labels_url, row.labels_sha256).items():
+            known[target] = known.get(target, frozenset()) | rows
     ingested = loop.store.partition_rows(loop.name, known)
     published = {target for target, row in ingested.items() if row.state == "published" and target < key} | {key}
-    return {target: frozenset(rows) for target, rows in known.items() if target in published}
+    return {target: rows for target, rows in known.items() if target in published}
 
 
 def unseen_by(loop: Loop, version: str, as_of: str, without: frozenset[str] = frozenset()) -> list[Matured]:
@@ -69,8 +82,8 @@ def unseen_by(loop: Loop, version: str, as_of: str, without: frozenset[str] = fr
     scored = loop.store.predictions_of(loop.name, version, until=until, newest=wanted, without=without)
     parts: dict[str, Matured] = {}
     if len(scored) < wanted:
-        parts |= {part.key: part for part in proved(holdout_of(loop, version))}
-    parts |= {row.key: _part(row.key, matured(loop, row, as_of)) for row in scored}
+        parts |= {part.key: part for part in _proved_by(*holdout)} if (holdout := _holdout_file(loop, version)) else {}
+    parts |= {part.key: part for part in _matured_parts(loop, scored, as_of)}
     return [parts[key] for key in sorted(parts)][-wanted:]
 
 
@@ -85,7 +98,7 @@ def guard(loop: Loop, version: str, as_of: str) -> str | None:
     scored = loop.store.predictions_of(loop.name, version, until=newest_labelled(loop.spec, as_of), newest=newest)
     if task.default_loss.by_class or not scored:
         return None
-    rows = pd.concat([matured(loop, row, as_of)[[CLUSTER, LABEL, SCORE]] for row in scored], ignore_index=True)
+    rows = pd.concat([part[[CLUSTER, LABEL, SCORE]] for part in matured_of(loop, scored, as_of)], ignore_index=True)
     holdout = holdout_of(loop, version)
     served = Served(
         rows[LABEL].to_numpy(np.float64), rows[SCORE].to_numpy(np.float64), rows[CLUSTER].astype(str).to_numpy(object)
@@ -95,11 +108,26 @@ def guard(loop: Loop, version: str, as_of: str) -> str | None:
 
 def holdout_of(loop: Loop, version: str) -> pd.DataFrame | None:
     """What a version's proof said of its holdout partitions; None when it had none."""
+    holdout = _holdout_file(loop, version)
+    return _holdout(*holdout) if holdout else None
+
+
+def _holdout_file(loop: Loop, version: str) -> tuple[str, str | None] | None:
     training = loop.store.training_of(loop.name, version)
     if training is None or not training.result.get("holdout_predictions_url"):
         return None
     result = training.result
-    return files.read_parquet(result["holdout_predictions_url"], result.get("holdout_predictions_sha256"))
+    return result["holdout_predictions_url"], result.get("holdout_predictions_sha256")
+
+
+@lru_cache(maxsize=8)
+def _holdout(url: str, sha256: str | None) -> pd.DataFrame:
+    return files.read_parquet(url, sha256)
+
+
+@lru_cache(maxsize=8)
+def _proved_by(url: str, sha256: str | None) -> tuple[Matured, ...]:
+    return tuple(proved(_holdout(url, sha256)))
 
 
 def proved(holdout: pd.DataFrame | None) -> list[Matured]:
@@ -110,6 +138,11 @@ def proved(holdout: pd.DataFrame | None) -> list[Matured]:
         _part(str(key), frame.sort_values(ROW, ignore_index=True))
         for key, frame in holdout.groupby(PARTITION, sort=True)
     ]
+
+
+@lru_cache(maxsize=64)
+def _joined_part(key: str, url: str, sha256: str, label_files: tuple[LabelFile, ...]) -> Matured:
+    return _part(key, _joined(key, url, sha256, label_files))
 
 
 def _part(key: str, frame: pd.DataFrame) -> Matured:

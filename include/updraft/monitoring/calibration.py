@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from updraft.monitoring.trial import Trial, paired_trial
@@ -122,7 +123,7 @@ def walk_forward(task: TaskType, parts: Sequence[Matured], window: int) -> Walk 
     first = max(1, len(parts) - task.calibration.look_back)
     while first > 1 and too_few(_clusters(parts[first:])):
         first -= 1
-    pairs = [(parts[max(0, i - window) : i], parts[i]) for i in range(first, len(parts))]
+    pairs = [(tuple(parts[max(0, i - window) : i]), parts[i]) for i in range(first, len(parts))]
     # What a single day tells is no layer in service; only where there is nothing else is such a pair looked at.
     pairs = [pair for pair in pairs if not too_few(_clusters(pair[0]))] or pairs
     if not pairs:
@@ -139,7 +140,10 @@ def walk_forward(task: TaskType, parts: Sequence[Matured], window: int) -> Walk 
     return Walk(paired_trial(gains[strength], clusters), strength)
 
 
-def _gain(task: TaskType, before: Sequence[Matured], part: Matured, strength: float) -> NDArray[np.float64]:
+@lru_cache(
+    maxsize=512
+)  # a tick adds one pair; the others are those of the tick before, where they are the same objects
+def _gain(task: TaskType, before: tuple[Matured, ...], part: Matured, strength: float) -> NDArray[np.float64]:
     """By how much the layer of some partitions lowers the loss of each row of the one after them."""
     without = task.margin_loss(part.label, part.margin)
     fitted = in_order(task, before, strength)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 import sqlalchemy as sa
@@ -191,19 +191,30 @@ class Partitions(Base):
         rows = {row["key"]: row for row in self._rows(query)}
         return [KeptOut(row["key"], row["sha256"], row["diagnosis"]) for row in rows.values()]
 
-    def label_files(self, project: str, key: str, whole: str, until: str) -> list[tuple[str, str | None]]:
-        """URL and hash of the files of labels from the tick of ``key`` on, in order, with the first one from ``whole`` on as the last.
+    def label_files(
+        self, project: str, wholes: Mapping[str, str], until: str
+    ) -> dict[str, list[tuple[str, str | None]]]:
+        """Of each partition URL and hash of the files of labels from its tick on, in order, with the first one from ``whole`` on as the last.
 
-        :param whole: the first key by whose tick all labels of ``key`` are known.
+        :param wholes: by the key of a partition, ``whole``: the first key by whose tick all its labels are known.
         :param until: the last key that is looked at.
         """
+        if not wholes:
+            return {}
         p = t.partitions.c
-        columns = (p.key, p.labels_url, p.labels_sha256)
-        there = sa.select(*columns).where(p.project == project, p.labels_url.is_not(None), p.key <= until)
-        last = there.where(p.key >= max(key, whole)).order_by(p.key).limit(1).subquery()
-        before = there.where(p.key >= key, p.key < whole)
-        rows = self._rows(sa.union_all(before, sa.select(last)).order_by("key"))
-        return [(row["labels_url"], row["labels_sha256"]) for row in rows]
+        ends = {key: max(key, whole) for key, whole in wholes.items()}
+        there = sa.select(p.key, p.labels_url, p.labels_sha256).where(
+            p.project == project, p.labels_url.is_not(None), p.key <= until
+        )
+        first_after = there.where(p.key >= max(ends.values())).order_by(p.key).limit(1).subquery()
+        between = there.where(p.key >= min(wholes), p.key < max(ends.values()))
+        rows = self._rows(sa.union_all(between, sa.select(first_after)).order_by("key"))
+        files: dict[str, list[tuple[str, str | None]]] = {}
+        for key, end in ends.items():
+            before = [row for row in rows if key <= row["key"] < end]
+            last = next((row for row in rows if row["key"] >= end), None)
+            files[key] = [(row["labels_url"], row["labels_sha256"]) for row in (*before, *([last] if last else ()))]
+        return files
 
 
 def partitions_lock(project: str) -> str:
