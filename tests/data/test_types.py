@@ -11,7 +11,7 @@ import pytest
 from tests.support.tables import Table, day
 
 from updraft.data.columns import LABEL, ROW
-from updraft.data.ingest import extract_partition, read_partition
+from updraft.data.ingest import extract_partition, read_partition, validate_partition
 from updraft.data.pinned import read_schema
 from updraft.errors import DataError, PartitionRefused
 
@@ -138,6 +138,14 @@ def test_what_is_no_number_is_a_breach_in_a_later_file_too(table, cell) -> None:
     table.ingest(1)
     assert list(table.rows(2)["x"]) == [1.5]
     assert list(table.quarantined(2)["_reasons"]) == ["x is no number"]
+
+
+def test_what_is_infinite_in_parquet_is_a_breach_of_its_row_as_in_text(table) -> None:
+    loose(table)
+    typed(table, 1, x=[1.5, math.inf, math.nan], f=pd.array([1.0, 2.0, -math.inf], "float32"))
+    rows = table.rows(1)
+    assert (list(rows["x"]), list(rows["f"])) == ([1.5], [1])
+    assert list(table.quarantined(1)["_misfits"]) == ["x: inf", "f: -inf"]
 
 
 def test_whole_numbers_today_and_decimals_tomorrow_are_both_numbers(table) -> None:
@@ -383,6 +391,43 @@ def test_nanoseconds_booleans_with_gaps_and_decimals_of_parquet_are_what_they_ar
     assert rows["d"].dtype == "float64"
     assert list(rows["d"])[::2] == [1.1, 2.25]
     assert list(rows["n"])[::2] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "says"),
+    [
+        ("c", [1, 2], "value_set holds values that are no texts, and c is text; write each in quotes"),
+        ("c", ["1", 2], "value_set holds values that are no texts, and c is text"),
+        ("x", [1, "two"], "value_set holds texts that are no numbers, and x is a number"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["column_values_to_be_in_set", "column_distinct_values_to_be_in_set"])
+def test_a_set_of_values_of_another_type_is_told_whatever_the_file_holds(table, column, values, says, kind) -> None:
+    level = "rows" if kind == "column_values_to_be_in_set" else "table"
+    table.contract = {
+        "rows": {"columns": {"c": "text"}, level: [{"expect": kind, "column": column, "value_set": values}]}
+    }
+    table.write(1, "id,at,x,c,y\nn0,2024-01-01T00:00:00Z,1,1,0\nn1,2024-01-01T01:00:00Z,2,2,1\n")
+    with pytest.raises(PartitionRefused, match=says):
+        table.ingest(1)
+
+
+def test_a_set_of_numbers_may_be_written_as_texts(table) -> None:
+    table.contract = {
+        "rows": {"rows": [{"expect": "column_values_to_be_in_set", "column": "x", "value_set": ["1", "2"]}]}
+    }
+    table.csv(1, "x", ["1", "2"])
+    assert table.ingest(1).rows == 2
+
+
+@pytest.mark.parametrize(("written", "reads"), [("[NO, SE]", ["NO", "SE"]), ("['010', '10']", ["010", "10"])])
+def test_a_set_in_yaml_is_what_stands_there(table, written, reads) -> None:
+    table.csv(1, "c", reads)
+    project = table.project
+    text = f"rows: {{columns: {{c: text}}, rows: [{{expect: column_values_to_be_in_set, column: c, value_set: {written}}}]}}"
+    (project.folder / "expectations.yaml").write_text(text)
+    extract_partition(project, table.settings, day(1))
+    assert validate_partition(project, table.settings, day(1)).quarantined == 0
 
 
 # -- times --------------------------------------------------------------------------------------------------------------------

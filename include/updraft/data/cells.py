@@ -163,7 +163,9 @@ def _converted(own: str, storage: str, wanted: ColumnType, source: Source, *, wh
     if wanted.kind == "number" and numeric:
         if whole:
             return f"TRY_CAST({own} AS BIGINT)"
-        return f"CASE WHEN isnan({own}) THEN NULL ELSE {own} END" if plain == "DOUBLE" else f"TRY_CAST({own} AS DOUBLE)"
+        if plain in ("FLOAT", "DOUBLE"):  # what is infinite is no number here either, as in text
+            return f"CASE WHEN isfinite({own}) THEN CAST({own} AS DOUBLE) END"
+        return f"TRY_CAST({own} AS DOUBLE)"
     if wanted.kind == "boolean" and (plain == "BOOLEAN" or (numeric and wanted.origin == "stated")):
         return own if plain == "BOOLEAN" else f"CASE WHEN {own} = 1 THEN TRUE WHEN {own} = 0 THEN FALSE END"
     if wanted.kind == "time" and plain in TYPES["time"]:

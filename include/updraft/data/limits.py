@@ -55,8 +55,8 @@ def unpacked(path: Path, folder: Path, what: str) -> Path:
     except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error) as error:
         kind = path.suffix[1:]
         raise DataError(
-            f"{what} is no {kind} file, or a broken one: {error}; name it without .{kind} if it is not packed, or copy it again"
-        ) from error
+            f"{what} is no {kind} file, or a broken one; name it without .{kind} if it is not packed, or copy it again"
+        ) from None  # the error quotes the first bytes
     if path.stat().st_size > FILE_BYTES:
         raise DataError(_too_large(what))
     return path

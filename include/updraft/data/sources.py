@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from updraft import files
-from updraft.data import csv_file, limits
+from updraft.data import csv_file, limits, text_file
 from updraft.data.catalogue import TYPES
 from updraft.data.cells import NULLS, looks_ambiguous, time_of
 from updraft.data.duck import attempt, columns_of, connection, kind_of, literal, name, parquet
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _PARQUET = (".parquet", ".pq")
+_TEXTS = (".csv", ".tsv", ".txt")
 _CLIENTS = ("aiohttp", "aiobotocore", "botocore")
 """Libraries that speak to stores; not all of their errors are an ``OSError``."""
 CACHE_VERSION = 2
@@ -186,16 +187,19 @@ def _opened(
     :raises DataError: when it does not read, or has names that mean several columns."""
     spec, what = project.spec.data.sources[source], f"source {source}: {url}"
     if path.suffix in _PARQUET:
+        text_file.check_parquet(path, what)
         reader = parquet(str(path))
 
         def unreadable(error: duckdb.Error) -> DataError:
-            return DataError(f"{what} does not read as Parquet: {kind_of(error)}")
+            return DataError(
+                f"{what} does not read as Parquet, as it is broken: {kind_of(error)}; write or copy it again"
+            )
 
         columns = attempt(lambda: columns_of(con, reader), unreadable)
         names_in_file = _parquet_names(path)
-    elif path.suffix in (".csv", ".tsv", ".txt"):
+    elif path.suffix in _TEXTS:
         wanted = {column for chosen, _ in wanted_columns(project, source) for column in chosen}
-        dialect = csv_file.read_dialect(path, what, wanted=wanted, encoding=spec.encoding, asked=asked)
+        dialect = csv_file.read_dialect(path, what, wanted=wanted, asked=asked)
         names_in_file, reader = list(dialect.columns), dialect.reader(path)
         columns = dict.fromkeys(dialect.columns, "VARCHAR")
 
@@ -219,7 +223,7 @@ def _parquet_names(path: Path) -> list[str]:
 def _convert(project: Project, url: str, source: str, target: str) -> None:
     spec = project.spec.data.sources[source]
     with ExitStack() as stack:
-        path = stack.enter_context(_downloaded(url, source))
+        path = stack.enter_context(_downloaded(url, source, spec.encoding))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         con = stack.enter_context(connection([path], folder))
         aside = folder / "converted.parquet"
@@ -293,7 +297,7 @@ def columns(project: Project, source: str, key: str) -> dict[str, str]:
     """
     spec = project.spec.data.sources[source]
     url = locate(resolve(spec.url, source=source, key=key), source=source).url
-    with _downloaded(url, source) as path, connection([path]) as con:
+    with _downloaded(url, source, spec.encoding) as path, connection([path]) as con:
         file = _opened(con, project, path, url, source, asked=False)
         texts = [column for column, kind in file.columns.items() if kind == "VARCHAR" and path.suffix not in _PARQUET]
         rows = f"(SELECT *, row_number() OVER () AS file_row_number FROM (SELECT * FROM {file.reader} LIMIT {_GLANCE}))"
@@ -345,10 +349,12 @@ def _fetched(url: str, source: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _downloaded(url: str, source: str) -> Iterator[Path]:
-    """A local file with the content: fetched when it is elsewhere, unpacked when it is packed."""
-    with _fetched(url, source) as path, tempfile.TemporaryDirectory() as folder:
-        yield limits.unpacked(path, Path(folder), f"source {source}: {url}")
+def _downloaded(url: str, source: str, encoding: str) -> Iterator[Path]:
+    """A local file with the content: fetched when it is elsewhere, unpacked when it is packed, in UTF-8 when it is text."""
+    what = f"source {source}: {url}"
+    with _fetched(url, source) as fetched, tempfile.TemporaryDirectory() as folder:
+        path = limits.unpacked(fetched, Path(folder), what)
+        yield text_file.in_utf8(path, Path(folder), what, encoding) if path.suffix in _TEXTS else path
 
 
 def is_there(url: str, *, source: str, key: str) -> bool:
