@@ -11,7 +11,13 @@ import pytest
 from tests.support.tables import Table, day
 
 from updraft.data.columns import LABEL, ROW
-from updraft.data.ingest import extract_partition, read_partition, validate_partition
+from updraft.data.ingest import (
+    extract_partition,
+    publish_partition,
+    read_checks,
+    read_partition,
+    validate_partition,
+)
 from updraft.data.pinned import read_schema
 from updraft.errors import DataError, PartitionRefused
 
@@ -472,6 +478,92 @@ def test_wall_clock_times_are_read_in_their_zone(table) -> None:
     assert [str(time) for time in table.rows(2)["at"]] == [
         "2024-01-02 01:00:00+00:00", "2024-01-02 10:00:00+00:00", "2024-01-02 15:00:00+00:00"
     ]  # fmt: skip
+
+
+NIGHT = ["01:30", "02:00", "02:30", "02:00", "02:30", "03:00"]
+"""Wall-clock times of 27 October 2024 in Oslo, where it was three o'clock twice: the hour from two to three stands there two times."""
+
+
+def by_the_hour(table: Table, times: list[str], zone: str = "Europe/Oslo", **source: object) -> pd.DataFrame:
+    """What is published of two shops that tell one row at each time: shop and time name a row."""
+    table.data |= {"key": ["shop", "at"], "start": "2024-10-27", "schedule": "0 0 * * *"}
+    table.source |= {"time_zone": zone, **source}
+    lines = [f"{shop},{time},{place},1" for shop in ("a", "b") for place, time in enumerate(times)]
+    key = "2024-10-28T0000"
+    (table.folder / f"{key}.csv").write_text("\n".join(["shop,at,x,y", *lines, ""]))
+    extract_partition(table.project, table.settings, key)
+    validate_partition(table.project, table.settings, key)
+    return read_partition(publish_partition(table.project, table.settings, key).url).sort_values(["shop", "x"])
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["in order", "newest first"])
+@pytest.mark.parametrize("date_format", [None, "%d.%m.%Y %H:%M"])
+def test_of_two_rows_in_the_hour_that_clocks_repeat_the_first_is_the_earlier(table, back, date_format) -> None:
+    day_written = "2024-10-27" if date_format is None else "27.10.2024"
+    times = [f"{day_written} {time}" for time in (NIGHT[::-1] if back else NIGHT)]
+    rows = by_the_hour(table, times, **({"time_format": date_format} if date_format else {}))
+    hours = [
+        "2024-10-26 23:30",
+        "2024-10-27 00:00",
+        "2024-10-27 00:30",
+        "2024-10-27 01:00",
+        "2024-10-27 01:30",
+        "2024-10-27 02:00",
+    ]
+    for shop in ("a", "b"):
+        at = list(rows[rows["shop"] == shop]["at"].dt.strftime("%Y-%m-%d %H:%M"))
+        assert at == [hour for hour in (hours[::-1] if back else hours) if hour >= "2024-10-27"]
+    checks = read_checks(table.project, table.settings, "2024-10-28T0000").sources["rows"]
+    assert (checks.repeated, checks.outside, checks.quarantined) == (8, 2, 0)
+
+
+def test_rows_that_say_their_offset_are_no_twins_and_true_duplicates_stay_duplicates(table) -> None:
+    loose(table)
+    rows = by_the_hour(table, ["2024-10-27 02:00:00+02:00", "2024-10-27 02:00", "2024-10-27 05:00", "2024-10-27 05:00"])
+    assert [str(at) for at in rows["at"]] == ["2024-10-27 00:00:00+00:00", "2024-10-27 01:00:00+00:00"] * 2
+    rows = by_the_hour(table, ["2024-10-27 02:00"] * 3)
+    assert [str(at) for at in rows["at"]] == ["2024-10-27 00:00:00+00:00"] * 2  # the second and third are one row twice
+
+
+def test_half_an_hour_is_repeated_on_lord_howe_island(table) -> None:
+    table.data["schedule"] = "0 0 * * *"
+    times = ["2024-04-07 01:15", "2024-04-07 01:45", "2024-04-07 01:45", "2024-04-07 02:15"]
+    table.data |= {"key": ["shop", "at"], "start": "2024-04-06"}
+    table.source |= {"time_zone": "Australia/Lord_Howe"}
+    key = "2024-04-07T0000"
+    lines = [f"a,{time},{place},1" for place, time in enumerate(times)]
+    (table.folder / f"{key}.csv").write_text("\n".join(["shop,at,x,y", *lines, ""]))
+    extract_partition(table.project, table.settings, key)
+    validate_partition(table.project, table.settings, key)
+    rows = read_partition(publish_partition(table.project, table.settings, key).url)
+    assert list(rows["at"].dt.strftime("%H:%M")) == ["14:15", "14:45", "15:15", "15:45"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_time_that_the_zone_skips_is_in_no_partition_and_counted(table, suffix) -> None:
+    table.suffix, table.source["time_zone"] = suffix, "Europe/Oslo"
+    table.data["start"] = "2024-03-31"
+    key = "2024-04-01T0000"
+    frame = pd.DataFrame(
+        {"id": ["a", "b", "c"], "at": pd.to_datetime(["2024-03-31 01:59", "2024-03-31 02:30", "2024-03-31 03:00"])}
+    )
+    frame = frame.assign(x=[1, 2, 3], y=1)
+    path = table.folder / f"{key}.{suffix}"
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    extract_partition(table.project, table.settings, key)
+    checks = validate_partition(table.project, table.settings, key).sources["rows"]
+    assert (checks.rows, checks.timeless, checks.skipped, checks.read) == (2, 1, 1, 3)
+    page = table.folder / "home" / "lake" / "table" / "docs" / key / "index.html"
+    assert "1 of them as their time zone skips the time that they have" in page.read_text()
+
+
+def test_a_column_of_times_that_the_zone_skips_has_breaches(table) -> None:
+    loose(table)
+    table.source["time_zone"] = "Europe/Oslo"
+    table.contract = {"rows": {"columns": {"d": "time"}}}
+    table.csv(2, "d", ["2024-03-31 01:59", "2024-03-31 02:30"])
+    assert table.ingest(2).quarantined == 1
+    assert list(table.quarantined(2)["_misfits"]) == ["d: 2024-03-31 02:30"]
 
 
 def test_the_columns_of_a_schema_are_the_same_for_every_order_of_the_files(table) -> None:

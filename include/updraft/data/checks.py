@@ -39,6 +39,10 @@ class SourceChecks:
     """Rows of the partition's own file whose time lies outside of the partition; of a file of all time they are other partitions'."""
     timeless: int = 0
     """Rows of the file without a time, which are in no partition."""
+    skipped: int = 0
+    """Of those the rows whose wall-clock time their zone skips, when its clocks are set forward."""
+    repeated: int = 0
+    """Rows of the partition in an hour that their zone has twice, when its clocks are set back."""
 
     @property
     def read(self) -> int:

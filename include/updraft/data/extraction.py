@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data import sources
+from updraft.data.cells import is_repeated
 from updraft.data.contract import load_contract
 from updraft.data.duck import attempt, columns_of, connection, first, kind_of, literal, name, parquet, without_values
 from updraft.data.partitions import KEY_FORMAT, Partition, partition
@@ -44,6 +45,10 @@ class Outside:
     first: str | None = None
     last: str | None = None
     """Times, ISO 8601, of the rows outside."""
+    skipped: int = 0
+    """Of the rows without a time those whose wall-clock time their zone skips."""
+    repeated: int = 0
+    """Rows of the partition in an hour that their zone has twice."""
 
 
 @dataclass(frozen=True)
@@ -175,12 +180,20 @@ def _outside(
         return Outside()
     time = name(spec.event_time)
     elsewhere = f"{time} < {literal(own.start)} OR {time} >= {literal(own.tick)}" if "{key}" in spec.url else "FALSE"
-    rows, timeless, earliest, latest = first(
+    twice = "FALSE"
+    if spec.time_zone:
+        twice = (
+            f"{time} >= {literal(own.start)} AND {time} < {literal(own.tick)} AND {is_repeated(time, spec.time_zone)}"
+        )
+    path = tables[own.key]
+    rows, timeless, earliest, latest, repeated = first(
         con,
-        f"SELECT count(*) FILTER ({elsewhere}), count(*) FILTER ({time} IS NULL), "
-        f"min({time}) FILTER ({elsewhere}), max({time}) FILTER ({elsewhere}) FROM {parquet(str(tables[own.key]))}",
+        f"SELECT count(*) FILTER ({elsewhere}), count(*) FILTER ({time} IS NULL), min({time}) FILTER ({elsewhere}), "
+        f"max({time}) FILTER ({elsewhere}), count(*) FILTER ({twice}) FROM {parquet(str(path))}",
     )
-    return Outside(int(rows), int(timeless), *(moment.isoformat() if moment else None for moment in (earliest, latest)))
+    begin, end = (moment.isoformat() if moment else None for moment in (earliest, latest))
+    skipped = sources.skipped_times(con, path) if spec.time_zone else 0
+    return Outside(int(rows), int(timeless), begin, end, skipped, int(repeated))
 
 
 def check_roles(project: Project) -> None:

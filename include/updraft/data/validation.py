@@ -136,6 +136,8 @@ class Validator:
                 source_checks,
                 outside=(there := self.not_read.outside.get(source, nothing)).rows,
                 timeless=there.timeless,
+                skipped=there.skipped,
+                repeated=there.repeated,
             )
             for source, source_checks in checks.items()
         }
@@ -154,7 +156,10 @@ class Validator:
                 f"{column} goes from {there.first} to {there.last}; is it the file of another key?"
             )
         if there.timeless:
-            texts.append(f"{source}: {there.timeless} rows have no {column}")
+            skipped = (
+                f", {there.skipped} of them as their time zone skips the time that they have" if there.skipped else ""
+            )
+            texts.append(f"{source}: {there.timeless} rows have no {column}{skipped}")
         return tuple(texts)
 
     def _present(self, source: str) -> list[Expectation]:
