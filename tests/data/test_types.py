@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from threading import Barrier, get_ident
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from tests.support.tables import Table, day
 
+from updraft.data import extraction
 from updraft.data.columns import LABEL, ROW
 from updraft.data.ingest import (
     extract_partition,
@@ -600,3 +604,44 @@ def test_two_ingestions_of_one_partition_at_once_leave_one_schema_and_the_same_r
     assert len({(each.sha256, each.rows) for each in made}) == 1
     assert read_schema(f"{table.settings.lake}/table", "rows")["x"].kind == "number"
     assert table.ingest(1).sha256 == made[0].sha256
+
+
+def both_at_once(table: Table, monkeypatch, *numbers: int) -> None:
+    """Extract partitions at once, each of which has told its types before the first writes any down."""
+    told, begun = Barrier(len(numbers)), Counter()
+    check = extraction.check_mentions
+
+    def when_all_have_told(*arguments: object) -> None:
+        check(*arguments)
+        begun[get_ident()] += 1
+        if begun[get_ident()] == 1:
+            told.wait(60)
+
+    monkeypatch.setattr(extraction, "check_mentions", when_all_have_told)
+    project, settings = table.project, table.settings
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        list(pool.map(lambda number: extract_partition(project, settings, day(number)), numbers))
+
+
+def raw_type(table: Table, number: int, column: str) -> str:
+    path = table.folder / "home" / "lake" / "table" / "raw" / day(number) / "rows.parquet"
+    return str(pq.read_schema(path).field(column).type)
+
+
+def test_two_ingestions_at_once_that_tell_other_types_end_with_one(table, monkeypatch) -> None:
+    loose(table)
+    table.csv(1, "x", ["1.5", "2.5"])
+    table.csv(2, "x", ["a", "b"])
+    both_at_once(table, monkeypatch, 1, 2)
+    pinned = read_schema(f"{table.settings.lake}/table", "rows")["x"]
+    kind = {"number": "double", "text": "string"}[pinned.kind]
+    written = [raw_type(table, number, "x") for number in (1, 2)]
+    assert kind in written
+    assert [each == "string" for each in written] == [kind == "string"] * 2
+
+
+def test_what_two_ingestions_tell_at_once_of_other_columns_is_written_down_of_both(table, monkeypatch) -> None:
+    table.csv(1, "a", ["1.5", "2.5"])
+    table.csv(2, "b", ["1.5", "2.5"])
+    both_at_once(table, monkeypatch, 1, 2)
+    assert {"a", "b"} <= set(read_schema(f"{table.settings.lake}/table", "rows"))

@@ -102,6 +102,10 @@ def slices(project: Project, key: str) -> tuple[Partition, ...]:
     return tuple(replace(each, start=max(each.start, first)) for each in found)
 
 
+_TRIES = 5
+"""A type that another ingestion pinned meanwhile holds in the next try, so that a second one is enough for each new column."""
+
+
 @without_values
 def extract_partition(project: Project, settings: Settings, key: str) -> Extracted:
     """Copy what the partition needs from its sources into ``<key>/<source>.parquet`` of the project's raw zone.
@@ -111,6 +115,21 @@ def extract_partition(project: Project, settings: Settings, key: str) -> Extract
 
     :raises DataError: a source that is not there or not readable, or without a column that the spec names.
     """
+    for _ in range(_TRIES):
+        extracted = _extract(project, settings, key)
+        if extracted is not None:
+            return extracted
+        log.info(
+            "partition %s: another ingestion has told types of columns meanwhile; its files are read again to those",
+            key,
+        )
+    raise DataError(
+        f"{project.name}: partition {key}: other ingestions tell other types of its columns again and again; state them in the contract"
+    )
+
+
+def _extract(project: Project, settings: Settings, key: str) -> Extracted | None:
+    """None where another ingestion has pinned other types of columns that were new here."""
     covered = slices(project, key)
     check_roles(project)
     raw = settings.raw_zone(project.name)
@@ -140,8 +159,9 @@ def extract_partition(project: Project, settings: Settings, key: str) -> Extract
             outside = _outside(con, project, source, tables[source], covered)
             extracted[source] = ExtractedSource(url, files.sha256(content), int(rows), outside)
     check_mentions(project, columns)
-    for schema, told in schemas:  # a spelling mistake in the project pins no type
-        schema.write(told)
+    written = [schema.write(told) for schema, told in schemas]  # here: a spelling mistake in the project pins no type
+    if not all(written):
+        return None
     counted = {source: asdict(raw_file.outside) for source, raw_file in extracted.items()}
     not_read = {"sources": counted, "unread": unread}
     files.write_json(raw_url(project, settings, key, NOT_READ_FILE), not_read)
