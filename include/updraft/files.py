@@ -38,11 +38,16 @@ def write_bytes(url: str, content: bytes) -> None:
         path = local_path(url)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        try:
+            with aside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        except OSError as error:  # the disk is full: what is written aside would keep it so
+            with suppress(OSError):
+                aside.unlink()
+            raise OSError(error.errno, error.strerror, str(path)) from error
         return
     with _explained(url, "writing"):
         there, where = filesystem(url)

@@ -22,6 +22,7 @@ P = "flights"
 KEY = "2013-05-06T0500"
 EVERY = {
     "failure": messages.failure(P, dag="flights.train", task="train_model", run="r1", error="boom", key=KEY),
+    "labels_lost": messages.labels_lost(P, key=KEY, labels=90, of=100, form="9", form_of_rows="999"),
     "outside": messages.outside(P, key=KEY, source="flights", rows=90, timeless=3, of=6103),
     "quarantine": messages.quarantine(P, key=KEY, rows=12, of=6103, reasons={"wind_speed in [0, 120]": 12}),
     "refused": messages.refused(P, key=KEY, rows=900, of=1000, limit=0.05, reasons={"rows": 0, "origin is set": 900}),

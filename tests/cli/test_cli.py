@@ -298,13 +298,19 @@ def test_status_tells_the_newest_alerts_first_and_breaks_no_line_where_there_is_
     assert "  newest alerts:\n" in status.stdout
 
 
+REFUSED_CHECKS = {
+    "refusals": ["flights: 9 of 9 rows"],
+    "sources": {"flights": {"rows": 9, "quarantined": 9, "outside": 2, "timeless": 1, "reasons": {"no tailnum": 9}}},
+}
+
+
 def test_status_wants_what_is_not_published_until_a_person_passes_over_it(deployment):
     store = Store.open(deployment["UPDRAFT_STORE"])
     keys = keys_of(load_project(ROOT / "include" / "projects" / "flight_delays").spec, 4)
     ingest(store, "flight_delays", keys[0])
     store.record_partition(
         "flight_delays",
-        IngestedPartition(keys[1], "refused", None, None, 0, 9, None, {"refusals": ["flights: 9 of 9 rows"]}, None),
+        IngestedPartition(keys[1], "refused", None, None, 0, 9, None, REFUSED_CHECKS, None),
     )
     failed = FailedIngestion(keys[2], "publish_partition", "DataError", "features(): no column 'x'", passes=False)
     store.record_failed_ingestion("flight_delays", failed)
@@ -316,6 +322,10 @@ def test_status_wants_what_is_not_published_until_a_person_passes_over_it(deploy
         f"  wanted: partition {keys[1]}, refused: flights: 9 of 9 rows",
         f"  wanted: partition {keys[2]}, failed: publish_partition: DataError: features(): no column 'x'",
     ]
+    assert (
+        f"    {keys[1]}: 12 rows read = 0 published + 9 quarantined (no tailnum: 9) + 2 outside of the partition + 1 without a time\n"
+        in status.stdout
+    )
     unpublished = json.loads(run("status", "--json", **deployment).stdout)["flight_delays"]["unpublished"]
     assert [(each["keys"], each["fate"]) for each in unpublished] == [([keys[1]], "refused"), ([keys[2]], "failed")]
 

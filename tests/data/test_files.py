@@ -42,7 +42,7 @@ def test_a_separator_inside_of_names_and_texts_changes_nothing(table) -> None:
     assert list(table.rows(1)["a,b,c,d"]) == ['x;"y", z']
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+@pytest.mark.parametrize("encoding", ["latin-1", "windows-1252", "utf-16"])
 def test_another_encoding_is_named_with_its_line_and_read_when_it_is_said(table, encoding) -> None:
     table.csv(1, "x", ["a", "b"])
     content = (GOOD.replace("1,0", "Blåbær,0")).encode(encoding)
@@ -51,6 +51,61 @@ def test_another_encoding_is_named_with_its_line_and_read_when_it_is_said(table,
         table.ingest(1)
     table.source["encoding"] = encoding
     assert list(table.rows(1)["x"]) == ["Blåbær", "2"]
+
+
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_is_read_where_the_project_says_so(table, order) -> None:
+    table.source["encoding"] = "utf-16"
+    table.write(1, GOOD.replace("1,0", "Blåbær €,0").encode(order))
+    assert list(table.rows(1)["x"]) == ["Blåbær €", "2"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "says"),
+    [
+        ("latin-1", GOOD.replace("2,1", "€,1").encode("cp1252"), "line 3 has a character that latin-1 has not.*windows-1252"),
+        ("latin-1", b"\xef\xbb\xbf" + GOOD.encode(), "is written in UTF-8; leave `encoding: latin-1` out"),
+        ("windows-1252", GOOD.encode() + b"n2,2024-01-01T02:00:00Z,\x81,1\n", "line 4 is not written in windows-1252"),
+        ("windows-1252", GOOD.encode("utf-16"), "is written in utf-16; say so"),
+        ("utf-16", GOOD.encode(), "is not written in utf-16; save it as UTF-8"),
+        ("utf-16", GOOD.encode("utf-16")[:-1], "line 3 is not written in utf-16: it may have been cut off"),
+        ("utf-8", GOOD.encode("utf-16-le"), "holds zero bytes; if it is written in UTF-16, say so"),
+        ("utf-8", GOOD.encode("utf-32"), "is written in utf-32; save it as UTF-8"),
+        ("utf-16", GOOD.encode("utf-32"), "is written in utf-32; save it as UTF-8"),
+        ("utf-8", gzip.compress(GOOD.encode()), "is packed with gzip; name it .csv.gz"),
+        ("utf-8", b"PK\x03\x04 and more", "is a zip archive or a workbook"),
+        ("utf-8", b"PAR1\x00\x00" + GOOD.encode(), "is a Parquet file; name it .parquet"),
+        ("utf-8", b"\n<!DOCTYPE html>\n<html>not found</html>", "is a web page"),
+        ("utf-8", GOOD.replace("x,y", '"x\nz",y').encode(), "the first line has a quote .* that does not close"),
+    ],
+)  # fmt: skip
+def test_bytes_that_are_not_what_the_project_says_are_told_with_what_they_are(table, encoding, content, says) -> None:
+    table.source["encoding"] = encoding
+    table.write(1, content)
+    with pytest.raises(DataError, match=says):
+        table.ingest(1)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda _: b"", "is empty"),
+        (lambda content: content[: len(content) // 2], "ends before its Parquet does: it was cut off"),
+        (lambda _: GOOD.encode(), "is no Parquet file; name it as what it is"),
+        (gzip.compress, "is packed with gzip"),
+        (lambda content: content[:4] + bytes(len(content) - 12) + content[-8:], "as it is broken: .*; write or copy it again"),
+    ],
+    ids=["empty", "cut off", "CSV", "packed", "overwritten"],
+)  # fmt: skip
+def test_a_broken_parquet_file_says_what_happened_to_it(table, spoil, says) -> None:
+    table.suffix = "parquet"
+    times = pd.date_range("2024-01-01", periods=2, freq="h", tz="UTC")
+    frame = pd.DataFrame({"id": ["a", "b"], "at": times, "x": [1.0, 2.0], "y": [0, 1]})
+    table.write(1, frame)
+    path = table.folder / "2024-01-02T0000.parquet"
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(DataError, match=says):
+        table.ingest(1)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +137,6 @@ def test_another_encoding_is_named_with_its_line_and_read_when_it_is_said(table,
             r"'x': numbers with a decimal comma; say so with `decimal",
         ),
         (GOOD.encode() + b"\x00\x01", r"line 4 has 1 fields"),
-        (b"PAR1\x00\x00" + GOOD.encode(), "is no text|has no header|has no column"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_told_with_its_place_and_mend_and_without_a_cell(table, content, says) -> None:

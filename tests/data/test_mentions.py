@@ -102,8 +102,18 @@ def test_a_cluster_is_a_clock_or_a_column(check, name):
     assert check(("cluster: day", f"cluster: {name}"))[0] == {}
 
 
+def test_the_first_line_of_a_file_without_a_header_is_not_told_as_names(check, shop):
+    (shop.folder / "row.csv").write_text("Anna,Olsen,Oslo\nBob,Berg,Bergen\n")
+    found, _ = check(orders="row.csv")
+    told = found["data.sources.orders.url"]
+    assert "of all that project.yaml names; its first line has 3 cells" in told
+    assert not any(cell in "".join(found.values()) for cell in ("Anna", "Olsen", "Oslo"))
+
+
 def test_a_source_that_is_not_there_is_told_and_the_rest_is_checked(check):
-    found, notes = check(("key: [id]", "key: [idd]"), ("join: [customer]", "join: [c]"), ("< 5", "<"), orders="no.csv")
+    found, notes = check(
+        ("key: [id]", "key: [idd]"), ("join: [customer]", "join: [custmer]"), ("< 5", "<"), orders="no.csv"
+    )
     assert set(found) == {"data.label.expr", "data.sources.customers.join", "data.sources.orders.url"}
     assert "there is no such file" in found["data.sources.orders.url"]
     assert notes == ()

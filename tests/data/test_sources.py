@@ -83,7 +83,7 @@ def test_times_without_a_zone_are_utc(shop, monkeypatch) -> None:
         ("two.zip", r"two\.zip holds a\.csv, b\.csv; a zip holds one CSV file"),
         ("bad.zip", r"bad\.zip is no zip file"),
         ("o.xlsx", "unknown format '.xlsx'"),
-        ("bad.parquet", "does not read as Parquet"),
+        ("bad.parquet", "is no Parquet file"),
         ("when.csv", "event_time 'at' is no time in row 1"),
     ],
 )

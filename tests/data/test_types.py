@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from threading import Barrier, get_ident
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from tests.support.tables import Table, day
 
+from updraft.data import extraction
 from updraft.data.columns import LABEL, ROW
-from updraft.data.ingest import extract_partition, read_partition
+from updraft.data.ingest import (
+    extract_partition,
+    publish_partition,
+    read_checks,
+    read_partition,
+    validate_partition,
+)
 from updraft.data.pinned import read_schema
 from updraft.errors import DataError, PartitionRefused
 
@@ -138,6 +148,14 @@ def test_what_is_no_number_is_a_breach_in_a_later_file_too(table, cell) -> None:
     table.ingest(1)
     assert list(table.rows(2)["x"]) == [1.5]
     assert list(table.quarantined(2)["_reasons"]) == ["x is no number"]
+
+
+def test_what_is_infinite_in_parquet_is_a_breach_of_its_row_as_in_text(table) -> None:
+    loose(table)
+    typed(table, 1, x=[1.5, math.inf, math.nan], f=pd.array([1.0, 2.0, -math.inf], "float32"))
+    rows = table.rows(1)
+    assert (list(rows["x"]), list(rows["f"])) == ([1.5], [1])
+    assert list(table.quarantined(1)["_misfits"]) == ["x: inf", "f: -inf"]
 
 
 def test_whole_numbers_today_and_decimals_tomorrow_are_both_numbers(table) -> None:
@@ -385,6 +403,43 @@ def test_nanoseconds_booleans_with_gaps_and_decimals_of_parquet_are_what_they_ar
     assert list(rows["n"])[::2] == [1, 3]
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "says"),
+    [
+        ("c", [1, 2], "value_set holds values that are no texts, and c is text; write each in quotes"),
+        ("c", ["1", 2], "value_set holds values that are no texts, and c is text"),
+        ("x", [1, "two"], "value_set holds texts that are no numbers, and x is a number"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["column_values_to_be_in_set", "column_distinct_values_to_be_in_set"])
+def test_a_set_of_values_of_another_type_is_told_whatever_the_file_holds(table, column, values, says, kind) -> None:
+    level = "rows" if kind == "column_values_to_be_in_set" else "table"
+    table.contract = {
+        "rows": {"columns": {"c": "text"}, level: [{"expect": kind, "column": column, "value_set": values}]}
+    }
+    table.write(1, "id,at,x,c,y\nn0,2024-01-01T00:00:00Z,1,1,0\nn1,2024-01-01T01:00:00Z,2,2,1\n")
+    with pytest.raises(PartitionRefused, match=says):
+        table.ingest(1)
+
+
+def test_a_set_of_numbers_may_be_written_as_texts(table) -> None:
+    table.contract = {
+        "rows": {"rows": [{"expect": "column_values_to_be_in_set", "column": "x", "value_set": ["1", "2"]}]}
+    }
+    table.csv(1, "x", ["1", "2"])
+    assert table.ingest(1).rows == 2
+
+
+@pytest.mark.parametrize(("written", "reads"), [("[NO, SE]", ["NO", "SE"]), ("['010', '10']", ["010", "10"])])
+def test_a_set_in_yaml_is_what_stands_there(table, written, reads) -> None:
+    table.csv(1, "c", reads)
+    project = table.project
+    text = f"rows: {{columns: {{c: text}}, rows: [{{expect: column_values_to_be_in_set, column: c, value_set: {written}}}]}}"
+    (project.folder / "expectations.yaml").write_text(text)
+    extract_partition(project, table.settings, day(1))
+    assert validate_partition(project, table.settings, day(1)).quarantined == 0
+
+
 # -- times --------------------------------------------------------------------------------------------------------------------
 
 
@@ -429,6 +484,92 @@ def test_wall_clock_times_are_read_in_their_zone(table) -> None:
     ]  # fmt: skip
 
 
+NIGHT = ["01:30", "02:00", "02:30", "02:00", "02:30", "03:00"]
+"""Wall-clock times of 27 October 2024 in Oslo, where it was three o'clock twice: the hour from two to three stands there two times."""
+
+
+def by_the_hour(table: Table, times: list[str], zone: str = "Europe/Oslo", **source: object) -> pd.DataFrame:
+    """What is published of two shops that tell one row at each time: shop and time name a row."""
+    table.data |= {"key": ["shop", "at"], "start": "2024-10-27", "schedule": "0 0 * * *"}
+    table.source |= {"time_zone": zone, **source}
+    lines = [f"{shop},{time},{place},1" for shop in ("a", "b") for place, time in enumerate(times)]
+    key = "2024-10-28T0000"
+    (table.folder / f"{key}.csv").write_text("\n".join(["shop,at,x,y", *lines, ""]))
+    extract_partition(table.project, table.settings, key)
+    validate_partition(table.project, table.settings, key)
+    return read_partition(publish_partition(table.project, table.settings, key).url).sort_values(["shop", "x"])
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["in order", "newest first"])
+@pytest.mark.parametrize("date_format", [None, "%d.%m.%Y %H:%M"])
+def test_of_two_rows_in_the_hour_that_clocks_repeat_the_first_is_the_earlier(table, back, date_format) -> None:
+    day_written = "2024-10-27" if date_format is None else "27.10.2024"
+    times = [f"{day_written} {time}" for time in (NIGHT[::-1] if back else NIGHT)]
+    rows = by_the_hour(table, times, **({"time_format": date_format} if date_format else {}))
+    hours = [
+        "2024-10-26 23:30",
+        "2024-10-27 00:00",
+        "2024-10-27 00:30",
+        "2024-10-27 01:00",
+        "2024-10-27 01:30",
+        "2024-10-27 02:00",
+    ]
+    for shop in ("a", "b"):
+        at = list(rows[rows["shop"] == shop]["at"].dt.strftime("%Y-%m-%d %H:%M"))
+        assert at == [hour for hour in (hours[::-1] if back else hours) if hour >= "2024-10-27"]
+    checks = read_checks(table.project, table.settings, "2024-10-28T0000").sources["rows"]
+    assert (checks.repeated, checks.outside, checks.quarantined) == (8, 2, 0)
+
+
+def test_rows_that_say_their_offset_are_no_twins_and_true_duplicates_stay_duplicates(table) -> None:
+    loose(table)
+    rows = by_the_hour(table, ["2024-10-27 02:00:00+02:00", "2024-10-27 02:00", "2024-10-27 05:00", "2024-10-27 05:00"])
+    assert [str(at) for at in rows["at"]] == ["2024-10-27 00:00:00+00:00", "2024-10-27 01:00:00+00:00"] * 2
+    rows = by_the_hour(table, ["2024-10-27 02:00"] * 3)
+    assert [str(at) for at in rows["at"]] == ["2024-10-27 00:00:00+00:00"] * 2  # the second and third are one row twice
+
+
+def test_half_an_hour_is_repeated_on_lord_howe_island(table) -> None:
+    table.data["schedule"] = "0 0 * * *"
+    times = ["2024-04-07 01:15", "2024-04-07 01:45", "2024-04-07 01:45", "2024-04-07 02:15"]
+    table.data |= {"key": ["shop", "at"], "start": "2024-04-06"}
+    table.source |= {"time_zone": "Australia/Lord_Howe"}
+    key = "2024-04-07T0000"
+    lines = [f"a,{time},{place},1" for place, time in enumerate(times)]
+    (table.folder / f"{key}.csv").write_text("\n".join(["shop,at,x,y", *lines, ""]))
+    extract_partition(table.project, table.settings, key)
+    validate_partition(table.project, table.settings, key)
+    rows = read_partition(publish_partition(table.project, table.settings, key).url)
+    assert list(rows["at"].dt.strftime("%H:%M")) == ["14:15", "14:45", "15:15", "15:45"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_time_that_the_zone_skips_is_in_no_partition_and_counted(table, suffix) -> None:
+    table.suffix, table.source["time_zone"] = suffix, "Europe/Oslo"
+    table.data["start"] = "2024-03-31"
+    key = "2024-04-01T0000"
+    frame = pd.DataFrame(
+        {"id": ["a", "b", "c"], "at": pd.to_datetime(["2024-03-31 01:59", "2024-03-31 02:30", "2024-03-31 03:00"])}
+    )
+    frame = frame.assign(x=[1, 2, 3], y=1)
+    path = table.folder / f"{key}.{suffix}"
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    extract_partition(table.project, table.settings, key)
+    checks = validate_partition(table.project, table.settings, key).sources["rows"]
+    assert (checks.rows, checks.timeless, checks.skipped, checks.read) == (2, 1, 1, 3)
+    page = table.folder / "home" / "lake" / "table" / "docs" / key / "index.html"
+    assert "1 of them as their time zone skips the time that they have" in page.read_text()
+
+
+def test_a_column_of_times_that_the_zone_skips_has_breaches(table) -> None:
+    loose(table)
+    table.source["time_zone"] = "Europe/Oslo"
+    table.contract = {"rows": {"columns": {"d": "time"}}}
+    table.csv(2, "d", ["2024-03-31 01:59", "2024-03-31 02:30"])
+    assert table.ingest(2).quarantined == 1
+    assert list(table.quarantined(2)["_misfits"]) == ["d: 2024-03-31 02:30"]
+
+
 def test_the_columns_of_a_schema_are_the_same_for_every_order_of_the_files(table) -> None:
     table.csv(1, "x", ["1", "2"], ["0.5", "1"])
     table.csv(2, "x", ["1.5", "2"], ["0", "1"])
@@ -452,7 +593,8 @@ def test_a_label_that_is_not_finite_is_left_out_and_counted(table, missing, labe
     table.ingest(1)
     ingested = table.ingest(2)
     assert list(read_partition(ingested.labels_url)[LABEL]) == labels
-    assert ingested.checks["labels"] == {"published": len(labels), "missing": 3 - len(labels), "infinite": 1}
+    counts = ingested.checks["labels"]
+    assert (counts["published"], counts["missing"], counts["infinite"]) == (len(labels), 3 - len(labels), 1)
 
 
 def test_two_ingestions_of_one_partition_at_once_leave_one_schema_and_the_same_rows(table) -> None:
@@ -462,3 +604,44 @@ def test_two_ingestions_of_one_partition_at_once_leave_one_schema_and_the_same_r
     assert len({(each.sha256, each.rows) for each in made}) == 1
     assert read_schema(f"{table.settings.lake}/table", "rows")["x"].kind == "number"
     assert table.ingest(1).sha256 == made[0].sha256
+
+
+def both_at_once(table: Table, monkeypatch, *numbers: int) -> None:
+    """Extract partitions at once, each of which has told its types before the first writes any down."""
+    told, begun = Barrier(len(numbers)), Counter()
+    check = extraction.check_mentions
+
+    def when_all_have_told(*arguments: object) -> None:
+        check(*arguments)
+        begun[get_ident()] += 1
+        if begun[get_ident()] == 1:
+            told.wait(60)
+
+    monkeypatch.setattr(extraction, "check_mentions", when_all_have_told)
+    project, settings = table.project, table.settings
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        list(pool.map(lambda number: extract_partition(project, settings, day(number)), numbers))
+
+
+def raw_type(table: Table, number: int, column: str) -> str:
+    path = table.folder / "home" / "lake" / "table" / "raw" / day(number) / "rows.parquet"
+    return str(pq.read_schema(path).field(column).type)
+
+
+def test_two_ingestions_at_once_that_tell_other_types_end_with_one(table, monkeypatch) -> None:
+    loose(table)
+    table.csv(1, "x", ["1.5", "2.5"])
+    table.csv(2, "x", ["a", "b"])
+    both_at_once(table, monkeypatch, 1, 2)
+    pinned = read_schema(f"{table.settings.lake}/table", "rows")["x"]
+    kind = {"number": "double", "text": "string"}[pinned.kind]
+    written = [raw_type(table, number, "x") for number in (1, 2)]
+    assert kind in written
+    assert [each == "string" for each in written] == [kind == "string"] * 2
+
+
+def test_what_two_ingestions_tell_at_once_of_other_columns_is_written_down_of_both(table, monkeypatch) -> None:
+    table.csv(1, "a", ["1.5", "2.5"])
+    table.csv(2, "b", ["1.5", "2.5"])
+    both_at_once(table, monkeypatch, 1, 2)
+    assert {"a", "b"} <= set(read_schema(f"{table.settings.lake}/table", "rows"))

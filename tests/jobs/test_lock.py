@@ -9,11 +9,11 @@ import uuid
 import pytest
 
 from updraft import files
-from updraft.jobs.lock import exclusive
+from updraft.lock import exclusive
 
 HOLD = """
 import sys, time
-from updraft.jobs.lock import exclusive
+from updraft.lock import exclusive
 with exclusive(sys.argv[1]):
     print("in", flush=True)
     time.sleep(60)

@@ -17,9 +17,9 @@ from updraft import files
 from updraft.errors import IntegrityError, SettingsError, TrainingError
 from updraft.jobs.attested import training_for
 from updraft.jobs.contract import TrainingRequest, TrainingResult
-from updraft.jobs.lock import exclusive
 from updraft.jobs.run import collect_training, run_training
 from updraft.jobs.usage import last_usage
+from updraft.lock import exclusive
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -21,6 +21,8 @@ from updraft.cli.edge import (
     write_json,
 )
 from updraft.errors import SpecError
+from updraft.loop.accounting import accounted
+from updraft.loop.accounting import in_words as accounted_in_words
 from updraft.loop.context import Loop
 from updraft.loop.decision_words import TELLING, in_words
 from updraft.loop.keptout import summarise_kept_out
@@ -101,6 +103,7 @@ def describe(store: Store, name: str, decisions: int, loop: Loop | None, now: da
         "layer": serving.layer(serving.champion) if serving.champion else None,
         "partitions": {state: counts.by_state.get(state, 0) for state in ("published", "refused", "empty")},
         "last_partition": last,
+        "accounted": accounted(row) if last and (row := store.partition(name, last)) else None,
         "unpublished": [partition.as_dict() for partition in unpublished],
         "quarantined": counts.quarantined,
         "kept_out": kept_out.as_dict() if kept_out else None,
@@ -158,6 +161,10 @@ def _print(one: dict[str, Any]) -> None:
     counts = ", ".join(f"{count} {state}" for state, count in one["partitions"].items() if count)
     partitions = f"{counts}, the last is {one['last_partition']}" if counts else "none yet"
     console.print(f"  partitions: {partitions}; {one['quarantined']:,} rows quarantined")
+    if one["accounted"]:
+        console.print(
+            f"    {one['accounted']['key']}: {accounted_in_words(one['accounted'])}", markup=False, soft_wrap=True
+        )
     if one["kept_out_words"]:
         console.print(f"  kept out of trainings: {one['kept_out_words']}", markup=False, soft_wrap=True)
     if one["layer"]:

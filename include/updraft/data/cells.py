@@ -25,8 +25,11 @@ DATE = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}"
 CLOCK = r"\d{1,2}:\d{2}(:\d{2}([.]\d+)?)?"
 _ZONE = r" ?(Z|UTC|[+-]\d{2}(:?\d{2})?)"
 TIME = rf"{DATE}([T ]{CLOCK}({_ZONE})?)?"
+_ZONED = rf"{DATE}[T ]{CLOCK}{_ZONE}"
 _AMBIGUOUS = r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}.*"
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
+_SET_BACK = (30, 60, 120)
+"""Minutes by which clocks are set back: an hour almost everywhere, half of one on Lord Howe Island, two at Troll in Antarctica."""
 EXACT = 2**53
 """Whole float64 numbers below are exact."""
 
@@ -163,7 +166,9 @@ def _converted(own: str, storage: str, wanted: ColumnType, source: Source, *, wh
     if wanted.kind == "number" and numeric:
         if whole:
             return f"TRY_CAST({own} AS BIGINT)"
-        return f"CASE WHEN isnan({own}) THEN NULL ELSE {own} END" if plain == "DOUBLE" else f"TRY_CAST({own} AS DOUBLE)"
+        if plain in ("FLOAT", "DOUBLE"):  # what is infinite is no number here either, as in text
+            return f"CASE WHEN isfinite({own}) THEN CAST({own} AS DOUBLE) END"
+        return f"TRY_CAST({own} AS DOUBLE)"
     if wanted.kind == "boolean" and (plain == "BOOLEAN" or (numeric and wanted.origin == "stated")):
         return own if plain == "BOOLEAN" else f"CASE WHEN {own} = 1 THEN TRUE WHEN {own} = 0 THEN FALSE END"
     if wanted.kind == "time" and plain in TYPES["time"]:
@@ -185,17 +190,22 @@ def _converted_time(own: str, plain: str, wanted: ColumnType, source: Source) ->
     return f"CASE WHEN CAST({cast} AS TIMESTAMP) = CAST({own} AS TIMESTAMP) THEN {cast} END"
 
 
-def time_of(value: str, storage: str, source: Source) -> str:
+def time_of(value: str, storage: str, source: Source, *, skipped: bool = False) -> str:
     """SQL for a time as TIMESTAMPTZ; null where it is none in the stated format, or, without one, in ISO 8601.
 
-    A wall-clock time that a time zone has twice, when its clocks are set back, is the later one; one that it skips is moved on.
+    A wall-clock time that a time zone has twice, when its clocks are set back, is the later one. One that it skips, when they are set
+    forward, never was: it is null too.
+
+    :param skipped: whether a time that its zone skips counts as one, moved on by what is skipped.
     """
     plain, written = storage.partition("(")[0], source.time_format
 
     def zoned(naive: str) -> str:
-        return (
-            f"timezone({literal(source.time_zone)}, {naive})" if source.time_zone else f"CAST({naive} AS TIMESTAMPTZ)"
-        )
+        if not source.time_zone:
+            return f"CAST({naive} AS TIMESTAMPTZ)"
+        zone = literal(source.time_zone)
+        moment = f"timezone({zone}, {naive})"
+        return moment if skipped else f"CASE WHEN timezone({zone}, {moment}) = {naive} THEN {moment} END"
 
     if written in EPOCHS and (plain == "VARCHAR" or plain in TYPES["number"]):
         return f"to_timestamp(TRY_CAST({value} AS DOUBLE) / {EPOCHS[str(written)]})"
@@ -208,12 +218,44 @@ def time_of(value: str, storage: str, source: Source) -> str:
     if written is not None:
         parsed = f"try_strptime({value}, {literal(written)})"
         return f"CAST({parsed} AS TIMESTAMPTZ)" if "%z" in written or "%Z" in written else zoned(parsed)
-    with_zone = rf"{DATE}[T ]{CLOCK}{_ZONE}"
     naive = f"CASE WHEN regexp_full_match({value}, {literal(rf'{DATE}([T ]{CLOCK})?')}) THEN TRY_CAST({value} AS TIMESTAMP) END"
     return (
-        f"CASE WHEN regexp_full_match({value}, {literal(with_zone)}) THEN TRY_CAST({value} AS TIMESTAMPTZ) "
+        f"CASE WHEN regexp_full_match({value}, {literal(_ZONED)}) THEN TRY_CAST({value} AS TIMESTAMPTZ) "
         f"ELSE {zoned(naive)} END"
     )
+
+
+def is_wall_clock(value: str, storage: str, source: Source) -> str:
+    """SQL that is true of a time that is written without a zone, so that the source's zone says which moment it is."""
+    plain, written = storage.partition("(")[0], source.time_format
+    if plain in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS") or (written in EPOCHS and plain not in TYPES["time"]):
+        return "FALSE"
+    if plain != "VARCHAR":
+        return "TRUE"
+    if written is not None:
+        return "FALSE" if "%z" in written or "%Z" in written else "TRUE"
+    return f"NOT regexp_full_match({value}, {literal(_ZONED)})"
+
+
+def earlier_twin(moment: str, zone: str) -> str:
+    """SQL for the other moment of a wall-clock time that a zone has twice, given the later one; null where it has it once."""
+    wall = f"timezone({literal(zone)}, {moment})"
+    cases = " ".join(
+        f"WHEN timezone({literal(zone)}, {moment} - INTERVAL {minutes} MINUTE) = {wall} THEN {moment} - INTERVAL {minutes} MINUTE"
+        for minutes in _SET_BACK
+    )
+    return f"CASE {cases} END"
+
+
+def is_repeated(moment: str, zone: str) -> str:
+    """SQL that is true of a moment whose wall-clock time a zone has twice, of both of them."""
+    wall = f"timezone({literal(zone)}, {moment})"
+    others = (
+        f"timezone({literal(zone)}, {moment} {sign} INTERVAL {minutes} MINUTE)"
+        for minutes in _SET_BACK
+        for sign in "+-"
+    )
+    return f"({wall} IN ({', '.join(others)}))"
 
 
 def looks_ambiguous(value: str) -> str:

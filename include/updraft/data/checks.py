@@ -39,6 +39,10 @@ class SourceChecks:
     """Rows of the partition's own file whose time lies outside of the partition; of a file of all time they are other partitions'."""
     timeless: int = 0
     """Rows of the file without a time, which are in no partition."""
+    skipped: int = 0
+    """Of those the rows whose wall-clock time their zone skips, when its clocks are set forward."""
+    repeated: int = 0
+    """Rows of the partition in an hour that their zone has twice, when its clocks are set back."""
 
     @property
     def read(self) -> int:
@@ -60,6 +64,14 @@ class LabelCounts:
     """Without a label: null, and left out."""
     infinite: int
     """The expression gave no finite number; left out."""
+    in_breach: int = 0
+    """Rows whose labels were due and that break the contract: left out."""
+    without_row: int = 0
+    """Of the published ones those whose row is in no published partition: nothing is learnt from them."""
+    form: str = ""
+    """What the key of such a label looks like (:func:`updraft.data.lost_labels.form_of`)."""
+    form_of_rows: str = ""
+    """What the key of a row looks like that is published in the same partition."""
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from updraft.data.duck import in_words, literal
 from updraft.data.limits import COLUMNS, HEADER_BYTES, too_wide
 from updraft.errors import DataError
+from updraft.spec.problems import did_you_mean
 
 if TYPE_CHECKING:
     import duckdb
 
 _SEPARATORS = (",", ";", "\t", "|")
 _WRITTEN = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _LOOKS_LIKE_DATA = re.compile(
     r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?|\d{4}-\d\d-\d\d([T ].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}.*|.*@.*|(?i:true|false|nan|null)"
 )
@@ -36,26 +36,25 @@ class Dialect:
 
     separator: str
     columns: tuple[str, ...]
-    encoding: str
 
     def reader(self, path: Path) -> str:
         """A table expression over the file: every column as text, as it stands there; an empty field is null."""
         columns = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in self.columns)
         return (
             f"read_csv({literal(str(path))}, auto_detect = FALSE, header = TRUE, delim = {literal(self.separator)}, "
-            f"quote = '\"', escape = '\"', nullstr = [''], encoding = {literal(self.encoding)}, columns = {{{columns}}})"
+            f"quote = '\"', escape = '\"', nullstr = [''], columns = {{{columns}}})"
         )
 
 
-def read_dialect(path: Path, what: str, *, wanted: Collection[str], encoding: str, asked: bool = True) -> Dialect:
-    """Read the first line of a CSV file.
+def read_dialect(path: Path, what: str, *, wanted: Collection[str], asked: bool = True) -> Dialect:
+    """Read the first line of a CSV file that is written in UTF-8.
 
     :param what: how an error begins: the source and its URL.
     :param wanted: the columns that the project names; they tell the separator.
-    :param asked: whether a file without any of them is refused.
+    :param asked: whether a file without any of them is refused; if not, one is refused that has nothing like them either.
     :raises DataError: when there is no first line, when it is no header, or when two columns share a name.
     """
-    line = _first_line(path, what, encoding)
+    line = _first_line(path, what)
     separator = max(
         _SEPARATORS,
         key=lambda sign: (len(set(wanted) & set(_cells(line, sign))), line.count(sign), -_SEPARATORS.index(sign)),
@@ -70,7 +69,7 @@ def read_dialect(path: Path, what: str, *, wanted: Collection[str], encoding: st
                 f"{what} has no header: {data} of the {len(columns)} cells of its first line are values, as of a row "
                 "(they are not told here, as they may be private); write the names of the columns above the rows"
             )
-        if asked and wanted:
+        if wanted and (asked or not any(did_you_mean(column, columns) for column in wanted)):
             raise DataError(
                 f"{what} has no column {', '.join(sorted(map(repr, wanted)))}, of all that project.yaml names; its first line has "
                 f"{len(columns)} cells, with {_WRITTEN[separator]} between them (they are not told here, as they may be no names but a row)"
@@ -83,7 +82,7 @@ def read_dialect(path: Path, what: str, *, wanted: Collection[str], encoding: st
     empty = [str(place) for place, column in enumerate(columns, 1) if not column]
     if empty:
         raise DataError(f"{what}: column {', '.join(empty)} of {len(columns)} has no name in the first line; name it")
-    return Dialect(separator, columns, encoding)
+    return Dialect(separator, columns)
 
 
 def check_names(columns: Collection[str], what: str, *, kept: Collection[str] = ()) -> None:
@@ -111,28 +110,27 @@ def _cells(line: str, separator: str) -> tuple[str, ...]:
     return tuple(cell.strip() for cell in next(csv.reader([line], delimiter=separator), []))
 
 
-def _first_line(path: Path, what: str, encoding: str) -> str:
+def _first_line(path: Path, what: str) -> str:
     with path.open("rb") as file:
         content = file.read(HEADER_BYTES)
-    if not content.strip():
-        raise DataError(f"{what} is empty: it has not even a header")
-    for mark, written in _MARKS.items():
-        if content.startswith(mark) and encoding != written:
-            raise DataError(f"{what} is written in {written}; say so with `encoding: {written}`, or save it as UTF-8")
-    decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)()
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
     try:
         text = decoder.decode(content)
     except UnicodeDecodeError as error:
         before = content[: error.start]
         if b"\n" not in before:
             raise DataError(not_utf8(what, 1)) from None
-        text = before.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+        text = before.decode("utf-8-sig")
     lines = re.split(r"\r\n|\n|\r", text, maxsplit=1)
     if len(lines) == 1 and len(content) == HEADER_BYTES:
         raise DataError(too_wide(what))
     if "\0" in lines[0]:
         raise DataError(
-            f"{what} is no text: its first line holds zero bytes; is it a Parquet file or an archive with another ending?"
+            f"{what}: its first line holds zero bytes; if it is written in UTF-16, say so with `encoding: utf-16`, else it is no text"
+        )
+    if lines[0].count('"') % 2:
+        raise DataError(
+            f'{what}: the first line has a quote (") that does not close; close it, or take the line break out of the name of the column'
         )
     return lines[0]
 
@@ -141,7 +139,7 @@ def not_utf8(what: str, line: int) -> str:
     """What to say of a line that is written otherwise."""
     return (
         f"{what}: line {line} is not written in UTF-8; save the file as UTF-8, or say how it is written with "
-        "`encoding: latin-1` (or utf-16) in its source"
+        "`encoding: windows-1252` (or latin-1, utf-16) in its source"
     )
 
 

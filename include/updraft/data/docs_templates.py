@@ -33,6 +33,9 @@ When its file is mended, clear the ingest run of {{ key }} after that of {{ earl
 <p>{{ source.rows + source.outside + source.timeless }} rows read: {{ source.rows - source.quarantined }} kept,
 {{ source.quarantined }} quarantined{% if source.outside %}, {{ source.outside }} outside of the partition{% endif %}
 {%- if source.timeless %}, {{ source.timeless }} without a time{% endif %}
+{%- if source.skipped %} ({{ source.skipped }} of them as their time zone skips the time that they have){% endif %}
+{%- if source.repeated %}, {{ source.repeated }} in an hour that their time zone has twice (of two rows that their time alone tells apart the
+first is the earlier; else it is the later hour){% endif %}
 {% if source.joined is not none %}, joined by {{ "%.1f"|format(100 * source.joined) }} % of the rows{% endif %}</p>
 {% if source.reasons %}<table><tr><th>Why rows were quarantined</th><th>Rows</th></tr>
 {% for why, count in source.reasons.items() %}<tr><td>{{ why }}</td><td class="n">{{ count }}</td></tr>{% endfor %}

@@ -73,7 +73,7 @@ _KINDS = {
     "InvalidTypeException": "a type does not fit",
     "TypeMismatchException": "a type does not fit",
     "OutOfMemoryException": "it does not fit into memory",
-    "IOException": "the file cannot be read",
+    "IOException": "a file cannot be read or written, as of a disk that is full",
     "PermissionException": "it asks for a file, a network or an extension, which ingestion opens for nobody",
     "BinderException": "the type of the column does not fit",
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data import sources
+from updraft.data.cells import is_repeated
 from updraft.data.contract import load_contract
 from updraft.data.duck import attempt, columns_of, connection, first, kind_of, literal, name, parquet, without_values
 from updraft.data.partitions import KEY_FORMAT, Partition, partition
@@ -44,6 +45,10 @@ class Outside:
     first: str | None = None
     last: str | None = None
     """Times, ISO 8601, of the rows outside."""
+    skipped: int = 0
+    """Of the rows without a time those whose wall-clock time their zone skips."""
+    repeated: int = 0
+    """Rows of the partition in an hour that their zone has twice."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,10 @@ def slices(project: Project, key: str) -> tuple[Partition, ...]:
     return tuple(replace(each, start=max(each.start, first)) for each in found)
 
 
+_TRIES = 5
+"""A type that another ingestion pinned meanwhile holds in the next try, so that a second one is enough for each new column."""
+
+
 @without_values
 def extract_partition(project: Project, settings: Settings, key: str) -> Extracted:
     """Copy what the partition needs from its sources into ``<key>/<source>.parquet`` of the project's raw zone.
@@ -106,6 +115,21 @@ def extract_partition(project: Project, settings: Settings, key: str) -> Extract
 
     :raises DataError: a source that is not there or not readable, or without a column that the spec names.
     """
+    for _ in range(_TRIES):
+        extracted = _extract(project, settings, key)
+        if extracted is not None:
+            return extracted
+        log.info(
+            "partition %s: another ingestion has told types of columns meanwhile; its files are read again to those",
+            key,
+        )
+    raise DataError(
+        f"{project.name}: partition {key}: other ingestions tell other types of its columns again and again; state them in the contract"
+    )
+
+
+def _extract(project: Project, settings: Settings, key: str) -> Extracted | None:
+    """None where another ingestion has pinned other types of columns that were new here."""
     covered = slices(project, key)
     check_roles(project)
     raw = settings.raw_zone(project.name)
@@ -135,8 +159,9 @@ def extract_partition(project: Project, settings: Settings, key: str) -> Extract
             outside = _outside(con, project, source, tables[source], covered)
             extracted[source] = ExtractedSource(url, files.sha256(content), int(rows), outside)
     check_mentions(project, columns)
-    for schema, told in schemas:  # a spelling mistake in the project pins no type
-        schema.write(told)
+    written = [schema.write(told) for schema, told in schemas]  # here: a spelling mistake in the project pins no type
+    if not all(written):
+        return None
     counted = {source: asdict(raw_file.outside) for source, raw_file in extracted.items()}
     not_read = {"sources": counted, "unread": unread}
     files.write_json(raw_url(project, settings, key, NOT_READ_FILE), not_read)
@@ -175,12 +200,20 @@ def _outside(
         return Outside()
     time = name(spec.event_time)
     elsewhere = f"{time} < {literal(own.start)} OR {time} >= {literal(own.tick)}" if "{key}" in spec.url else "FALSE"
-    rows, timeless, earliest, latest = first(
+    twice = "FALSE"
+    if spec.time_zone:
+        twice = (
+            f"{time} >= {literal(own.start)} AND {time} < {literal(own.tick)} AND {is_repeated(time, spec.time_zone)}"
+        )
+    path = tables[own.key]
+    rows, timeless, earliest, latest, repeated = first(
         con,
-        f"SELECT count(*) FILTER ({elsewhere}), count(*) FILTER ({time} IS NULL), "
-        f"min({time}) FILTER ({elsewhere}), max({time}) FILTER ({elsewhere}) FROM {parquet(str(tables[own.key]))}",
+        f"SELECT count(*) FILTER ({elsewhere}), count(*) FILTER ({time} IS NULL), min({time}) FILTER ({elsewhere}), "
+        f"max({time}) FILTER ({elsewhere}), count(*) FILTER ({twice}) FROM {parquet(str(path))}",
     )
-    return Outside(int(rows), int(timeless), *(moment.isoformat() if moment else None for moment in (earliest, latest)))
+    begin, end = (moment.isoformat() if moment else None for moment in (earliest, latest))
+    skipped = sources.skipped_times(con, path) if spec.time_zone else 0
+    return Outside(int(rows), int(timeless), begin, end, skipped, int(repeated))
 
 
 def check_roles(project: Project) -> None:

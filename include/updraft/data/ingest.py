@@ -77,7 +77,7 @@ def validate_partition(project: Project, settings: Settings, key: str) -> Checks
     contract = load_contract(project)
     pseudonyms = pseudonymiser(project, settings)
     with ExitStack() as stack:
-        raw, digests = _raw(stack, project, settings, key)
+        raw, digests = raw_files(stack, project, settings, key)
         con = stack.enter_context(connection(raw.values()))
         views = Views(con, project, covered)
         views.open(raw)
@@ -116,7 +116,7 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Ingeste
     pseudonyms = pseudonymiser(project, settings)
     url, digest, rows, labels_url, labels_sha256 = None, None, 0, None, None
     with ExitStack() as stack:
-        raw, digests = _raw(stack, project, settings, key)
+        raw, digests = raw_files(stack, project, settings, key)
         if digests != dict(checks.raw):
             raise DataError(f"{project.name}: partition {key} was extracted again after its validation; validate it")
         bad = {
@@ -172,7 +172,9 @@ def read_partition(url: str) -> pd.DataFrame:
         raise DataError(f"no partition {url}; ingest it again") from None
 
 
-def _raw(stack: ExitStack, project: Project, settings: Settings, key: str) -> tuple[dict[str, Path], dict[str, str]]:
+def raw_files(
+    stack: ExitStack, project: Project, settings: Settings, key: str
+) -> tuple[dict[str, Path], dict[str, str]]:
     """Local paths of the raw files and their SHA-256."""
     paths, digests = {}, {}
     for source in project.spec.data.sources:

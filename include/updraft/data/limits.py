@@ -52,11 +52,11 @@ def unpacked(path: Path, folder: Path, what: str) -> Path:
         raise DataError(
             f"{what} ends before its {path.suffix[1:]} archive does: it was cut off while it was written or copied; copy it again"
         ) from error
-    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error) as error:
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error):
         kind = path.suffix[1:]
         raise DataError(
-            f"{what} is no {kind} file, or a broken one: {error}; name it without .{kind} if it is not packed, or copy it again"
-        ) from error
+            f"{what} is no {kind} file, or a broken one; name it without .{kind} if it is not packed, or copy it again"
+        ) from None  # the error quotes the first bytes
     if path.stat().st_size > FILE_BYTES:
         raise DataError(_too_large(what))
     return path

@@ -13,6 +13,7 @@ from updraft.data.schema import STORAGE, ColumnKind, ColumnType, of_storage, sta
 from updraft.data.type_inference import decimal_commas, has_long, infer, without_values
 from updraft.data.views import CLOCKS, label_columns, private_columns
 from updraft.errors import DataError
+from updraft.lock import exclusive
 from updraft.spec.model import Project
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ class Told:
     """What a file was read to."""
 
     types: dict[str, ColumnType]
-    new: dict[str, ColumnType] | None
-    """The whole schema of the source, where something in it is new."""
+    new: dict[str, ColumnType]
+    """The columns whose type nothing had told before."""
+    identity: frozenset[str] = frozenset()
+    """The columns of the file that name something."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,7 @@ class SchemaOf:
         :raises DataError: numbers with decimal commas of which the project says nothing.
         """
         identity = self._identity(columns)
-        pinned = {}
-        for column, kind in read_schema(self.base, self.source).items():
-            # What the project uses a column for may have changed since: its type follows.
-            if kind.origin != ("role" if column.lower() not in {name.lower() for name in identity} else "inferred"):
-                pinned[column.lower()] = (column, kind)
+        pinned = self._pinned(identity)
         chosen = {column: self.named(column) for column in columns}
         untold = [column for column, kind in chosen.items() if kind is None and column.lower() not in pinned]
         relation = parquet(str(path), row_numbers=True)
@@ -95,14 +94,37 @@ class SchemaOf:
             _, known = pinned.get(column.lower(), (column, None))
             bare = nothing if written else ColumnType(*of_storage(columns[column]), "inferred")
             types[column] = chosen[column] or known or told.get(column) or bare
-        kept = dict(pinned.values()) | {column: kind for column, kind in told.items() if kind is not None}
-        return Told(types, kept if len(kept) > len(pinned) else None)
+        return Told(types, {column: kind for column, kind in told.items() if kind is not None}, identity)
 
-    def write(self, told: Told) -> None:
-        """Write down what was told for the first time."""
-        if told.new is not None:
-            kinds = {column: kind.to_dict() for column, kind in sorted(told.new.items())}
-            files.write_json(schema_url(self.base, self.source), {"source": self.source, "columns": kinds})
+    def _pinned(self, identity: frozenset[str]) -> dict[str, tuple[str, ColumnType]]:
+        """What is written down, by the names of the columns in lower case: name and type.
+
+        What the project uses a column for may have changed since: then what was written down of it does not hold.
+        """
+        names = {column.lower() for column in identity}
+        return {
+            column.lower(): (column, kind)
+            for column, kind in read_schema(self.base, self.source).items()
+            if kind.origin != ("inferred" if column.lower() in names else "role")
+        }
+
+    def write(self, told: Told) -> bool:
+        """Write down what was told for the first time, beside what others have told meanwhile; False where theirs is another type.
+
+        Theirs holds then, and the file has to be read again.
+        """
+        if not told.new:
+            return True
+        with exclusive(f"{self.base}/schema/.writing"):
+            pinned = self._pinned(told.identity)
+            others = {column: pinned[column.lower()][1] for column in told.new if column.lower() in pinned}
+            kept = dict(pinned.values()) | {column: kind for column, kind in told.new.items() if column not in others}
+            if len(kept) > len(pinned):
+                kinds = {column: kind.to_dict() for column, kind in sorted(kept.items())}
+                files.write_json(schema_url(self.base, self.source), {"source": self.source, "columns": kinds})
+        return all(
+            (kind.kind, kind.storage) == (told.new[name].kind, told.new[name].storage) for name, kind in others.items()
+        )
 
     def _told(
         self,

@@ -65,10 +65,13 @@ class Publisher:
         after = spec.data.label.matures_after
         time = name(str(spec.data.sources[source].event_time))
         number = label_number(spec.data.label.expr)
-        due = (
+        every = (
             f"(SELECT * FROM {name(f'src_{source}')} WHERE {time} >= {literal(own.start - after)} "
-            f"AND {time} < {literal(own.tick - after)} AND _n NOT IN (SELECT _n FROM {name(f'bad_{source}')}))"
+            f"AND {time} < {literal(own.tick - after)})"
         )
+        bad = f"_n IN (SELECT _n FROM {name(f'bad_{source}')})"
+        due = f"(SELECT * FROM {every} WHERE NOT {bad})"
+        (in_breach,) = first(con, f"SELECT count(*) FROM {every} WHERE {bad}")
         attempt(
             lambda: con.execute(f"CREATE TEMP TABLE matured AS SELECT *, {number} AS _label FROM {due}"),
             lambda error: self._no_label(due, number, error),
@@ -87,7 +90,7 @@ class Publisher:
             f"SELECT * FROM (SELECT {identity}, _slice AS {PARTITION}, {label} AS {LABEL} FROM matured_hidden) "
             f"WHERE {LABEL} IS NOT NULL ORDER BY {EVENT_TIME}, {ROW}",
         )
-        counts = LabelCounts(published=len(made), missing=0 if zero else int(without), infinite=int(infinite))
+        counts = LabelCounts(len(made), 0 if zero else int(without), int(infinite), in_breach=int(in_breach))
         return made.select([ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL]), counts
 
     def _no_label(self, due: str, number: str, error: duckdb.Error) -> DataError:
@@ -118,6 +121,19 @@ class Publisher:
             else as_text(name(spec.release.cluster), kinds[spec.release.cluster])
         )
         return f"md5_number_lower(concat_ws(chr(31), {parts})) AS {ROW}, {time} AS {EVENT_TIME}, {cluster} AS {CLUSTER}"
+
+    def key_of(self, row: int) -> tuple[object, ...] | None:
+        """The key of a raw row by its ROW: as it is published, so that a private part is a pseudonym."""
+        con, source = self.views.con, self.views.row_source
+        columns = self.views.columns(source)
+        hidden = {column: column for column in private_columns(self.views.project, source, columns)}
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE named AS {pseudonymised(con, name(f'src_{source}'), hidden, self.pseudonyms)}"
+        )
+        key = self.views.project.spec.data.key
+        query = f"SELECT {names(key)} FROM (SELECT *, {self._identity('named')} FROM named) WHERE {ROW} = {int(row)} LIMIT 1"
+        rows = con.execute(query).fetchall()
+        return tuple(rows[0]) if rows else None
 
     def _joined(self) -> dict[str, str]:
         """Make the view ``joined`` (raw values); return its private columns and whose pseudonyms they take.

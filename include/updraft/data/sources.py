@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from updraft import files
-from updraft.data import csv_file, limits
+from updraft.data import csv_file, limits, text_file
 from updraft.data.catalogue import TYPES
-from updraft.data.cells import NULLS, looks_ambiguous, time_of
-from updraft.data.duck import attempt, columns_of, connection, kind_of, literal, name, parquet
+from updraft.data.cells import NULLS, earlier_twin, is_wall_clock, looks_ambiguous, time_of
+from updraft.data.duck import attempt, columns_of, connection, first, kind_of, literal, name, parquet
 from updraft.data.type_inference import infer
 from updraft.data.views import CLOCKS
 from updraft.errors import DataError, SettingsError, SourceAway, SourceMissing
@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     import duckdb
 
 _PARQUET = (".parquet", ".pq")
+_TEXTS = (".csv", ".tsv", ".txt")
 _CLIENTS = ("aiohttp", "aiobotocore", "botocore")
 """Libraries that speak to stores; not all of their errors are an ``OSError``."""
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Part of the cache's key: raised when the conversion changes."""
+_SKIPPED = "skipped"
+"""In the cache's own notes: how many rows have a time that their zone skips."""
 _GLANCE = 20_480
 """Rows of a file that tell the types of its columns where a glance is enough."""
 _INDEX = re.compile(r"__index_level_\d+__")
@@ -186,16 +189,19 @@ def _opened(
     :raises DataError: when it does not read, or has names that mean several columns."""
     spec, what = project.spec.data.sources[source], f"source {source}: {url}"
     if path.suffix in _PARQUET:
+        text_file.check_parquet(path, what)
         reader = parquet(str(path))
 
         def unreadable(error: duckdb.Error) -> DataError:
-            return DataError(f"{what} does not read as Parquet: {kind_of(error)}")
+            return DataError(
+                f"{what} does not read as Parquet, as it is broken: {kind_of(error)}; write or copy it again"
+            )
 
         columns = attempt(lambda: columns_of(con, reader), unreadable)
         names_in_file = _parquet_names(path)
-    elif path.suffix in (".csv", ".tsv", ".txt"):
+    elif path.suffix in _TEXTS:
         wanted = {column for chosen, _ in wanted_columns(project, source) for column in chosen}
-        dialect = csv_file.read_dialect(path, what, wanted=wanted, encoding=spec.encoding, asked=asked)
+        dialect = csv_file.read_dialect(path, what, wanted=wanted, asked=asked)
         names_in_file, reader = list(dialect.columns), dialect.reader(path)
         columns = dict.fromkeys(dialect.columns, "VARCHAR")
 
@@ -219,7 +225,7 @@ def _parquet_names(path: Path) -> list[str]:
 def _convert(project: Project, url: str, source: str, target: str) -> None:
     spec = project.spec.data.sources[source]
     with ExitStack() as stack:
-        path = stack.enter_context(_downloaded(url, source))
+        path = stack.enter_context(_downloaded(url, source, spec.encoding))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         con = stack.enter_context(connection([path], folder))
         aside = folder / "converted.parquet"
@@ -227,23 +233,65 @@ def _convert(project: Project, url: str, source: str, target: str) -> None:
         file = _opened(con, project, path, url, source)
         if path.suffix in _PARQUET:
             attempt(lambda: limits.check_rows(con, file.reader, what), file.unreadable)
-        chosen, order = {column: name(column) for column in file.columns}, ""
+        rows, order, skipped = f"(SELECT {', '.join(map(name, file.columns))} FROM {file.reader})", "", 0
         if spec.event_time is not None:
             need_columns((spec.event_time,), file.columns, source=source, url=url, what="event_time")
-            kind = file.columns[spec.event_time]
-            text = f"trim({name(spec.event_time)})" if kind == "VARCHAR" else name(spec.event_time)
-            chosen[spec.event_time] = time_of(text, kind, spec)
             attempt(lambda: _check_times(con, file, spec, url, source), file.unreadable)
+            rows, skipped = attempt(lambda: _timed(con, file, project, source), file.unreadable)
             order = f"ORDER BY {name(spec.event_time)}, COLUMNS(*)"
-        columns = ", ".join(f"{expression} AS {name(column)}" for column, expression in chosen.items())
         copy = (
-            f"COPY (SELECT * FROM (SELECT {columns} FROM {file.reader}) {order}) TO {literal(str(aside))} "
-            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
+            f"COPY (SELECT * FROM {rows} {order}) TO {literal(str(aside))} "
+            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}, KV_METADATA {{{_SKIPPED}: {literal(str(skipped))}}})"
         )
         attempt(lambda: con.execute(copy), file.unreadable)
         limits.check_rows(con, parquet(str(aside)), what)
         limits.check_cells(con, aside, what)
         files.write_bytes(target, aside.read_bytes())
+
+
+def _timed(con: duckdb.DuckDBPyConnection, file: _File, project: Project, source: str) -> tuple[str, int]:
+    """A table expression over a file, its event time as the moment that it means, and how many rows have a time that their zone skips.
+
+    An hour that a zone has twice, when its clocks are set back, stands twice in a file with a row an hour. So of two rows that are told
+    apart by their time, and have the same one, the first in the file is the earlier: the second in a file that goes back in time.
+    """
+    data, spec = project.spec.data, project.spec.data.sources[source]
+    column = str(spec.event_time)
+    kind = file.columns[column]
+    value = f"trim({name(column)})" if kind == "VARCHAR" else name(column)
+    moment = time_of(value, kind, spec)
+
+    def with_time(expression: str) -> str:
+        return ", ".join(f"{expression} AS {name(each)}" if each == column else name(each) for each in file.columns)
+
+    if not spec.time_zone:
+        return f"(SELECT {with_time(moment)} FROM {file.reader})", 0
+    moved, wall = time_of(value, kind, spec, skipped=True), is_wall_clock(value, kind, spec)
+    read = f"(SELECT *, {moment} AS _moment, {moved} AS _moved, {wall} AS _is_wall, row_number() OVER () AS _place FROM {file.reader})"
+    twins = f"(SELECT *, CASE WHEN _is_wall THEN {earlier_twin('_moment', spec.time_zone)} END AS _earlier FROM {read})"
+    skipped, repeated, back = first(
+        con,
+        "SELECT count(*) FILTER (_moment IS NULL AND _moved IS NOT NULL), count(_earlier), "
+        f"COALESCE(arg_min(_moment, _place) > arg_max(_moment, _place), FALSE) FROM {twins}",
+    )
+    identity = data.key if source == next(iter(data.sources)) else spec.join
+    told_apart = [other for other in identity if other in file.columns and other != column]
+    resolved = "_moment"
+    if repeated and column in identity:
+        same = f"PARTITION BY {', '.join([*map(name, told_apart), '_moment', '_is_wall'])}"
+        is_first = (
+            f"row_number() OVER ({same} ORDER BY _place {'DESC' if back else 'ASC'}) = 1 AND count(*) OVER ({same}) > 1"
+        )
+        resolved = f"CASE WHEN _earlier IS NOT NULL AND {is_first} THEN _earlier ELSE _moment END"
+    return f"(SELECT {with_time(resolved)} FROM {twins})", int(skipped)
+
+
+def skipped_times(con: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """Rows of a file, as :func:`table` keeps it, whose time their zone skips, so that they have none."""
+    query = (
+        f"SELECT decode(value) FROM parquet_kv_metadata({literal(str(path))}) WHERE decode(key) = {literal(_SKIPPED)}"
+    )
+    return sum(int(count) for (count,) in con.execute(query).fetchall())
 
 
 def _check_times(con: duckdb.DuckDBPyConnection, file: _File, spec: Source, url: str, source: str) -> None:
@@ -260,7 +308,7 @@ def _check_times(con: duckdb.DuckDBPyConnection, file: _File, spec: Source, url:
     ambiguous = looks_ambiguous(value) if kind == "VARCHAR" else "FALSE"
     wrong = (
         f"SELECT n, {ambiguous} FROM (SELECT {name(column)}, row_number() OVER () AS n FROM {file.reader}) "
-        f"WHERE {present} AND ({time_of(value, kind, spec)}) IS NULL ORDER BY n LIMIT 1"
+        f"WHERE {present} AND ({time_of(value, kind, spec, skipped=True)}) IS NULL ORDER BY n LIMIT 1"
     )
     rows = con.execute(wrong).fetchall()
     if not rows:
@@ -293,7 +341,7 @@ def columns(project: Project, source: str, key: str) -> dict[str, str]:
     """
     spec = project.spec.data.sources[source]
     url = locate(resolve(spec.url, source=source, key=key), source=source).url
-    with _downloaded(url, source) as path, connection([path]) as con:
+    with _downloaded(url, source, spec.encoding) as path, connection([path]) as con:
         file = _opened(con, project, path, url, source, asked=False)
         texts = [column for column, kind in file.columns.items() if kind == "VARCHAR" and path.suffix not in _PARQUET]
         rows = f"(SELECT *, row_number() OVER () AS file_row_number FROM (SELECT * FROM {file.reader} LIMIT {_GLANCE}))"
@@ -345,10 +393,12 @@ def _fetched(url: str, source: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _downloaded(url: str, source: str) -> Iterator[Path]:
-    """A local file with the content: fetched when it is elsewhere, unpacked when it is packed."""
-    with _fetched(url, source) as path, tempfile.TemporaryDirectory() as folder:
-        yield limits.unpacked(path, Path(folder), f"source {source}: {url}")
+def _downloaded(url: str, source: str, encoding: str) -> Iterator[Path]:
+    """A local file with the content: fetched when it is elsewhere, unpacked when it is packed, in UTF-8 when it is text."""
+    what = f"source {source}: {url}"
+    with _fetched(url, source) as fetched, tempfile.TemporaryDirectory() as folder:
+        path = limits.unpacked(fetched, Path(folder), what)
+        yield text_file.in_utf8(path, Path(folder), what, encoding) if path.suffix in _TEXTS else path
 
 
 def is_there(url: str, *, source: str, key: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from updraft.data import gx
@@ -70,6 +71,25 @@ def _of_type(column: str, storage: str, contract: SourceContract) -> Expectation
     return Expectation(OF_TYPE, {"column": column, "type": contract.columns.get(column, told)}, "row")
 
 
+def _other_values(question: gx.Question, columns: Mapping[str, str]) -> str | None:
+    """Why a set of values cannot be compared with its column, whatever stands in it; None where it can."""
+    column, values = question.args.get("column"), question.args.get("value_set", ())
+    kind = of_storage(columns.get(str(column), ""))[0]
+    if kind == "text" and any(isinstance(value, bool | int | float | datetime) for value in values):
+        return f"value_set holds values that are no texts, and {column} is text; write each in quotes, as it stands in the file"
+    if kind in ("number", "integer") and any(isinstance(value, str) and not _is_number(value) for value in values):
+        return f"value_set holds texts that are no numbers, and {column} is a number"
+    return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Validator:
     """Checks one partition on one connection."""
@@ -116,6 +136,8 @@ class Validator:
                 source_checks,
                 outside=(there := self.not_read.outside.get(source, nothing)).rows,
                 timeless=there.timeless,
+                skipped=there.skipped,
+                repeated=there.repeated,
             )
             for source, source_checks in checks.items()
         }
@@ -134,7 +156,10 @@ class Validator:
                 f"{column} goes from {there.first} to {there.last}; is it the file of another key?"
             )
         if there.timeless:
-            texts.append(f"{source}: {there.timeless} rows have no {column}")
+            skipped = (
+                f", {there.skipped} of them as their time zone skips the time that they have" if there.skipped else ""
+            )
+            texts.append(f"{source}: {there.timeless} rows have no {column}{skipped}")
         return tuple(texts)
 
     def _present(self, source: str) -> list[Expectation]:
@@ -245,8 +270,15 @@ class Validator:
             args = {"column": column, "min_value": self.views.slices[-1].tick - contract.fresh_within}
             fresh = gx.Question("column_max_to_be_between", args)
             steps.append(_Step(f"fresh_within({column}, {contract.fresh_within})", None, fresh))
-        outcomes = gx.judge(self._con, f"win_{source}", list(columns), [step.question for step in steps])
-        judged = [_Judged(step.text, step.expectation, outcome) for step, outcome in zip(steps, outcomes, strict=True)]
+        of_other_types = {
+            id(step): gx.Outcome(False, None, 0, words)
+            for step in steps
+            if (words := _other_values(step.question, columns))
+        }
+        comparable = [step for step in steps if id(step) not in of_other_types]
+        outcomes = gx.judge(self._con, f"win_{source}", list(columns), [step.question for step in comparable])
+        by_step = of_other_types | {id(step): outcome for step, outcome in zip(comparable, outcomes, strict=True)}
+        judged = [_Judged(step.text, step.expectation, by_step[id(step)]) for step in steps]
         return [*judged, *self._types(source, contract, columns)]
 
     def _types(self, source: str, contract: SourceContract, columns: Mapping[str, str]) -> list[_Judged]:

@@ -23,11 +23,11 @@ from updraft.jobs.contract import TrainingRequest, TrainingResult
 from updraft.jobs.device import choose_device
 from updraft.jobs.failure import failures_told
 from updraft.jobs.group import Place, meeting
-from updraft.jobs.lock import exclusive
 from updraft.jobs.tracking import TrackedRun, check_run
 from updraft.jobs.usage import Usage, watched
 from updraft.jobs.watch import watching
 from updraft.jobs.workers import train_with_local_workers
+from updraft.lock import exclusive
 from updraft.tasks.registry import task_type
 from updraft.training.data import load_training_data
 from updraft.training.external import train_from_disk

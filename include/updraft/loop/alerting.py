@@ -86,6 +86,37 @@ def rows_outside(loop: Loop, row: IngestedPartition, before: IngestedPartition |
             )
 
 
+@never_fails
+def labels_lost(loop: Loop, row: IngestedPartition, before: IngestedPartition | None) -> None:
+    """Labels find no row: told when it is a share that matters, and far more than the last time.
+
+    :param before: the partition published before.
+    """
+    labels = row.checks["labels"]
+    if _lost_share(labels) > max(
+        loop.spec.data.refuse_above, 2 * _lost_share(before.checks.get("labels") if before else None)
+    ):
+        record(
+            loop,
+            messages.labels_lost(
+                loop.name,
+                key=row.key,
+                labels=labels["without_row"],
+                of=labels["published"],
+                form=labels["form"],
+                form_of_rows=labels["form_of_rows"],
+                content=row.labels_sha256 or "",
+                docs=docs_url(loop, row.key),
+            ),
+        )
+
+
+def _lost_share(labels: Mapping[str, Any] | None) -> float:
+    """Share of a partition's labels that find no row; of an earlier version's, none."""
+    published = int((labels or {}).get("published", 0))
+    return int((labels or {}).get("without_row", 0)) / published if published else 0.0
+
+
 def _outside_share(checks: Mapping[str, Any]) -> tuple[float, int]:
     """Share of a file's rows that are not the partition's, and how many rows it has; of an earlier version's checks, none."""
     outside = int(checks.get("outside", 0)) + int(checks.get("timeless", 0))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from updraft import files
-from updraft.jobs.lock import exclusive
 from updraft.jobs.plan import Plan
+from updraft.lock import exclusive
 from updraft.loop.context import Loop
 from updraft.loop.judge import judge_candidate
 from updraft.loop.monitor import monitor_partition

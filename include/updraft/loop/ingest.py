@@ -14,6 +14,7 @@ from updraft.data.ingest import extract_partition, publish_partition, read_check
 from updraft.data.partitions import KEY_FORMAT, partition
 from updraft.errors import DataError, PartitionRefused, UpdraftError, passes
 from updraft.loop import alerting
+from updraft.loop.accounting import with_lost_labels
 from updraft.loop.context import Loop
 from updraft.monitoring.profiles import Profile, profile
 from updraft.store.records import FailedIngestion, IngestedPartition
@@ -108,12 +109,15 @@ def _publish(loop: Loop, key: str) -> IngestedPartition:
         if before is not None:
             check_same_features(loop, key, summary, before)
         row = replace(row, profile={"features_sha256": loop.features.sha256, **summary.as_dict()})
+    row = with_lost_labels(loop, row)
     loop.store.record_partition(loop.name, row)
     if row.state == "published":
         if row.quarantined:
             alerting.rows_quarantined(loop, row)
         if any(source["outside"] + source["timeless"] for source in row.checks["sources"].values()):
             alerting.rows_outside(loop, row, before)
+    if row.checks["labels"]["without_row"]:
+        alerting.labels_lost(loop, row, before)
     return row
 
 

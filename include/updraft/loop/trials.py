@@ -10,10 +10,10 @@ from updraft.data.columns import CLUSTER, LABEL
 from updraft.files import canonical_hash
 from updraft.jobs.checkpoint import Begun, FolderCheckpoint
 from updraft.jobs.contract import TrainingRequest, TrainingResult
-from updraft.jobs.lock import exclusive
 from updraft.jobs.plan import Plan
 from updraft.jobs.run import checkpoint_of
 from updraft.lake.places import FitFolder, Lake
+from updraft.lock import exclusive
 from updraft.loop.context import Loop
 from updraft.loop.judge import compare
 from updraft.loop.sealed import SealedNotes

@@ -16,8 +16,8 @@ from updraft import files
 from updraft.airflow_api import get
 from updraft.errors import IntegrityError, TrainingError
 from updraft.jobs.contract import TrainingResult
-from updraft.jobs.lock import exclusive
 from updraft.jobs.tracking import REQUEST_TAG, experiment_id, mlflow_client, mlflow_errors
+from updraft.lock import exclusive
 from updraft.registry.signing import sign, verify
 from updraft.training.model import META, Model, content_hash, load_model
 

@@ -79,7 +79,9 @@ class Source(Part):
         default=(),
         description="words that stand for a missing text in a CSV file, such as NA; an empty field always does",
     )
-    encoding: Literal["utf-8", "latin-1", "utf-16"] = Field(default="utf-8", description="of a CSV file")
+    encoding: Literal["utf-8", "windows-1252", "latin-1", "utf-16"] = Field(
+        default="utf-8", description="of a CSV file"
+    )
 
 
 class Label(Part):

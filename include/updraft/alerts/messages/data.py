@@ -58,6 +58,31 @@ def outside(
     )
 
 
+def labels_lost(
+    project: str, *, key: str, labels: int, of: int, form: str, form_of_rows: str, content: str = "", docs: str = ""
+) -> Alert:
+    """Labels whose row is in no published partition: what came later has other keys than what came first.
+
+    :param labels: labels without a row, of ``of`` labels.
+    :param form: what the key of one of them looks like, without what it says.
+    :param form_of_rows: the same of a row that was published.
+    """
+    return Alert(
+        project=project,
+        kind="quarantine",
+        dedup=f"labels_lost:{key}:{content}",
+        fold="labels_lost",
+        title=f"{labels:,} labels find no row",
+        text=f"{labels:,} of {of:,} labels ({share(labels, of)}) that matured are of rows that were never published.",
+        detail=f"their keys look like {form}, those of the published rows like {form_of_rows}",
+        does="They are kept and nothing is learnt from them, nor measured on them. The other labels count.",
+        needs="Look at the key in both files: another form of it, such as 7 for 007, is another row. Write it as it was, and clear the "
+        "ingest run of this partition.",
+        key=key,
+        links={"Data docs": docs},
+    )
+
+
 def refused(
     project: str,
     *,

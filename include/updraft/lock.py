@@ -1,4 +1,4 @@
-"""One training per output folder at a time: a file lock on this machine, a lease that expires elsewhere."""
+"""One process at a time in a folder: a file lock on this machine, a lease that expires elsewhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def exclusive(url: str, lease_seconds: float = 30.0, settle_seconds: float = 0.5
 
     A local lock goes with its process, however that ends. Object stores have no lock: there, a lease file is written,
     read again after ``settle_seconds``, and renewed until the end; that of a process that died runs out after
-    ``lease_seconds``. Two that slip through all the same write equal bytes, as a training is a function of its request.
+    ``lease_seconds``. What two that slip through all the
+    same write has to be equal: a training is a function of its request.
     """
     if files.is_local(url):
         with _locked(url):
@@ -42,7 +43,7 @@ def _locked(url: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.info("%s: another process trains here; waiting for its result", url)
+            log.info("%s: another process works here; waiting for it", url)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -53,7 +54,7 @@ def _leased(url: str, lease_seconds: float, settle_seconds: float) -> Iterator[N
     told = None
     while (holder := _take(url, me, lease_seconds, settle_seconds)) is not None:
         if holder != told:
-            log.info("%s: %s trains here; waiting for its result", url, holder)
+            log.info("%s: %s works here; waiting for it", url, holder)
         told = holder
         time.sleep(settle_seconds)
     ended = threading.Event()
