@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 CAUSES = {
     "first": "the first model",
@@ -61,3 +62,8 @@ def gained(against: str, gain: float, low: float, high: float, clusters: int) ->
     known = math.isfinite(low) and math.isfinite(high)
     between = f" [{low:+.4f}, {high:+.4f}]" if known else " (too little evidence for a bound)"
     return f"Gain over version {against}: {gain:+.4f}{between} from {clusters} clusters."
+
+
+def moment(at: datetime) -> str:
+    """A moment to the minute, in UTC, as a person reads it."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

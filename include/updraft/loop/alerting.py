@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from updraft.alerts import messages
+from updraft.alerts.words import moment
 from updraft.data.ingest import read_checks
 from updraft.loop.context import Loop
 from updraft.loop.decision_words import gates_in_words
@@ -110,6 +112,18 @@ def partition_refused(loop: Loop, key: str) -> None:
             docs=docs_url(loop, checks.key),
         ),
     )
+
+
+@never_fails
+def file_late(
+    loop: Loop, key: str, *, source: str, error: str, until: datetime | None, links: Mapping[str, str]
+) -> None:
+    """A partition's file is late.
+
+    :param until: the next tick, until which it is waited for; None when that has passed.
+    """
+    told = moment(until) if until else None
+    record(loop, messages.late(loop.name, key=key, source=source, error=error, until=told, links=links))
 
 
 @never_fails

@@ -80,6 +80,11 @@ class Source(Part):
         description="words that stand for a missing text in a CSV file, such as NA; an empty field always does",
     )
     encoding: Literal["utf-8", "latin-1", "utf-16"] = Field(default="utf-8", description="of a CSV file")
+    wait: Duration | None = Field(
+        default=None,
+        description="how long after its tick a partition's file may take before on-call is told that it is late, such as 6h; unless said "
+        "otherwise a quarter of the time to the next tick, at most 1d. Late or not, a file is read when it comes, until the next tick",
+    )
 
 
 class Label(Part):
