@@ -33,6 +33,7 @@ REMEDIES = {  # what Updraft does, what is left for a person
 }
 VERDICTS = {  # the same
     "promote": ("It goes on to its promotion.", ""),
+    "ask": ("It waits for a person's approval, which is asked for next; until then the model that serves stays.", ""),
     "hold": ("It stays where it is and collects more evidence.", ""),
     "reject": (
         "The release is closed; the model that serves stays.",
