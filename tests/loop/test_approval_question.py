@@ -21,6 +21,7 @@ from updraft.store.store import Store
 from updraft.store.transitions import open_release
 
 PROJECT, KEY, NOW = "flight_delays", "2013-03-04T0500", "2013-03-18T0500"
+ASKED = datetime(2026, 11, 29, 15, 30, tzinfo=UTC)
 UNTIL = datetime(2026, 12, 6, 15, 30, tzinfo=UTC)
 LINKS = {"Evidence": "http://airflow/evidence.png", "Nowhere": "javascript:alert(1)"}
 
@@ -65,7 +66,7 @@ def asked(loop: Loop, *, days: int, gain: float, slices: dict[str, tuple[int, fl
 
 
 def body_of(loop: Loop, release: str) -> str:
-    return approval_question(loop, release, UNTIL, LINKS).body
+    return approval_question(loop, release, ASKED, UNTIL, LINKS).body
 
 
 def test_it_shows_what_serves_gain_and_bound_margin_changes_slices_who_asks_and_until_when(loop):
@@ -73,8 +74,9 @@ def test_it_shows_what_serves_gain_and_bound_margin_changes_slices_who_asks_and_
     with_champion(loop, "1")
     trained(loop, "9", params={"max_depth": 6, "eta": 0.1, "rounds": 60}, reason="deeper trees", features="b")
     release = asked(loop, days=20, gain=0.05, slices={"origin=JFK": (500, 0.02), "origin=EWR": (500, -0.3)})
-    question = approval_question(loop, release, UNTIL, LINKS)
+    question = approval_question(loop, release, ASKED, UNTIL, LINKS)
     assert question.subject == "flight_delays: may version 9 serve in place of version 1?"
+    assert question.body.startswith("| As of 2026-11-29 15:30 UTC |")
     rows = dict(line.strip("|").split("|", 1) for line in question.body.splitlines()[2:] if line.startswith("|"))
     facts = {what.strip(" *"): words.strip() for what, words in rows.items()}
     assert facts["Serves now"] == f"version 1, since {KEY}"
@@ -116,7 +118,7 @@ def test_it_minds_that_something_else_serves_than_what_the_evidence_compares_wit
 
 def test_the_first_model_of_a_project_takes_nobodys_place(loop):
     release = asked(loop, days=0, gain=0.0)
-    question = approval_question(loop, release, UNTIL, {})
+    question = approval_question(loop, release, ASKED, UNTIL, {})
     assert question.subject == "flight_delays: may version 9 serve?"
     assert "nothing serves" in question.body
     assert "no rows with known labels to compare yet" in question.body

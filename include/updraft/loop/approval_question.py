@@ -34,15 +34,18 @@ class ApprovalQuestion:
     """Markdown."""
 
 
-def approval_question(loop: Loop, release: str, until: datetime, links: Mapping[str, str]) -> ApprovalQuestion:
+def approval_question(
+    loop: Loop, release: str, now: datetime, until: datetime, links: Mapping[str, str]
+) -> ApprovalQuestion:
     """Ask whether a release may be promoted.
 
+    :param now: of the clock: Airflow keeps a question as it was first asked until it is answered.
     :param until: the moment at which it is rejected without an answer.
     :param links: where there is more to see, by what is seen there.
     """
     row, serving = loop.store.release(release), loop.store.serving(loop.name)
     facts = [(what, _plain(words)) for what, words in _facts(loop, row, serving.champion, serving.since, until)]
-    table = ["| | |", "|---|---|", *(f"| **{what}** | {words} |" for what, words in facts)]
+    table = [f"| As of {moment(now)} | |", "|---|---|", *(f"| **{what}** | {words} |" for what, words in facts)]
     stays = f"version {serving.champion} serves on" if serving.champion else "nothing serves"
     answers = (
         f"**Approve**: version {row.version} serves from the next partition on"

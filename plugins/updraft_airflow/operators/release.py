@@ -82,10 +82,9 @@ class ApproveRelease(ApprovalOperator):
         if step.act is not Act.ASK:
             self.log.info("Nobody is to be asked: %s", step.reason)
             return None
-        until = datetime.now(UTC) + loop.spec.release.change.approval_timeout
-        question = approval_question(loop, release, until, self._links(loop, release))
+        now, self.response_timeout = datetime.now(UTC), loop.spec.release.change.approval_timeout
+        question = approval_question(loop, release, now, now + self.response_timeout, self._links(loop, release))
         self.subject, self.body = question.subject, question.body
-        self.response_timeout = until - datetime.now(UTC)
         alerting.of_release(loop, release)
         alerting.approval_wanted(
             loop,
