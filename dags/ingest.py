@@ -6,12 +6,13 @@ Reads one partition of the project's sources, holds it against the data contract
 **Cadence:** the project's `data.schedule` (cron, UTC). The tick closes the partition [previous tick, tick); the partition key is the tick,
 such as `2013-01-07T0500`. History is loaded by Airflow's own backfill, or partition by partition with a key in the trigger form.
 
-**What you see:** `validate_partition` links to the data docs. Rows in breach are quarantined with their reason and the rest is published; an
-empty partition is skipped.
+**What you see:** `extract_partition` is deferred, and holds no worker, while a file is not there yet: until the next tick. On-call is told once
+that it is late, by `data.sources.NAME.wait`. `validate_partition` links to the data docs. Rows in breach are quarantined with their reason and the
+rest is published; an empty partition is skipped.
 
 **When it fails:** *refused* means that more rows broke the contract than `data.refuse_above` allows, or the table as a whole did: nothing was
 published. Mend the source or the contract, then clear the run: every task may be run again, and changes nothing where nothing changed. A
-missing file or column is named in the log.
+missing column is named in the log. A file that had not come by the next tick is read when the run is cleared.
 """
 
 from airflow.sdk import DAG, Asset, BaseOperator

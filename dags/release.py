@@ -10,7 +10,8 @@ Brings a registered version into service through its lane, and takes it back whe
 **Cadence:** started by `train` (the run id is the release's), or by hand with the id of a release.
 
 **What you see:** `await_verdict` and `await_probation` are deferred while evidence comes in, for weeks if need be; they link to the picture of the
-evidence. `approve_change` waits for an answer under *Required actions*.
+evidence. `approve_change` waits for an answer under *Required actions*, which shows what the answer depends on: gain, bound, what serves
+now, what changed, slices, the card.
 
 **When it fails:** clear the failed task. Promotion, answer and rollback are each written once; clearing does not repeat them.
 """
@@ -33,13 +34,7 @@ for project in projects("release"):
         lane = ChooseLane(
             task_id="choose_lane", project=name, lanes={"change": "await_verdict", "refresh": "await_shadow"}
         )
-        ask = {
-            "subject": "Promote {{ params.release }}?",
-            "body": "The evidence shows that it is good enough: see the picture behind the link *Evidence* of `await_verdict`, "
-            "and the model card in MLflow.",
-            "response_timeout": policy.change.approval_timeout,
-            "defaults": "Reject",
-        }
+        ask = {"subject": "Promote {{ params.release }}?", "response_timeout": policy.change.approval_timeout}
         verdict = EvidenceSensor(task_id="await_verdict", project=name, subject=RELEASE)
         approve = ApproveRelease(task_id="approve_change", project=name, **ask)
         promote_change = PromoteModel(task_id="promote_change", project=name)

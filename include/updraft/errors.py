@@ -53,15 +53,19 @@ class PartitionRefused(DataError):
     """More rows break the contract than the project allows; nothing of the partition was published."""
 
 
-class SourceMissing(DataError):
-    """A source's file is not there (yet)."""
+class _OfSource(DataError):
+    """Something is wrong with one source of a partition."""
 
     def __init__(self, message: str, source: str = "") -> None:
         super().__init__(message)
         self.source = source
 
 
-class SourceAway(DataError, Transient):
+class SourceMissing(_OfSource):
+    """A source's file is not there (yet)."""
+
+
+class SourceAway(_OfSource, Transient):
     """A source does not answer (now)."""
 
 

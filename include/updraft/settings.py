@@ -17,6 +17,15 @@ ENV_FILE = "env.json"
 MLFLOW_SIGN_IN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 """Variables in which MLflow's client looks for an account."""
 
+MLFLOW_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "48",
+    "_MLFLOW_HTTP_REQUEST_MAX_RETRIES_LIMIT": "48",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "10",
+}
+"""How trainings and tasks wait for an MLflow that is away: some four minutes, as its client does by itself, with pauses of up to ten seconds.
+Its own double each time, so that it looks again up to two minutes after MLflow is back."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:

@@ -22,8 +22,8 @@ def made(tmp_path, monkeypatch):
     return MadeProject(tmp_path, DAYS)
 
 
-def validate(made):
-    done = CliRunner().invoke(app, ["validate", "shop", "--json"])
+def validate(made, *options):
+    done = CliRunner().invoke(app, ["validate", "shop", "--json", *options])
     told = json.loads(done.stdout)["shop"]
     assert done.exit_code == (0 if told["sound"] else 2)
     assert not (made.root / "home" / "lake").exists()
@@ -197,3 +197,49 @@ def test_where_pytorch_is_missing_it_is_told_what_needs_it_and_the_project_is_so
     of_libraries = [note for note in told["notes"] if "torch" in note]
     assert [note.partition(":")[0] for note in of_libraries] == list(told_of)
     assert all(words in note for note, words in zip(of_libraries, told_of.values(), strict=True))
+
+
+def cut(made, day):
+    """Cut the file of a day within a line."""
+    path = made.file(day)
+    path.write_text(path.read_text()[:-12])
+    return path
+
+
+@pytest.mark.parametrize("day", [2, 3])  # neither among the newest nor the oldest, which were looked at before
+def test_a_file_that_is_cut_within_a_line_is_a_problem_whichever_partition_it_is_of(made, day):
+    path = cut(made, day)
+    told = validate(made)
+    [problem] = told["problems"]
+    assert str(path) in problem
+    assert "line 61" in problem
+
+
+def test_each_file_that_does_not_read_is_named_once(made):
+    paths = [cut(made, day) for day in (1, 3, 6)]
+    problems = validate(made)["problems"]
+    assert [sum(str(path) in problem for problem in problems) for path in paths] == [1, 1, 1]
+    assert all("line 61" in problem for problem in problems)
+
+
+def test_where_there_are_too_many_files_it_is_told_how_many_were_read_and_all_of_them_can_be(made, monkeypatch):
+    from updraft.data import file_reading
+
+    cut(made, 3)
+    monkeypatch.setattr(file_reading, "TIME", 0.0)
+    told = validate(made)
+    assert told["sound"]
+    [note] = [note for note in told["notes"] if note.startswith("data.sources.orders:")]
+    assert note.startswith("data.sources.orders: 1 of 6 files were read")
+    assert "updraft validate shop --all reads every one" in note
+    assert validate(made, "--all")["problems"]
+
+
+def test_the_newest_the_oldest_and_a_spread_come_first():
+    from updraft.data.file_reading import _spread
+
+    keys = [str(number) for number in range(9)]
+    assert list(_spread(keys)) == ["0", "8", "4", "2", "6", "1", "3", "5", "7"]
+    assert list(_spread([])) == []
+    assert list(_spread(["a"])) == ["a"]
+    assert list(_spread(["a", "b"])) == ["a", "b"]

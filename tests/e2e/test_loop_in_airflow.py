@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.support.made_project import MadeProject
 from tests.support.replay import PARTITIONS, client, outcome, replay
 
 from updraft.alerts.outbox import recent
 from updraft.backtest.history import history
 from updraft.backtest.policies import Policy
 from updraft.backtest.run import play_policy
+from updraft.loop.unpublished import find_unpublished
 from updraft.replay.run import Replay
 from updraft.settings import Settings
 from updraft.spec.load import load_project
@@ -267,6 +271,42 @@ def test_every_dag_has_docs_owner_and_retries(stack, calm):
             assert task["retries"] >= 2
             assert task["owner"] == "flight-ops-ml"
     assert api.call("GET", "/importErrors")["import_errors"] == []
+
+
+def test_a_file_that_is_late_is_waited_for_without_a_worker_through_a_restart_and_read_when_it_comes(
+    stack, projects, tmp_path
+):
+    shop = MadeProject(tmp_path, days=1)
+    today = datetime.now(UTC).date()
+    shop.write(
+        lambda spec: spec["data"].update(start=str(today - timedelta(days=1)), end=str(today + timedelta(days=9)))
+    )
+    shop.write(lambda spec: spec["data"]["sources"]["orders"].update(wait="1d"))
+    shutil.copytree(shop.folder, projects / "shop")  # Airflow makes the run of the newest tick by itself
+    api, deadline, key = client(stack, "admin"), time.monotonic() + 240, f"{today}T0000"
+
+    def extraction():
+        waiting = api.tasks(["shop.ingest"], ["deferred"]) if "shop.ingest" in api.dags("shop%") else []
+        return [task for task in waiting if task["task_id"] == "extract_partition"]
+
+    while not extraction():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    stack.kill("triggerer")
+    stack.wait_healthy()
+    assert extraction()
+    store = Store.open(stack.settings.store)
+    [partition] = find_unpublished(store, load_project(projects / "shop").spec, datetime.now(UTC))
+    assert (partition.fate, partition.keys) == ("waiting", (key,))
+    (tmp_path / f"orders-{key}.csv").write_text(
+        "id,at,shop,amount,late\n" + "".join(f"{n},{today - timedelta(days=1)}T12:00:00Z,a,{n},0\n" for n in range(60))
+    )
+    while (row := store.partition("shop", key)) is None:
+        assert time.monotonic() < deadline, api.open_runs(["shop.ingest"])
+        time.sleep(0.5)
+    assert (row.state, row.rows) == ("published", 60)
+    assert recent(store.engine, "shop") == []
+    store.close()
 
 
 def test_airflows_own_backfill_loads_a_partition_which_goes_through_the_loop(stack, projects, calm):

@@ -44,13 +44,19 @@ def promotion():
 def question():
     from updraft_airflow.operators.release import ApproveRelease
 
-    return ApproveRelease(task_id="approve_change", project=PROJECT, subject="Promote?", defaults="Reject")
+    return ApproveRelease(task_id="approve_change", project=PROJECT, subject="Promote?")
 
 
 def answered(option, user):
     """What Airflow resumes the task with."""
     event = {"chosen_options": [option], "params_input": {}, "responded_at": datetime.now(UTC)}
     question().execute_complete(CONTEXT, {**event, "responded_by_user": user})
+
+
+def not_answered_in_time():
+    """What Airflow resumes the task with when time is up: no answer is given in anybody's place."""
+    with pytest.raises(AirflowSkipException, match="nobody answered in time"):
+        question().execute_complete(CONTEXT, {"error": "The response timeout has passed.", "error_type": "timeout"})
 
 
 def test_marking_the_task_that_asks_as_a_success_promotes_nothing(proved, store):
@@ -83,7 +89,10 @@ def test_an_approval_is_written_with_its_name_and_lets_the_release_through(prove
     [({"id": "7", "name": "ann"}, "rejected by ann"), (None, "rejected: nobody answered in time")],
 )
 def test_a_no_and_no_answer_close_the_release_and_on_call_is_told(proved, store, user, reason):
-    answered("Reject", user)
+    if user is None:
+        not_answered_in_time()
+    else:
+        answered("Reject", user)
     assert (store.release(RELEASE).outcome, store.release(RELEASE).reason) == ("rejected", reason)
     assert [decision.kind for decision in store.decisions(PROJECT)] == ["rejected"]
     [alert] = [entry.alert for entry in recent(store.engine, PROJECT)]
@@ -100,6 +109,11 @@ def test_a_no_whose_release_an_earlier_version_left_open_closes_it_and_asks_nobo
     with pytest.raises(AirflowSkipException, match="rejected by ann"):
         question().execute({**CONTEXT, "ti": Pushed()})
     assert (store.release(RELEASE).state, store.release(RELEASE).outcome) == ("closed", "rejected")
+
+
+def test_both_answers_weigh_the_same_as_none_is_the_default():
+    assert question().defaults is None
+    assert question().options == ["Approve", "Reject"]
 
 
 class Pushed:

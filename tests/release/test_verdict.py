@@ -32,6 +32,21 @@ def evidence(mean: float, days: int, *, sd: float = 0.01, per: int = 7, **slices
     ]
 
 
+def test_a_picture_without_a_band_says_why(monkeypatch) -> None:
+    from matplotlib.axes import Axes
+
+    written: list[str] = []
+    draw = Axes.text
+    monkeypatch.setattr(
+        Axes, "text", lambda axes, x, y, words, **more: (written.append(words), draw(axes, x, y, words, **more))[1]
+    )
+    assert_drawn(evidence_picture(evidence(0.02, 3), POLICY, title="x"))
+    assert written == ["no bound yet from 3 days: the first look is after 7"]
+    written.clear()
+    assert_drawn(evidence_picture(evidence(0.02, 28), POLICY, title="x"))
+    assert written == []
+
+
 def test_a_clear_gain_is_promoted() -> None:
     found = judge_change(evidence(0.02, 28), POLICY)
     assert found.verdict is Verdict.PROMOTE

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -16,12 +17,13 @@ from pathlib import Path
 import psutil
 import pytest
 from supervisor.xmlrpc import SupervisorTransport
+from tests.support.postgres import free_port
 
 from updraft.errors import StackError
 from updraft.registry import signing
 from updraft.settings import Settings
 from updraft.stack import control, doctor, environment, postgres, processes, secrets, supervision, wrapper
-from updraft.stack.layout import Layout, write_private
+from updraft.stack.layout import SCHEDULER, Layout, write_private
 from updraft.stack.plan import Plan
 
 KNOWN = secrets.Secrets(**{f.name: f"secret-{f.name}-itself" for f in dataclasses.fields(secrets.Secrets)})
@@ -318,3 +320,48 @@ def test_a_stack_that_never_ran_is_told_as_not_running(tmp_path: Path) -> None:
     rows = control.status(Settings.from_env({"UPDRAFT_HOME": str(tmp_path)}))
     assert {row.state for row in rows} == {"stopped"}
     assert not any(row.healthy for row in rows)
+
+
+def test_the_scheduler_waits_for_its_database_after_its_imports_so_that_it_is_there_soon_after_it(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    env = environment.of_program(
+        SCHEDULER, _layout(tmp_path), {"PYTHONPATH": "", "AIRFLOW__API__SECRET_KEY": "x"}, [port]
+    )
+    assert env["UPDRAFT_PRELOAD"] == "1"
+    told = "import airflow_local_settings, os; print('there', 'UPDRAFT_WAITS_FOR' in os.environ, flush=True)"
+    path = os.pathsep.join([os.environ["PYTHONPATH"], str(environment.AIRFLOW_CONFIG)])
+    waiting = subprocess.Popen(
+        [sys.executable, "-c", told],
+        env={**os.environ, "PYTHONPATH": path, "UPDRAFT_WAITS_FOR": env["UPDRAFT_WAITS_FOR"]},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert waiting.stdout is not None
+    assert "waiting for port" in waiting.stdout.readline()
+    with socket.create_server(("127.0.0.1", port)):
+        assert waiting.stdout.readline() == "there False\n"  # no task waits again
+        assert waiting.wait() == 0
+
+
+def test_programs_wait_for_mlflow_with_pauses_that_do_not_grow(tmp_path: Path) -> None:
+    env = environment.of_program("triggerer", _layout(tmp_path), {"PYTHONPATH": "", "AIRFLOW__API__SECRET_KEY": "x"})
+    told = (
+        "from mlflow.utils.rest_utils import MLFLOW_HTTP_REQUEST_MAX_RETRIES as tries, "
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR as factor, MLFLOW_HTTP_REQUEST_BACKOFF_JITTER as jitter, _validate_max_retries\n"
+        "from urllib3.util.retry import Retry\n"
+        "_validate_max_retries(tries.get())\n"
+        "retry = Retry(tries.get(), backoff_factor=factor.get(), backoff_jitter=jitter.get())\n"
+        "pauses = []\n"
+        "for _ in range(tries.get()):\n"
+        "    retry = retry.increment('GET', '/', error=OSError()); pauses.append(retry.get_backoff_time())\n"
+        "print(max(pauses), sum(pauses))"
+    )
+    waits = {name: value for name, value in env.items() if "MLFLOW_HTTP" in name}
+    done = subprocess.run(
+        [sys.executable, "-c", told], env={**os.environ, **waits}, capture_output=True, text=True, check=True
+    )
+    longest, all_of_them = map(float, done.stdout.split())
+    assert 5 < longest <= 10  # at most so long after MLflow is back
+    assert all_of_them > 120

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 CAUSES = {
     "first": "the first model",
@@ -32,6 +33,7 @@ REMEDIES = {  # what Updraft does, what is left for a person
 }
 VERDICTS = {  # the same
     "promote": ("It goes on to its promotion.", ""),
+    "ask": ("It waits for a person's approval, which is asked for next; until then the model that serves stays.", ""),
     "hold": ("It stays where it is and collects more evidence.", ""),
     "reject": (
         "The release is closed; the model that serves stays.",
@@ -61,3 +63,8 @@ def gained(against: str, gain: float, low: float, high: float, clusters: int) ->
     known = math.isfinite(low) and math.isfinite(high)
     between = f" [{low:+.4f}, {high:+.4f}]" if known else " (too little evidence for a bound)"
     return f"Gain over version {against}: {gain:+.4f}{between} from {clusters} clusters."
+
+
+def moment(at: datetime) -> str:
+    """A moment to the minute, in UTC, as a person reads it."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

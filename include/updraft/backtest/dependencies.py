@@ -93,8 +93,9 @@ def _fingerprint(file: tuple[str, str]) -> str | DataError:
 
 
 def _of_project(project: Project) -> dict[str, str]:
-    """By the keys of project.yaml, and by the names of the files beside it; ``data.end`` changes no partition."""
-    data = project.spec.data.model_dump(mode="json", exclude={"end"})
+    """By the keys of project.yaml, and by the names of the files beside it; neither ``data.end`` nor how long a file is waited for
+    changes a partition."""
+    data = project.spec.data.model_dump(mode="json", exclude={"end": True, "sources": {"__all__": {"wait"}}})
     keys = {f"data.{key}": value for key, value in data.items() if not isinstance(value, dict)}
     keys |= {f"data.label.{key}": value for key, value in data["label"].items()}
     keys |= {f"data.sources.{name}": value for name, value in data["sources"].items()}

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from updraft.errors import InputError, SettingsError, SpecError, TrainingInterrupted, UpdraftError
 from updraft.loop.context import Loop
-from updraft.settings import Settings, mlflow_sign_in
+from updraft.settings import MLFLOW_PATIENCE, Settings, mlflow_sign_in
 from updraft.spec.load import load_project, project_names
 from updraft.spec.model import Project
 from updraft.stack.home import UMASK
@@ -58,6 +58,12 @@ def ask_mlflow_once(env: MutableMapping[str, str]) -> None:
     What MLflow is not told now, it is told by `maintenance`.
     """
     env.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+def wait_for_mlflow(env: MutableMapping[str, str]) -> None:
+    """Let MLflow's client wait as a training does, unless a person has said how it waits."""
+    if "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in env:
+        env.update(MLFLOW_PATIENCE)
 
 
 @contextmanager

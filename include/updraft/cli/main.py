@@ -36,6 +36,7 @@ from updraft.cli.edge import (
     loop_of,
     open_store,
     settings,
+    wait_for_mlflow,
     who,
     write_json,
 )
@@ -86,6 +87,7 @@ def train_run(
 
     # Standard error: --json keeps standard output for itself. The log of a pod is made of these lines.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    wait_for_mlflow(os.environ)
     with explained():
         try:
             TrainingRequest.read(request)

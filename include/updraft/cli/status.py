@@ -44,7 +44,8 @@ def status(
     """Tell what serves, how it does, what is under way, what comes next and what was decided. Ends with 3 when a person is wanted.
 
     Lines that begin with "next:" name the next tick, the next training with everything that holds it back, and what becomes of each open
-    release. Lines that begin with "wanted:" are for a person: what happened, and the next step.
+    release. Lines that begin with "waiting:" name a partition whose file is waited for, until when. Lines that begin with "wanted:" are for a
+    person: what happened, and the next step.
 
     Example: updraft status flight_delays --decisions 20
     """
@@ -89,7 +90,7 @@ def describe(store: Store, name: str, decisions: int, loop: Loop | None, now: da
     performance = store.performance(name, newest=8)
     wanted = [f"{row.id} waits for approval" for row in releases if row.state == "approval"]
     unpublished = find_unpublished(store, spec, now) if spec else []
-    wanted += [partition.words for partition in unpublished]
+    wanted += [partition.words for partition in unpublished if partition.fate != "waiting"]
     wanted += [row.diagnosis["words"] for row in store.episodes(name, newest=1) if row.remedy == "person"]
     kept_out = summarise_kept_out(store, spec) if spec else None
     overdue = overdue_training(store, spec) if spec else None
@@ -105,6 +106,7 @@ def describe(store: Store, name: str, decisions: int, loop: Loop | None, now: da
         "last_partition": last,
         "accounted": accounted(row) if last and (row := store.partition(name, last)) else None,
         "unpublished": [partition.as_dict() for partition in unpublished],
+        "waiting": [partition.words for partition in unpublished if partition.fate == "waiting"],
         "quarantined": counts.quarantined,
         "kept_out": kept_out.as_dict() if kept_out else None,
         "kept_out_words": kept_out.words if kept_out and kept_out.partitions else None,
@@ -182,6 +184,8 @@ def _print(one: dict[str, Any]) -> None:
         console.print(f"  under way: {row['id']} ({row['lane']}) in {row['state']} since {row['since']}")
     for row in one["episodes"]:
         console.print(cleaned(f"  episode {row['id']} ({row['state']}): {row['words']}"), markup=False, soft_wrap=True)
+    for line in one["waiting"]:
+        console.print(cleaned(f"  waiting: {line}"), markup=False, soft_wrap=True)
     for line in one["next"]:
         console.print(cleaned(f"  next: {line}"), markup=False, soft_wrap=True)
     console.print("  decisions:")

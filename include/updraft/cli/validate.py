@@ -19,12 +19,17 @@ from updraft.spec.model import Project, ProjectSpec
 
 def validate(
     project: Annotated[str | None, typer.Argument(help="name of one project; all when left out")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="read the files of every partition, however long it takes")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for scripts")] = False,
 ) -> None:
     """Check project folders: every error at once, with file, key, value and what is allowed. Ends with 2 when one is broken.
 
     Columns are checked where a file of the source can be read; a note says where it cannot. A partition is ingested aside and its
-    labels looked at, and features.py is tried on some of its rows, in a process of its own, within a minute.
+    labels looked at, and features.py is tried on some of its rows, in a process of its own, within a minute. The files of the other
+    partitions are read too: all of them, or, where there are too many for twenty seconds, the newest, the oldest and a spread between them; a
+    note says how many of how many.
 
     Notes say what the policy can and cannot do with this schedule: how long a budget lasts, when drift is measured, whether a verdict can
     be reached at all. With a history in the store it also says which gain a change can show within release.change.shadow.at_most.
@@ -39,7 +44,7 @@ def validate(
                     f"no project {project!r} in {settings().projects}; there are {', '.join(found) or 'none'}"
                 )
             found = {project: found[project]}
-        told = {name: _judge(one) for name, one in found.items()}
+        told = {name: _judge(one, every=every) for name, one in found.items()}
     if as_json:
         write_json(told)
     else:
@@ -59,7 +64,9 @@ def _headline(name: str, one: dict[str, Any]) -> str:
     )
 
 
-def _judge(found: Project | BrokenProject) -> dict[str, Any]:
+def _judge(found: Project | BrokenProject, *, every: bool) -> dict[str, Any]:
+    from updraft.data import file_reading
+    from updraft.data.file_reading import read_files
     from updraft.data.mentions import check_mentions
     from updraft.data.rehearsal import rehearse
     from updraft.loop.policy_limits import policy_notes, policy_problems
@@ -82,6 +89,10 @@ def _judge(found: Project | BrokenProject) -> dict[str, Any]:
             rehearsal = rehearse(found, settings())
             problems += rehearsal.problems
             notes += rehearsal.notes
+        files_read = read_files(found, settings(), seconds=None if every else file_reading.TIME)
+        # The newest file was looked at before: what is wrong with it is told once, with the key of project.yaml that names it.
+        problems += [fault for fault in files_read.problems if not any(fault in told for told in problems)]
+        notes += files_read.notes
         notes += [*policy_notes(found.spec), *_missing_libraries(found.spec)]
     if not problems and isinstance(found, Project):
         notes += [f"evidence is counted {evidence_words(found.spec)}", *undecidable(found.spec), *_power(found)]

@@ -96,6 +96,14 @@ def partitions(spec: ProjectSpec, until: datetime | None = None) -> Iterator[Par
         tick = ticks.get_next(datetime)
 
 
+def next_tick(spec: ProjectSpec, key: str) -> datetime:
+    """The tick after that of a key, whether a partition ends there or ``data.end`` came before."""
+    from croniter import croniter
+
+    following: datetime = croniter(spec.data.schedule, tick_of(key)).get_next(datetime)
+    return following
+
+
 def tick_of(key: str) -> datetime:
     """The tick that a key names, whether the schedule ticks at it any more or not."""
     return datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)

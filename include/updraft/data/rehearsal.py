@@ -19,6 +19,7 @@ from updraft import files
 from updraft.data import sources
 from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
 from updraft.data.duck import attempt, connection, kind_of, literal, name, parquet
+from updraft.data.file_reading import LARGEST
 from updraft.data.ingest import extract_partition, publish_partition, validate_partition
 from updraft.data.mentions import some_keys
 from updraft.data.partitions import partitions
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LARGEST = 512 * 2**20
-"""Bytes of a local file that is read whole for a rehearsal."""
 LAST = datetime.combine(LAST_DAY, datetime.min.time(), UTC)
 """Where the first partitions of an open history are looked for."""
 _CENTURY = timedelta(days=36500)

@@ -99,7 +99,8 @@ def locate(url: str, *, source: str) -> Location:
     except (PermissionError, ImportError, ValueError) as error:
         raise DataError(f"source {source}: {url} cannot be reached: {type(error).__name__}: {error}") from error
     except OSError as error:
-        raise SourceAway(f"source {source}: {url} cannot be reached: {type(error).__name__}: {error}") from error
+        words = f"source {source}: {url} cannot be reached: {type(error).__name__}: {error}"
+        raise SourceAway(words, source) from error
     return Location(url, files.canonical_hash([url, info.get("size"), known]))
 
 
@@ -110,7 +111,7 @@ def _unless_missing(url: str, source: str, error: FileNotFoundError) -> None:
     if not url.startswith(("http://", "https://")) or cause is None or status in (404, 410):
         return
     words = f"source {source}: {url} cannot be reached: {type(cause).__name__}: {cause}"
-    raise (DataError if status in (401, 403) else SourceAway)(words) from error
+    raise (DataError(words) if status in (401, 403) else SourceAway(words, source)) from error
 
 
 def close_raw_zone(raw: str) -> None:
@@ -387,7 +388,7 @@ def _fetched(url: str, source: str) -> Iterator[Path]:
         except Exception as error:
             if isinstance(error, OSError) or type(error).__module__.split(".")[0] in _CLIENTS:
                 words = f"source {source}: {url} cannot be read to its end: {type(error).__name__}: {error}"
-                raise SourceAway(words) from error
+                raise SourceAway(words, source) from error
             raise
         yield path
 

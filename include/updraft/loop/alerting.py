@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from updraft.alerts import messages
+from updraft.alerts.words import moment
 from updraft.data.ingest import read_checks
+from updraft.lake.places import Lake
 from updraft.loop.context import Loop
 from updraft.loop.decision_words import gates_in_words
 from updraft.loop.telling import never_fails, record
 from updraft.pods.attempts import WithoutNode
+from updraft.release.states import Policy
 from updraft.store.records import Decision, EpisodeRow, IngestedPartition, ReleaseRow
 
 
@@ -29,6 +33,12 @@ def dag_url(loop: Loop, stage: str, run: str | None = None) -> str:
     """A page of the Airflow UI."""
     base = f"{loop.settings.airflow}/dags/{loop.name}.{stage}"
     return f"{base}/runs/{run}" if run else base
+
+
+def evidence_url(loop: Loop, release: str) -> str:
+    """Where the picture of a release's evidence is shown."""
+    base = loop.settings.airflow
+    return Lake(f"{base}/updraft/files", loop.name).evidence(release) if base else loop.lake.evidence(release)
 
 
 def version_url(loop: Loop, version: str) -> str:
@@ -144,6 +154,18 @@ def partition_refused(loop: Loop, key: str) -> None:
 
 
 @never_fails
+def file_late(
+    loop: Loop, key: str, *, source: str, error: str, until: datetime | None, links: Mapping[str, str]
+) -> None:
+    """A partition's file is late.
+
+    :param until: the next tick, until which it is waited for; None when that has passed.
+    """
+    told = moment(until) if until else None
+    record(loop, messages.late(loop.name, key=key, source=source, error=error, until=told, links=links))
+
+
+@never_fails
 def episode_opened(loop: Loop, row: EpisodeRow) -> None:
     """An episode was opened."""
     record(
@@ -246,8 +268,9 @@ def _tell_verdict(loop: Loop, decision: Decision, verdict: Literal["promote", "h
             gain=float(bound.get("mean") or 0.0),
             low=float(bound["lower"]) if bound.get("lower") is not None else float("-inf"),
             high=float(bound["upper"]) if bound.get("upper") is not None else float("inf"),
+            asks=Policy.of(loop.spec).asks(row.lane),
             thread=_thread(loop, row),
-            links={"Release": dag_url(loop, "release")},
+            links={"Evidence": evidence_url(loop, row.id), "Release": dag_url(loop, "release", row.id)},
         ),
     )
 

@@ -17,6 +17,7 @@ from updraft.data.views import CLOCKS
 from updraft.monitoring.drift import partitions_needed
 from updraft.spec.document import Document
 from updraft.spec.model import ProjectSpec, Retrain
+from updraft.spec.part import shown_duration
 from updraft.spec.problems import Problem
 from updraft.tasks.clusters import FIRST_LOOK
 
@@ -75,6 +76,7 @@ def policy_notes(spec: ProjectSpec) -> list[str]:
     """What each part of the policy comes to with this schedule: a sentence or two with the numbers, the key first."""
     pace = Pace.of(spec)
     return [
+        *_waits(spec, pace),
         *_budget(spec, pace),
         *_drift(spec, pace),
         *_verdict(spec, pace),
@@ -115,6 +117,15 @@ def _clusters_of_first_window(spec: ProjectSpec) -> int | None:
         if number == spec.training.first_after or len(seen) > 1:
             break
     return len(seen) or None
+
+
+def _waits(spec: ProjectSpec, pace: Pace) -> Iterator[str]:
+    for name, source in spec.data.sources.items():
+        if source.wait is not None and source.wait > pace.span:
+            yield (
+                f"data.sources.{name}.wait: {shown_duration(source.wait)} is longer than from a tick to the next ({pace.lasting(1)}), at which "
+                "a file is late in any case, as the next partition has its turn"
+            )
 
 
 def _retrains(retrain: Retrain) -> int:

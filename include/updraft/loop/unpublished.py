@@ -1,4 +1,4 @@
-"""Partitions that should be published and are not: refused, failed, late, or never ingested. Each with its reason and the next step.
+"""Partitions that should be published and are not: refused, failed, waited for, late, or never ingested. Each with its reason and the next step.
 
 No more is looked at than a training window has: from an older partition nothing is learnt any more. One that cannot be mended is passed
 over by a person (:func:`pass_over`); one that is published is wanted no more.
@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from itertools import groupby, islice, takewhile
 from typing import Any, Literal
 
-from updraft.data.partitions import KEY_FORMAT, end_of_history, keys_before
+from updraft.alerts.words import moment
+from updraft.data.partitions import KEY_FORMAT, end_of_history, keys_before, next_tick
 from updraft.errors import InputError, SourceMissing
 from updraft.spec.model import ProjectSpec
 from updraft.store.records import FailedIngestion
@@ -26,7 +27,8 @@ GRACE = timedelta(hours=1)
 _REASONS = 3
 """Reasons of a refusal that are told; the data docs have all of them."""
 
-Fate = Literal["refused", "failed", "late", "missing"]
+Fate = Literal["refused", "failed", "late", "missing", "waiting"]
+"""``waiting``: for a file that is not late yet, which asks nothing of a person."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Ingested:
     """Why the refused ones are."""
     failures: Mapping[str, FailedIngestion]
     """Last tries that failed."""
+    now: datetime
+    """Of the clock, when the store was asked."""
     passed_over: Collection[str] = ()
     """What a person said stays unpublished."""
 
@@ -87,6 +91,7 @@ def read_ingested(store: Store, spec: ProjectSpec, now: datetime) -> Ingested:
         states=states,
         refusals=store.refusals(name, [key for key, state in states.items() if state == "refused"]),
         failures=failures,
+        now=now,
         passed_over={decision.subject for decision in store.decisions(name, kinds=(PASS_OVER,))},
     )
 
@@ -115,7 +120,7 @@ def unpublished(spec: ProjectSpec, ingested: Ingested) -> Iterator[Unpublished |
 def _wanted(spec: ProjectSpec, ingested: Ingested, key: str) -> Unpublished | None:
     state, failed = ingested.states.get(key), ingested.failures.get(key)
     if failed is not None:
-        return _failed(spec, failed, state)
+        return _failed(spec, failed, state, ingested.now)
     if state == "refused":
         return _refused(spec, key, ingested.refusals.get(key, ()))
     if state is not None:
@@ -137,11 +142,13 @@ def _refused(spec: ProjectSpec, key: str, refusals: Sequence[str]) -> Unpublishe
     return Unpublished(spec.name, (key,), "refused", words, f"{step}; {_or_pass_over(spec.name, key)}")
 
 
-def _failed(spec: ProjectSpec, failed: FailedIngestion, state: str | None) -> Unpublished:
+def _failed(spec: ProjectSpec, failed: FailedIngestion, state: str | None, now: datetime) -> Unpublished:
     name, key = spec.name, failed.key
     # An error begins with the project and ends with a full stop or not: here it stands in the middle of a line.
     said = " ".join(failed.words.split()).removeprefix(f"{name}: ").rstrip(".")
     reason = f"{failed.task}: {failed.error}" + (f": {said}" if said else "; its words are in the task's log")
+    if failed.late_at is not None and state is None:
+        return _awaited(spec, key, datetime.fromisoformat(failed.late_at), said, now)
     if failed.error == SourceMissing.__name__ and state is None:
         step = f"When the file is there, {_clear(name, key)}; {_or_pass_over(name, key)}"
         return Unpublished(name, (key,), "late", reason, step)
@@ -151,6 +158,17 @@ def _failed(spec: ProjectSpec, failed: FailedIngestion, state: str | None) -> Un
     else:
         step = f"{mended} {_clear(name, key)}; {_or_pass_over(name, key)}"
     return Unpublished(name, (key,), "failed", reason, step)
+
+
+def _awaited(spec: ProjectSpec, key: str, late_at: datetime, said: str, now: datetime) -> Unpublished:
+    """Of a partition whose file is waited for, or was until the next tick."""
+    until = next_tick(spec, key)
+    if now < late_at:
+        step = f"It is read when it comes; from {moment(late_at)} on it is late, and on-call is told"
+        return Unpublished(spec.name, (key,), "waiting", said, step)
+    by_hand = f"{_clear(spec.name, key)} when the file is there; {_or_pass_over(spec.name, key)}"
+    by_itself = f"It is read by itself if it comes before {moment(until)}; later, " if now < until else ""
+    return Unpublished(spec.name, (key,), "late", said, by_itself + by_hand)
 
 
 def _clear(project: str, key: str) -> str:

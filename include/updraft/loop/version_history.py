@@ -108,7 +108,7 @@ def version_history(loop: Loop, version: str) -> VersionHistory:
         rows=result.get("rows"),
         snapshot_sha256=result.get("snapshot_sha256"),
         mlflow_run_id=result.get("mlflow_run_id"),
-        started_by=_started_by(loop, training),
+        started_by=started_by(loop, training),
         gates=gates,
         gates_words=_gates_words(gates),
         metric=metric,
@@ -131,8 +131,8 @@ def _gates_words(gates: dict[str, Any]) -> str:
     return gates_in_words(gates)
 
 
-def _started_by(loop: Loop, training: TrainingRow) -> str:
-    """The episode that called for a training, or what the person or search said who started it."""
+def started_by(loop: Loop, training: TrainingRow) -> str:
+    """What started a training: the episode that called for it, or what the person or search said who started it."""
     if training.episode is not None:
         episode = loop.store.episode(loop.name, training.episode)
         words = f": {episode.diagnosis.get('words', episode.cause)}" if episode else ""

@@ -210,6 +210,10 @@ class ModelRegistry:
         """Put a page beside the run's artifacts, where MLflow shows it, and return its address."""
         with mlflow_errors(self.tracking_uri, f"logging {name}"):
             self.client.log_text(run_id, html, name)
+        return self.page_url(run_id, name)
+
+    def page_url(self, run_id: str, name: str = CARD) -> str:
+        """Where MLflow shows a page that stands beside a run's artifacts."""
         return f"{self.run_url(run_id)}/artifacts/{name}"
 
     def run_url(self, run_id: str) -> str:

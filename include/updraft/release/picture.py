@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from updraft.release.bound import confidence_sequence
-from updraft.release.verdict import ClusterGain, gains_of
+from updraft.release.verdict import ClusterGain, gains_of, why_unbounded
 
 if TYPE_CHECKING:
     from updraft.spec.model import Release
@@ -40,6 +40,9 @@ def evidence_picture(clusters: Sequence[ClusterGain], policy: Release, *, title:
             )
             reach = 2 * float(np.abs(gains).max()) + policy.margin
             axes.set_ylim(max(lower.min(), -reach), min(upper.max(), reach))
+        else:
+            why = f"no bound yet from {len(gains)} {policy.cluster}s: {why_unbounded(len(gains))}"
+            axes.text(0.5, 1.0, why, ha="center", va="top", transform=axes.transAxes, fontsize="small")
         axes.set_xlim(0.5, max(len(gains), 2) + 0.5)
     else:
         axes.text(0.5, 0.5, "no matured rows to compare yet", ha="center", va="center", transform=axes.transAxes)

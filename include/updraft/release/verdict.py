@@ -146,9 +146,7 @@ class _Weighed:
         mean = f"mean gain {self.bound.mean:+.4f} {self.policy.metric} over {n} {days}"
         if math.isfinite(self.bound.lower):
             return f"{mean}, between {self.bound.lower:+.4f} and {self.bound.upper:+.4f}"
-        if n < FIRST_LOOK:
-            return f"{mean}; the first look is after {FIRST_LOOK}"
-        return f"{mean}, too few or too uneven to bound it"
+        return f"{mean}; {why_unbounded(n)}"
 
     def say(self, verdict: Verdict, reason: str) -> Judgement:
         policy = self.policy
@@ -162,6 +160,13 @@ class _Weighed:
             policy.confidence,
             self.slices,
         )
+
+
+def why_unbounded(clusters: int) -> str:
+    """Why so many clusters give no bound on their mean gain."""
+    if clusters < FIRST_LOOK:
+        return f"the first look is after {FIRST_LOOK}"
+    return "they are too few or too uneven to bound it"
 
 
 def _shown(policy: Release) -> str:

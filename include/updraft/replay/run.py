@@ -22,6 +22,8 @@ T = TypeVar("T")
 STAGES = ("ingest", "score", "monitor", "watch", "train", "release")
 WAITING = ("watch", "release")
 """Stages whose runs may wait for the next partition; those of the others end by themselves."""
+RUN = "replay__"
+"""How the ids of the runs begin that a replay starts: of the past, in which no file comes late."""
 PICTURE = ("monitor", "write_report")
 """A task on which nothing else waits: the next partition may come while it is under way. `monitor` takes one partition at a time."""
 ACTIVE = ["scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule"]
@@ -112,7 +114,7 @@ class Replay:
             time.sleep(0.5)
 
     def _ingest(self, key: str) -> IngestedPartition:
-        dag, run = f"{self.project.name}.ingest", f"replay__{key}"
+        dag, run = f"{self.project.name}.ingest", f"{RUN}{key}"
         there = self.store.partition(self.project.name, key)
         if there is not None and (
             there.state != "published" or self.store.seen(self.project.name).get(MONITOR, "") >= key

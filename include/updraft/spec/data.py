@@ -82,6 +82,11 @@ class Source(Part):
     encoding: Literal["utf-8", "windows-1252", "latin-1", "utf-16"] = Field(
         default="utf-8", description="of a CSV file"
     )
+    wait: Duration | None = Field(
+        default=None,
+        description="how long after its tick a partition's file may take before on-call is told that it is late, such as 6h; unless said "
+        "otherwise a quarter of the time to the next tick, at most 1d. Late or not, a file is read when it comes, until the next tick",
+    )
 
 
 class Label(Part):

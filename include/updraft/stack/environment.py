@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from updraft.settings import Settings
+from updraft.settings import MLFLOW_PATIENCE, Settings
 from updraft.stack import mlflow_accounts, postgres
 from updraft.stack.layout import API_SERVER, LOOPBACK, MLFLOW, POSTGRES, SCHEDULER, Layout
 from updraft.stack.processes import MARK
@@ -167,8 +167,10 @@ def issuer(layout: Layout) -> str:
     return f"updraft-{layout.id}"
 
 
-def of_program(name: str, layout: Layout, shared: Mapping[str, str]) -> dict[str, str]:
+def of_program(name: str, layout: Layout, shared: Mapping[str, str], waits_for: Sequence[int] = ()) -> dict[str, str]:
     """The environment that one program of Airflow gets on top of the caller's.
+
+    :param waits_for: ports that the scheduler waits for when it has imported what takes time.
 
     They share Airflow's own secrets: each of them works on Airflow's database and runs code of the projects.
     """
@@ -177,11 +179,14 @@ def of_program(name: str, layout: Layout, shared: Mapping[str, str]) -> dict[str
         **_of_any(name, layout),
         "PYTHONPATH": os.pathsep.join([shared["PYTHONPATH"], str(AIRFLOW_CONFIG)]),
         "MPLBACKEND": "Agg",
+        **MLFLOW_PATIENCE,
     }
     if name != API_SERVER:
         del env["AIRFLOW__API__SECRET_KEY"]  # signs people's web sessions
     if name == SCHEDULER:
-        env |= {"UPDRAFT_PRELOAD": "1", "OPENBLAS_NUM_THREADS": "1"}  # no thread pool before the fork
+        needs = ",".join(str(port) for port in waits_for)
+        env |= {"UPDRAFT_PRELOAD": "1", "UPDRAFT_WAITS_FOR": needs}
+        env |= {"OPENBLAS_NUM_THREADS": "1"}  # no thread pool before the fork
     return env
 
 

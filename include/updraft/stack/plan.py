@@ -82,7 +82,9 @@ def make(
         return Program(command=[python, *arguments], env=env, cwd=str(layout.home), waits_for=waits_for)
 
     def airflow(name: str, *arguments: str, waits_for: list[int]) -> Program:
-        return program(["-m", "airflow", name, *arguments], environment.of_program(name, layout, shared), waits_for)
+        by_itself = waits_for if name == SCHEDULER else []  # after its imports, which take longer than the others'
+        env = environment.of_program(name, layout, shared, by_itself)
+        return program(["-m", "airflow", name, *arguments], env, [] if by_itself else waits_for)
 
     # Without --skip-serve-logs each would start a web server for logs that the API server reads from disk anyway.
     api = ["--host", LOOPBACK, "--port", str(airflow_port), "--workers", "1"]

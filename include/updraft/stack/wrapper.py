@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
         _say(f"{name}: died early, waiting {pause:.0f} s before the next start")
         time.sleep(pause)
     for port in program.waits_for:
-        _await_port(name, port)
+        await_port(name, port)
     _become(program, inherited(os.environ, name))
 
 
@@ -62,7 +62,8 @@ def next_pause(history: Path, now: float) -> float:
     return pause
 
 
-def _await_port(name: str, port: int) -> None:
+def await_port(name: str, port: int) -> None:
+    """Come back when a port of this machine accepts connections."""
     said = False
     while True:
         try:

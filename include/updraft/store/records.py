@@ -49,6 +49,8 @@ class FailedIngestion:
     """What it says; empty of an error of a library, which may quote data."""
     passes: bool
     """Whether the cause may be over at another try."""
+    late_at: str | None = None
+    """Of a file that is waited for: the moment (ISO 8601) from which it is late."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+class AlreadyTold(AirflowFailException):
+    """Ends a task for good of which on-call has heard already: its failure is no news."""
+
+
 class UpdraftNotifier(BaseNotifier):
     """Records a failure in the store and delivers it. For `on_failure_callback` of tasks and of DAGs.
 
@@ -42,6 +46,9 @@ class UpdraftNotifier(BaseNotifier):
         from updraft.alerts import untold
         from updraft_airflow.deployment import settings, store
         from updraft_airflow.hooks.slack import send_alerts
+
+        if isinstance(dict(context).get("exception"), AlreadyTold):
+            return
 
         try:
             name, here = self.project or project_of(context), settings()

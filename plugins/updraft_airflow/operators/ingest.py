@@ -2,30 +2,76 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
+from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.links import DataDocsLink
-from updraft_airflow.operators.step import StepOperator, partition_key
+from updraft_airflow.notifiers.failure import AlreadyTold
+from updraft_airflow.operators.step import StepOperator, dag_url, partition_key
+from updraft_airflow.triggers.file import FileTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from updraft.errors import SourceAway, SourceMissing
     from updraft.loop.context import Loop
 
 
 class ExtractPartition(StepOperator):
-    """Copies the partition's rows of every source into the raw zone."""
+    """Copies the partition's rows of every source into the raw zone. For a file that is not there yet it waits, without a worker."""
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Rows by source."""
+        return self._extract(loop, context, waited=False)
+
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any] | None:
+        """The wait is over: the files are there, or time for this partition has run out."""
+        self.log.info("Woken: %s", event["why"])
+        return self.taken(context, partial(self._extract, waited=True))
+
+    def _extract(self, loop: Loop, context: Context, *, waited: bool) -> dict[str, Any]:
+        from updraft.errors import SourceAway, SourceMissing
         from updraft.loop.ingest import extract
 
-        found = extract(loop, partition_key(context))
-        rows = {name: source.rows for name, source in found.sources.items()}
+        key = partition_key(context)
+        try:
+            extracted = extract(loop, key)
+        except (SourceMissing, SourceAway) as error:
+            self._await(loop, context, error, waited=waited)
+            raise
+        rows = {name: source.rows for name, source in extracted.sources.items()}
         self.log.info("Extracted %s", ", ".join(f"{count:,} rows of {name}" for name, count in rows.items()))
         return {"rows": rows}
+
+    def _await(self, loop: Loop, context: Context, error: SourceMissing | SourceAway, *, waited: bool) -> None:
+        """Wait for the file; come back where it is not waited for, as in a replay or a backfill.
+
+        :raises AirflowSkipException: when a person has passed over the partition.
+        :raises AlreadyTold: when the wait is over.
+        """
+        from updraft.loop.late_files import await_file, is_passed_over
+        from updraft.replay.run import RUN
+
+        key = partition_key(context)
+        if waited and is_passed_over(loop, key):
+            raise AirflowSkipException(f"a person has passed over partition {key}")
+        if context["dag_run"].run_id.startswith(RUN):
+            return
+        until = await_file(loop, key, error, datetime.now(UTC), run=dag_url(context), waited=waited)
+        if until is not None:
+            self.log.info("%s: waiting until %s", error, until)
+            deliver_alerts(loop)
+            trigger = FileTrigger(self.project, key, until.isoformat())
+            raise TaskDeferred(trigger=trigger, method_name="resume", timeout=None)
+        if waited:
+            deliver_alerts(loop)
+            raise AlreadyTold(
+                f"{error}; it was waited for until the next tick. When it is there, clear this run"
+            ) from error
 
 
 class ValidatePartition(StepOperator):

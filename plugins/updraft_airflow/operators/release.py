@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseBranchOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from updraft.errors import ApprovalMissing, NotProved, ReleaseClosed
-from updraft_airflow.deployment import open_loop, registry, settings
+from updraft.errors import ApprovalMissing, NotProved, ReleaseClosed, TrainingError
+from updraft_airflow.deployment import open_loop, registry
 from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.links import PICTURE, EvidenceLink, VersionLink
 from updraft_airflow.operators.step import StepOperator
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from updraft.loop.context import Loop
+
+log = logging.getLogger(__name__)
 
 RELEASE = "{{ params.release }}"
 
@@ -63,6 +67,7 @@ class ApproveRelease(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Ask, unless the answer is there, the policy wants none, or there is nothing to ask about."""
         from updraft.loop import alerting
+        from updraft.loop.approval_question import approval_question
         from updraft.loop.evidence import write_picture
         from updraft.loop.release import ask_for_approval
         from updraft.store.transitions import Act
@@ -77,8 +82,9 @@ class ApproveRelease(ApprovalOperator):
         if step.act is not Act.ASK:
             self.log.info("Nobody is to be asked: %s", step.reason)
             return None
-        if picture is not None:
-            self.body: str = f"{self.body}\n\n[Evidence]({settings().airflow}{EvidenceLink.page(loop.name, picture)})"
+        now, self.response_timeout = datetime.now(UTC), loop.spec.release.change.approval_timeout
+        question = approval_question(loop, release, now, now + self.response_timeout, self._links(loop, release))
+        self.subject, self.body = question.subject, question.body
         alerting.of_release(loop, release)
         alerting.approval_wanted(
             loop,
@@ -88,8 +94,27 @@ class ApproveRelease(ApprovalOperator):
         deliver_alerts(loop)
         return super().execute(context)
 
+    @staticmethod
+    def _links(loop: Loop, release: str) -> dict[str, str]:
+        """Where a person sees more; without the card where MLflow does not say where it is."""
+        from updraft.loop import alerting
+
+        version = loop.store.release(release).version
+        links = {"Evidence": alerting.evidence_url(loop, release), "Model": alerting.version_url(loop, version)}
+        training = loop.store.training_of(loop.name, version)
+        run = training.result.get("mlflow_run_id") if training else None
+        if run:
+            try:
+                links["Model card"] = registry().page_url(run)
+            except TrainingError as error:
+                log.warning("The question does not link to the model card: %s", error)
+        return links
+
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Write the answer down, then go on as Airflow does."""
+        """Write the answer down, then go on as Airflow does.
+
+        There is no default among the answers, as the UI would show it as the one to give: when time is up, this says no.
+        """
         from updraft.loop import alerting
         from updraft.loop.auditing import tell_head
         from updraft.loop.release import answer
@@ -97,13 +122,20 @@ class ApproveRelease(ApprovalOperator):
 
         loop = open_loop(self.project)
         release = context["params"]["release"]
-        if "error" not in event:
-            given = Answer(event["chosen_options"] == [self.APPROVE], _name(event.get("responded_by_user")))
+        late = event.get("error_type") == "timeout"
+        if late or "error" not in event:
+            given = (
+                Answer(False, None)
+                if late
+                else Answer(event["chosen_options"] == [self.APPROVE], _name(event.get("responded_by_user")))
+            )
             promotable = answer(loop, release, given)
             self.log.info("%s by %s", "Approved" if promotable else "Not approved", given.by or "nobody in time")
             alerting.of_release(loop, release)
             tell_head(loop, registry())
             deliver_alerts(loop)
+        if late:
+            raise AirflowSkipException(f"{release} is closed: nobody answered in time")
         return super().execute_complete(context, event)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -73,11 +73,15 @@ class StepOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Take the step. What a person must mend fails at once; everything else is tried again."""
+        return self.taken(context, self.step)
+
+    def taken(self, context: Context, step: Callable[[Loop, Context], dict[str, Any] | None]) -> dict[str, Any] | None:
+        """Take a step of this task: its own, or that with which it goes on after a wait."""
         with fails_at_once():
             loop = open_loop(self.project)
             with tells_tampering(loop, self.task_id, context):
                 try:
-                    found = self.step(loop, context)
+                    found = step(loop, context)
                 finally:  # a step that ends in a skip has decided something too
                     _tell_head(loop)
         deliver_alerts(loop)

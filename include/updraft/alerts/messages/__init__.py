@@ -7,7 +7,7 @@ event, so that a task that runs twice says nothing twice.
 Alerts are published: they carry counts and names of checks, never values of rows.
 """
 
-from updraft.alerts.messages.data import labels_lost, outside, quarantine, refused
+from updraft.alerts.messages.data import labels_lost, late, outside, quarantine, refused
 from updraft.alerts.messages.episodes import episode, waiting
 from updraft.alerts.messages.learning import lasting_sign, training_overdue
 from updraft.alerts.messages.pods import more_memory, no_node
@@ -20,6 +20,7 @@ __all__ = [
     "failure",
     "labels_lost",
     "lasting_sign",
+    "late",
     "more_memory",
     "no_node",
     "outside",

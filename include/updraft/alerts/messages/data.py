@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from updraft.alerts.alert import Alert
+from updraft.alerts.alert import Alert, one_line, redacted
 from updraft.alerts.words import counts, share
 
 
@@ -80,6 +80,38 @@ def labels_lost(
         "ingest run of this partition.",
         key=key,
         links={"Data docs": docs},
+    )
+
+
+def late(
+    project: str,
+    *,
+    key: str,
+    source: str,
+    error: str,
+    until: str | None,
+    links: Mapping[str, str],
+) -> Alert:
+    """A source's file of a partition is not there, longer after the tick than the project says.
+
+    :param error: what is wrong: that there is no file, or that its store does not answer.
+    :param until: the next tick, until which it is waited for; None when that has passed.
+    """
+    clear = f"clear the run of {project}.ingest for {key}"
+    goes_on = f"It goes on waiting, without a worker: a file that comes before {until} is read by itself."
+    return Alert(
+        project=project,
+        kind="failure",
+        dedup=f"late:{key}",
+        fold=f"late:{source}",
+        title=f"File of {source} is late",
+        text=f"Partition {key} has no file of {source} yet; its tick has passed longer ago than data.sources.{source}.wait allows.",
+        detail=redacted(one_line(error)),
+        does=goes_on if until else "The next partition has its turn, so it is not waited for any more.",
+        needs=f"Ask whoever delivers it. {f'If it comes after {until}, {clear}' if until else f'When it is there, {clear}'}. If it never comes: "
+        f"updraft pass-over {project} {key} --reason WHY.",
+        key=key,
+        links=links,
     )
 
 

@@ -75,15 +75,17 @@ def verdict(
     gain: float,
     low: float,
     high: float,
+    asks: bool = False,
     thread: str | None = None,
     links: Mapping[str, str] | None = None,
 ) -> Alert:
     """The evidence on a release has spoken. One alert for each verdict of a release, whatever the partition.
 
+    :param asks: whether a person has to approve it before it is promoted.
     :param thread: the episode that the release belongs to, when there is one.
     :param gain: mean gain in loss of ``version`` over ``against``; ``low`` and ``high`` bound it at every look.
     """
-    does, needs = VERDICTS[verdict]
+    does, needs = VERDICTS["ask" if asks and verdict == "promote" else verdict]
     return Alert(
         project=project,
         kind="verdict",

@@ -1,6 +1,6 @@
 """Imported by every Airflow process of the stack; does something in the scheduler alone.
 
-With LocalExecutor each task is a fork of the scheduler: what is imported here once, no task imports again. Import only.
+With LocalExecutor each task is a fork of the scheduler: what is imported here once, no task imports again. Import only, and wait.
 A thread pool, a connection or an OpenMP region would not survive the fork.
 """
 
@@ -37,3 +37,10 @@ if os.environ.pop("UPDRAFT_PRELOAD", ""):
             logging.getLogger("updraft").warning(
                 "not imported ahead: %s (%s); tasks that need it import it", _name, _error
             )
+
+if _needs := os.environ.pop("UPDRAFT_WAITS_FOR", ""):
+    from updraft.stack.wrapper import await_port
+
+    # The scheduler dies when its database goes away. What takes time is done by the time that it is back.
+    for _port in _needs.split(","):
+        await_port("scheduler", int(_port))
