@@ -39,7 +39,6 @@ from updraft.loop.release import (
     open_release,
     promote,
     release_id,
-    roll_back_by_hand,
 )
 from updraft.loop.score import score_partition
 from updraft.loop.train import enter
@@ -424,19 +423,6 @@ def test_other_features_are_profiled_anew_and_are_no_broken_feed(lake, tmp_path)
     assert "distance" in other.profile(key, loop.features).columns
 
 
-def test_a_second_rollback_by_hand_goes_one_further_back_and_never_forth(lake):
-    loop, models = played(lake, 9)
-    key, first = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
-    for _ in range(2):
-        version = models.add(models.load(first))
-        open_release(loop, version, "refresh", key)
-        promote(loop, release_id(loop, version))
-    assert roll_back_by_hand(loop, by="ann", reason="odd")["champion"] == str(int(version) - 1)
-    assert roll_back_by_hand(loop, by="ann", reason="odd still")["champion"] == first
-    with pytest.raises(StoreError, match="no previous champion"):
-        roll_back_by_hand(loop, by="ann", reason="odd even so")
-
-
 def test_a_release_that_waits_for_an_answer_is_not_judged_again(lake):
     loop, _, release, _ = change_in_shadow(lake)
     _, rows = lake
@@ -760,34 +746,6 @@ def test_what_is_away_for_a_moment_or_wrong_for_all_models_closes_no_release(lak
             score_partition(loop, lake[1][9].key)
         assert loop.store.release(release).state == "shadow"
         assert loop.store.predictions(loop.name, lake[1][9].key) == {}
-
-
-@pytest.mark.parametrize("kind", [MLflowAway, TrainingError])
-def test_a_rollback_by_hand_counts_though_mlflow_does_not_take_it_so_that_nobody_rolls_back_twice(
-    lake, monkeypatch, kind
-):
-    loop, models = played(lake, 9)
-    key, before = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
-    version = models.add(models.load(before))
-    open_release(loop, version, "refresh", key)
-    promote(loop, release_id(loop, version))
-
-    def away(aliases):
-        raise kind("MLflow does not answer, or refuses")
-
-    monkeypatch.setattr(models, "point", away)
-    assert roll_back_by_hand(loop, by="ann", reason="odd scores")["champion"] == before
-
-
-def test_a_rollback_by_hand_needs_a_previous_champion(lake):
-    loop, models = played(lake, 9)
-    with pytest.raises(StoreError, match="no previous champion"):
-        roll_back_by_hand(loop, by="ann", reason="no")
-    key, before = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
-    version = models.add(models.load(before))
-    open_release(loop, version, "refresh", key)
-    promote(loop, release_id(loop, version))
-    assert roll_back_by_hand(loop, by="ann", reason="odd scores")["champion"] == before
 
 
 def test_the_same_tick_opens_one_episode(lake):

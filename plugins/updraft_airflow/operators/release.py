@@ -98,7 +98,7 @@ class ApproveRelease(ApprovalOperator):
         loop = open_loop(self.project)
         release = context["params"]["release"]
         if "error" not in event:
-            given = Answer(event["chosen_options"] == [self.APPROVE], _name(event.get("responded_by_user")))
+            given = Answer(event["chosen_options"] == [self.APPROVE], name_of(event.get("responded_by_user")))
             promotable = answer(loop, release, given)
             self.log.info("%s by %s", "Approved" if promotable else "Not approved", given.by or "nobody in time")
             alerting.of_release(loop, release)
@@ -107,7 +107,7 @@ class ApproveRelease(ApprovalOperator):
         return super().execute_complete(context, event)
 
 
-def _name(user: object) -> str | None:
+def name_of(user: object) -> str | None:
     """Who answered; None when nobody did in time, and Airflow took the default."""
     if isinstance(user, dict):
         user = user.get("name") or user.get("id")
