@@ -332,6 +332,10 @@ def test_a_training_that_failed_for_good_gives_way_to_the_next_one_after_the_coo
         opened += [one.opened_at for one in loop.store.episodes(loop.name, states=("due",))]
     assert loop.store.training(loop.name, episode.id).state == "failed"
     assert loop.store.episodes(loop.name)[0].outcome == "its training failed"
+    [ended] = loop.store.decisions(loop.name, kinds=("training_ended",))
+    assert in_words(ended) == f"episode {episode.id} ended without a model: its training failed"
+    alerting.trainings_ended(loop, ended.key)
+    assert [alert.text for alert in told(loop, "failure")] == [f"Episode {episode.id} is closed: its training failed."]
     assert opened[0] == rows[7 + max(loop.spec.monitoring.remedies.retrain.cooldown, 1)].key
     assert past(loop, rows[10].key).trained_this_year == 0
 
@@ -590,6 +594,24 @@ def test_a_newer_release_of_a_lane_supersedes_the_one_that_is_still_proved(lake)
     superseded = loop.store.release(release)
     assert (superseded.outcome, superseded.reason) == ("superseded", f"superseded by {newer.id}")
     assert conclude(loop, release).act is Act.GONE
+    [decision] = loop.store.decisions(loop.name, kinds=("superseded",))
+    assert (decision.subject, decision.body["from"], decision.body["version"]) == (release, "shadow", version)
+    assert str(in_words(decision)).endswith(f"in shadow: superseded by {newer.id}")
+    assert f"Version {version}: superseded by {newer.id}" in {alert.title for alert in told(loop, "verdict")}
+
+
+def test_a_probation_that_a_newer_champion_ends_leaves_a_decision_and_is_told(lake):
+    loop, models = played(lake, 9)
+    key, first = loop.store.seen_by(loop.name, MONITOR), loop.store.serving(loop.name).champion
+    second, third = (models.add(models.load(first)) for _ in range(2))
+    for version in (second, third):
+        open_release(loop, version, "refresh", key)
+        promote(loop, release_id(loop, version))
+    assert loop.store.release(release_id(loop, second)).outcome == "superseded"
+    [decision] = loop.store.decisions(loop.name, kinds=("superseded",))
+    assert (decision.subject, decision.body["from"]) == (release_id(loop, second), "probation")
+    titles = {alert.title for alert in told(loop, "verdict")}
+    assert f"Version {second}: superseded by {release_id(loop, third)}" in titles
 
 
 def test_a_refresh_that_is_shown_worse_is_rolled_back(lake):

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from updraft.errors import StoreError
+from updraft.loop.alerting import TOLD
 from updraft.release.states import Answer, Asked, Look, Newer, Policy, Reinstated, TakenBack, Unscorable, advance
 from updraft.release.verdict import ClusterGain
 from updraft.spec.model import ChangeLane, RefreshLane, Release, ShadowSpan, SliceGate
 from updraft.store.records import ReleaseRow
-from updraft.store.transitions import Act
+from updraft.store.transitions import Act, Transition
 
 BEFORE, OPENED, TICK = "k1", "k2", "k9"
 
@@ -205,6 +207,21 @@ def test_a_step_leaves_the_same_state_outcome_and_kind_of_decision_whichever_way
     assert (taken.body is None) == (taken.kind is None)
     assert taken.release is STATES[state]
     assert taken.reason not in ("", "None")
+
+
+@pytest.mark.parametrize(("policy", "look", "state", "act"), CELLS)
+def test_whatever_ends_a_release_leaves_a_decision_that_is_told(policy, look, state, act):
+    taken = step(policy, look, state)
+    assert (taken.to == "closed") == (taken.outcome is not None)
+    if taken.to == "closed":
+        assert taken.kind in TOLD
+        assert taken.body["reason"] == taken.reason
+        assert taken.body["version"]
+
+
+def test_no_step_can_be_made_that_ends_a_release_without_a_decision():
+    with pytest.raises(StoreError, match="p-v2: it would end without a decision"):
+        Transition(STATES["refresh in shadow"], Act.SUPERSEDE, TICK, "newer", to="closed", outcome="superseded")
 
 
 def test_a_verdict_carries_its_figures():

@@ -20,6 +20,9 @@ from updraft.release.bound import Bound
 from updraft.store.records import Decision, EpisodeRow, IngestedPartition, ReleaseRow
 from updraft.store.releases import RETURNS, release_of
 
+_AT_ONE_TICK = 16
+"""More trainings than can be found to have failed at one tick: one is under way at a time."""
+
 
 def docs_url(loop: Loop, key: str) -> str:
     """Where the data docs of a partition are."""
@@ -181,9 +184,9 @@ def _promoted(loop: Loop, decision: Decision) -> None:
 @never_fails
 def of_release(loop: Loop, release: str) -> None:
     """Everything that was decided about a release, from the chain: what a killed task had written and not told is told by the next one."""
-    about = loop.store.decisions_about(loop.name, release, tuple(kind for kind in _TOLD if kind not in RETURNS))
+    about = loop.store.decisions_about(loop.name, release, tuple(kind for kind in TOLD if kind not in RETURNS))
     for decision in sorted((*about, *loop.store.returns(loop.name, release)), key=lambda one: one.seq):
-        _TOLD[decision.kind](loop, decision)
+        TOLD[decision.kind](loop, decision)
 
 
 def _verdict(loop: Loop, decision: Decision) -> None:
@@ -337,13 +340,15 @@ def _reinstated(loop: Loop, decision: Decision) -> None:
 
 
 @never_fails
-def training_ended(loop: Loop, episode: EpisodeRow, why: str) -> None:
-    """The training that an episode called for brings no model."""
-    links = {"Training run": dag_url(loop, "train", episode.id)}
-    record(loop, messages.training_ended(loop.name, episode=episode.id, key=episode.opened_at, why=why, links=links))
+def trainings_ended(loop: Loop, key: str) -> None:
+    """Trainings that episodes had called for and that were found at a tick to bring no model."""
+    for decision in loop.store.newest_decisions(loop.name, ("training_ended",), _AT_ONE_TICK):
+        if decision.key == key:
+            why, links = str(decision.body["reason"]), {"Training run": dag_url(loop, "train", decision.subject)}
+            record(loop, messages.training_ended(loop.name, episode=decision.subject, key=key, why=why, links=links))
 
 
-_TOLD = {
+TOLD = {
     "verdict": _verdict,
     "rejected": _rejected,
     "kept": _kept,

@@ -6,6 +6,7 @@ Each looks at the release, lets :func:`updraft.release.states.advance` decide, a
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from updraft.errors import (
     ReleaseMoved,
     TrainingError,
 )
+from updraft.loop import alerting
 from updraft.loop.context import Loop
 from updraft.loop.evidence import gains
 from updraft.loop.monitor import MONITOR, refit_layer
@@ -111,6 +113,7 @@ def _take(
         except ReleaseMoved as error:
             log.info("Looking again: %s", error)
             continue
+        _tell_ended(loop, step.supersedes)
         point_aliases_or_later(loop)
         return step
 
@@ -179,8 +182,16 @@ def promote(loop: Loop, release: str) -> Decision:
             apply(loop.store, step)
         except ReleaseMoved as error:
             log.info("Looking again: %s", error)
+            continue
+        _tell_ended(loop, step.supersedes)
     point_aliases(loop)
     return decision
+
+
+def is_approved(loop: Loop, release: str) -> bool:
+    """Whether a person has said yes to a release."""
+    given = loop.store.decision(loop.name, "approval", release)
+    return given is not None and bool(given.body["approved"])
 
 
 def _check_promotable(step: Transition) -> None:
@@ -224,10 +235,20 @@ def open_release(loop: Loop, version: str, lane: Lane, key: str) -> ReleaseRow:
     while True:
         others = loop.store.releases(loop.name, states=_UNPROMOTED)
         steps = [advance(other, look(loop, other, Newer(row)), policy) for other in others]
+        ended = [step for step in steps if step.act is Act.SUPERSEDE]
         try:
-            return write_opening(loop.store, row, [step for step in steps if step.act is Act.SUPERSEDE])
+            opened = write_opening(loop.store, row, ended)
         except ReleaseMoved as error:
             log.info("Looking again: %s", error)
+            continue
+        _tell_ended(loop, [step.release.id for step in ended])
+        return opened
+
+
+def _tell_ended(loop: Loop, releases: Iterable[str]) -> None:
+    """Tell of releases that end as another one takes their place. A process that is killed before: their own runs of the DAG tell it."""
+    for release in releases:
+        alerting.of_release(loop, release)
 
 
 def end_unscorable(loop: Loop, version: str, event: Unscorable, key: str) -> str:

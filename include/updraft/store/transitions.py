@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from updraft.errors import ReleaseMoved
+from updraft.errors import ReleaseMoved, StoreError
 from updraft.store import tables as t
 from updraft.store.chain import Writing
 from updraft.store.records import Decision, Outcome, ReleaseRow, ReleaseState
@@ -71,6 +71,10 @@ class Transition:
     """The version that served when the step was decided. Checked for what changes what serves alone; None before the first promotion."""
     supersedes: tuple[str, ...] = ()
     """Ids of the releases on probation that end with it."""
+
+    def __post_init__(self) -> None:
+        if self.to == "closed" and self.kind is None:
+            raise StoreError(f"{self.release.id}: it would end without a decision ({self.act.value}: {self.reason})")
 
     @property
     def writes(self) -> bool:
