@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-STAGES = ("ingest", "score", "monitor", "watch", "train", "release")
+STAGES = ("ingest", "score", "monitor", "watch", "train", "release", "rollback")
 ALL_DAGS = "DAGs"
 CHANGES = "can_edit"
 

@@ -66,6 +66,25 @@ EVERY = {
     "training_overdue": messages.training_overdue(
         P, last=KEY, key=KEY, partitions=12, limit=12, told=1, holding_back=["3 trainings failed since"]
     ),
+    "superseded": messages.superseded(
+        P, release="change-4", version="4", key=KEY, reason="superseded by change-5", was="approval"
+    ),
+    "unjudged": messages.unjudged(
+        P,
+        release="refresh-5",
+        version="5",
+        against="4",
+        key=KEY,
+        reason="too wide",
+        clusters=9,
+        gain=0.0,
+        low=-1,
+        high=1,
+    ),
+    "reinstated": messages.reinstated(
+        P, release="refresh-3", subject="refresh-3@1", version="3", previous="2", key=KEY, reason="mended"
+    ),
+    "training_ended": messages.training_ended(P, episode="e3", key=KEY, why="its training failed"),
     "tampered": messages.tampered(P, what="model version 7", where="file:///lake/7", error="digest differs"),
     "waiting": messages.waiting(P, subject="e1", what="a training", why="The cooldown lasts.", until="next week"),
 }
@@ -83,7 +102,19 @@ def test_every_alert_says_what_happened_and_what_updraft_does(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["failure", "refused", "person", "approval", "tampered", "lasting_sign", "training_overdue"]
+    "name",
+    [
+        "failure",
+        "refused",
+        "person",
+        "approval",
+        "tampered",
+        "lasting_sign",
+        "training_overdue",
+        "superseded",
+        "unjudged",
+        "training_ended",
+    ],
 )
 def test_what_needs_a_person_says_what_to_do(name):
     assert EVERY[name].needs

@@ -4,7 +4,8 @@
     python tests/bench/bench_streams.py --folder FOLDER        # and each NAME.csv.gz there: id, at, features, label
 
 Of each stream: the loss as a multiple of that of "every partition", and the share of its trainings. A label of more than two classes is
-made one of two: odd or even. Last, a backtest of 134 weekly partitions of 336 rows under all the policies that `updraft backtest` compares. Prints one JSON line.
+made one of two: odd or even. Last, a backtest of 134 weekly partitions of 336 rows under all the policies that `updraft backtest` compares.
+Prints one JSON line.
 """
 
 from __future__ import annotations

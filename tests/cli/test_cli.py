@@ -40,6 +40,7 @@ COMMANDS = (
     "rightsize",
     "train run",
     "rollback",
+    "reinstate",
     "readmit",
     "pass-over",
     "show",
@@ -401,7 +402,7 @@ def test_show_tells_a_version_and_names_the_others_where_there_is_none(deploymen
 
 def test_a_rollback_without_a_previous_champion_fails_with_words(deployment):
     done = run("rollback", "flight_delays", "--reason", "test", **deployment)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "no previous champion" in done.stderr
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("ingest", "score", "monitor", "watch", "train", "release")
+STAGES = ("ingest", "score", "monitor", "watch", "train", "release", "rollback")
 READ = textwrap.dedent(
     """
     import json, runpy, sys
@@ -44,7 +44,7 @@ def parsed(projects: Path, tmp_path: Path, asked: str = "") -> dict:
     if asked:
         env |= {"_AIRFLOW_PARSING_CONTEXT_DAG_ID": asked, "_AIRFLOW_PARSING_CONTEXT_TASK_ID": "any"}
     files = sorted(str(path) for path in (ROOT / "dags").glob("*.py"))
-    assert len(files) == 8
+    assert len(files) == 9
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", READ, *files], env=env, capture_output=True, text=True, check=False
     )

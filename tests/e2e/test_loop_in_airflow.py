@@ -261,7 +261,8 @@ def test_pages_of_the_lake_need_a_sign_in_and_raw_data_is_not_among_them(stack, 
 def test_every_dag_has_docs_owner_and_retries(stack, calm):
     api = client(stack, "admin")
     found = set(api.dags("calm.%"))
-    assert found == {f"calm.{stage}" for stage in ("ingest", "score", "monitor", "watch", "train", "release")}
+    stages = ("ingest", "score", "monitor", "watch", "train", "release", "rollback")
+    assert found == {f"calm.{stage}" for stage in stages}
     for dag in found:
         details = api.call("GET", f"/dags/{dag}/details")
         assert "**Cadence:**" in details["doc_md"]

@@ -39,7 +39,6 @@ from updraft.loop.release import (
     open_release,
     promote,
     release_id,
-    roll_back_by_hand,
 )
 from updraft.loop.score import score_partition
 from updraft.loop.train import enter
@@ -333,6 +332,10 @@ def test_a_training_that_failed_for_good_gives_way_to_the_next_one_after_the_coo
         opened += [one.opened_at for one in loop.store.episodes(loop.name, states=("due",))]
     assert loop.store.training(loop.name, episode.id).state == "failed"
     assert loop.store.episodes(loop.name)[0].outcome == "its training failed"
+    [ended] = loop.store.decisions(loop.name, kinds=("training_ended",))
+    assert in_words(ended) == f"episode {episode.id} ended without a model: its training failed"
+    alerting.trainings_ended(loop, ended.key)
+    assert [alert.text for alert in told(loop, "failure")] == [f"Episode {episode.id} is closed: its training failed."]
     assert opened[0] == rows[7 + max(loop.spec.monitoring.remedies.retrain.cooldown, 1)].key
     assert past(loop, rows[10].key).trained_this_year == 0
 
@@ -422,19 +425,6 @@ def test_other_features_are_profiled_anew_and_are_no_broken_feed(lake, tmp_path)
     assert "distance" in loop.profile(key).columns
     assert "miles" in other.profile(key).columns
     assert "distance" in other.profile(key, loop.features).columns
-
-
-def test_a_second_rollback_by_hand_goes_one_further_back_and_never_forth(lake):
-    loop, models = played(lake, 9)
-    key, first = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
-    for _ in range(2):
-        version = models.add(models.load(first))
-        open_release(loop, version, "refresh", key)
-        promote(loop, release_id(loop, version))
-    assert roll_back_by_hand(loop, by="ann", reason="odd")["champion"] == str(int(version) - 1)
-    assert roll_back_by_hand(loop, by="ann", reason="odd still")["champion"] == first
-    with pytest.raises(StoreError, match="no previous champion"):
-        roll_back_by_hand(loop, by="ann", reason="odd even so")
 
 
 def test_a_release_that_waits_for_an_answer_is_not_judged_again(lake):
@@ -604,6 +594,24 @@ def test_a_newer_release_of_a_lane_supersedes_the_one_that_is_still_proved(lake)
     superseded = loop.store.release(release)
     assert (superseded.outcome, superseded.reason) == ("superseded", f"superseded by {newer.id}")
     assert conclude(loop, release).act is Act.GONE
+    [decision] = loop.store.decisions(loop.name, kinds=("superseded",))
+    assert (decision.subject, decision.body["from"], decision.body["version"]) == (release, "shadow", version)
+    assert str(in_words(decision)).endswith(f"in shadow: superseded by {newer.id}")
+    assert f"Version {version}: superseded by {newer.id}" in {alert.title for alert in told(loop, "verdict")}
+
+
+def test_a_probation_that_a_newer_champion_ends_leaves_a_decision_and_is_told(lake):
+    loop, models = played(lake, 9)
+    key, first = loop.store.seen_by(loop.name, MONITOR), loop.store.serving(loop.name).champion
+    second, third = (models.add(models.load(first)) for _ in range(2))
+    for version in (second, third):
+        open_release(loop, version, "refresh", key)
+        promote(loop, release_id(loop, version))
+    assert loop.store.release(release_id(loop, second)).outcome == "superseded"
+    [decision] = loop.store.decisions(loop.name, kinds=("superseded",))
+    assert (decision.subject, decision.body["from"]) == (release_id(loop, second), "probation")
+    titles = {alert.title for alert in told(loop, "verdict")}
+    assert f"Version {second}: superseded by {release_id(loop, third)}" in titles
 
 
 def test_a_refresh_that_is_shown_worse_is_rolled_back(lake):
@@ -760,34 +768,6 @@ def test_what_is_away_for_a_moment_or_wrong_for_all_models_closes_no_release(lak
             score_partition(loop, lake[1][9].key)
         assert loop.store.release(release).state == "shadow"
         assert loop.store.predictions(loop.name, lake[1][9].key) == {}
-
-
-@pytest.mark.parametrize("kind", [MLflowAway, TrainingError])
-def test_a_rollback_by_hand_counts_though_mlflow_does_not_take_it_so_that_nobody_rolls_back_twice(
-    lake, monkeypatch, kind
-):
-    loop, models = played(lake, 9)
-    key, before = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
-    version = models.add(models.load(before))
-    open_release(loop, version, "refresh", key)
-    promote(loop, release_id(loop, version))
-
-    def away(aliases):
-        raise kind("MLflow does not answer, or refuses")
-
-    monkeypatch.setattr(models, "point", away)
-    assert roll_back_by_hand(loop, by="ann", reason="odd scores")["champion"] == before
-
-
-def test_a_rollback_by_hand_needs_a_previous_champion(lake):
-    loop, models = played(lake, 9)
-    with pytest.raises(StoreError, match="no previous champion"):
-        roll_back_by_hand(loop, by="ann", reason="no")
-    key, before = loop.store.seen(loop.name)[MONITOR], loop.store.serving(loop.name).champion
-    version = models.add(models.load(before))
-    open_release(loop, version, "refresh", key)
-    promote(loop, release_id(loop, version))
-    assert roll_back_by_hand(loop, by="ann", reason="odd scores")["champion"] == before
 
 
 def test_the_same_tick_opens_one_episode(lake):

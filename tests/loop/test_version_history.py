@@ -58,7 +58,7 @@ def test_it_served_until_the_next_one_was_promoted_and_again_when_that_one_is_ta
     before = version_history(loop, previous)
     assert before.served[-1].until == promoted.key
     assert version_history(loop, champion).served[-1].until is None
-    roll_back_by_hand(loop, by="ann", reason="odd")
+    roll_back_by_hand(loop, serving=champion, to=previous, by="ann", reason="odd")
     assert version_history(loop, champion).served[-1].until == rows[-1].key
     assert len(version_history(loop, previous).served) == len(before.served) + 1
     assert version_history(loop, champion).outcome == "rolled_back"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import uuid
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -129,3 +132,127 @@ def test_a_lane_that_asks_for_no_approval_needs_none(store):
     with pytest.raises(MLflowAway):
         promotion()
     assert store.serving(PROJECT).champion == "2"
+
+
+def superseded(store):
+    newer = ReleaseRow(f"{PROJECT}-v3", PROJECT, "change", "3", "1", "shadow", None, None, KEY, None)
+    from updraft.loop.release import open_release as opened
+
+    opened(open_loop(PROJECT), newer.version, "change", KEY)
+
+
+def test_a_release_that_another_one_takes_the_place_of_leaves_a_decision_and_is_told(proved, store):
+    superseded(store)
+    [decision] = store.decisions(PROJECT, kinds=("superseded",))
+    assert (decision.subject, decision.body["from"]) == (RELEASE, "approval")
+    [alert] = [entry.alert for entry in recent(store.engine, PROJECT)]
+    assert alert.title == "Version 2: superseded by flight_delays-v3"
+    assert "The question about it is withdrawn" in alert.does
+
+
+def test_an_approval_that_comes_too_late_fails_with_the_reason(proved, store):
+    superseded(store)
+    with pytest.raises(
+        AirflowFailException, match="approval of ann comes too late, nothing is promoted: superseded by"
+    ):
+        answered("Approve", {"id": "7", "name": "ann"})
+    assert store.decisions(PROJECT, kinds=("approval", "promote")) == []
+
+
+def test_an_approved_release_that_is_closed_before_its_promotion_fails_with_the_reason(proved, store):
+    answered("Approve", "ann")
+    superseded(store)
+    with pytest.raises(AirflowFailException, match=r"comes too late, nothing is promoted: .* superseded by"):
+        promotion()
+
+
+def test_a_question_that_was_withdrawn_skips_what_comes_after_it_and_counts_as_nobodys_answer(proved, store):
+    superseded(store)
+    event = {"chosen_options": ["Reject"], "params_input": {}, "responded_at": datetime.now(UTC)}
+    with pytest.raises(
+        AirflowSkipException, match="the question is withdrawn, as it is void: superseded, superseded by"
+    ):
+        question().execute_complete(
+            CONTEXT, {**event, "responded_by_user": None, "withdrawn": "superseded, superseded by v3"}
+        )
+    assert [decision.kind for decision in store.decisions(PROJECT)] == ["superseded"]
+
+
+class Supervisor:
+    """Airflow's side of a trigger: keeps the answer to one question."""
+
+    def __init__(self):
+        self.answer = None
+
+    def send(self, msg):
+        from airflow.sdk.execution_time.comms import UpdateHITLDetail
+
+        if isinstance(msg, UpdateHITLDetail):
+            self.answer = msg.chosen_options
+        return SimpleNamespace(
+            response_received=self.answer is not None,
+            chosen_options=self.answer,
+            responded_at=datetime.now(UTC),
+            responded_by_user=None,
+            params_input={},
+        )
+
+
+@pytest.fixture
+def supervisor(monkeypatch):
+    answering = Supervisor()
+    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", answering, raising=False)
+    return answering
+
+
+def waiting():
+    from updraft_airflow.triggers.approval import ApprovalTrigger
+
+    return ApprovalTrigger(
+        project=PROJECT,
+        release=RELEASE,
+        ti_id=uuid.uuid4(),
+        options=["Approve", "Reject"],
+        defaults=["Reject"],
+        params={},
+        timeout_datetime=None,
+        poke_interval=0.05,
+    )
+
+
+async def first(trigger, seconds):
+    async with asyncio.timeout(seconds):
+        return (await anext(trigger.run())).payload
+
+
+def test_the_trigger_is_rebuilt_from_its_serialized_form():
+    from airflow.sdk.module_loading import import_string
+
+    path, arguments = waiting().serialize()
+    assert import_string(path)(**arguments).serialize() == (path, arguments)
+
+
+def test_a_question_is_open_while_its_release_is_and_is_withdrawn_when_it_is_void(proved, store, supervisor):
+    with pytest.raises(TimeoutError):
+        asyncio.run(first(waiting(), 1))
+    assert supervisor.answer is None
+    superseded(store)
+    payload = asyncio.run(first(waiting(), 10))
+    assert (supervisor.answer, payload["chosen_options"]) == (["Reject"], ["Reject"])
+    assert payload["withdrawn"] == "superseded, superseded by flight_delays-v3"
+
+
+def test_an_answer_is_handed_on(proved, supervisor):
+    supervisor.answer = ["Approve"]
+    payload = asyncio.run(first(waiting(), 10))
+    assert (payload["chosen_options"], payload.get("withdrawn")) == (["Approve"], None)
+
+
+def test_the_task_that_asks_waits_by_the_trigger_that_sees_a_void_question(proved, supervisor):
+    from airflow.sdk.exceptions import TaskDeferred
+
+    instance = SimpleNamespace(id=uuid.uuid4(), xcom_push=lambda key, value: None)
+    context = {**CONTEXT, "ti": instance, "task_instance": instance, "dag_run": SimpleNamespace(run_id=RELEASE)}
+    with pytest.raises(TaskDeferred) as deferred:
+        question().execute(context)
+    assert (deferred.value.trigger.release, deferred.value.method_name) == (RELEASE, "execute_complete")

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from updraft.release.states import Answer, Asked, Look, Newer, Policy, TakenBack, Unscorable, advance
+from updraft.errors import StoreError
+from updraft.loop.alerting import TOLD
+from updraft.release.states import Answer, Asked, Look, Newer, Policy, Reinstated, TakenBack, Unscorable, advance
 from updraft.release.verdict import ClusterGain
 from updraft.spec.model import ChangeLane, RefreshLane, Release, ShadowSpan, SliceGate
 from updraft.store.records import ReleaseRow
-from updraft.store.transitions import Act
+from updraft.store.transitions import Act, Transition
 
 BEFORE, OPENED, TICK = "k1", "k2", "k9"
 
@@ -58,7 +60,7 @@ LOOKS = {
     "to be asked, worse": replace(NOTHING, partitions=2, gains=gains(-0.02), event=Asked()),
     "shadow unscorable": replace(NOTHING, event=Unscorable("challenger", "not what was signed")),
     "previous unscorable": replace(NOTHING, event=Unscorable("previous", "not what was signed")),
-    "taken back": replace(NOTHING, event=TakenBack("ann", "odd")),
+    "taken back": replace(NOTHING, event=TakenBack("ann", "odd", "1")),
     "worse than none": replace(NOTHING, partitions=12, gains=gains(0.02), worse_than_none="ranks the wrong way"),
     "newer change": replace(NOTHING, event=Newer(replace(OTHER[0], opened_at="k4"))),
     "newer refresh": replace(NOTHING, event=Newer(replace(OTHER[1], opened_at="k4"))),
@@ -179,7 +181,7 @@ def test_what_is_next(policy, look, state, act):
 LEFT = {
     Act.PROVE: ("approval", None, "verdict"),
     Act.REJECT: ("closed", "rejected", "rejected"),
-    Act.SUPERSEDE: ("closed", "superseded", None),
+    Act.SUPERSEDE: ("closed", "superseded", "superseded"),
     Act.KEEP: ("closed", "kept", "kept"),
     Act.ROLL_BACK: ("closed", "rolled_back", "roll_back"),
     Act.APPROVE: (None, None, "approval"),
@@ -205,6 +207,21 @@ def test_a_step_leaves_the_same_state_outcome_and_kind_of_decision_whichever_way
     assert (taken.body is None) == (taken.kind is None)
     assert taken.release is STATES[state]
     assert taken.reason not in ("", "None")
+
+
+@pytest.mark.parametrize(("policy", "look", "state", "act"), CELLS)
+def test_whatever_ends_a_release_leaves_a_decision_that_is_told(policy, look, state, act):
+    taken = step(policy, look, state)
+    assert (taken.to == "closed") == (taken.outcome is not None)
+    if taken.to == "closed":
+        assert taken.kind in TOLD
+        assert taken.body["reason"] == taken.reason
+        assert taken.body["version"]
+
+
+def test_no_step_can_be_made_that_ends_a_release_without_a_decision():
+    with pytest.raises(StoreError, match="p-v2: it would end without a decision"):
+        Transition(STATES["refresh in shadow"], Act.SUPERSEDE, TICK, "newer", to="closed", outcome="superseded")
 
 
 def test_a_verdict_carries_its_figures():
@@ -276,7 +293,7 @@ def test_a_person_takes_back_what_serves_on_probation_or_after_it():
 
 
 def test_what_does_not_serve_any_more_is_not_taken_back():
-    wish = replace(NOTHING, promoted=True, champion="3", event=TakenBack("ann", "odd"))
+    wish = replace(NOTHING, promoted=True, champion="3", event=TakenBack("ann", "odd", "1"))
     assert advance(row(state="closed", outcome="superseded"), wish, FREE).act is Act.DONE
 
 
@@ -285,7 +302,6 @@ def test_nothing_is_rolled_back_where_nothing_served_before():
     worse = replace(LOOKS["worse"], promoted=True, champion="2")
     assert advance(alone, worse, FREE).act is Act.WAIT
     assert advance(alone, replace(worse, partitions=4), FREE).act is Act.KEEP
-    assert advance(alone, replace(worse, event=TakenBack("ann", "odd")), FREE).act is Act.WAIT
 
 
 def test_a_probation_whose_version_serves_no_more_is_not_rolled_back():
@@ -316,3 +332,33 @@ def test_a_shadow_ends_when_its_policy_says():
     span = Policy(Release(change=ChangeLane(shadow=ShadowSpan(at_least=3, at_most=3))))
     assert advance(STATES["change in shadow"], LOOKS["better"], span).act is Act.WAIT
     assert advance(STATES["change in shadow"], replace(LOOKS["better"], partitions=3), span).act is Act.PROVE
+
+
+def test_a_person_takes_back_to_any_version_and_again_after_it_was_reinstated():
+    wish = replace(NOTHING, promoted=True, champion="2", event=TakenBack("ann", "odd", "0"))
+    taken = advance(STATES["closed, serves"], wish, FREE)
+    assert (taken.body["version"], taken.body["previous"], taken.subject) == ("0", "2", "p-v2")
+    assert advance(STATES["closed, serves"], replace(wish, returns=2), FREE).subject == "p-v2@2"
+
+
+def test_a_version_that_was_taken_back_is_reinstated_in_place_of_what_the_person_saw_serving():
+    taken = row(state="closed", outcome="rolled_back", reason="odd (by ann)")
+    wish = replace(NOTHING, promoted=True, returns=1, on_probation=("p-v1",), event=Reinstated("bob", "mended", "1"))
+    back = advance(taken, wish, FREE)
+    assert (back.act, back.to, back.outcome, back.kind) == (Act.REINSTATE, "closed", "reinstated", "reinstate")
+    assert back.body == {"version": "2", "previous": "1", "reason": "mended (by bob)", "by": "bob"}
+    assert (back.champion, back.supersedes, back.subject) == ("1", ("p-v1",), "p-v2@1")
+    assert advance(taken, replace(wish, champion="3"), FREE).act is Act.DONE
+    assert advance(STATES["closed, serves"], wish, FREE).act is Act.DONE
+
+
+def test_what_a_person_took_back_does_not_come_back_by_itself():
+    seen = replace(NOTHING, taken_back={"2": "version 2 was taken back"}, approval=Answer(True, "ann"))
+    for state in ("refresh in shadow", "change proved"):
+        refused = advance(STATES[state], seen, FREE)
+        assert (refused.act, refused.reason) == (
+            Act.REJECT,
+            "it does not come back by itself: version 2 was taken back",
+        )
+    worse = replace(LOOKS["worse"], promoted=True, champion="2", taken_back={"1": "version 1 was taken back"})
+    assert advance(STATES["on probation"], worse, FREE).act is Act.WAIT

@@ -28,6 +28,7 @@ LAYERS = st.one_of(st.none(), st.fixed_dictionaries({"intercept": st.floats(-1, 
 STEPS = st.one_of(
     st.tuples(st.just("promote"), VERSIONS, KEYS),
     st.tuples(st.just("roll_back"), VERSIONS, KEYS),
+    st.tuples(st.just("reinstate"), VERSIONS, KEYS),
     st.tuples(st.just("recalibrate"), VERSIONS, KEYS, LAYERS),
     st.tuples(st.just("quarantine"), KEYS, CONTENTS),
     st.tuples(st.just("readmit"), KEYS, CONTENTS),
@@ -64,6 +65,9 @@ def take(store: Store, step: tuple) -> None:
         case ("roll_back", version, key):
             with contextlib.suppress(StoreError):
                 releases.rolled_back(store, f"{P}-v{version}", key=key)
+        case ("reinstate", version, key):
+            body = {"version": version, "previous": store.serving(P).champion, "reason": "", "by": "ann"}
+            store.decide(P, key=key, kind="reinstate", subject=f"{P}-v{version}@{store.last_seq(P)}", body=body)
         case ("recalibrate", version, key, layer):
             body = {"version": version, "layer": layer, "reason": ""}
             store.decide(P, key=key, kind="recalibrate", subject=f"{version}@{key}", body=body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from updraft.errors import StoreError
 from updraft.store.records import Decision, Outcome, ReleaseRow, ReleaseState
 from updraft.store.store import Store
-from updraft.store.transitions import Act, Transition, apply
+from updraft.store.transitions import SUPERSEDED, Act, Transition, apply
 
 
 def approval(store: Store, release: str, *, key: str, reason: str) -> None:
@@ -15,7 +15,10 @@ def approval(store: Store, release: str, *, key: str, reason: str) -> None:
 
 def closed(store: Store, release: str, *, key: str, outcome: Outcome, reason: str) -> None:
     """A release that was closed before it served."""
-    apply(store, Transition(store.release(release), Act.SUPERSEDE, key, reason, to="closed", outcome=outcome))
+    row = store.release(release)
+    body = {"version": row.version, "reason": reason, "from": row.state}
+    closing = Transition(row, Act.SUPERSEDE, key, reason, to="closed", outcome=outcome, kind=SUPERSEDED, body=body)
+    apply(store, closing)
 
 
 def promoted(

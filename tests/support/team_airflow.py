@@ -46,7 +46,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG
 
 for project in ("alpha", "beta"):
-    for stage in ("ingest", "score", "monitor", "watch", "train", "release"):
+    for stage in ("ingest", "score", "monitor", "watch", "train", "release", "rollback"):
         with DAG(f"{project}.{stage}", schedule=None) as dag:
             if stage == "release":
                 ApprovalOperator(task_id="approve_change", subject="Promote?") >> EmptyOperator(task_id="promote_change")

@@ -11,13 +11,13 @@ from typing import Annotated
 
 import typer
 
-from updraft.alerts.alert import cleaned
 from updraft.cli import backtest as backtest_command
 from updraft.cli import backup as backup_command
 from updraft.cli import keys as keys_command
 from updraft.cli import pass_over as pass_over_command
 from updraft.cli import readmit as readmit_command
 from updraft.cli import replay as replay_command
+from updraft.cli import returning as returning_command
 from updraft.cli import rightsize as rightsize_command
 from updraft.cli import schema as schema_command
 from updraft.cli import show as show_command
@@ -28,16 +28,11 @@ from updraft.cli.edge import (
     FAILED,
     OK,
     UNHEALTHY,
-    ask_mlflow_once,
     console,
     enter,
     explained,
-    find_project,
-    loop_of,
-    open_store,
     settings,
     wait_for_mlflow,
-    who,
     write_json,
 )
 from updraft.errors import InputError, TrainingError
@@ -61,6 +56,8 @@ app.command("status")(status_command.status)
 app.command("show")(show_command.show)
 app.command("replay")(replay_command.replay)
 app.command("backtest")(backtest_command.backtest)
+app.command("rollback")(returning_command.rollback)
+app.command("reinstate")(returning_command.reinstate)
 app.command("readmit")(readmit_command.readmit)
 app.command("pass-over")(pass_over_command.pass_over_command)
 app.command("rightsize")(rightsize_command.rightsize_command)
@@ -105,36 +102,6 @@ def train_run(
         f"{result.project} at {result.key}: {result.rounds} rounds on {result.rows:,} rows in {result.seconds:.1f} s"
     )
     console.print(f"model {result.model_url} ({result.model_sha256[:12]})", soft_wrap=True)
-
-
-@app.command()
-def rollback(
-    project: Annotated[str, typer.Argument(help="name of the project")],
-    reason: Annotated[str, typer.Option(help="why, for the record")],
-    as_json: AsJson = False,
-) -> None:
-    """Put the previous champion back now. It is a decision like any other: recorded, chained, told to on-call.
-
-    Example: updraft rollback flight_delays --reason "scores too high since Monday"
-    """
-    from updraft.loop import alerting
-    from updraft.loop.auditing import tell_head
-    from updraft.loop.release import release_id, roll_back_by_hand
-    from updraft.registry.mlflow_registry import ModelRegistry
-
-    ask_mlflow_once(os.environ)
-    with explained(), open_store() as store:
-        loop = loop_of(find_project(project), store)
-        before = store.serving(project).champion
-        aliases = roll_back_by_hand(loop, by=who(), reason=cleaned(reason))
-        alerting.of_release(loop, release_id(loop, str(before)))
-        tell_head(loop, ModelRegistry(settings().mlflow, settings().home))
-    if as_json:
-        write_json({"project": project, "champion": aliases["champion"], "previous": aliases["previous"]})
-    else:
-        console.print(
-            f"{project}: version {aliases['champion']} serves again; version {aliases['previous']} was taken back"
-        )
 
 
 @app.command()

@@ -19,8 +19,13 @@ from updraft.loop.context import Loop
 from updraft.loop.decision_words import gates_in_words
 from updraft.loop.telling import never_fails, record
 from updraft.pods.attempts import WithoutNode
+from updraft.release.bound import Bound
 from updraft.release.states import Policy
 from updraft.store.records import Decision, EpisodeRow, IngestedPartition, ReleaseRow
+from updraft.store.releases import RETURNS, release_of
+
+_AT_ONE_TICK = 16
+"""More trainings than can be found to have failed at one tick: one is under way at a time."""
 
 
 def docs_url(loop: Loop, key: str) -> str:
@@ -232,8 +237,9 @@ def _promoted(loop: Loop, decision: Decision) -> None:
 @never_fails
 def of_release(loop: Loop, release: str) -> None:
     """Everything that was decided about a release, from the chain: what a killed task had written and not told is told by the next one."""
-    for decision in loop.store.decisions_about(loop.name, release, tuple(_TOLD)):
-        _TOLD[decision.kind](loop, decision)
+    about = loop.store.decisions_about(loop.name, release, tuple(kind for kind in TOLD if kind not in RETURNS))
+    for decision in sorted((*about, *loop.store.returns(loop.name, release)), key=lambda one: one.seq):
+        TOLD[decision.kind](loop, decision)
 
 
 def _verdict(loop: Loop, decision: Decision) -> None:
@@ -246,14 +252,16 @@ def _rejected(loop: Loop, decision: Decision) -> None:
 
 
 def _kept(loop: Loop, decision: Decision) -> None:
-    """A probation that ended early; one that lasted is no news."""
-    if decision.body.get("early"):
+    """A probation that is over: judged or ended early, or without a judgement."""
+    if decision.body.get("unjudged"):
+        _tell_unjudged(loop, decision)
+    else:
         _tell_verdict(loop, decision, "keep")
 
 
 def _tell_verdict(loop: Loop, decision: Decision, verdict: Literal["promote", "hold", "reject", "keep"]) -> None:
     row = loop.store.release(decision.subject)
-    bound = decision.body["evidence"].get("bound") or _proof(loop, row)
+    figures = _figures(decision.body["evidence"].get("bound") or _proof(loop, row))
     record(
         loop,
         messages.verdict(
@@ -264,13 +272,63 @@ def _tell_verdict(loop: Loop, decision: Decision, verdict: Literal["promote", "h
             key=decision.key,
             verdict=verdict,
             reason=str(decision.body["reason"]),
-            clusters=int(bound.get("clusters") or 0),
-            gain=float(bound.get("mean") or 0.0),
-            low=float(bound["lower"]) if bound.get("lower") is not None else float("-inf"),
-            high=float(bound["upper"]) if bound.get("upper") is not None else float("inf"),
+            clusters=figures.clusters,
+            gain=figures.mean,
+            low=figures.lower,
+            high=figures.upper,
             asks=Policy.of(loop.spec).asks(row.lane),
             thread=_thread(loop, row),
             links={"Evidence": evidence_url(loop, row.id), "Release": dag_url(loop, "release", row.id)},
+        ),
+    )
+
+
+def _tell_unjudged(loop: Loop, decision: Decision) -> None:
+    row = loop.store.release(decision.subject)
+    figures = _figures(decision.body["evidence"].get("bound") or {})
+    record(
+        loop,
+        messages.unjudged(
+            loop.name,
+            release=row.id,
+            version=row.version,
+            against=row.against or "none",
+            key=decision.key,
+            reason=str(decision.body["reason"]),
+            clusters=figures.clusters,
+            gain=figures.mean,
+            low=figures.lower,
+            high=figures.upper,
+            thread=_thread(loop, row),
+            links={"Release": dag_url(loop, "release", row.id)},
+        ),
+    )
+
+
+def _figures(told: Mapping[str, Any]) -> Bound:
+    """A bound as a decision's body has it; an end that is not known is infinite."""
+    lower, upper = told.get("lower"), told.get("upper")
+    return Bound(
+        float("-inf") if lower is None else float(lower),
+        float("inf") if upper is None else float(upper),
+        float(told.get("mean") or 0.0),
+        int(told.get("clusters") or 0),
+    )
+
+
+def _superseded(loop: Loop, decision: Decision) -> None:
+    row = loop.store.release(decision.subject)
+    record(
+        loop,
+        messages.superseded(
+            loop.name,
+            release=row.id,
+            version=row.version,
+            key=decision.key,
+            reason=str(decision.body["reason"]),
+            was=str(decision.body["from"]),
+            thread=_thread(loop, row),
+            links={"Release": dag_url(loop, "release", row.id)},
         ),
     )
 
@@ -301,28 +359,57 @@ def approval_wanted(loop: Loop, release: str, link: str) -> None:
 
 
 def _rolled_back(loop: Loop, decision: Decision) -> None:
-    row = loop.store.release(decision.subject)
+    row = loop.store.release(release_of(decision.subject))
     record(
         loop,
         messages.rollback(
             loop.name,
-            release=row.id,
+            release=decision.subject,
             version=row.version,
             to=str(decision.body["version"]),
             key=decision.key,
             reason=str(decision.body["reason"]),
             by=decision.body.get("by"),
-            thread=_thread(loop, row),
+            thread=_thread(loop, row) or row.id,
         ),
     )
 
 
-_TOLD = {
+def _reinstated(loop: Loop, decision: Decision) -> None:
+    row = loop.store.release(release_of(decision.subject))
+    record(
+        loop,
+        messages.reinstated(
+            loop.name,
+            release=row.id,
+            subject=decision.subject,
+            version=row.version,
+            previous=str(decision.body["previous"]),
+            key=decision.key,
+            reason=str(decision.body["reason"]),
+            thread=_thread(loop, row),
+            links={"Model version": version_url(loop, row.version)},
+        ),
+    )
+
+
+@never_fails
+def trainings_ended(loop: Loop, key: str) -> None:
+    """Trainings that episodes had called for and that were found at a tick to bring no model."""
+    for decision in loop.store.newest_decisions(loop.name, ("training_ended",), _AT_ONE_TICK):
+        if decision.key == key:
+            why, links = str(decision.body["reason"]), {"Training run": dag_url(loop, "train", decision.subject)}
+            record(loop, messages.training_ended(loop.name, episode=decision.subject, key=key, why=why, links=links))
+
+
+TOLD = {
     "verdict": _verdict,
     "rejected": _rejected,
     "kept": _kept,
     "promote": _promoted,
     "roll_back": _rolled_back,
+    "reinstate": _reinstated,
+    "superseded": _superseded,
     "unscorable": _verdict,
 }
 """How a decision of a release is told, by kind."""

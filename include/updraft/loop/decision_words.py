@@ -11,6 +11,9 @@ from updraft.store.records import Decision
 TELLING = (
     "promote",
     "roll_back",
+    "reinstate",
+    "superseded",
+    "training_ended",
     "accept",
     "refuse",
     "verdict",
@@ -38,8 +41,8 @@ def _words(decision: Decision) -> str | None:
         case "promote":
             before = f" in place of {body['previous']}" if body.get("previous") else ""
             return f"promoted version {body['version']}{before} ({body['lane']}): {reason}"
-        case "roll_back":
-            return f"rolled back to version {body['version']} from {body['previous']}: {reason}"
+        case "roll_back" | "reinstate" | "superseded" | "training_ended":
+            return f"{_about_ends(decision)}: {reason}"
         case "accept":
             return f"trained version {body['version']} ({body['lane']}): {gates_in_words(body['gates'])}"
         case "refuse":
@@ -67,6 +70,19 @@ def _words(decision: Decision) -> str | None:
             what = f"intercept {layer['intercept']:+.3f}, slope {layer['slope']:.3f}" if layer else "no layer"
             return f"recalibrated version {body['version']}: {what} ({reason})"
     return f"{decision.kind} {decision.subject}"
+
+
+def _about_ends(decision: Decision) -> str:
+    """What became of a version that served, of a release without a verdict, or of an episode without a model."""
+    body = decision.body
+    match decision.kind:
+        case "roll_back":
+            return f"rolled back to version {body['version']} from {body['previous']}"
+        case "reinstate":
+            return f"reinstated version {body['version']} in place of {body['previous']}"
+        case "superseded":
+            return f"closed the release of version {body['version']} in {body['from']}"
+    return f"episode {decision.subject} ended without a model"
 
 
 def _about_partitions(decision: Decision) -> str:

@@ -279,6 +279,7 @@ def _close_failed_training(loop: Loop, episode: EpisodeRow, key: str, why: str) 
     there = loop.store.training(loop.name, episode.id)
     row = there or TrainingRow(episode.id, loop.name, episode.opened_at, episode.id, None, "running", None, {})
     loop.store.record_training(replace(row, state="failed"))
+    loop.store.decide(loop.name, key=key, kind="training_ended", subject=episode.id, body={"reason": why})
     loop.store.close_episode(loop.name, episode.id, key=key, outcome=why)
 
 

@@ -6,6 +6,7 @@ Each looks at the release, lets :func:`updraft.release.states.advance` decide, a
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +16,13 @@ from updraft.errors import (
     NotProved,
     ReleaseClosed,
     ReleaseMoved,
-    StoreError,
     TrainingError,
 )
+from updraft.loop import alerting
 from updraft.loop.context import Loop
 from updraft.loop.evidence import gains
 from updraft.loop.monitor import MONITOR, refit_layer
-from updraft.release.states import Answer, Asked, Event, Look, Newer, Policy, TakenBack, Unscorable, advance
+from updraft.release.states import Answer, Asked, Event, Look, Newer, Policy, Reinstated, TakenBack, Unscorable, advance
 from updraft.store.records import Decision, Lane, ReleaseRow, ReleaseState
 from updraft.store.transitions import Act, Transition, apply
 from updraft.store.transitions import open_release as write_opening
@@ -45,8 +46,12 @@ def look(loop: Loop, row: ReleaseRow, event: Event | None = None) -> Look:
     tick, champion = store.seen_by(loop.name, MONITOR), store.serving(loop.name).champion
     promotion = store.decision(loop.name, "promote", row.id)
     seen = Look(tick, champion, promoted=promotion is not None, event=event)
+    if isinstance(event, TakenBack | Reinstated):
+        seen = replace(seen, returns=len(store.returns(loop.name, row.id)), on_probation=_on_probation(loop))
     if row.state == "closed":
         return seen
+    taken = store.taken_back(loop.name)
+    seen = replace(seen, taken_back={version: taken_back_words(loop, taken[version]) for version in taken})
     since = promotion.key if row.state == "probation" and promotion is not None else row.opened_at
     monitored = store.count_published(loop.name, after=since, until=tick) if tick is not None else 0
     seen = replace(seen, partitions=monitored)
@@ -59,9 +64,22 @@ def look(loop: Loop, row: ReleaseRow, event: Event | None = None) -> Look:
         seen = replace(
             seen,
             approval=Answer(bool(answer.body["approved"]), answer.body["by"]) if answer is not None else None,
-            on_probation=tuple(other.id for other in store.releases(loop.name, states=("probation",))),
+            on_probation=_on_probation(loop),
         )
     return seen
+
+
+def _on_probation(loop: Loop) -> tuple[str, ...]:
+    return tuple(other.id for other in loop.store.releases(loop.name, states=("probation",)))
+
+
+def taken_back_words(loop: Loop, decision: Decision) -> str:
+    """Of a version that a person took back: when, why, and what brings it back."""
+    version = decision.body["previous"]
+    return (
+        f"version {version} was taken back at {decision.key}: {decision.body['reason']}; "
+        f"`updraft reinstate {loop.name} {version}` brings it back"
+    )
 
 
 def _guarded(loop: Loop, version: str, tick: str) -> str | None:
@@ -95,6 +113,7 @@ def _take(
         except ReleaseMoved as error:
             log.info("Looking again: %s", error)
             continue
+        _tell_ended(loop, step.supersedes)
         point_aliases_or_later(loop)
         return step
 
@@ -163,8 +182,16 @@ def promote(loop: Loop, release: str) -> Decision:
             apply(loop.store, step)
         except ReleaseMoved as error:
             log.info("Looking again: %s", error)
+            continue
+        _tell_ended(loop, step.supersedes)
     point_aliases(loop)
     return decision
+
+
+def is_approved(loop: Loop, release: str) -> bool:
+    """Whether a person has said yes to a release."""
+    given = loop.store.decision(loop.name, "approval", release)
+    return given is not None and bool(given.body["approved"])
 
 
 def _check_promotable(step: Transition) -> None:
@@ -208,10 +235,20 @@ def open_release(loop: Loop, version: str, lane: Lane, key: str) -> ReleaseRow:
     while True:
         others = loop.store.releases(loop.name, states=_UNPROMOTED)
         steps = [advance(other, look(loop, other, Newer(row)), policy) for other in others]
+        ended = [step for step in steps if step.act is Act.SUPERSEDE]
         try:
-            return write_opening(loop.store, row, [step for step in steps if step.act is Act.SUPERSEDE])
+            opened = write_opening(loop.store, row, ended)
         except ReleaseMoved as error:
             log.info("Looking again: %s", error)
+            continue
+        _tell_ended(loop, [step.release.id for step in ended])
+        return opened
+
+
+def _tell_ended(loop: Loop, releases: Iterable[str]) -> None:
+    """Tell of releases that end as another one takes their place. A process that is killed before: their own runs of the DAG tell it."""
+    for release in releases:
+        alerting.of_release(loop, release)
 
 
 def end_unscorable(loop: Loop, version: str, event: Unscorable, key: str) -> str:
@@ -224,22 +261,46 @@ def end_unscorable(loop: Loop, version: str, event: Unscorable, key: str) -> str
     return release
 
 
-def roll_back_by_hand(loop: Loop, *, by: str, reason: str) -> dict[str, str | None]:
-    """Put the version back now that served before the champion was promoted. After a rollback that is the one before it again.
+def roll_back_by_hand(loop: Loop, *, serving: str, to: str, by: str, reason: str) -> dict[str, str | None]:
+    """Let another version serve now in place of the champion, which does not come back by itself any more.
 
     The decision counts, whatever MLflow's aliases say: when it does not take them, `maintenance` sets them.
 
+    :param serving: what serves as far as the person knows.
     :return: the aliases as the store has them.
-    :raises StoreError: when nothing served before.
+    :raises ReleaseMoved: when something else serves by now.
     """
+    _open_for(loop, to)
+    _returned(loop, _open_for(loop, serving).id, TakenBack(by, reason, to), serving, Act.ROLL_BACK)
+    return aliases(loop)
+
+
+def reinstate_by_hand(loop: Loop, *, serving: str, version: str, by: str, reason: str) -> dict[str, str | None]:
+    """Let a version serve again that was taken back; from now on it is a version like any other.
+
+    :param serving: what serves as far as the person knows.
+    :return: the aliases as the store has them.
+    :raises ReleaseMoved: when something else serves by now, or the version was not taken back.
+    """
+    _returned(loop, release_id(loop, version), Reinstated(by, reason, serving), serving, Act.REINSTATE)
+    return aliases(loop)
+
+
+def _returned(loop: Loop, release: str, wish: TakenBack | Reinstated, serving: str, act: Act) -> None:
     champion = loop.store.serving(loop.name).champion
     newest = loop.store.newest_partition(loop.name)
-    if champion is not None:
-        wish = TakenBack(by, reason)
-        step = _take(loop, release_id(loop, champion), frozenset({Act.ROLL_BACK}), wish, tick=newest)
-        if step.act is Act.ROLL_BACK:
-            return aliases(loop)
-    raise StoreError(f"{loop.name}: there is no previous champion to roll back to")
+    if champion == serving and _take(loop, release, frozenset({act}), wish, tick=newest).act is act:
+        return
+    raise ReleaseMoved(f"{release}: version {champion} serves by now, and version {serving} did; look again")
+
+
+def _open_for(loop: Loop, version: str) -> ReleaseRow:
+    """The release of a version; a closed one is made for a version that has none, as its gates refused it."""
+    id_, key = release_id(loop, version), loop.store.newest_partition(loop.name) or ""
+    training = loop.store.training_of(loop.name, version)
+    lane: Lane = "change" if training is not None and training.result.get("lane") == "change" else "refresh"
+    row = ReleaseRow(id_, loop.name, lane, version, None, "closed", "rejected", "refused by its gates", key, key)
+    return write_opening(loop.store, row)
 
 
 # -- MLflow's aliases --------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from updraft.loop.context import Loop
 from updraft.loop.release import end_unscorable
 from updraft.release.states import Unscorable
 from updraft.store.records import PredictionRow, Role
+from updraft.store.state import SERVING
 
 
 def roles(loop: Loop, key: str) -> dict[Role, str]:
@@ -44,7 +45,7 @@ def _champion_before(loop: Loop, key: str) -> str | None:
             if learnt.get(version, "") < key:
                 return version
         # The partition comes late: back through what served before, some decisions at a time.
-        earlier = loop.store.newest_decisions(loop.name, ("promote", "roll_back"), 16, before=before)
+        earlier = loop.store.newest_decisions(loop.name, SERVING, 16, before=before)
         served, before = [str(one.body["version"]) for one in reversed(earlier)], earlier[0].seq if earlier else None
     return None
 

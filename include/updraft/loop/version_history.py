@@ -11,6 +11,8 @@ from updraft.loop.context import Loop
 from updraft.loop.decision_words import TELLING, gates_in_words, in_words
 from updraft.loop.release import release_id
 from updraft.store.records import Decision, PerformanceRow, Role, ScoredSpan, TrainingRow
+from updraft.store.releases import RETURNS
+from updraft.store.state import SERVING
 
 _NAMED = 20
 """Versions that are named when there is none of a name."""
@@ -79,6 +81,13 @@ class VersionHistory:
         return asdict(self)
 
 
+def no_such_version(loop: Loop, version: str) -> str:
+    """What a person is told who names a version that there is not."""
+    known = loop.store.versions(loop.name)
+    named = ", ".join([*(["…"] if len(known) > _NAMED else []), *known[-_NAMED:]])
+    return f"{loop.name}: there is no version {version!r}; there are {named or 'none yet'}"
+
+
 def version_history(loop: Loop, version: str) -> VersionHistory:
     """What the store knows of a version.
 
@@ -87,14 +96,15 @@ def version_history(loop: Loop, version: str) -> VersionHistory:
     store, name = loop.store, loop.name
     training = store.training_of(name, version)
     if training is None:
-        known = store.versions(name)
-        named = ", ".join([*(["…"] if len(known) > _NAMED else []), *known[-_NAMED:]])
-        raise InputError(f"{name}: there is no version {version!r}; there are {named or 'none yet'}")
+        raise InputError(no_such_version(loop, version))
     result, metric = training.result, loop.spec.release.metric
     release = next((row for row in store.releases(name) if row.version == version), None)
-    about = store.decisions_about(name, release_id(loop, version), TELLING)
+    about = store.decisions_about(
+        name, release_id(loop, version), tuple(kind for kind in TELLING if kind not in RETURNS)
+    )
+    about += store.returns(name, release_id(loop, version))
     about += store.decisions_about(name, training.id, ("accept", "refuse"))
-    serving = store.decisions(name, kinds=("promote", "roll_back"))
+    serving = store.decisions(name, kinds=SERVING)
     gates = dict(result.get("gates") or {})
     return VersionHistory(
         project=name,
@@ -110,7 +120,7 @@ def version_history(loop: Loop, version: str) -> VersionHistory:
         mlflow_run_id=result.get("mlflow_run_id"),
         started_by=started_by(loop, training),
         gates=gates,
-        gates_words=_gates_words(gates),
+        gates_words=gates_outcome(gates),
         metric=metric,
         scored=tuple(scored(store.scored_by(name, version), store.performance_of(name, version), metric)),
         served=tuple(served(serving, version)),
@@ -125,7 +135,8 @@ def version_history(loop: Loop, version: str) -> VersionHistory:
     )
 
 
-def _gates_words(gates: dict[str, Any]) -> str:
+def gates_outcome(gates: dict[str, Any]) -> str:
+    """What a version's gates said of it, in words."""
     if gates and not gates.get("passed", True):
         return f"refused by the gates: {'; '.join(gates.get('reasons', ()))}"
     return gates_in_words(gates)

@@ -79,3 +79,9 @@ def _undecided(loop: Loop, key: str, before: ReleaseRow | None) -> bool:
         if looked < key and (looked >= last or row.opened_at >= last):
             return True
     return False
+
+
+def void(loop: Loop, release: str) -> str | None:
+    """Why a person need not be asked about a release any more: it was closed meanwhile. None while there is something to answer."""
+    row = loop.store.release(release)
+    return None if row.state != "closed" else f"{row.outcome}, {row.reason}"

@@ -10,6 +10,9 @@
                                          ▲                                           │
                                          └── kept, rolled back, a newer one serves ──┘
 
+Beside these, a person takes back what serves, whatever its state, and reinstates a version that was taken back. Whatever ends a release leaves a
+decision; one that is closed moves no more, but for these two.
+
 It decides from frozen data alone: the release's row, what was seen of it, and the policy. :func:`updraft.store.transitions.apply`
 writes what it decided. The DAG `release` and the loop in one process call these two, and nothing else moves a release.
 """
@@ -17,12 +20,12 @@ writes what it decided. The DAG `release` and the loop in one process call these
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from updraft.release.verdict import ClusterGain, Judgement, Verdict, judge_change, judge_probation
 from updraft.store.records import Lane, ReleaseRow, Role
-from updraft.store.transitions import Act, Transition
+from updraft.store.transitions import SUPERSEDED, Act, Transition, superseded_by
 
 if TYPE_CHECKING:
     from updraft.spec.model import ProjectSpec, Release, SliceGate
@@ -71,10 +74,21 @@ class Unscorable:
 
 @dataclass(frozen=True)
 class TakenBack:
-    """A person wants the version back that served before."""
+    """A person wants another version to serve in place of the release's."""
 
     by: str
     reason: str
+    to: str
+
+
+@dataclass(frozen=True)
+class Reinstated:
+    """A person wants the release's version back, which was taken back."""
+
+    by: str
+    reason: str
+    serving: str
+    """What it takes the place of."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,7 @@ class Newer:
 
 _PROVED = "its proof on the holdout passed the gates"
 
-Event = Answer | Asked | Unscorable | TakenBack | Newer
+Event = Answer | Asked | Unscorable | TakenBack | Reinstated | Newer
 """What somebody does or says at the moment of a look."""
 
 
@@ -110,6 +124,10 @@ class Look:
     """The answer that was written down. It stays: a later one changes nothing."""
     on_probation: tuple[str, ...] = ()
     """Ids of the project's releases on probation."""
+    taken_back: Mapping[str, str] = field(default_factory=dict)
+    """Versions that a person took back and nobody has reinstated, each with what is to be known of it."""
+    returns: int = 0
+    """How often the release's version was taken back or reinstated so far."""
     event: Event | None = None
 
 
@@ -130,8 +148,11 @@ class _Step:
     policy: Policy
 
     def taken(self) -> Transition:
-        if isinstance(self.look.event, TakenBack) and self._can_go_back():
-            return self._taken_back(self.look.event)
+        match self.look.event:
+            case TakenBack() as wish if self.look.champion == self.row.version != wish.to:
+                return self._taken_back(wish)
+            case Reinstated() as wish if self.row.outcome == "rolled_back" and self.look.champion == wish.serving:
+                return self._reinstate(wish)
         match self.row.state:
             case "shadow":
                 return self._in_shadow()
@@ -199,10 +220,11 @@ class _Step:
     # -- what is shared by several states --------------------------------------------------------------------------
 
     def _taken_back(self, wish: TakenBack) -> Transition:
-        return self._roll_back(f"{wish.reason} (by {wish.by})", {"by": wish.by})
+        return self._roll_back(f"{wish.reason} (by {wish.by})", {"by": wish.by}, to=wish.to)
 
     def _can_go_back(self) -> bool:
-        return self.look.promoted and self.look.champion == self.row.version and self.row.against is not None
+        serves = self.look.promoted and self.look.champion == self.row.version
+        return serves and self.row.against is not None and self.row.against not in self.look.taken_back
 
     def _is_to_be_asked(self) -> bool:
         return isinstance(self.look.event, Asked) and self.policy.asks(self.row.lane)
@@ -220,15 +242,15 @@ class _Step:
         if isinstance(event, Unscorable) and event.role != "previous":
             return self._reject(event.why, {})
         if isinstance(event, Newer) and _gives_way(self.row, event.release):
-            reason = f"superseded by {event.release.id}"
-            key = event.release.opened_at
-            return Transition(self.row, Act.SUPERSEDE, key, reason, to="closed", outcome="superseded")
+            return self._give_way(event.release)
         return None
 
     # -- the steps -------------------------------------------------------------------------------------------------
 
     def _promote(self, reason: str) -> Transition:
         row, before = self.row, self.look.champion
+        if (taken := self.look.taken_back.get(row.version)) is not None:
+            return self._reject(f"it does not come back by itself: {taken}", {})
         probation = row.lane == "refresh" and self.policy.release.refresh.probation > 0 and before is not None
         body: dict[str, Any] = {
             "version": row.version,
@@ -255,8 +277,8 @@ class _Step:
         reason = self.row.reason or f"approved by {answer.by}"
         return Transition(self.row, Act.APPROVE, self._key, reason, kind="approval", body=body)
 
-    def _roll_back(self, reason: str, beside: Mapping[str, Any]) -> Transition:
-        body = {"version": self.row.against, "previous": self.row.version, "reason": reason, **beside}
+    def _roll_back(self, reason: str, beside: Mapping[str, Any], to: str | None = None) -> Transition:
+        body = {"version": to or self.row.against, "previous": self.row.version, "reason": reason, **beside}
         return Transition(
             self.row,
             Act.ROLL_BACK,
@@ -266,13 +288,38 @@ class _Step:
             outcome="rolled_back",
             kind="roll_back",
             body=body,
+            subject=self._returned,
             champion=self.row.version,
+        )
+
+    def _reinstate(self, wish: Reinstated) -> Transition:
+        reason = f"{wish.reason} (by {wish.by})"
+        body = {"version": self.row.version, "previous": self.look.champion, "reason": reason, "by": wish.by}
+        return Transition(
+            self.row,
+            Act.REINSTATE,
+            self._key,
+            reason,
+            to="closed",
+            outcome="reinstated",
+            kind="reinstate",
+            body=body,
+            subject=self._returned,
+            champion=self.look.champion,
+            supersedes=tuple(other for other in self.look.on_probation if other != self.row.id),
         )
 
     def _reject(self, reason: str, beside: Mapping[str, Any]) -> Transition:
         body = {"version": self.row.version, "reason": reason, "evidence": {}, **beside}
         return Transition(
             self.row, Act.REJECT, self._key, reason, to="closed", outcome="rejected", kind="rejected", body=body
+        )
+
+    def _give_way(self, newer: ReleaseRow) -> Transition:
+        key, reason = newer.opened_at, superseded_by(newer)
+        body = {"version": self.row.version, "reason": reason, "from": self.row.state}
+        return Transition(
+            self.row, Act.SUPERSEDE, key, reason, to="closed", outcome="superseded", kind=SUPERSEDED, body=body
         )
 
     def _keep(self, reason: str, beside: Mapping[str, Any]) -> Transition:
@@ -289,6 +336,11 @@ class _Step:
 
     def _stay(self, act: Act, reason: str) -> Transition:
         return Transition(self.row, act, self._key, reason)
+
+    @property
+    def _returned(self) -> str:
+        """Subject of a return. There is one decision of a kind about a subject, and a version may be taken back again after it was reinstated."""
+        return f"{self.row.id}@{self.look.returns}" if self.look.returns else self.row.id
 
     @property
     def _key(self) -> str:

@@ -167,8 +167,9 @@ class Replay:
 
     def _answer(self) -> None:
         """Answer what waits for a person, as the replay's user; a training that is due may wait for the answer."""
-        for task in self.airflow.tasks(self.dags, ["awaiting_input"]) if self.approve else ():
-            self.airflow.answer(task, "Approve")
+        for task in self.airflow.tasks([f"{self.project.name}.release"], ["deferred"]) if self.approve else ():
+            if task["task_id"].startswith("approve_"):
+                self.airflow.answer(task, "Approve")
 
     def settled(self, key: str) -> bool:
         """Nothing queued or running but a picture, and every deferred sensor has stored that it has seen ``key``."""
@@ -186,7 +187,7 @@ class Replay:
             return False
         tasks = [
             task
-            for task in self.airflow.tasks(self.dags, ["deferred", *ACTIVE, "awaiting_input"])
+            for task in self.airflow.tasks(self.dags, ["deferred", *ACTIVE])
             if (task["dag_id"], task["task_id"]) != (drawn, PICTURE[1])
         ]
         if any(task["state"] != "deferred" for task in tasks):

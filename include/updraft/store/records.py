@@ -9,7 +9,7 @@ Role = Literal["champion", "previous", "challenger", "refresh"]
 """``challenger`` is a change in shadow, ``refresh`` a refresh in shadow (where the policy asks for one)."""
 Lane = Literal["refresh", "change"]
 ReleaseState = Literal["shadow", "approval", "probation", "closed"]
-Outcome = Literal["promoted", "rejected", "rolled_back", "superseded", "kept"]
+Outcome = Literal["promoted", "rejected", "rolled_back", "reinstated", "superseded", "kept"]
 Remedy = Literal["retrain", "recalibrate", "quarantine", "person"]
 
 

@@ -10,8 +10,16 @@ from updraft.errors import StoreError
 from updraft.store import tables as t
 from updraft.store.base import as_record
 from updraft.store.chain import Chain
-from updraft.store.records import ReleaseRow, ReleaseState, Serving
+from updraft.store.records import Decision, ReleaseRow, ReleaseState, Serving
 from updraft.store.state import read_champion, read_layers
+
+RETURNS = ("roll_back", "reinstate")
+"""Kinds of decisions by which a version that had served serves again. There may be several about one release; see :func:`release_of`."""
+
+
+def release_of(subject: str) -> str:
+    """The release that a return is about: the second one's subject carries its number beside the release."""
+    return subject.partition("@")[0]
 
 
 class Releases(Chain):
@@ -69,3 +77,17 @@ class Releases(Chain):
             as_record(ReleaseRow, row)
             for row in self._rows(query.order_by(t.releases.c.opened_at, t.releases.c.written_at, t.releases.c.id))
         ]
+
+    def returns(self, project: str, release: str | None = None) -> list[Decision]:
+        """The decisions by which a version serves again, of all releases or of one that was taken back or reinstated, in order."""
+        decided = self.decisions(project, kinds=RETURNS)
+        return [decision for decision in decided if release is None or release_of(decision.subject) == release]
+
+    def taken_back(self, project: str) -> dict[str, Decision]:
+        """The versions that a person took back and nobody has reinstated, each with the decision."""
+        taken: dict[str, Decision] = {}
+        for decision in self.returns(project):
+            taken.pop(str(decision.body["version"]), None)
+            if decision.kind == "roll_back" and decision.body.get("by"):
+                taken[str(decision.body["previous"])] = decision
+        return taken

@@ -16,7 +16,9 @@ from updraft.store import tables as t
 from updraft.store.base import upsert
 from updraft.store.records import Decision
 
-CHANGING = ("promote", "roll_back", "recalibrate", "readmit")
+SERVING = ("promote", "roll_back", "reinstate")
+"""Kinds of decisions that change what serves."""
+CHANGING = (*SERVING, "recalibrate", "readmit")
 """Kinds of decisions that change the state."""
 
 
@@ -60,7 +62,7 @@ def fold(chain: Iterable[Decision]) -> State:
     for decision in chain:
         body = decision.body
         match decision.kind:
-            case "promote" | "roll_back":
+            case "promote" | "roll_back" | "reinstate":
                 state.champion = _champion(decision)
             case "recalibrate":
                 state.layers[body["version"]] = LayerInForce(body["layer"], decision.key, decision.seq)
@@ -73,7 +75,7 @@ def follow(connection: sa.Connection, decision: Decision) -> None:
     """Write what a new decision changes, in the decision's own transaction."""
     project, body = decision.project, decision.body
     match decision.kind:
-        case "promote" | "roll_back":
+        case "promote" | "roll_back" | "reinstate":
             champion = _champion(decision)
             row: dict[str, Any] = {"champion": champion.version, "previous": champion.previous}
             row |= {"since": champion.since, "seq": champion.seq}

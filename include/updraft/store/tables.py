@@ -114,7 +114,7 @@ releases = Table(
     Column("version", String(32), nullable=False),
     Column("against", String(32)),  # the version it is compared with
     Column("state", String(16), nullable=False),  # shadow | approval | probation | closed
-    Column("outcome", String(16)),  # promoted | rejected | rolled_back | superseded | kept
+    Column("outcome", String(16)),  # promoted | rejected | rolled_back | reinstated | superseded | kept
     Column("reason", Text),
     Column("opened_at", String(32), nullable=False),
     Column("closed_at", String(32)),

@@ -9,11 +9,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from updraft.errors import ReleaseMoved
+from updraft.errors import ReleaseMoved, StoreError
 from updraft.store import tables as t
+from updraft.store.chain import Writing
 from updraft.store.records import Decision, Outcome, ReleaseRow, ReleaseState
 from updraft.store.state import read_champion
 from updraft.store.store import Store
+
+SUPERSEDED = "superseded"
+"""Kind of the decision about a release that ends as another one takes its place."""
 
 
 class Act(StrEnum):
@@ -36,6 +40,8 @@ class Act(StrEnum):
     """Its probation is over, and its version stays champion."""
     ROLL_BACK = "roll_back"
     """The version that served before it serves again."""
+    REINSTATE = "reinstate"
+    """Its version, which was taken back, serves again."""
     DONE = "done"
     """Nothing: its version was promoted, and what followed from that is decided."""
     GONE = "gone"
@@ -59,10 +65,16 @@ class Transition:
     kind: str | None = None
     """Of the decision that is written; None when there is none."""
     body: Mapping[str, Any] | None = None
+    subject: str | None = None
+    """Of the decision, where it is not the release's id."""
     champion: str | None = None
-    """The version that served when the step was decided. Checked for a promotion and a rollback alone; None before the first promotion."""
+    """The version that served when the step was decided. Checked for what changes what serves alone; None before the first promotion."""
     supersedes: tuple[str, ...] = ()
     """Ids of the releases on probation that end with it."""
+
+    def __post_init__(self) -> None:
+        if self.to == "closed" and self.kind is None:
+            raise StoreError(f"{self.release.id}: it would end without a decision ({self.act.value}: {self.reason})")
 
     @property
     def writes(self) -> bool:
@@ -83,7 +95,7 @@ def apply(store: Store, transition: Transition) -> Decision | None:
     row, decision = transition.release, None
     with store.writing(row.project) as writing:
         _check_unmoved(writing.connection, row)
-        if transition.act in (Act.PROMOTE, Act.ROLL_BACK):
+        if transition.act in (Act.PROMOTE, Act.ROLL_BACK, Act.REINSTATE):
             champion = read_champion(writing.connection, row.project)
             serving = champion.version if champion is not None else None
             if serving != transition.champion:
@@ -94,11 +106,11 @@ def apply(store: Store, transition: Transition) -> Decision | None:
                 row.project,
                 key=transition.key,
                 kind=transition.kind,
-                subject=row.id,
+                subject=transition.subject or row.id,
                 body=transition.body or {},
             )
         _write_row(writing.connection, transition)
-        _supersede(writing.connection, transition)
+        _supersede(store, writing, transition)
     return decision
 
 
@@ -115,6 +127,14 @@ def open_release(store: Store, row: ReleaseRow, superseding: Sequence[Transition
             for transition in superseding:
                 _check_unmoved(writing.connection, transition.release)
                 _write_row(writing.connection, transition)
+                store.append(
+                    writing,
+                    row.project,
+                    key=transition.key,
+                    kind=SUPERSEDED,
+                    subject=transition.release.id,
+                    body=transition.body or {},
+                )
     return store.release(row.id)
 
 
@@ -130,22 +150,27 @@ def _write_row(connection: sa.Connection, transition: Transition) -> None:
     if transition.to is None:
         return
     values: dict[str, Any] = {"state": transition.to, "reason": transition.reason}
-    if transition.act is Act.PROMOTE:
+    if transition.act in (Act.PROMOTE, Act.REINSTATE):
         values["against"] = transition.champion
     if transition.to == "closed":
         values |= {"outcome": transition.outcome, "closed_at": transition.key}
     connection.execute(sa.update(t.releases).where(t.releases.c.id == transition.release.id).values(**values))
 
 
-def _supersede(connection: sa.Connection, transition: Transition) -> None:
-    """Close the releases on probation that end with a promotion; one that was closed meanwhile stays as it is."""
-    r = t.releases.c
-    ended = sa.update(t.releases).where(r.id.in_(transition.supersedes), r.state == "probation")
-    connection.execute(
-        ended.values(
-            state="closed",
-            outcome="superseded",
-            closed_at=transition.key,
-            reason=f"superseded by {transition.release.id}",
-        )
-    )
+def _supersede(store: Store, writing: Writing, transition: Transition) -> None:
+    """Close the releases on probation that end with what serves from now on; one that was closed meanwhile stays as it is."""
+    r, project = t.releases.c, transition.release.project
+    for other in transition.supersedes:
+        reason = superseded_by(transition.release)
+        ended = sa.update(t.releases).where(r.id == other, r.state == "probation").returning(r.version)
+        version = writing.connection.execute(
+            ended.values(state="closed", outcome="superseded", closed_at=transition.key, reason=reason)
+        ).scalar()
+        if version is not None:
+            body = {"version": version, "reason": reason, "from": "probation"}
+            store.append(writing, project, key=transition.key, kind=SUPERSEDED, subject=other, body=body)
+
+
+def superseded_by(newer: ReleaseRow) -> str:
+    """Why a release ends that a newer one takes the place of."""
+    return f"superseded by {newer.id}"

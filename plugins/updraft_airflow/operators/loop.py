@@ -83,6 +83,7 @@ class DecideRemedies(StepOperator):
             self.log.info("Episode %s: %s", decided.episode.id, decided.episode.diagnosis)
             alerting.episode_opened(loop, decided.episode)
             learning_alerts.lasting_signs_asked(loop, decided.episode)
+        alerting.trainings_ended(loop, partition_key(context))
         learning_alerts.training_overdue(loop)
         return {"episode": decided.episode.id if decided.episode else None}
 

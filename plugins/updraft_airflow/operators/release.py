@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseBranchOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
 from updraft.errors import ApprovalMissing, NotProved, ReleaseClosed, TrainingError
 from updraft_airflow.deployment import open_loop, registry
 from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.links import PICTURE, EvidenceLink, VersionLink
 from updraft_airflow.operators.step import StepOperator
+from updraft_airflow.triggers.approval import WITHDRAWN, ApprovalTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -92,7 +93,22 @@ class ApproveRelease(ApprovalOperator):
             f"{alerting.dag_url(loop, 'release', context['dag_run'].run_id)}/tasks/{self.task_id}/required_actions",
         )
         deliver_alerts(loop)
-        return super().execute(context)
+        try:
+            return super().execute(context)
+        except TaskAwaitingInput:  # Airflow would wait for a person alone, even where there is nothing to ask any more
+            self.defer(trigger=self._trigger(context, release), method_name="execute_complete")
+
+    def _trigger(self, context: Context, release: str) -> ApprovalTrigger:
+        until = None if self.response_timeout is None else datetime.now(UTC) + self.response_timeout
+        return ApprovalTrigger(
+            project=self.project,
+            release=release,
+            ti_id=context["ti"].id,
+            options=self.options,
+            defaults=self.defaults,
+            params=self.serialized_params,
+            timeout_datetime=until,
+        )
 
     @staticmethod
     def _links(loop: Loop, release: str) -> dict[str, str]:
@@ -111,35 +127,43 @@ class ApproveRelease(ApprovalOperator):
         return links
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Write the answer down, then go on as Airflow does.
+        """Write the answer down, then go on as Airflow does. A question that was withdrawn skips what comes after it.
 
         There is no default among the answers, as the UI would show it as the one to give: when time is up, this says no.
+
+        :raises AirflowFailException: when a person said yes to a release that was closed meanwhile, with the reason.
         """
         from updraft.loop import alerting
         from updraft.loop.auditing import tell_head
-        from updraft.loop.release import answer
+        from updraft.loop.release import answer, next_step
         from updraft.release.states import Answer
 
         loop = open_loop(self.project)
         release = context["params"]["release"]
-        late = event.get("error_type") == "timeout"
+        late, withdrawn = event.get("error_type") == "timeout", event.get(WITHDRAWN)
         if late or "error" not in event:
             given = (
                 Answer(False, None)
                 if late
-                else Answer(event["chosen_options"] == [self.APPROVE], _name(event.get("responded_by_user")))
+                else Answer(event["chosen_options"] == [self.APPROVE], name_of(event.get("responded_by_user")))
             )
-            promotable = answer(loop, release, given)
-            self.log.info("%s by %s", "Approved" if promotable else "Not approved", given.by or "nobody in time")
+            promotable = not withdrawn and answer(loop, release, given)
             alerting.of_release(loop, release)
             tell_head(loop, registry())
             deliver_alerts(loop)
+            if withdrawn:
+                raise AirflowSkipException(f"{release}: the question is withdrawn, as it is void: {withdrawn}")
+            if given.approved and not promotable:
+                raise AirflowFailException(
+                    f"{release}: the approval of {given.by} comes too late, nothing is promoted: {next_step(loop, release).reason}"
+                )
+            self.log.info("%s by %s", "Approved" if promotable else "Not approved", given.by or "nobody in time")
         if late:
             raise AirflowSkipException(f"{release} is closed: nobody answered in time")
         return super().execute_complete(context, event)
 
 
-def _name(user: object) -> str | None:
+def name_of(user: object) -> str | None:
     """Who answered; None when nobody did in time, and Airflow took the default."""
     if isinstance(user, dict):
         user = user.get("name") or user.get("id")
@@ -155,7 +179,7 @@ class PromoteModel(StepOperator):
         """Version, and the tick at which it was promoted."""
         from updraft.loop import alerting
         from updraft.loop.evidence import write_picture
-        from updraft.loop.release import promote
+        from updraft.loop.release import is_approved, promote
 
         release = context["params"]["release"]
         try:
@@ -163,6 +187,8 @@ class PromoteModel(StepOperator):
         except (ApprovalMissing, NotProved) as error:
             raise AirflowFailException(str(error)) from error
         except ReleaseClosed as error:
+            if is_approved(loop, release):
+                raise AirflowFailException(f"the approval comes too late, nothing is promoted: {error}") from error
             raise AirflowSkipException(str(error)) from error
         alerting.of_release(loop, release)
         version = str(promotion.body["version"])

@@ -8,6 +8,7 @@ Alerts are published: they carry counts and names of checks, never values of row
 """
 
 from updraft.alerts.messages.data import labels_lost, late, outside, quarantine, refused
+from updraft.alerts.messages.endings import reinstated, superseded, training_ended, unjudged
 from updraft.alerts.messages.episodes import episode, waiting
 from updraft.alerts.messages.learning import lasting_sign, training_overdue
 from updraft.alerts.messages.pods import more_memory, no_node
@@ -28,10 +29,14 @@ __all__ = [
     "quarantine",
     "refused",
     "refused_model",
+    "reinstated",
     "rollback",
+    "superseded",
     "tampered",
     "trained",
+    "training_ended",
     "training_overdue",
+    "unjudged",
     "untold",
     "verdict",
     "waiting",
