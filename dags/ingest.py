@@ -10,8 +10,8 @@ such as `2013-01-07T0500`. History is loaded by Airflow's own backfill, or parti
 empty partition is skipped.
 
 **When it fails:** *refused* means that more rows broke the contract than `data.refuse_above` allows, or the table as a whole did: nothing was
-published. Mend the source or the contract, then clear the run: every task may be run again, and changes nothing where nothing changed. A
-missing file or column is named in the log.
+published. Mend the source or the contract, then clear the run, so that the source is read again: every task may be run again, and changes
+nothing where nothing changed. A missing file or column is named in the log.
 """
 
 from airflow.sdk import DAG, Asset, BaseOperator

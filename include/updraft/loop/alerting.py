@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
+from urllib.parse import quote
 
-from updraft.alerts import messages
+from updraft.alerts import messages, outbox
+from updraft.data.contract import load_contract
 from updraft.data.ingest import read_checks
+from updraft.data.rule_words import broken_rules, refused_by_rows
+from updraft.files import canonical_hash
 from updraft.loop.context import Loop
 from updraft.loop.decision_words import gates_in_words
 from updraft.loop.telling import never_fails, record
@@ -25,10 +29,15 @@ def docs_url(loop: Loop, key: str) -> str:
     return f"{base}/updraft/files/{loop.name}/docs/{key}/index.html" if base else loop.lake.docs(key)
 
 
+def learning_url(loop: Loop) -> str:
+    """The page of what a project learns from, and what is kept out."""
+    return f"{loop.settings.airflow}/updraft/learning/{loop.name}"
+
+
 def dag_url(loop: Loop, stage: str, run: str | None = None) -> str:
     """A page of the Airflow UI."""
     base = f"{loop.settings.airflow}/dags/{loop.name}.{stage}"
-    return f"{base}/runs/{run}" if run else base
+    return f"{base}/runs/{quote(run, safe='')}" if run else base
 
 
 def version_url(loop: Loop, version: str) -> str:
@@ -94,22 +103,46 @@ def _outside_share(checks: Mapping[str, Any]) -> tuple[float, int]:
 
 
 @never_fails
-def partition_refused(loop: Loop, key: str) -> None:
-    """A partition was refused as a whole, as its checks say."""
+def partition_refused(loop: Loop, key: str, run: str | None = None) -> None:
+    """A partition was refused as a whole: the rules that refused it, as its checks say.
+
+    :param run: of the DAG that ingests it, which a person clears when the source is mended.
+    """
     checks = read_checks(loop.project, loop.settings, key)
-    reasons = {**_reasons(checks.to_dict()), **dict.fromkeys(checks.refusals, 0)}
+    limit = loop.spec.data.refuse_above
+    link = {"Run": dag_url(loop, "ingest", run)} if run else {"Data docs": docs_url(loop, checks.key)}
     record(
         loop,
         messages.refused(
             loop.name,
             key=checks.key,
-            rows=checks.quarantined,
-            of=sum(source.rows for source in checks.sources.values()),
-            limit=loop.spec.data.refuse_above,
-            reasons=reasons,
-            docs=docs_url(loop, checks.key),
+            rules=broken_rules(load_contract(loop.project), checks, refuse_above=limit),
+            by_rows=refused_by_rows(checks, refuse_above=limit),
+            content=canonical_hash(dict(checks.raw))[:16],
+            links=link,
         ),
     )
+
+
+@never_fails
+def partition_mended(loop: Loop, row: IngestedPartition) -> None:
+    """A partition that was refused is published, or has no rows to refuse any more."""
+    words = (
+        f"Partition {row.key} is published: {row.rows:,} rows."
+        if row.state == "published"
+        else f"Partition {row.key} is {row.state}."
+    )
+    outbox.resolve(loop.store.engine, loop.name, messages.REFUSALS, row.key, words=words)
+
+
+@never_fails
+def partition_passed_over(loop: Loop, key: str, by: str, reason: str) -> None:
+    """A person said that a partition stays unpublished: nothing of it is wanted any more."""
+    words = f"Partition {key} is passed over by {by}: {reason}"
+    tasks = ("extract_partition", "validate_partition", "publish_partition")
+    incidents = [messages.task_incident(f"{loop.name}.ingest", task) for task in tasks]
+    for incident in (messages.REFUSALS, *incidents):
+        outbox.resolve(loop.store.engine, loop.name, incident, key, words=words, key=key)
 
 
 @never_fails
@@ -124,17 +157,30 @@ def episode_opened(loop: Loop, row: EpisodeRow) -> None:
             cause=row.cause,
             remedy=row.remedy,
             diagnosis=str(row.diagnosis.get("words", "")),
-            links={"Monitor": dag_url(loop, "monitor")},
+            links=_place_of_remedy(loop, row.remedy),
         ),
     )
 
 
+def _place_of_remedy(loop: Loop, remedy: str) -> dict[str, str]:
+    """Where a person sees, or does, what a remedy leaves."""
+    match remedy:
+        case "retrain":
+            return {"Training": dag_url(loop, "train")}
+        case "quarantine":
+            return {"What it learns from": learning_url(loop)}
+        case _:
+            return {"Monitor": dag_url(loop, "monitor")}
+
+
 @never_fails
 def trained(loop: Loop, run: str, version: str, gates: dict[str, Any]) -> None:
-    """A training passed its gates, or did not."""
-    row = loop.store.training(loop.name, run)
+    """A training passed its gates, or did not. One that brings a version which an earlier run has brought is no news."""
+    row, first = loop.store.training(loop.name, run), loop.store.training_of(loop.name, version)
+    if first is not None and first.id != run:
+        return
     key, thread = (row.key, row.episode) if row else ("", None)
-    links = {"Model version": version_url(loop, version), "Training run": dag_url(loop, "train", run)}
+    links = {"Model version": version_url(loop, version)}
     if gates["passed"]:
         alert = messages.trained(
             loop.name,
@@ -259,6 +305,7 @@ def _rolled_back(loop: Loop, decision: Decision) -> None:
             reason=str(decision.body["reason"]),
             by=decision.body.get("by"),
             thread=_thread(loop, row),
+            links={"Model version": version_url(loop, row.version)},
         ),
     )
 

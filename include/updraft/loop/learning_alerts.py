@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from updraft.alerts import messages
-from updraft.loop.alerting import dag_url
+from updraft.alerts import messages, outbox
+from updraft.loop.alerting import dag_url, learning_url
 from updraft.loop.context import Loop
 from updraft.loop.keptout import LastingSign, readmit_command, sign_words
 from updraft.loop.telling import never_fails, record
@@ -33,7 +33,7 @@ def lasting_signs_asked(loop: Loop, episode: EpisodeRow) -> None:
             partitions=run.partitions,
             asked=asked,
             accept=readmit_command(loop.name, run.sign),
-            links={"Ingestion": dag_url(loop, "ingest"), "Monitor": dag_url(loop, "monitor")},
+            links={"What it learns from": learning_url(loop)},
         )
         record(loop, alert)
 
@@ -43,6 +43,8 @@ def training_overdue(loop: Loop) -> None:
     """Tell that the last training is too old: once, and again each time when twice as many partitions have passed."""
     overdue = overdue_training(loop.store, loop.spec)
     if overdue is None:
+        words = "Learning goes on: no training is overdue any more."
+        outbox.resolve(loop.store.engine, loop.name, messages.OVERDUE, messages.OVERDUE, words=words)
         return
     alert = messages.training_overdue(
         loop.name,
@@ -52,6 +54,6 @@ def training_overdue(loop: Loop) -> None:
         limit=overdue.limit,
         told=overdue.told,
         holding_back=overdue.holding_back,
-        links={"Watch": dag_url(loop, "watch"), "Training": dag_url(loop, "train")},
+        links={"Training": dag_url(loop, "train")},
     )
     record(loop, alert)

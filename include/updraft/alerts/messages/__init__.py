@@ -7,30 +7,38 @@ event, so that a task that runs twice says nothing twice.
 Alerts are published: they carry counts and names of checks, never values of rows.
 """
 
-from updraft.alerts.messages.data import outside, quarantine, refused
-from updraft.alerts.messages.episodes import episode, waiting
-from updraft.alerts.messages.learning import lasting_sign, training_overdue
+from updraft.alerts.messages.data import REFUSALS, outside, pass_over_command, quarantine, refused
+from updraft.alerts.messages.episodes import episode
+from updraft.alerts.messages.learning import OVERDUE, lasting_sign, training_overdue
 from updraft.alerts.messages.pods import more_memory, no_node
 from updraft.alerts.messages.releases import approval, promotion, refused_model, rollback, trained, verdict
-from updraft.alerts.messages.runs import failure, tampered, untold
+from updraft.alerts.messages.runs import failure, restarts, tampered, task_incident, untold
+from updraft.alerts.messages.summaries import backlog, digest, resolved
 
 __all__ = [
+    "OVERDUE",
+    "REFUSALS",
     "approval",
+    "backlog",
+    "digest",
     "episode",
     "failure",
     "lasting_sign",
     "more_memory",
     "no_node",
     "outside",
+    "pass_over_command",
     "promotion",
     "quarantine",
     "refused",
     "refused_model",
+    "resolved",
+    "restarts",
     "rollback",
     "tampered",
+    "task_incident",
     "trained",
     "training_overdue",
     "untold",
     "verdict",
-    "waiting",
 ]

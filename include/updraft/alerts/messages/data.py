@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import shlex
+from collections.abc import Mapping, Sequence
 
 from updraft.alerts.alert import Alert
 from updraft.alerts.words import counts, share
+
+REFUSALS = "refused"
+"""The incident of a project's refused partitions."""
+_RULES = 10
+"""Broken rules that are told; the data docs have all of them."""
+_READ_AGAIN = "clear the run (clearing validate_partition alone does not read the source again)"
+
+
+def pass_over_command(project: str, key: str) -> str:
+    """What a person runs when a partition stays as it is."""
+    return shlex.join(["updraft", "pass-over", project, key, "--reason", "WHY"])
 
 
 def quarantine(
@@ -20,13 +33,13 @@ def quarantine(
     return Alert(
         project=project,
         kind="quarantine",
+        entry="quarantine",
         dedup=f"quarantine:{key}:{content}",
-        fold="quarantine:" + ",".join(sorted(reasons)),
+        fold=f"quarantine:{key}:{','.join(sorted(reasons))}",
         title=f"{rows:,} rows in quarantine",
         text=f"{rows:,} of {of:,} rows ({share(rows, of)}) broke the data contract.",
         detail=counts(reasons),
         does="They were set aside with their reasons; the other rows were published.",
-        needs="Nothing now. If this goes on, ask the owner of the source, or correct the contract.",
         key=key,
         links={"Data docs": docs},
     )
@@ -45,45 +58,47 @@ def outside(
     return Alert(
         project=project,
         kind="quarantine",
+        entry="outside",
         dedup=f"outside:{key}:{content}",
-        fold=f"outside:{source}",
+        fold=f"outside:{key}:{source}",
         title=f"{lost:,} rows of {source} belong to no partition",
         text=f"{lost:,} of {of:,} rows ({share(lost, of)}) of the file of {source} lie outside of the partition, or have no time.",
         detail=f"{rows:,} outside of the partition, {timeless:,} without a time",
         does="The other rows were published.",
-        needs="Look at the times in the file: a wrong year, zone or format looks like this. If the file is meant to hold other "
-        "days too, nothing.",
+        needs=f"Look at the times in the file: a wrong year, zone or format looks like this. Mend it, then {_READ_AGAIN}. If the file is "
+        "meant to hold other days too, nothing.",
         key=key,
         links={"Data docs": docs},
     )
 
 
 def refused(
-    project: str,
-    *,
-    key: str,
-    rows: int,
-    of: int,
-    limit: float,
-    reasons: Mapping[str, int],
-    content: str = "",
-    docs: str = "",
+    project: str, *, key: str, rules: Sequence[str], by_rows: bool, content: str = "", links: Mapping[str, str]
 ) -> Alert:
-    """More rows broke the contract than the project allows: nothing of the partition was published.
+    """The contract does not hold for a partition: nothing of it was published.
 
-    :param limit: the share that ``data.refuse_above`` allows.
+    :param rules: each rule that refused it, with what was observed and what is allowed; the one to tell first comes first.
+    :param by_rows: whether too many rows broke the contract, so that ``data.refuse_above`` is a way out.
+    :param content: hash of what was read; the same content refused again is the same event.
     """
+    cause = hashlib.sha256("\n".join(rules).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    more = len(rules) - 1
+    told = [*rules[:_RULES], *([f"and {len(rules) - _RULES} more"] if len(rules) > _RULES else [])]
+    limit = ", or data.refuse_above," if by_rows else ""
     return Alert(
         project=project,
         kind="quarantine",
-        dedup=f"refused:{key}:{content}",
-        fold="refused",
-        title="Partition refused",
-        text=f"{rows:,} of {of:,} rows ({share(rows, of)}) broke the data contract; {limit:.1%} are allowed.",
-        detail=counts(reasons),
+        entry="refused",
+        dedup=f"refused:{key}:{cause}:{content}",
+        fold=f"refused:{key}:{cause}",
+        incident=REFUSALS,
+        part=key,
+        title=f"Refused: {rules[0]}" + (f" (and {more} more)" if more else ""),
+        text=f"Partition {key} was refused as a whole.",
+        detail="\n".join(told),
         does="Nothing of the partition was published, scored or trained on. The model serves on as it was.",
-        needs="Mend the feed and clear the ingest run of this partition; or raise data.refuse_above if the rows are "
-        "right.",
+        needs=f"Mend the source, then {_READ_AGAIN}. If the data are right as they are, correct the rule in expectations.yaml{limit} and clear "
+        f"validate_partition. If they stay as they are: {pass_over_command(project, key)}",
         key=key,
-        links={"Data docs": docs},
+        links=links,
     )
