@@ -17,6 +17,7 @@ from updraft.spec.load import load_project
 from updraft_airflow import deployment
 from updraft_airflow.hooks.slack import keep_up_alerts, slack_client
 from updraft_airflow.notifiers.failure import MendedNotifier, UpdraftNotifier, failure_alert
+from updraft_airflow.operators.step import fails_at_once
 
 AIRFLOW = "http://127.0.0.1:8080"
 PROJECT = """
@@ -175,9 +176,9 @@ def test_a_refused_partition_is_told_by_its_rule_alone(engine, connection, slack
     run = "manual__1"
     refused = messages.refused("flights", key="2013-05-06T0500", rules=["x is above 1"], by_rows=False, links={})
     outbox.record(engine, refused)
-    error = AirflowFailException("PartitionRefused: x")
-    error.__cause__ = PartitionRefused("x")
-    UpdraftNotifier(project="flights")(context("flights.ingest", run=run, exception=error))
+    with pytest.raises(AirflowFailException) as failed, fails_at_once():
+        raise PartitionRefused("x")
+    UpdraftNotifier(project="flights")(context("flights.ingest", run=run, exception=failed.value))
 
     [message] = slack_server.messages
     assert "Refused: x is above 1" in message["text"]

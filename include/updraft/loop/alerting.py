@@ -182,6 +182,8 @@ def trained(loop: Loop, run: str, version: str, gates: dict[str, Any]) -> None:
     key, thread = (row.key, row.episode) if row else ("", None)
     links = {"Model version": version_url(loop, version)}
     if gates["passed"]:
+        learns = f"A training has brought version {version}."
+        outbox.resolve(loop.store.engine, loop.name, messages.OVERDUE, messages.OVERDUE, words=learns)
         alert = messages.trained(
             loop.name,
             run=run,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from updraft.alerts import messages, outbox
+from updraft.alerts import messages
 from updraft.loop.alerting import dag_url, learning_url
 from updraft.loop.context import Loop
 from updraft.loop.keptout import LastingSign, readmit_command, sign_words
@@ -43,8 +43,6 @@ def training_overdue(loop: Loop) -> None:
     """Tell that the last training is too old: once, and again each time when twice as many partitions have passed."""
     overdue = overdue_training(loop.store, loop.spec)
     if overdue is None:
-        words = "Learning goes on: no training is overdue any more."
-        outbox.resolve(loop.store.engine, loop.name, messages.OVERDUE, messages.OVERDUE, words=words)
         return
     alert = messages.training_overdue(
         loop.name,
