@@ -134,11 +134,13 @@ def test_what_is_resolved_says_so_in_its_headline_keeps_its_cause_and_asks_for_n
 
 def test_a_digest_counts_all_and_names_what_is_notable():
     week = [EVERY["quarantine"]] * 3 + [EVERY["refused_model"], EVERY["verdict"]]
-    digest = messages.digest(P, until=date(2026, 3, 9), alerts=week)
+    digest = messages.digest(P, since=date(2026, 3, 2), until=date(2026, 3, 9), alerts=week)
     assert digest.title == "Week 10 of 2026: 5 alerts, nothing to do"
     assert "3 × Rows in quarantine" in digest.text
     assert "Version 4: reject" in digest.detail
     assert "12 of 6,103" not in digest.detail
+    months = messages.digest(P, since=date(2026, 1, 5), until=date(2026, 3, 9), alerts=week)
+    assert months.title == "From 2026-01-05 to 2026-03-08: 5 alerts, nothing to do"
 
 
 def test_the_same_event_is_the_same_alert_and_different_events_are_not():

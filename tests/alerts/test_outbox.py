@@ -99,6 +99,20 @@ def test_what_is_mended_is_resolved_with_a_reply_and_later_failures_are_another_
     assert outbox.pending(engine, "flights")[-1].alert.thread == f"incident:{anew}"
 
 
+def test_the_same_thing_again_after_it_was_mended_is_told_again_and_a_late_word_of_before_is_not(engine):
+    first = outbox.record(engine, failed(), now=NOON)
+    for hours in (1, 3):
+        assert outbox.record(engine, failed(), now=NOON + timedelta(hours=hours - 1)) != first or hours == 1
+        mended = NOON + timedelta(hours=hours)
+        assert outbox.resolve(engine, "flights", failed().incident, "r1", words="x", now=mended)
+    before = len(rows(engine))
+    outbox.record(engine, failed(), now=NOON + timedelta(hours=2, minutes=59))
+    assert len(rows(engine)) == before, "it was kept in a file, and is older than its end"
+    again = outbox.record(engine, failed(), now=NOON + timedelta(hours=4))
+    assert outbox.record(engine, failed(), now=NOON + timedelta(hours=4)) == again
+    assert [row["resolved_at"] is None for row in rows(engine) if row["incident"]] == [False, False, True]
+
+
 def test_a_week_is_summed_up_once_and_late_comers_wait_for_the_next(engine):
     monday = datetime(2026, 3, 9, tzinfo=UTC)
     for number in (1, 2):

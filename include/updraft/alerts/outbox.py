@@ -12,7 +12,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,14 +76,17 @@ class Standing:
 def record(engine: sa.Engine, alert: Alert, *, now: datetime | None = None) -> int:
     """Store an event and return the id of the row whose message shows it.
 
-    The same event (``project``, ``dedup``) again changes nothing. An event whose fold has a message of the last
-    :data:`policy.FOLD_WINDOW` joins it and counts there.
+    The same event (``project``, ``dedup``) again changes nothing, unless it was mended since: then it is another one. An event
+    whose fold has a message of the last :data:`policy.FOLD_WINDOW` joins it and counts there.
     """
     now = now or datetime.now(UTC)
     c = alerts.c
     with engine.begin() as connection:
         _lock(connection, alert.project)  # two first events of a fold at once would both become its head
         row, shown_by, new = _insert(connection, alert, now)
+        while not new and _mended_before(connection, row, now):
+            alert = replace(alert, dedup=f"{alert.dedup}:{row}")
+            row, shown_by, new = _insert(connection, alert, now)
         if not new:
             return shown_by
         head = _head(connection, alert, row, now) if alert.fold else None
@@ -154,7 +157,8 @@ def sum_up_week(engine: sa.Engine, project: str, *, until: datetime) -> int | No
         if not rows:
             return None
         routine = [_alert(row) for row in rows]
-        digest = messages.digest(project, until=until.date(), alerts=routine)
+        since = min(_utc(row["written_at"]) or until for row in rows)
+        digest = messages.digest(project, since=since.date(), until=until.date(), alerts=routine)
         row, _, new = _insert(connection, digest, datetime.now(UTC))
         if not new:
             return None
@@ -211,6 +215,11 @@ def _insert(connection: sa.Connection, alert: Alert, now: datetime) -> tuple[int
     query = sa.select(c.id, c.folded_into).where(c.project == alert.project, c.dedup == alert.dedup)
     row = connection.execute(query).one()
     return int(row.id), int(row.folded_into or row.id), bool(new)
+
+
+def _mended_before(connection: sa.Connection, row: int, now: datetime) -> bool:
+    mended = _utc(connection.execute(sa.select(alerts.c.resolved_at).where(alerts.c.id == row)).scalar())
+    return mended is not None and mended < now
 
 
 def _thread_of_incident(connection: sa.Connection, alert: Alert, own: int, now: datetime) -> str:

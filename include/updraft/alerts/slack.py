@@ -213,7 +213,7 @@ class _Delivery:
 
     def _sum_up_backlog(self, unsent: list[Stored]) -> None:
         """Let one message stand for what is too old to be sent; without a connection it grows old in silence and is told later."""
-        unsent = [row for row in unsent if row.alert.kind != "summary"]
+        unsent = [row for row in unsent if row.alert.entry != "backlog"]
         old = [row for row in unsent if self.now() - row.written_at > policy.STALE_AFTER]
         if self._client is None:
             if old:

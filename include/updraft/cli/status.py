@@ -158,7 +158,8 @@ def _told(store: Store, name: str, number: int) -> list[Decision]:
 def _alert(stored: outbox.Stored) -> str:
     alert = stored.alert
     cause = f" {one_line(alert.detail)}" if alert.detail else ""
-    return f"{alert.key or ''} {alert.title}: {alert.text}{cause}".strip()
+    over = "resolved: " if stored.resolved_at is not None else ""
+    return f"{alert.key or ''} {over}{alert.title}: {alert.text}{cause}".strip()
 
 
 def _print(one: dict[str, Any]) -> None:

@@ -251,7 +251,7 @@ alerts = Table(
     Column("does", Text, nullable=False),
     Column("needs", Text, nullable=False),
     Column("links", JSON, nullable=False),
-    Column("state", String(16), nullable=False),  # stored | sending | sent | failed | quiet | folded | digest | told
+    Column("state", String(16), nullable=False),  # of updraft.alerts.outbox
     Column("count", Integer, nullable=False, server_default="1"),
     Column("shown", Integer, nullable=False, server_default="0"),  # the count that Slack's message shows
     Column("channel", String(80)),  # as the project names it

@@ -35,19 +35,21 @@ def resolved(
     )
 
 
-def digest(project: str, *, until: date, alerts: Sequence[Alert]) -> Alert:
+def digest(project: str, *, since: date, until: date, alerts: Sequence[Alert]) -> Alert:
     """What was routine in the week that ended, and before as far as it was not told.
 
-    :param until: the first day that it does not cover, a Monday: there is one digest for it.
+    :param since: the day of the oldest alert. :param until: the first day that it does not cover, a Monday: there is one digest for it.
     """
-    week = (until - timedelta(days=7)).isocalendar()
+    monday = until - timedelta(days=7)
+    week = monday.isocalendar()
+    covered = f"Week {week.week} of {week.year}" if since >= monday else f"From {since} to {until - timedelta(days=1)}"
     lines = [alert.summary() for alert in alerts if alert.entry not in _COUNTED_ONLY]
     return Alert(
         project=project,
         kind="summary",
         entry="digest",
         dedup=f"digest:{until.isoformat()}",
-        title=f"Week {week.week} of {week.year}: {_number(len(alerts))}, nothing to do",
+        title=f"{covered}: {_number(len(alerts))}, nothing to do",
         text="\n".join(f"• {line}" for line in _counted(alerts)),
         detail="\n".join(_at_most(lines)),
     )
