@@ -105,13 +105,13 @@ def resolve(
     incident: str,
     part: str,
     *,
-    words: str,
+    words: str | None,
     key: str | None = None,
     now: datetime | None = None,
 ) -> bool:
     """What an incident has of a part (a partition, a run) is mended: its messages say so, and a reply in their thread. Whether there was any.
 
-    :param words: how it ended.
+    :param words: how it ended; None when something else that is told says so, and no reply is due.
     :param key: the partition of the run, where it has one: what other runs have of it is mended as well.
     """
     now = now or datetime.now(UTC)
@@ -127,7 +127,7 @@ def resolve(
         rows = connection.execute(sa.select(alerts).where(still_open).order_by(c.id)).mappings().all()
         connection.execute(sa.update(alerts).where(still_open).values(resolved_at=now, shown=0))
         heads = [row for row in rows if row["state"] in ("stored", "sending", "sent")]
-        if heads:
+        if heads and words is not None:
             newest = heads[-1]
             reply = messages.resolved(
                 project,

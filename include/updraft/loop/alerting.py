@@ -229,6 +229,9 @@ def of_release(loop: Loop, release: str) -> None:
     """Everything that was decided about a release, from the chain: what a killed task had written and not told is told by the next one."""
     for decision in loop.store.decisions_about(loop.name, release, tuple(_TOLD)):
         _TOLD[decision.kind](loop, decision)
+        if decision.kind in ("promote", "rejected"):  # a promotion is told anyway, a rejection may wait for the digest
+            words = f"It is rejected: {decision.body['reason']}" if decision.kind == "rejected" else None
+            outbox.resolve(loop.store.engine, loop.name, messages.QUESTION, release, words=words)
 
 
 def _verdict(loop: Loop, decision: Decision) -> None:

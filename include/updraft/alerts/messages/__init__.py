@@ -11,12 +11,13 @@ from updraft.alerts.messages.data import REFUSALS, outside, pass_over_command, q
 from updraft.alerts.messages.episodes import episode
 from updraft.alerts.messages.learning import OVERDUE, lasting_sign, training_overdue
 from updraft.alerts.messages.pods import more_memory, no_node
-from updraft.alerts.messages.releases import approval, promotion, refused_model, rollback, trained, verdict
+from updraft.alerts.messages.releases import QUESTION, approval, promotion, refused_model, rollback, trained, verdict
 from updraft.alerts.messages.runs import failure, restarts, tampered, task_incident, untold
 from updraft.alerts.messages.summaries import backlog, digest, resolved
 
 __all__ = [
     "OVERDUE",
+    "QUESTION",
     "REFUSALS",
     "approval",
     "backlog",

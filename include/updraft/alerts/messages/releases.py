@@ -8,6 +8,9 @@ from typing import Literal
 from updraft.alerts.alert import Alert
 from updraft.alerts.words import VERDICTS, gained
 
+QUESTION = "approval"
+"""The incident of releases that wait for a person: over when the release is answered, or closed."""
+
 
 def trained(
     project: str,
@@ -121,6 +124,8 @@ def approval(
         kind="approval",
         entry="approval",
         dedup=f"approval:{release}",
+        incident=QUESTION,
+        part=release,
         title=f"Version {version} waits for your approval",
         text=reason,
         does=f"It stays in shadow; the model that serves stays. Without an answer it is rejected {until}.",
