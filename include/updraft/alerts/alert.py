@@ -80,7 +80,7 @@ class Alert:
     def __post_init__(self) -> None:
         fit: dict[str, object] = {"project": fitted_project(self.project), "title": cut(self.title, TITLE_LENGTH)}
         keys = ("dedup", "fold", "thread", "incident", "part")
-        fit |= {name: _fitted(text, KEY_LENGTH) for name in keys if (text := getattr(self, name))}
+        fit |= {name: fitted_key(text) for name in keys if (text := getattr(self, name))}
         fit["entry"] = cut(self.entry, ENTRY_LENGTH)
         fit |= {name: cut(getattr(self, name), TEXT_LENGTH) for name in ("text", "detail", "does", "needs")}
         fit["key"] = None if self.key is None else cut(self.key, PARTITION_LENGTH)
@@ -125,6 +125,11 @@ def cut(text: str, length: int) -> str:
 def fitted_project(name: str) -> str:
     """A project's name as the store's column holds it: a folder may be named longer than a project."""
     return _fitted(name, PROJECT_LENGTH)
+
+
+def fitted_key(key: str) -> str:
+    """A key of an event, an incident or a part as the store's column holds it."""
+    return _fitted(key, KEY_LENGTH)
 
 
 def _fitted(key: str, length: int) -> str:

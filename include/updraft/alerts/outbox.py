@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from updraft.alerts import messages, policy
-from updraft.alerts.alert import Alert, fitted_project
+from updraft.alerts.alert import Alert, fitted_key, fitted_project
 from updraft.files import canonical_hash
 from updraft.store.base import upsert
 from updraft.store.tables import UNSENT, alerts
@@ -116,7 +116,7 @@ def resolve(
     """
     now = now or datetime.now(UTC)
     c = alerts.c
-    project = fitted_project(project)
+    project, incident, part = fitted_project(project), fitted_key(incident), fitted_key(part)
     mended = c.part == part if key is None else sa.or_(c.part == part, c.key == key)
     still_open = sa.and_(c.project == project, c.incident == incident, c.resolved_at.is_(None), mended)
     with engine.connect() as connection:
