@@ -197,9 +197,9 @@ def test_a_task_that_ends_well_later_marks_its_failure_as_resolved(engine, conne
     assert "ended well for 2013-05-06T0500" in reply["text"]
 
 
-def test_a_failure_of_maintenance_is_resolved_in_each_channel(engine, connection, slack_server):
-    UpdraftNotifier()(context("maintenance", exception=DataError("boom")))
-    MendedNotifier()(context("maintenance"))
+def test_a_failure_of_maintenance_is_resolved_in_each_channel_by_the_next_days_run(engine, connection, slack_server):
+    UpdraftNotifier()(context("maintenance", exception=DataError("boom"), partition_key=None))
+    MendedNotifier()(context("maintenance", run="scheduled__of the next day", partition_key=None))
 
     assert sorted(m["channel"] for m in slack_server.messages if m["thread_ts"]) == sorted(
         slack_server.channels.values()

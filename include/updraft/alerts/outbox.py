@@ -103,7 +103,7 @@ def resolve(
     engine: sa.Engine,
     project: str,
     incident: str,
-    part: str,
+    part: str | None,
     *,
     words: str | None,
     key: str | None = None,
@@ -111,13 +111,16 @@ def resolve(
 ) -> bool:
     """What an incident has of a part (a partition, a run) is mended: its messages say so, and a reply in their thread. Whether there was any.
 
+    :param part: None for all that stands open of the incident.
     :param words: how it ended; None when something else that is told says so, and no reply is due.
     :param key: the partition of the run, where it has one: what other runs have of it is mended as well.
     """
     now = now or datetime.now(UTC)
     c = alerts.c
-    project, incident, part = fitted_project(project), fitted_key(incident), fitted_key(part)
-    mended = c.part == part if key is None else sa.or_(c.part == part, c.key == key)
+    project, incident = fitted_project(project), fitted_key(incident)
+    mended = sa.true() if part is None else c.part == fitted_key(part)
+    if key is not None:
+        mended = sa.or_(mended, c.key == key)
     still_open = sa.and_(c.project == project, c.incident == incident, c.resolved_at.is_(None), mended)
     with engine.connect() as connection:
         if connection.execute(sa.select(c.id).where(still_open).limit(1)).scalar() is None:

@@ -84,27 +84,31 @@ class MendedNotifier(BaseNotifier):
         try:
             here, engine = settings(), store().engine
             name = self.project or project_of(context)
-            own = failure_alert(context, project=name)
-            for spec in [None] if self.project else audience_of(here, name):
-                project = name if spec is None else spec.name
-                if resolve(engine, project, own) and (found := spec or _spec(here, project)) is not None:
-                    send_alerts(here, engine, found)
+            failure = failure_alert(context, project=name)
+            if self.project is None:
+                mended = [
+                    spec for spec in audience_of(here, name) if resolve(engine, spec.name, failure, every_run=True)
+                ]
+            else:
+                mended = audience_of(here, name) if resolve(engine, name, failure) else []
+            for spec in mended:
+                send_alerts(here, engine, spec)
         except Exception:
             log.exception("that a failure is over could not be told; its message stands as it is")
 
 
-def resolve(engine: sa.Engine, project: str, alert: Alert) -> bool:
-    """Mark what a project's alerts tell of a task and its partition or run as resolved; whether there was any."""
+def resolve(engine: sa.Engine, project: str, failure: Alert, *, every_run: bool = False) -> bool:
+    """Mark what a project's alerts tell of a task and its partition or run as resolved; whether there was any.
+
+    :param every_run: whether the task that ended well has done what its earlier runs have not, as upkeep does.
+    """
     from updraft.alerts import outbox
 
-    if alert.incident is None or alert.part is None:
+    if failure.incident is None:
         return False
-    words = f"{alert.incident.removeprefix('failure:')} ended well for {alert.key or alert.part}."
-    return outbox.resolve(engine, project, alert.incident, alert.part, words=words, key=alert.key)
-
-
-def _spec(settings: Settings, project: str) -> ProjectSpec | None:
-    return next(iter(audience_of(settings, project)), None)
+    words = f"{failure.incident.removeprefix('failure:')} ended well for {failure.key or failure.part}."
+    part = None if every_run else failure.part
+    return outbox.resolve(engine, project, failure.incident, part, words=words, key=failure.key)
 
 
 def was_refused(context: Context) -> bool:
