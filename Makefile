@@ -81,8 +81,9 @@ migration: dev ## write the migration for what changed in the store's tables: ma
 	@$(PY) -m tests.support.new_migration "$(MESSAGE)" $(ARGS)
 	@$(PY) -m ruff format -q include/updraft/store/migrations
 
-docs: bootstrap ## write docs/commands.md from the command line
+docs: bootstrap ## write docs/commands.md from the command line, docs/runbook.md from the texts of the alerts
 	@$(PY) -m updraft.cli.reference > docs/commands.md
+	@$(PY) -m updraft.alerts.runbook > docs/runbook.md
 
 bench: dev ## the speeds that matter, measured side by side
 	@$(PY) tests/bench/run.py $(ARGS)

@@ -11,8 +11,8 @@ that it is late, by `data.sources.NAME.wait`. `validate_partition` links to the 
 rest is published; an empty partition is skipped.
 
 **When it fails:** *refused* means that more rows broke the contract than `data.refuse_above` allows, or the table as a whole did: nothing was
-published. Mend the source or the contract, then clear the run: every task may be run again, and changes nothing where nothing changed. A
-missing column is named in the log. A file that had not come by the next tick is read when the run is cleared.
+published. Mend the source or the contract, then clear the run, so that the source is read again: every task may be run again, and changes
+nothing where nothing changed. A missing column is named in the log. A file that had not come by the next tick is read when the run is cleared.
 """
 
 from airflow.sdk import DAG, Asset, BaseOperator

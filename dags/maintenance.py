@@ -2,7 +2,8 @@
 # maintenance
 
 Daily upkeep of all projects: MLflow's aliases follow the store, the chains of decisions are held against their anchors, on-call is told of a
-project whose last training is too old and what holds the next one back, alerts that Slack did not take are sent, and leftovers of killed tasks are
+project whose last training is too old and what holds the next one back, alerts that Slack did not take are sent, the week that ended is summed up
+in one message a project (the digest), and leftovers of killed tasks are
 removed, pods of trainings that are over and raw copies beyond their retention included.
 
 **Cadence:** daily at 03:17 UTC.
@@ -15,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG
 
-from updraft_airflow.notifiers.failure import UpdraftNotifier
+from updraft_airflow.notifiers.failure import MendedNotifier, UpdraftNotifier
 from updraft_airflow.operators.maintenance import (
     ReconcileAliases,
     RemoveLeftovers,
@@ -39,6 +40,7 @@ with DAG(
         "retries": 1,
         "retry_delay": timedelta(minutes=1),
         "on_failure_callback": UpdraftNotifier(),
+        "on_success_callback": MendedNotifier(),
     },
 ) as dag:
     ReconcileAliases(task_id="reconcile_aliases")

@@ -11,7 +11,7 @@ from airflow.sdk import DAG, CronPartitionTimetable, get_parsing_context
 from updraft.spec.load import BrokenProject, load_project_or_problems, project_names, shown_name
 from updraft.spec.model import Project
 from updraft_airflow.deployment import settings
-from updraft_airflow.notifiers.failure import UpdraftNotifier
+from updraft_airflow.notifiers.failure import MendedNotifier, UpdraftNotifier
 
 BROKEN = "broken"
 
@@ -59,6 +59,8 @@ def stage_dag(project: Project, stage: str, doc: str, **arguments: Any) -> DAG:
             "retry_exponential_backoff": 2.0,
             "max_retry_delay": timedelta(minutes=5),
             "on_failure_callback": UpdraftNotifier(project=spec.name),
+            "on_success_callback": MendedNotifier(project=spec.name),
+            "on_skipped_callback": MendedNotifier(project=spec.name),
         },
         **arguments,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -10,11 +11,13 @@ import sqlalchemy as sa
 from airflow.sdk.exceptions import AirflowFailException
 from tests.support.slack import TOKEN
 
-from updraft.alerts import outbox
-from updraft.errors import DataError
+from updraft.alerts import known, messages, outbox
+from updraft.errors import DataError, PartitionRefused
+from updraft.spec.load import load_project
 from updraft_airflow import deployment
-from updraft_airflow.hooks.slack import slack_client
-from updraft_airflow.notifiers.failure import UpdraftNotifier, failure_alert
+from updraft_airflow.hooks.slack import keep_up_alerts, slack_client
+from updraft_airflow.notifiers.failure import MendedNotifier, UpdraftNotifier, failure_alert
+from updraft_airflow.operators.step import fails_at_once
 
 AIRFLOW = "http://127.0.0.1:8080"
 PROJECT = """
@@ -74,7 +77,7 @@ def test_a_failed_task_says_where_why_and_what_to_do_with_a_link_to_its_log():
     assert alert.title == "flights.train.train_model failed"
     assert alert.detail == "DataError: no such column"
     assert alert.key == "2013-05-06T0500"
-    assert "clear the failed task" in alert.needs
+    assert "clear this task" in alert.needs
     assert alert.links["Log"] == (
         f"{AIRFLOW}/dags/flights.train/runs/manual__2013-05-06T05%3A00%3A00%2B00%3A00/tasks/train_model?try_number=3"
     )
@@ -166,3 +169,74 @@ def test_a_failure_of_maintenance_is_told_once_in_each_channel(engine, connectio
     UpdraftNotifier()(context("maintenance", exception=DataError("boom")))
 
     assert sorted(message["channel"] for message in slack_server.messages) == sorted(slack_server.channels.values())
+
+
+def test_a_refused_partition_is_told_by_its_rule_alone(engine, connection, slack_server):
+    """What `fails_at_once` makes of a refusal: one message, as a second one would say to clear another thing."""
+    run = "manual__1"
+    refused = messages.refused("flights", key="2013-05-06T0500", rules=["x is above 1"], by_rows=False, links={})
+    outbox.record(engine, refused)
+    with pytest.raises(AirflowFailException) as failed, fails_at_once():
+        raise PartitionRefused("x")
+    UpdraftNotifier(project="flights")(context("flights.ingest", run=run, exception=failed.value))
+
+    [message] = slack_server.messages
+    assert "Refused: x is above 1" in message["text"]
+
+
+def test_a_task_that_ends_well_later_marks_its_failure_as_resolved(engine, connection, slack_server):
+    UpdraftNotifier(project="flights")(context(exception=DataError("boom")))
+    MendedNotifier(project="flights")(context(run="manual__of another partition", partition_key="2013-05-13T0500"))
+    assert len(slack_server.messages) == 1
+    for _ in range(2):
+        MendedNotifier(project="flights")(context())
+
+    failure, reply = slack_server.messages
+    assert "Resolved: flights.train.train_model failed" in str(failure["blocks"])
+    assert reply["thread_ts"] == failure["ts"]
+    assert "ended well for 2013-05-06T0500" in reply["text"]
+
+
+def test_a_failure_of_maintenance_is_resolved_in_each_channel_by_the_next_days_run(engine, connection, slack_server):
+    UpdraftNotifier()(context("maintenance", exception=DataError("boom"), partition_key=None))
+    MendedNotifier()(context("maintenance", run="scheduled__of the next day", partition_key=None))
+
+    assert sorted(m["channel"] for m in slack_server.messages if m["thread_ts"]) == sorted(
+        slack_server.channels.values()
+    )
+
+
+def test_an_end_that_cannot_be_told_leaves_the_task_alone(monkeypatch, caplog):
+    monkeypatch.setenv("UPDRAFT_STORE", "postgresql+psycopg2://nobody@127.0.0.1:9/none")
+    deployment.settings.cache_clear()
+    deployment._store.cache_clear()
+    MendedNotifier(project="flights")(context())
+    deployment.settings.cache_clear()
+    deployment._store.cache_clear()
+    assert "could not be told" in caplog.text
+
+
+def test_a_command_line_knows_what_airflow_knows_of_slack(engine, connection, slack_server, monkeypatch):
+    here = deployment.settings()
+    assert known.read(here.home) is None
+    UpdraftNotifier(project="flights")(context(exception=DataError("boom")))
+    assert "Airflow has a Slack connection" in known.read(here.home).words
+    monkeypatch.delenv("AIRFLOW_CONN_SLACK_API_DEFAULT")
+    UpdraftNotifier(project="flights")(context(exception=DataError("another"), run="manual__2"))
+    assert "slack_api_default" in known.read(here.home).words
+    standing = outbox.standing(engine, "flights", connected=True)
+    assert (standing.waiting, standing.problems) == (1, ()), "a want that is over is not told"
+    (here.home / known.FILE).write_text("not JSON")
+    assert known.read(here.home) is None
+
+
+def test_the_daily_upkeep_sends_the_digest_of_the_weeks_before_once(engine, connection, slack_server):
+    spec = load_project(deployment.settings().projects / "flights").spec
+    trained = messages.trained("flights", run="t1", key="k", version="1", summary="all gates")
+    outbox.record(engine, trained, now=datetime.now(UTC) - timedelta(days=8))
+    for _ in range(2):
+        keep_up_alerts(deployment.settings(), engine, spec)
+
+    [message] = slack_server.messages
+    assert "1 alert, nothing to do" in message["text"]
+    assert f"<{AIRFLOW}/updraft/runbook#digest|Runbook>" in str(message["blocks"])

@@ -7,14 +7,15 @@ import html
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from updraft.alerts import messages, policy
+from updraft.alerts import messages, policy, runbook
 from updraft.alerts.alert import redacted
 from updraft.alerts.blocks import blocks, escaped, fallback
+from updraft.pods.attempts import WithoutNode
 from updraft.spec.model import Slack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,9 +24,12 @@ KEY = "2013-05-06T0500"
 EVERY = {
     "failure": messages.failure(P, dag="flights.train", task="train_model", run="r1", error="boom", key=KEY),
     "labels_lost": messages.labels_lost(P, key=KEY, labels=90, of=100, form="9", form_of_rows="999"),
+    "late": messages.late(P, key=KEY, source="flights", error="no file", until="12:00", links={"Run": "http://a/r"}),
     "outside": messages.outside(P, key=KEY, source="flights", rows=90, timeless=3, of=6103),
     "quarantine": messages.quarantine(P, key=KEY, rows=12, of=6103, reasons={"wind_speed in [0, 120]": 12}),
-    "refused": messages.refused(P, key=KEY, rows=900, of=1000, limit=0.05, reasons={"rows": 0, "origin is set": 900}),
+    "refused": messages.refused(
+        P, key=KEY, rules=["flights: median distance 1,404 is above 1,200"], by_rows=False, links={"Run": "http://a/r"}
+    ),
     "episode": messages.episode(
         P, episode="e1", key=KEY, cause="performance", remedy="retrain", diagnosis="A refit gains 0.012."
     ),
@@ -86,7 +90,12 @@ EVERY = {
     ),
     "training_ended": messages.training_ended(P, episode="e3", key=KEY, why="its training failed"),
     "tampered": messages.tampered(P, what="model version 7", where="file:///lake/7", error="digest differs"),
-    "waiting": messages.waiting(P, subject="e1", what="a training", why="The cooldown lasts.", until="next week"),
+    "restarts": messages.restarts(P, program="scheduler", times=3, minutes=10, first="12:00", log="scheduler.log"),
+    "untold": messages.untold(P, what="promoted", subject="refresh-1", error="OperationalError"),
+    "no_node": messages.no_node(
+        P, run="t1", waits="no node has a GPU", does=WithoutNode.WAIT, limit="an hour", link="http://a/t1"
+    ),
+    "more_memory": messages.more_memory(P, run="t1", words="killed at 4 GiB", link="http://a/t1"),
 }
 
 
@@ -101,23 +110,58 @@ def test_every_alert_says_what_happened_and_what_updraft_does(name):
     assert ".." not in alert.text
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "failure",
-        "refused",
-        "person",
-        "approval",
-        "tampered",
-        "lasting_sign",
-        "training_overdue",
-        "superseded",
-        "unjudged",
-        "training_ended",
-    ],
-)
-def test_what_needs_a_person_says_what_to_do(name):
-    assert EVERY[name].needs
+ROUTINE = {"quarantine", "episode", "trained", "refused_model", "verdict", "more_memory"}
+
+
+def test_what_is_no_routine_says_what_to_do_unless_it_changes_what_serves():
+    assert {name for name, alert in EVERY.items() if alert.routine} == ROUTINE
+    posted = {name: alert for name, alert in EVERY.items() if not alert.routine}
+    silent = {name for name, alert in posted.items() if "*You:*" not in str(blocks(alert))}
+    assert silent == {"promotion", "reinstated"}
+
+
+def test_every_alert_has_one_link_at_most_and_an_entry_in_the_runbook():
+    for name, alert in EVERY.items():
+        assert len(alert.links) <= 1, name
+        assert alert.entry in dict(runbook.entries()), name
+        assert f"<http://a/updraft/runbook#{alert.entry}|Runbook>" in str(blocks(alert, airflow="http://a"))
+        assert f"docs/runbook.md#{alert.entry}" in str(blocks(alert))
+
+
+def test_a_refusals_headline_is_its_rule_and_its_advice_can_help():
+    alert = EVERY["refused"]
+    assert alert.title == "Refused: flights: median distance 1,404 is above 1,200"
+    assert "clear the run" in alert.needs
+    assert "refuse_above" not in alert.needs, "no row was too many"
+    assert f"updraft pass-over {P} {KEY} --reason WHY" in alert.needs
+    by_rows = messages.refused(P, key=KEY, rules=["too many"], by_rows=True, links={})
+    assert "data.refuse_above" in by_rows.needs
+
+
+def test_a_failed_ingestion_names_its_own_way_on_and_pass_over():
+    alert = messages.failure(P, dag=f"{P}.ingest", task="publish_partition", run="r", error="x", key=KEY)
+    assert alert.needs.startswith(runbook.TASKS["publish_partition"].do)
+    assert "updraft pass-over" in alert.needs
+    assert "pass-over" not in EVERY["failure"].needs, "no partition waits for a training"
+
+
+def test_what_is_resolved_says_so_in_its_headline_keeps_its_cause_and_asks_for_nothing():
+    told = str(blocks(EVERY["failure"], resolved_at=datetime(2026, 3, 2, 12, tzinfo=UTC), mention="<@U1>"))
+    assert ":white_check_mark: Resolved: flights.train.train_model failed" in told
+    assert "boom" in told
+    assert "*You:*" not in told
+    assert "<@U1>" not in told
+
+
+def test_a_digest_counts_all_and_names_what_is_notable():
+    week = [EVERY["quarantine"]] * 3 + [EVERY["refused_model"], EVERY["verdict"]]
+    digest = messages.digest(P, since=date(2026, 3, 2), until=date(2026, 3, 9), alerts=week)
+    assert digest.title == "Week 10 of 2026: 5 alerts, nothing to do"
+    assert "3 × Rows in quarantine" in digest.text
+    assert "Version 4: reject" in digest.detail
+    assert "12 of 6,103" not in digest.detail
+    months = messages.digest(P, since=date(2026, 1, 5), until=date(2026, 3, 9), alerts=week)
+    assert months.title == "From 2026-01-05 to 2026-03-08: 5 alerts, nothing to do"
 
 
 def test_the_same_event_is_the_same_alert_and_different_events_are_not():
@@ -265,7 +309,6 @@ def test_alerts_go_out_by_kind_and_integrity_always():
         "episode",
         "person",
         "tampered",
-        "waiting",
     ]
 
 

@@ -39,7 +39,7 @@ def client(slack_server):
     return web_client(TOKEN, base_url=slack_server.url, timeout=5)
 
 
-def a_spec(**policy):
+def a_spec(routine="post", **policy):
     return ProjectSpec.model_validate(
         {
             "name": "flights",
@@ -51,13 +51,26 @@ def a_spec(**policy):
                 "key": ["id"],
                 "label": {"expr": "late"},
             },
-            "alerts": {"slack": {"channel": CHANNEL, **policy}},
+            "alerts": {"slack": {"channel": CHANNEL, **policy}, "routine": routine},
         }
     )
 
 
-def failed(run="r1", task="train_model"):
-    return messages.failure("flights", dag="flights.train", task=task, run=run, error="boom", log="http://x/log")
+def failed(run="r1", task="train_model", attempt=1):
+    return messages.failure(
+        "flights", dag="flights.train", task=task, run=run, error="boom", attempt=attempt, log="http://x/log"
+    )
+
+
+def refused(key="2013-05-06T0500", rules=("flights: median distance 1,404 is above 1,200",), content="a"):
+    return messages.refused(
+        "flights", key=key, rules=rules, by_rows=False, content=content, links={"Run": f"http://a/{key}"}
+    )
+
+
+def headlines(slack_server):
+    """What a person reads in bold, message by message."""
+    return [message["blocks"][0]["text"]["text"] for message in slack_server.messages]
 
 
 def an_episode(name="e1"):
@@ -109,15 +122,108 @@ def test_delivering_twice_sends_once(engine, client, slack_server):
 
 
 def test_a_folded_event_updates_the_message_instead_of_sending_another(engine, client, slack_server):
-    for run in ("r1", "r2", "r3"):
-        outbox.record(engine, failed(run))
+    for attempt in (1, 2, 3):
+        outbox.record(engine, failed(attempt=attempt))
         report = slack.deliver(engine, client, a_spec())
 
     assert report.updated == 1
     [message] = slack_server.messages
     assert message["edits"] == 2
     assert message["blocks"][0]["text"]["text"].endswith("×3")
-    assert "r3" in str(message["blocks"])
+
+
+def test_the_refusal_of_another_partition_is_a_reply_that_the_channel_sees_and_the_first_keeps_its_cause(
+    engine, client, slack_server
+):
+    for alert in (
+        refused("2013-05-06T0500"),
+        refused("2013-05-13T0500", rules=("flights: number of rows 3 is below 10",)),
+    ):
+        outbox.record(engine, alert)
+        slack.deliver(engine, client, a_spec(mention="U012AB3CD"))
+
+    first, second = slack_server.messages
+    assert first["edits"] == 0
+    assert "1,404 is above 1,200" in headlines(slack_server)[0]
+    assert "http://a/2013-05-06T0500" in str(first["blocks"])
+    assert (second["thread_ts"], second["broadcast"]) == (first["ts"], True)
+    assert "number of rows 3 is below 10" in headlines(slack_server)[1]
+    assert "<@U012AB3CD>" in second["text"]
+
+
+def test_the_same_partition_refused_again_for_the_same_cause_is_counted_and_for_another_is_a_reply(
+    engine, client, slack_server
+):
+    for alert in (refused(), refused(content="b"), refused(content="b"), refused(rules=("flights: other",))):
+        outbox.record(engine, alert)
+        slack.deliver(engine, client, a_spec())
+
+    assert [headline.endswith("×2") for headline in headlines(slack_server)] == [True, False]
+    assert slack_server.messages[1]["thread_ts"] == slack_server.messages[0]["ts"]
+
+
+def test_what_is_mended_is_marked_in_its_headline_and_answered_in_its_thread(engine, client, slack_server):
+    for key in ("2013-05-06T0500", "2013-05-13T0500"):
+        outbox.record(engine, refused(key))
+    slack.deliver(engine, client, a_spec())
+    outbox.resolve(engine, "flights", messages.REFUSALS, "2013-05-06T0500", words="It is published: 6,103 rows.")
+    slack.deliver(engine, client, a_spec())
+
+    first, second, reply = slack_server.messages
+    assert [":white_check_mark: Resolved:" in headline for headline in headlines(slack_server)] == [True, False, True]
+    assert "1,404 is above 1,200" in str(first["blocks"]), "the cause stays"
+    assert "*You:*" not in str(first["blocks"])
+    assert "*You:*" in str(second["blocks"])
+    assert (reply["thread_ts"], reply["broadcast"]) == (first["ts"], False)
+    assert "6,103 rows" in str(reply["blocks"])
+    assert slack.deliver(engine, client, a_spec()).updated == 0
+
+
+def test_what_is_mended_while_its_message_is_on_its_way_is_marked_after_all(engine, client, slack_server):
+    outbox.record(engine, refused())
+    [row] = outbox.pending(engine)
+    outbox.resolve(engine, "flights", messages.REFUSALS, "2013-05-06T0500", words="x")
+    outbox.mark_sent(engine, row, ts="1.1", channel=CHANNEL, channel_id="C0000000001", shown=1)
+
+    assert outbox.pending(engine)[0].shown == 0
+
+
+def test_by_default_routine_waits_for_the_digest_of_the_week(engine, client, slack_server):
+    monday = datetime(2026, 3, 9, tzinfo=UTC)
+    spec = a_spec(routine="digest")
+    for number in (1, 2):
+        trained = messages.trained("flights", run=f"t{number}", key="k", version=str(number), summary="all gates")
+        outbox.record(engine, trained, now=monday - timedelta(days=number))
+    outbox.record(engine, messages.refused_model("flights", run="t3", key="k", version="3", reasons=["worse"]))
+    outbox.record(engine, failed(), now=monday)
+    assert slack.deliver(engine, client, spec, now=lambda: monday).waiting == 0
+    assert headlines(slack_server) == [":red_circle: flights.train.train_model failed"]
+
+    for _ in range(2):
+        outbox.sum_up_week(engine, "flights", until=monday)
+        slack.deliver(engine, client, spec, now=lambda: monday)
+    assert headlines(slack_server)[1:] == [":memo: Week 10 of 2026: 2 alerts, nothing to do"]
+    assert "2 × A version was trained" in str(slack_server.messages[1]["blocks"])
+
+
+def test_a_sender_killed_with_the_digest_in_hand_has_sent_it_once(engine, client, slack_server):
+    outbox.record(engine, failed())  # from it the channel's id is known
+    outbox.record(engine, an_episode(), now=datetime(2026, 3, 2, tzinfo=UTC))
+    slack.deliver(engine, client, a_spec(routine="digest"))
+    outbox.sum_up_week(engine, "flights", until=datetime(2026, 3, 9, tzinfo=UTC))
+    slack_server.plan("chat.postMessage", Fault(hang_up=True, after_work=True))
+    slack.deliver(engine, client, a_spec(routine="digest"))
+    slack.deliver(engine, client, a_spec(routine="digest"), now=in_a_minute)
+
+    assert sum(":memo:" in headline for headline in headlines(slack_server)) == 1
+    assert outbox.pending(engine) == []
+
+
+def test_routine_that_is_dropped_is_told_nowhere_but_in_the_store(engine, client, slack_server):
+    outbox.record(engine, an_episode())
+    assert slack.deliver(engine, client, a_spec(routine="drop")).quiet == 1
+    assert outbox.sum_up_week(engine, "flights", until=datetime.now(UTC) + timedelta(days=7)) is None
+    assert slack_server.messages == []
 
 
 def test_alerts_of_an_episode_share_a_thread_in_their_order(engine, client, slack_server):
@@ -155,10 +261,10 @@ def test_a_reply_goes_to_the_channel_when_somebody_deleted_its_thread(engine, cl
 
 
 def test_a_deleted_message_is_posted_anew_when_its_fold_grows(engine, client, slack_server):
-    outbox.record(engine, failed("r1"))
+    outbox.record(engine, failed())
     slack.deliver(engine, client, a_spec())
     slack_server.delete(slack_server.messages[0]["ts"])
-    outbox.record(engine, failed("r2"))
+    outbox.record(engine, failed(attempt=2))
     slack.deliver(engine, client, a_spec())
 
     [message] = slack_server.messages
@@ -176,13 +282,46 @@ def test_kinds_that_the_project_does_not_ask_for_stay_quiet_for_good(engine, cli
     assert "Integrity" in message["text"], "a breach of integrity cannot be switched off"
 
 
-def test_old_news_is_not_sent_when_a_connection_comes_late(engine, client, slack_server):
-    outbox.record(engine, failed(task="old"), now=datetime.now(UTC) - timedelta(hours=30))
+def test_what_stood_before_slack_was_connected_is_summed_up_and_only_what_is_young_is_sent(
+    engine, client, slack_server
+):
+    start = datetime.now(UTC)
+    old = start - timedelta(hours=60)
+    for task in ("a", "b"):
+        outbox.record(engine, failed(task=task), now=old)
+    outbox.record(engine, failed(task="mended"), now=old)
+    assert slack.deliver(engine, None, a_spec(), now=lambda: old).waiting == 3
+    slack.deliver(engine, None, a_spec(), now=lambda: start)
+    assert outbox.standing(engine, "flights").waiting == 3, "they are too old, and still to be told"
+    outbox.resolve(engine, "flights", failed(task="mended").incident, "r1", words="x", now=start)
     outbox.record(engine, failed(task="new"))
 
     report = slack.deliver(engine, client, a_spec())
-    assert (report.quiet, report.sent) == (1, 1)
-    assert "new" in slack_server.messages[0]["text"]
+    assert (report.quiet, report.sent, report.waiting) == (3, 2, 0)
+    summary, new = slack_server.messages
+    told = str(summary["blocks"])
+    assert ":memo: 4 alerts stood in the store" in told
+    assert "3 are too old to be sent, 1 follow. Not mended: 2" in told
+    assert "flights.train.a failed" in told
+    assert "flights.train.mended" not in summary["blocks"][2]["text"]["text"]
+    assert "train.new" in new["text"]
+    slack.deliver(engine, client, a_spec())
+    assert len(slack_server.messages) == 2
+
+
+def test_a_backlog_that_slack_refuses_as_well_grows_into_one_message(engine, client, slack_server):
+    start = datetime.now(UTC)
+    outbox.record(engine, failed(task="a"), now=start - timedelta(hours=60))
+    outbox.record(engine, failed(task="b"), now=start - timedelta(hours=10))
+    token, slack_server.token = slack_server.token, "xoxb-other"
+    assert slack.deliver(engine, client, a_spec(), now=lambda: start).sent == 0
+    assert slack.deliver(engine, client, a_spec(), now=lambda: start + timedelta(hours=24)).sent == 0
+    slack_server.token = token
+    slack.deliver(engine, client, a_spec(), now=lambda: start + timedelta(hours=25))
+
+    [summary] = slack_server.messages
+    assert "2 alerts stood in the store" in str(summary["blocks"])
+    assert outbox.pending(engine) == []
 
 
 @pytest.mark.parametrize("without", ["client", "policy"])

@@ -14,7 +14,7 @@ import pytest
 from tests.support import releases
 from tests.support.broken_feeds import NULLS, UNIT, ingest, keep_out, keys_of
 
-from updraft.alerts import messages, outbox
+from updraft.alerts import known, messages, outbox
 from updraft.release.power import detectable_gain, spread
 from updraft.spec.load import load_project
 from updraft.store.records import (
@@ -291,10 +291,13 @@ def test_status_tells_the_newest_alerts_first_and_breaks_no_line_where_there_is_
     for number in range(10):
         alert = messages.failure("flight_delays", dag="d", task=f"t{number}", run=long, error="boom")
         outbox.record(store.engine, alert)
+    outbox.resolve(store.engine, "flight_delays", messages.task_incident("d", "t8"), long, words=None)
     store.close()
+    known.note(Path(deployment["UPDRAFT_HOME"]), connected=True)
     status = run("status", "flight_delays", **deployment)
     told = [line.strip() for line in status.stdout.splitlines() if "failed: Run" in line]
-    assert [line.partition(" ")[0] for line in told] == ["d.t9", "d.t8", "d.t7"]
+    assert [line.partition(" failed")[0] for line in told] == ["d.t9", "resolved: d.t8", "d.t7"]
+    assert "Airflow has a Slack connection" in status.stdout, "this process has none of its own"
     assert all(line.endswith("its retries are spent. boom") for line in told)
     assert "  newest alerts:\n" in status.stdout
 
@@ -313,6 +316,8 @@ def test_status_wants_what_is_not_published_until_a_person_passes_over_it(deploy
         "flight_delays",
         IngestedPartition(keys[1], "refused", None, None, 0, 9, None, REFUSED_CHECKS, None),
     )
+    refused = messages.refused("flight_delays", key=keys[1], rules=["9 of 9 rows"], by_rows=True, links={})
+    outbox.record(store.engine, refused)
     failed = FailedIngestion(keys[2], "publish_partition", "DataError", "features(): no column 'x'", passes=False)
     store.record_failed_ingestion("flight_delays", failed)
     store.close()
@@ -338,6 +343,7 @@ def test_status_wants_what_is_not_published_until_a_person_passes_over_it(deploy
     status = run("status", "flight_delays", **deployment)
     assert status.returncode == 0, status.stdout
     assert f"passed over partition {keys[1]}, refused (by " in status.stdout
+    assert f"{keys[1]} resolved: Refused: 9 of 9 rows" in status.stdout
 
 
 def test_status_tells_a_training_that_is_overdue_and_wants_a_person(deployment):

@@ -518,6 +518,24 @@ def test_a_rejected_change_leaves_one_decision_and_one_alert_whichever_way_it_ca
     assert loop.store.serving(loop.name).champion == champion
 
 
+@pytest.mark.parametrize("approved", [True, False])
+def test_a_question_that_is_answered_says_so_in_its_headline(lake, approved):
+    from updraft.alerts.outbox import recent
+
+    loop, _, release, version = proved_change(lake)
+    alerting.approval_wanted(loop, release, "http://airflow/required_actions")
+    answer(loop, release, Answer(approved, "ann"))
+    if approved:
+        promote(loop, release)
+    for _ in range(2):
+        alerting.of_release(loop, release)
+    rows = [row for row in recent(loop.store.engine, loop.name) if row.alert.entry in ("approval", "resolved")]
+    [question] = [row for row in rows if row.alert.entry == "approval"]
+    assert question.resolved_at is not None
+    replies = [row.alert.text for row in rows if row.alert.entry == "resolved"]
+    assert len(replies) == (0 if approved else 1), f"the promotion of version {version} is told anyway"
+
+
 def test_decisions_of_earlier_versions_are_read_and_told_as_before(lake):
     loop, _, release, version = change_in_shadow(lake)
     kinds = {

@@ -9,6 +9,7 @@ from tests.support import flights
 from tests.support.broken_feeds import NULLS, UNIT, ingest, keep_out, keys_of, trained
 
 from updraft.alerts import outbox
+from updraft.loop import alerting
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels
 from updraft.loop.learning_alerts import lasting_signs_asked, training_overdue
@@ -179,11 +180,14 @@ def test_it_is_told_once_an_episode_and_again_when_twice_as_many_partitions_have
     training_overdue(loop)
     assert len(outbox.recent(store.engine, P)) == 2
     trained(store, P, KEYS[32])
+    alerting.trained(loop, "manual", "9", {"passed": True, "against": None, "metric": "log_loss"})
+    assert all(row.resolved_at for row in outbox.recent(store.engine, P) if row.alert.entry == "training_overdue")
     training_overdue(loop)
     for key in KEYS[33:45]:
         ingest(store, P, key)
     training_overdue(loop)  # another episode of silence
-    assert len({row.alert.dedup for row in outbox.recent(store.engine, P)}) == 3
+    told = {row.alert.dedup for row in outbox.recent(store.engine, P) if row.alert.entry == "training_overdue"}
+    assert len(told) == 3
 
 
 def test_a_sign_that_lasts_becomes_one_question_with_both_answers_at_hand(store, tmp_path):
@@ -200,7 +204,7 @@ def test_a_sign_that_lasts_becomes_one_question_with_both_answers_at_hand(store,
     assert f"since {KEYS[0]}: 3 partitions in a row are kept out of every training" in first.text
     assert "nulls of temp are far off" in first.text
     assert "updraft readmit flight_delays --column temp --sign nulls --always --reason WHY" in first.needs
-    assert re.search(rf"mend the source, then clear flight_delays.ingest from {KEYS[0]} on", first.needs)
+    assert re.search(rf"mend the source, then clear the runs of flight_delays.ingest from {KEYS[0]} on", first.needs)
 
 
 def test_a_schedule_that_changed_since_the_newest_partition_is_told_and_no_error(store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shutil
@@ -13,8 +14,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.support.flights import PROJECTS
 
+from updraft.alerts import runbook
 from updraft.errors import SettingsError
 from updraft.pages.lake import read_page, read_plain
+from updraft.pages.runbook import runbook_page
 
 SECRET = b"<p>nobody's page</p>"
 DOCS = "docs/2026-01-05T0500/index.html"
@@ -56,6 +59,7 @@ def test_who_may_read_a_projects_dag_sees_its_pages_and_nobody_else(pages):
         assert pages(user, *EVERYBODYS) == [200, 403, 200, 403], user
         assert pages(user, *OF_POLICY) == [404, 403], user
     assert pages("nobody", *EVERYBODYS) == [403, 403, 403, 403]
+    assert pages("nobody", "runbook") == [200], "it tells of no project"
     assert pages("nobody", *OF_POLICY) == [403, 403]
 
 
@@ -80,7 +84,7 @@ def test_who_may_not_see_a_project_does_not_learn_whether_it_is_there(pages, tea
 def test_without_a_sign_in_there_is_nothing_not_even_a_list_of_routes(team_airflow):
     import httpx
 
-    for path in (*EVERYBODYS, "files/gamma/docs/index.html"):
+    for path in (*EVERYBODYS, "files/gamma/docs/index.html", "runbook"):
         assert httpx.get(f"{team_airflow.url}/updraft/{path}").status_code == 401
     for path in ("docs", "redoc", "openapi.json"):
         assert httpx.get(f"{team_airflow.url}/updraft/{path}").status_code == 404
@@ -224,6 +228,15 @@ def test_the_pages_themselves_are_shown(shown):
     assert shown("/pods/alpha/..").status_code == 404
     assert "the project is broken" in shown("/learning/alpha").text
     assert b"flight_delays: what it learns from" in shown("/learning/flight_delays").content
+
+
+def test_the_runbook_has_an_anchor_for_every_alert_and_task_for_who_is_signed_in(shown):
+    assert shown("/runbook").status_code == 401
+    page = html.unescape(runbook_page().decode())
+    for name, entry in runbook.entries():
+        assert f'<h3 id="{name}">{entry.title}</h3>' in page
+    assert "<code>updraft pass-over</code>" in page
+    assert "`" not in page
 
 
 BUCKET = "memory://a-lake"

@@ -22,8 +22,9 @@ from tests.support.postgres import free_port
 from updraft.errors import StackError
 from updraft.registry import signing
 from updraft.settings import Settings
-from updraft.stack import control, doctor, environment, postgres, processes, secrets, supervision, wrapper
-from updraft.stack.layout import SCHEDULER, Layout, write_private
+from updraft.spec.load import load_project
+from updraft.stack import control, doctor, environment, postgres, processes, restarts, secrets, supervision, wrapper
+from updraft.stack.layout import ROOT, SCHEDULER, Layout, write_private
 from updraft.stack.plan import Plan
 
 KNOWN = secrets.Secrets(**{f.name: f"secret-{f.name}-itself" for f in dataclasses.fields(secrets.Secrets)})
@@ -365,3 +366,62 @@ def test_programs_wait_for_mlflow_with_pauses_that_do_not_grow(tmp_path: Path) -
     longest, all_of_them = map(float, done.stdout.split())
     assert 5 < longest <= 10  # at most so long after MLflow is back
     assert all_of_them > 120
+
+
+def test_a_program_that_is_restarted_again_and_again_is_told_once_a_series(tmp_path: Path) -> None:
+    def starts(*moments: float) -> list[int]:
+        told = []
+        for moment in moments:
+            series = restarts.count(tmp_path, "scheduler", 1_000_000.0 + moment)
+            if series is not None:
+                restarts.note_told(tmp_path, "scheduler")
+                told.append(series.times)
+        return told
+
+    restarts.asked_for(tmp_path, "scheduler").touch()
+    assert starts(0, 10, 20) == [], "a start by `make up`, and two restarts"
+    assert starts(30) == [3]
+    assert starts(60, 90, 600) == [], "the same series"
+    assert starts(2000, 2400, 2700) == [], "three, and never more than two within ten minutes"
+    assert starts(2710) == [3]
+    (tmp_path / "scheduler.restarts.json").write_text('{"restarts": [')
+    assert starts(2720) == [], "a file that a crash cut off is begun anew"
+
+
+def test_restarts_that_were_not_told_are_told_by_the_next(tmp_path: Path) -> None:
+    moments = [restarts.count(tmp_path, "mlflow", 1_000_000.0 + second) for second in (0, 1, 2, 3)]
+    assert [series is not None for series in moments] == [False, False, True, True]
+    assert moments[2].first == moments[3].first, "and are the same event"
+
+
+def test_the_wrapper_tells_each_channel_and_starts_the_program_all_the_same(tmp_path: Path) -> None:
+    """As the process manager calls it, four times; the program ends at once. The store, which is away, is not asked."""
+    home = tmp_path / "home"
+    (home / "stack").mkdir(parents=True)
+    projects = shutil.copytree(ROOT / "include" / "projects", tmp_path / "projects")
+    for name in ("alpha", "beta"):
+        shutil.copytree(projects / "flight_delays", projects / name)
+        spec = (projects / name / "project.yaml").read_text().replace("name: flight_delays", f"name: {name}")
+        (projects / name / "project.yaml").write_text(spec.replace("#flight-ops-ml", "#other"))
+    env = {"UPDRAFT_HOME": str(home), "UPDRAFT_PROJECTS": str(projects)}
+    program = {"command": ["/bin/true"], "env": env, "cwd": str(tmp_path), "waits_for": []}
+    plan = {"stack_id": "0123456789", "postgres_data": str(tmp_path), "programs": {"scheduler": program}}
+    (home / "stack" / "plan.json").write_text(json.dumps(plan))
+
+    def start() -> str:
+        command = [sys.executable, "-m", "updraft.stack.wrapper", str(home / "stack" / "plan.json"), "scheduler"]
+        found = {"PYTHONPATH": str(ROOT / "include"), "PATH": os.environ["PATH"]}
+        return subprocess.run(command, env=found, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    (home / "stack" / "scheduler.asked").touch()
+    said = [start() for _ in range(4)]
+    assert "restarted 3 times within 10 minutes" in said[3]
+    lines = [json.loads(line)["alert"] for line in (home / "alerts" / "untold.jsonl").read_text().splitlines()]
+    channels = {load_project(projects / line["project"]).spec.alerts.slack.channel for line in lines}
+    assert channels == {"#flight-ops-ml", "#other"}
+    assert {line["title"] for line in lines} == {"scheduler keeps dying"}
+    assert str(home / "logs" / "scheduler.log") in lines[0]["needs"]
+    (home / "stack" / "scheduler.restarts.json").unlink()
+    shutil.rmtree(home / "alerts")
+    (home / "alerts").write_text("in the way")
+    assert "could not be told" in [start() for _ in range(3)][2]

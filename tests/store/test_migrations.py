@@ -20,6 +20,7 @@ RELEASED = {
     "0001_the_first_schema.py": "d00b2914dcfb119d52e4ce2d5bf9e752a61e27cd909eb61943b0f0b7bfde0d6f",
     "0002_nothing_is_forged.py": "b79d84f8a1a141b8fbddc5a33aa15203d237a993ebfd8d5881675ff95067df3c",
     "0003_no_tick_reads_history.py": "b041705ef9356765920962a0ea3adbb2c52cd03fdfc4fcfd0e6add181c4dce71",
+    "0004_an_incident_has_an_end.py": "86292570d2d857142c751da3aad323f0a1654952f98073675915552bc9cea227",
 }
 """SHA-256 of every migration that is merged: stores out there were made by exactly these files."""
 

@@ -10,10 +10,16 @@ from typing import Literal
 
 from updraft.spec.model import AlertKind
 
-Kind = AlertKind | Literal["integrity"]
-"""``integrity`` cannot be switched off: a tampered model is for everybody."""
+Kind = AlertKind | Literal["integrity", "summary"]
+"""``integrity`` cannot be switched off: a tampered model is for everybody. ``summary`` sums up other alerts."""
+
+ABOUT_ALERTS = frozenset({"resolved", "digest", "backlog"})
+"""Entries of what is said about other alerts."""
+CHANGES_WHAT_SERVES = frozenset({"promotion", "rollback", "reinstated"})
+"""Entries of what is posted although it needs nobody."""
 
 KEY_LENGTH = 160  # of the store's columns
+ENTRY_LENGTH = 63
 PROJECT_LENGTH = 63
 PARTITION_LENGTH = 32
 TITLE_LENGTH = 300
@@ -47,6 +53,8 @@ class Alert:
     kind: Kind
     dedup: str
     """Names the event within the project: recording the same one again changes nothing."""
+    entry: str = ""
+    """Of the runbook: what kind of event it is, or which task failed; empty in alerts of an earlier version."""
     title: str
     text: str
     """What happened."""
@@ -59,7 +67,11 @@ class Alert:
     thread: str | None = None
     """Episode or release in whose thread it stands."""
     fold: str | None = None
-    """Different events of one fold (the same task failing again) share one message, which counts them."""
+    """Different events of one fold (the same cause of the same partition again) share one message, which counts them."""
+    incident: str | None = None
+    """What goes wrong again and again until it is mended (a task, the refusals of a project): its messages share a thread."""
+    part: str | None = None
+    """Of the incident: the partition or the run that is mended by itself."""
     key: str | None = None
     """The partition that it is about."""
     links: Mapping[str, str] = field(default_factory=dict)
@@ -67,14 +79,19 @@ class Alert:
 
     def __post_init__(self) -> None:
         fit: dict[str, object] = {"project": fitted_project(self.project), "title": cut(self.title, TITLE_LENGTH)}
-        fit |= {
-            name: _fitted(text, KEY_LENGTH) for name in ("dedup", "fold", "thread") if (text := getattr(self, name))
-        }
+        keys = ("dedup", "fold", "thread", "incident", "part")
+        fit |= {name: fitted_key(text) for name in keys if (text := getattr(self, name))}
+        fit["entry"] = cut(self.entry, ENTRY_LENGTH)
         fit |= {name: cut(getattr(self, name), TEXT_LENGTH) for name in ("text", "detail", "does", "needs")}
         fit["key"] = None if self.key is None else cut(self.key, PARTITION_LENGTH)
         fit["links"] = {cleaned(label): cleaned(url) for label, url in self.links.items() if "://" in url}
         for name, value in fit.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def routine(self) -> bool:
+        """Whether it can wait for the digest: it needs nobody and leaves what serves as it is."""
+        return not (self.needs or self.kind == "integrity" or self.entry in ABOUT_ALERTS | CHANGES_WHAT_SERVES)
 
     def summary(self) -> str:
         """One line for `updraft status`, logs and notifications."""
@@ -108,6 +125,11 @@ def cut(text: str, length: int) -> str:
 def fitted_project(name: str) -> str:
     """A project's name as the store's column holds it: a folder may be named longer than a project."""
     return _fitted(name, PROJECT_LENGTH)
+
+
+def fitted_key(key: str) -> str:
+    """A key of an event, an incident or a part as the store's column holds it."""
+    return _fitted(key, KEY_LENGTH)
 
 
 def _fitted(key: str, length: int) -> str:

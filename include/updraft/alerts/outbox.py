@@ -2,7 +2,8 @@
 
 States of a row: ``stored`` (waits to be sent) → ``sending`` (a sender has it in hand, or died with it) → ``sent``;
 ``failed`` (Slack will never take it), ``quiet`` (not to be sent: the project does not ask for it, or it is old news),
-``folded`` (its event is shown by the row ``folded_into``).
+``folded`` (its event is shown by the row ``folded_into``), ``digest`` (routine: waits to be summed up), ``told`` (the row
+``folded_into`` sums it up), ``unsent`` (grew too old to be sent while there was no connection; it is still to be summed up).
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from updraft.alerts import policy
-from updraft.alerts.alert import Alert, fitted_project
+from updraft.alerts import messages, policy
+from updraft.alerts.alert import Alert, fitted_key, fitted_project
 from updraft.files import canonical_hash
 from updraft.store.base import upsert
 from updraft.store.tables import UNSENT, alerts
@@ -49,6 +50,8 @@ class Stored:
     not_before: datetime | None
     """Slack asked to be left alone until then."""
     written_at: datetime
+    resolved_at: datetime | None
+    """When what it tells was mended."""
 
     @property
     def mark(self) -> str:
@@ -73,27 +76,173 @@ class Standing:
 def record(engine: sa.Engine, alert: Alert, *, now: datetime | None = None) -> int:
     """Store an event and return the id of the row whose message shows it.
 
-    The same event (``project``, ``dedup``) again changes nothing. An event whose fold has a message of the last
-    :data:`policy.FOLD_WINDOW` joins it and counts there.
+    The same event (``project``, ``dedup``) again changes nothing, unless it was mended since: then it is another one. An event
+    whose fold has a message of the last :data:`policy.FOLD_WINDOW` joins it and counts there.
     """
     now = now or datetime.now(UTC)
-    values = {name: getattr(alert, name) for name in _FIELDS} | {"links": dict(alert.links)}
     c = alerts.c
     with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":  # two first events of a fold at once would both become its head
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_RECORDING, sa.func.hashtext(alert.project))))
-        new = upsert(connection, alerts, {**values, "state": "stored", "written_at": now})
-        row = connection.execute(
-            sa.select(c.id, c.folded_into).where(c.project == alert.project, c.dedup == alert.dedup)
-        ).one()
+        _lock(connection, alert.project)  # two first events of a fold at once would both become its head
+        row, shown_by, new = _insert(connection, alert, now)
+        while not new and _mended_before(connection, row, now):
+            alert = replace(alert, dedup=f"{alert.dedup}:{row}")
+            row, shown_by, new = _insert(connection, alert, now)
         if not new:
-            return int(row.folded_into or row.id)
-        head = _head(connection, alert, row.id, now) if alert.fold else None
+            return shown_by
+        head = _head(connection, alert, row, now) if alert.fold else None
         if head is None:
-            return int(row.id)
-        connection.execute(sa.update(alerts).where(c.id == row.id).values(state="folded", folded_into=head))
-        connection.execute(sa.update(alerts).where(c.id == head).values(count=c.count + 1))
+            if alert.incident and not alert.thread:
+                _set_on(connection, row, thread=_thread_of_incident(connection, alert, row, now))
+            return row
+        _set_on(connection, row, state="folded", folded_into=head)
+        _set_on(connection, head, count=c.count + 1)
         return head
+
+
+def resolve(
+    engine: sa.Engine,
+    project: str,
+    incident: str,
+    part: str | None,
+    *,
+    words: str | None,
+    key: str | None = None,
+    now: datetime | None = None,
+) -> bool:
+    """What an incident has of a part (a partition, a run) is mended: its messages say so, and a reply in their thread. Whether there was any.
+
+    :param part: None for all that stands open of the incident.
+    :param words: how it ended; None when something else that is told says so, and no reply is due.
+    :param key: the partition of the run, where it has one: what other runs have of it is mended as well.
+    """
+    now = now or datetime.now(UTC)
+    c = alerts.c
+    project, incident = fitted_project(project), fitted_key(incident)
+    mended = sa.true() if part is None else c.part == fitted_key(part)
+    if key is not None:
+        mended = sa.or_(mended, c.key == key)
+    still_open = sa.and_(c.project == project, c.incident == incident, c.resolved_at.is_(None), mended)
+    with engine.connect() as connection:
+        if connection.execute(sa.select(c.id).where(still_open).limit(1)).scalar() is None:
+            return False
+    with engine.begin() as connection:
+        _lock(connection, project)
+        rows = connection.execute(sa.select(alerts).where(still_open).order_by(c.id)).mappings().all()
+        connection.execute(sa.update(alerts).where(still_open).values(resolved_at=now, shown=0))
+        heads = [row for row in rows if row["state"] in ("stored", "sending", "sent")]
+        if heads and words is not None:
+            newest = heads[-1]
+            reply = messages.resolved(
+                project,
+                kind=newest["kind"],
+                title=newest["title"],
+                last=newest["id"],
+                thread=newest["thread"],
+                words=words,
+                key=newest["key"],
+            )
+            _insert(connection, reply, now)
+    return bool(rows)
+
+
+def sum_up_week(engine: sa.Engine, project: str, *, until: datetime) -> int | None:
+    """Record the digest of the routine alerts from before ``until``, the begin of a week; None when there are none, or it was recorded before.
+
+    It and what it sums up are written in one transaction: killed half way, nothing has happened, and done twice it is done once.
+    What is recorded late for a week that was summed up waits for the next digest.
+    """
+    c = alerts.c
+    project = fitted_project(project)
+    with engine.begin() as connection:
+        _lock(connection, project)
+        due = sa.and_(c.project == project, c.state == "digest", c.written_at < until)
+        rows = connection.execute(sa.select(alerts).where(due).order_by(c.id)).mappings().all()
+        if not rows:
+            return None
+        routine = [_alert(row) for row in rows]
+        since = min(_utc(row["written_at"]) or until for row in rows)
+        digest = messages.digest(project, since=since.date(), until=until.date(), alerts=routine)
+        row, _, new = _insert(connection, digest, datetime.now(UTC))
+        if not new:
+            return None
+        told = c.id.in_([each["id"] for each in rows])
+        connection.execute(sa.update(alerts).where(told).values(state="told", folded_into=row))
+        return row
+
+
+def sum_up_backlog(
+    engine: sa.Engine, project: str, *, old: Sequence[Stored], follow: Sequence[Stored], now: datetime
+) -> None:
+    """Record what stood in the store while Slack could not be reached, in one alert, which takes in one that was not sent either.
+
+    :param old: rows that are too old to be sent; they are marked quiet. :param follow: those that are sent after it.
+    """
+    c = alerts.c
+    project = fitted_project(project)
+    with engine.begin() as connection:
+        _lock(connection, project)
+        ids = [row.id for row in old]
+        before = connection.execute(
+            sa.select(c.id).where(c.project == project, c.state == "stored", c.entry == "backlog")
+        ).scalars()
+        taken_in = [int(row) for row in before]
+        summed_up = sa.or_(c.id.in_(ids), c.folded_into.in_(taken_in))
+        rows = connection.execute(sa.select(alerts).where(summed_up).order_by(c.id)).mappings().all()
+        unmended = [_alert(row) for row in rows if row["incident"] and row["resolved_at"] is None]
+        backlog = messages.backlog(
+            project,
+            first=min([*(row["id"] for row in rows), *(row.id for row in follow)]),
+            old=[_alert(row) for row in rows],
+            follow=len(follow),
+            unmended=unmended,
+        )
+        row, _, _ = _insert(connection, backlog, now)
+        quiet = [each["id"] for each in rows if not each["ts"]]
+        connection.execute(sa.update(alerts).where(c.id.in_(quiet)).values(state="quiet", folded_into=row, error=None))
+        superseded = [number for number in taken_in if number != row]
+        connection.execute(sa.update(alerts).where(c.id.in_(superseded)).values(state="quiet", folded_into=row))
+        sent_next = c.id.in_([each.id for each in follow])
+        connection.execute(sa.update(alerts).where(sent_next).values(error=None, attempts=0, tried_at=None))
+
+
+def _lock(connection: sa.Connection, project: str) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_RECORDING, sa.func.hashtext(project))))
+
+
+def _insert(connection: sa.Connection, alert: Alert, now: datetime) -> tuple[int, int, bool]:
+    """The event's row, the row whose message shows it, and whether it is new."""
+    c = alerts.c
+    values = {name: getattr(alert, name) for name in _FIELDS} | {"links": dict(alert.links)}
+    new = upsert(connection, alerts, {**values, "state": "stored", "written_at": now})
+    query = sa.select(c.id, c.folded_into).where(c.project == alert.project, c.dedup == alert.dedup)
+    row = connection.execute(query).one()
+    return int(row.id), int(row.folded_into or row.id), bool(new)
+
+
+def _mended_before(connection: sa.Connection, row: int, now: datetime) -> bool:
+    mended = _utc(connection.execute(sa.select(alerts.c.resolved_at).where(alerts.c.id == row)).scalar())
+    return mended is not None and mended < now
+
+
+def _thread_of_incident(connection: sa.Connection, alert: Alert, own: int, now: datetime) -> str:
+    """The thread of what stands open of the incident; one of its own when nothing does."""
+    c = alerts.c
+    query = (
+        sa.select(c.thread)
+        .where(
+            c.project == alert.project,
+            c.incident == alert.incident,
+            c.resolved_at.is_(None),
+            c.thread.is_not(None),
+            c.id != own,
+            c.written_at > now - policy.INCIDENT_LASTS,
+        )
+        .order_by(c.id.desc())
+        .limit(1)
+    )
+    thread = connection.execute(query).scalar()
+    return f"incident:{own}" if thread is None else str(thread)
 
 
 def _head(connection: sa.Connection, alert: Alert, own: int, now: datetime) -> int | None:
@@ -105,6 +254,7 @@ def _head(connection: sa.Connection, alert: Alert, own: int, now: datetime) -> i
             c.fold == alert.fold,
             c.id != own,
             c.folded_into.is_(None),
+            c.resolved_at.is_(None),
             c.state.in_(("stored", "sending", "sent")),
             c.written_at > now - policy.FOLD_WINDOW,
         )
@@ -140,21 +290,28 @@ def overdue(engine: sa.Engine, *, now: datetime, limit: int) -> list[str]:
 def recent(engine: sa.Engine, project: str, *, limit: int = 10) -> list[Stored]:
     """The newest rows of a project, newest first, whether sent or not."""
     c = alerts.c
-    own = sa.and_(c.project == fitted_project(project), c.folded_into.is_(None))
+    own = sa.and_(c.project == fitted_project(project), c.state != "folded")
     query = sa.select(alerts).where(own).order_by(c.id.desc()).limit(limit)
     return _read(engine, query)
 
 
-def standing(engine: sa.Engine, project: str, *, limit: int = 10, now: datetime | None = None) -> Standing:
-    """What is to be told about a project's alerts: how many wait, what is wrong (each thing once), the latest."""
-    waiting = pending(engine, project)
+def standing(
+    engine: sa.Engine, project: str, *, limit: int = 10, now: datetime | None = None, connected: bool = False
+) -> Standing:
+    """What is to be told about a project's alerts: how many wait, what is wrong (each thing once), the latest.
+
+    :param connected: whether Airflow is known to have a connection by now, so that a want of one is over.
+    """
+    waiting, unsent = pending(engine, project), stood_unsent(engine, project)
     c = alerts.c
     lately = c.written_at > (now or datetime.now(UTC)) - policy.FAILED_IS_TOLD_FOR
     refused = sa.and_(c.project == fitted_project(project), c.state == "failed", lately)
     failed = _read(engine, sa.select(alerts).where(refused).order_by(c.id))
-    codes = dict.fromkeys(row.error for row in (*waiting, *failed) if row.error)
+    codes = dict.fromkeys(row.error for row in (*waiting, *unsent, *failed) if row.error)
+    if connected:
+        codes.pop(policy.NO_CONNECTION, None)
     return Standing(
-        waiting=len(waiting),
+        waiting=len(waiting) + len(unsent),
         failed=len(failed),
         problems=tuple(policy.explained(code) for code in codes),
         latest=tuple(recent(engine, project, limit=limit)),
@@ -200,7 +357,10 @@ def claim(engine: sa.Engine, row: Stored) -> None:
 def mark_sent(engine: sa.Engine, row: Stored, *, ts: str, channel: str, channel_id: str, shown: int) -> None:
     """The row's message stands in Slack and shows ``shown`` events."""
     place = {"ts": ts, "channel": channel, "channel_id": channel_id}
-    _set(engine, row.id, state="sent", **place, shown=shown, error=None, attempts=0, not_before=None)
+    # What was mended while the message was on its way is still to be shown.
+    mended_since = alerts.c.resolved_at.is_not(None) if row.resolved_at is None else sa.false()
+    shows = sa.case((mended_since, 0), else_=shown)
+    _set(engine, row.id, state="sent", **place, shown=shows, error=None, attempts=0, not_before=None)
 
 
 def mark_waiting(
@@ -228,6 +388,27 @@ def mark_anew(engine: sa.Engine, row: Stored) -> None:
 def mark_failed(engine: sa.Engine, row: Stored, *, error: str) -> None:
     """Slack will never take this message; it stands in the store and in `updraft status`."""
     _set(engine, row.id, state="failed", error=error)
+
+
+def mark_digest(engine: sa.Engine, rows: Sequence[Stored]) -> None:
+    """The rows are routine, and wait for the digest of their week."""
+    with engine.begin() as connection:
+        mine = alerts.c.id.in_([row.id for row in rows])
+        connection.execute(sa.update(alerts).where(mine).values(state="digest", error=None))
+
+
+def stood_unsent(engine: sa.Engine, project: str) -> list[Stored]:
+    """Rows that grew old while there was no connection, and that nobody was told of since."""
+    c = alerts.c
+    unsent = sa.and_(c.project == fitted_project(project), c.state == "unsent")
+    return _read(engine, sa.select(alerts).where(unsent).order_by(c.id))
+
+
+def mark_unsent(engine: sa.Engine, rows: Sequence[Stored]) -> None:
+    """The rows grew too old to be sent while there was no connection."""
+    with engine.begin() as connection:
+        mine = alerts.c.id.in_([row.id for row in rows])
+        connection.execute(sa.update(alerts).where(mine).values(state="unsent"))
 
 
 def mark_quiet(engine: sa.Engine, rows: Sequence[Stored]) -> None:
@@ -274,7 +455,11 @@ def channel_id(engine: sa.Engine, channel: str) -> str | None:
 
 def _set(engine: sa.Engine, row: int, **values: Any) -> None:
     with engine.begin() as connection:
-        connection.execute(sa.update(alerts).where(alerts.c.id == row).values(**values))
+        _set_on(connection, row, **values)
+
+
+def _set_on(connection: sa.Connection, row: int, **values: Any) -> None:
+    connection.execute(sa.update(alerts).where(alerts.c.id == row).values(**values))
 
 
 def _read(engine: sa.Engine, query: sa.Select[Any]) -> list[Stored]:
@@ -282,17 +467,21 @@ def _read(engine: sa.Engine, query: sa.Select[Any]) -> list[Stored]:
     with engine.connect() as connection:
         rows = [dict(row) for row in connection.execute(query).mappings()]
         heads = [row["id"] for row in rows if row["count"] > 1]
-        folded = sa.select(alerts).where(c.folded_into.in_(heads)).order_by(c.id)
+        folded = sa.select(alerts).where(c.folded_into.in_(heads), c.state == "folded").order_by(c.id)
         latest = {row["folded_into"]: row for row in connection.execute(folded).mappings()} if heads else {}
     return [_stored(row, latest.get(row["id"], row)) for row in rows]
 
 
 def _stored(row: dict[str, Any], event: Any) -> Stored:
-    own = {name: row[name] for name in ("project", "kind", "dedup", "thread", "fold")}
+    own = {name: row[name] for name in ("project", "kind", "dedup", "thread", "fold", "incident", "part")}
     told = {name: event[name] for name in _FIELDS if name not in own}
     kept = {field.name: row[field.name] for field in fields(Stored) if field.name != "alert"}
-    kept |= {name: _utc(row[name]) for name in ("tried_at", "not_before", "written_at")}
+    kept |= {name: _utc(row[name]) for name in ("tried_at", "not_before", "written_at", "resolved_at")}
     return Stored(alert=Alert(**own, **told), **kept)
+
+
+def _alert(row: Any) -> Alert:
+    return Alert(**{name: row[name] for name in _FIELDS})
 
 
 def _utc(moment: datetime | None) -> datetime | None:

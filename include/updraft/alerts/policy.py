@@ -16,6 +16,8 @@ STALE_AFTER = timedelta(hours=26)
 
 Longer than a day: what no other task has sent meanwhile, the daily maintenance has tried to.
 """
+INCIDENT_LASTS = timedelta(days=30)
+"""An alert of an incident joins the thread of one that is at most this old: nobody reads an older thread."""
 FAILED_IS_TOLD_FOR = timedelta(days=7)
 """How long `updraft status` tells of a message that Slack did not take."""
 _FIRST_WAIT = timedelta(seconds=15)
@@ -65,13 +67,13 @@ _GONE = {"message_not_found", "cant_update_message", "edit_window_closed", "upda
 
 
 def wanted(slack: Slack, kind: Kind) -> bool:
-    """Whether the project sends alerts of this kind. A breach of integrity always goes out."""
-    return kind == "integrity" or kind in slack.on
+    """Whether the project sends alerts of this kind. A breach of integrity always goes out, and what sums up others."""
+    return kind in ("integrity", "summary") or kind in slack.on
 
 
-def broadcast(kind: Kind) -> bool:
+def broadcast(alert: Alert) -> bool:
     """Whether a reply in a thread is shown in the channel too: what needs a person must not hide in a thread."""
-    return kind in ("failure", "approval", "rollback", "integrity")
+    return bool(alert.needs) or alert.kind == "integrity" or alert.entry == "rollback"
 
 
 def mention(slack: Slack, alert: Alert) -> str | None:
@@ -79,7 +81,7 @@ def mention(slack: Slack, alert: Alert) -> str | None:
 
     A member is ``U…`` or ``W…``, a user group ``S…``, as the spec allows; ``here`` and ``channel`` call who is there.
     """
-    if not slack.mention or not alert.needs or not broadcast(alert.kind):
+    if not slack.mention or not alert.needs:
         return None
     name = slack.mention.lstrip("@")
     if name in ("here", "channel", "everyone"):

@@ -102,6 +102,7 @@ def deliver(
     client: WebClient | None,
     spec: ProjectSpec,
     *,
+    airflow: str = "",
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> DeliveryReport:
     """Send what the project's outbox holds, in order. Without a client, or without ``alerts.slack``, it stays there.
@@ -109,13 +110,14 @@ def deliver(
     Safe to call from any number of processes at once: one sends, the others leave it to that one.
 
     :param client: slack_sdk's client with :func:`retry_handlers`, or None when there is no connection.
+    :param airflow: base URL of the Airflow UI, where messages find the runbook.
     """
     slack = spec.alerts.slack
     if slack is None:
         waiting = len(outbox.pending(engine, spec.name))
         why = "Alerts stand in the store: the project has no alerts.slack"
         return DeliveryReport(waiting=waiting, problem=why if waiting else None)
-    delivery = _Delivery(engine, client, spec.name, slack, now)
+    delivery = _Delivery(engine, client, spec, slack, airflow, now)
     for _ in range(_PASSES):
         with outbox.alone(engine, spec.name) as mine:
             if not mine:
@@ -136,20 +138,33 @@ def _rests(row: Stored, now: datetime) -> bool:
     return until is not None and now < until
 
 
+def _version(row: Stored) -> tuple[int, int, bool]:
+    """What a message shows: the same is tried once in a delivery."""
+    return row.id, row.count, row.resolved_at is not None
+
+
 class _Delivery:
     """One sender's work on one project."""
 
     def __init__(
-        self, engine: sa.Engine, client: WebClient | None, project: str, slack: Slack, now: Callable[[], datetime]
+        self,
+        engine: sa.Engine,
+        client: WebClient | None,
+        spec: ProjectSpec,
+        slack: Slack,
+        airflow: str,
+        now: Callable[[], datetime],
     ) -> None:
         self.engine = engine
-        self.project = project
+        self.project = spec.name
+        self.routine = spec.alerts.routine
         self.slack = slack
+        self.airflow = airflow
         self.now = now
         self.report = DeliveryReport()
         self.stopped = False
         self._client = client
-        self._tried: set[tuple[int, int]] = set()
+        self._tried: set[tuple[int, int, bool]] = set()
 
     @property
     def client(self) -> WebClient:
@@ -163,23 +178,16 @@ class _Delivery:
 
     def untried(self) -> list[Stored]:
         """What is pending and has not been tried by this sender."""
-        return [row for row in outbox.pending(self.engine, self.project) if (row.id, row.count) not in self._tried]
+        return [row for row in outbox.pending(self.engine, self.project) if _version(row) not in self._tried]
 
     def run(self) -> None:
         """Send everything that is pending, until something would stop the rest as well."""
-        rows = self.untried()
-        quiet = [row for row in rows if self._is_quiet(row)]
-        if quiet:
-            outbox.mark_quiet(self.engine, quiet)
-            self._count(quiet=len(quiet))
-        hushed = {row.id for row in quiet}
-        for row in rows:
-            if row.id in hushed:
-                continue
+        self._sort_out()
+        for row in sorted(self.untried(), key=lambda row: (row.alert.entry != "backlog", row.id)):
             if _rests(row, self.now()):
                 self._stop(row.error or "")
                 return
-            self._tried.add((row.id, row.count))
+            self._tried.add(_version(row))
             try:
                 if self._client is None:
                     self._refused(row, _Refused(policy.NO_CONNECTION, "configuration"))
@@ -187,9 +195,37 @@ class _Delivery:
             except _Stop:
                 return
 
-    def _is_quiet(self, row: Stored) -> bool:
-        old = not row.ts and self.now() - row.written_at > policy.STALE_AFTER
-        return old or not policy.wanted(self.slack, row.alert.kind)
+    def _sort_out(self) -> None:
+        """Set aside what is not to be sent by itself: what the project does not ask for, what is routine, what is too old."""
+        rows = self.untried()
+        unasked = [row for row in rows if not policy.wanted(self.slack, row.alert.kind)]
+        asked = [row for row in rows if policy.wanted(self.slack, row.alert.kind)]
+        routine = [row for row in asked if row.alert.routine and not row.ts and self.routine != "post"]
+        if self.routine == "drop":
+            unasked += routine
+        elif routine:
+            outbox.mark_digest(self.engine, routine)
+        if unasked:
+            outbox.mark_quiet(self.engine, unasked)
+            self._count(quiet=len(unasked))
+        set_aside = {row.id for row in (*unasked, *routine)}
+        self._sum_up_backlog([row for row in asked if row.id not in set_aside and not row.ts])
+
+    def _sum_up_backlog(self, unsent: list[Stored]) -> None:
+        """Let one message stand for what is too old to be sent; without a connection it grows old in silence and is told later."""
+        unsent = [row for row in unsent if row.alert.entry != "backlog"]
+        old = [row for row in unsent if self.now() - row.written_at > policy.STALE_AFTER]
+        if self._client is None:
+            if old:
+                outbox.mark_unsent(self.engine, old)
+                self._count(quiet=len(old))
+            return
+        follow = [row for row in unsent if row not in old]
+        stood = [row for row in follow if row.error == policy.NO_CONNECTION]
+        old += outbox.stood_unsent(self.engine, self.project)
+        if old or len(stood) > 1:
+            outbox.sum_up_backlog(self.engine, self.project, old=old, follow=follow, now=self.now())
+            self._count(quiet=len(old))
 
     def _deliver(self, row: Stored) -> None:
         if row.ts and row.channel_id:
@@ -199,7 +235,7 @@ class _Delivery:
         if row.state == "sending" and (found := self._find(row, thread)):
             channel_id, ts = found
             # Which count it shows is not known any more; 0 has it updated when there is more than one.
-            shown = 1 if row.count == 1 else 0
+            shown = 1 if row.count == 1 and row.resolved_at is None else 0
             outbox.mark_sent(self.engine, row, ts=ts, channel=self.slack.channel, channel_id=channel_id, shown=shown)
             self._count(found=1)
             return
@@ -212,7 +248,7 @@ class _Delivery:
                 self.client.chat_postMessage,
                 channel=self.slack.channel,
                 thread_ts=thread,
-                reply_broadcast=policy.broadcast(row.alert.kind) if thread else None,
+                reply_broadcast=policy.broadcast(row.alert) if thread else None,
                 unfurl_links=False,
                 **self._content(row),
             )
@@ -248,8 +284,10 @@ class _Delivery:
     def _content(self, row: Stored) -> dict[str, Any]:
         mention = policy.mention(self.slack, row.alert)
         return {
-            "text": fallback(row.alert, count=row.count, mention=mention),
-            "blocks": blocks(row.alert, count=row.count, mention=mention),
+            "text": fallback(row.alert, count=row.count, mention=mention, resolved_at=row.resolved_at),
+            "blocks": blocks(
+                row.alert, count=row.count, mention=mention, resolved_at=row.resolved_at, airflow=self.airflow
+            ),
             "metadata": {"event_type": EVENT_TYPE, "event_payload": {"id": row.mark}},
         }
 

@@ -23,7 +23,7 @@ REMEDIES = {  # what Updraft does, what is left for a person
     "recalibrate": ("The calibration layer is refitted; the model itself stays.", ""),
     "quarantine": (
         "The partition was scored; no training, reference or calibration layer will learn from it.",
-        "Ask the owner of the source. When it is mended, clear the partition's ingestion; if the data are right as they are, "
+        "Ask the owner of the source. When it is mended, clear the partition's run of ingest; if the data are right as they are, "
         "updraft readmit.",
     ),
     "person": (
@@ -36,8 +36,8 @@ VERDICTS = {  # the same
     "ask": ("It waits for a person's approval, which is asked for next; until then the model that serves stays.", ""),
     "hold": ("It stays where it is and collects more evidence.", ""),
     "reject": (
-        "The release is closed; the model that serves stays.",
-        "Nothing, unless the change is still wanted: then change it.",
+        "The release is closed; the model that serves stays. A change that is still wanted is started anew.",
+        "",
     ),
     "roll_back": ("The version before is put back now.", ""),
     "keep": ("Probation is over: the version stays.", ""),

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from updraft.alerts.alert import cleaned
-from updraft.cli.edge import console, explained, find_project, open_store, who, write_json
+from updraft.cli.edge import console, explained, find_project, loop_of, open_store, who, write_json
+from updraft.loop import alerting
 from updraft.loop.unpublished import pass_over
 
 
@@ -25,9 +26,11 @@ def pass_over_command(
     Example: updraft pass-over flight_delays 2013-03-04T0500 --reason "the airport lost that week"
     """
     with explained(), open_store() as store:
-        spec = find_project(project).spec
+        loop = loop_of(find_project(project), store)
         keys = [cleaned(key) for key in partitions]
-        pass_over(store, spec, keys, by=who(), reason=cleaned(reason), now=datetime.now(UTC))
+        pass_over(store, loop.spec, keys, by=who(), reason=cleaned(reason), now=datetime.now(UTC))
+        for key in keys:
+            alerting.partition_passed_over(loop, key, who(), cleaned(reason))
     if as_json:
         write_json({"project": project, "partitions": keys, "reason": reason})
         return

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from updraft.alerts import outbox, untold
+from updraft.alerts import known, outbox, untold
 from updraft.alerts.alert import cleaned, one_line
 from updraft.cli.edge import (
     UNHEALTHY,
@@ -54,7 +54,7 @@ def status(
         untold.record_kept(store.engine, home)
         names = [find_project(project).name] if project else project_names(settings().projects)
         now = datetime.now(UTC)
-        told = {name: describe(store, name, decisions, _loop(store, name), now) for name in names}
+        told = {name: describe(store, name, decisions, _loop(store, name), now, known.read(home)) for name in names}
     if as_json:
         write_json(told)
     else:
@@ -75,18 +75,27 @@ def _loop(store: Store, name: str) -> Loop | None:
         return None
 
 
-def describe(store: Store, name: str, decisions: int, loop: Loop | None, now: datetime) -> dict[str, Any]:
+def describe(
+    store: Store,
+    name: str,
+    decisions: int,
+    loop: Loop | None,
+    now: datetime,
+    slack: known.Known | None = None,
+) -> dict[str, Any]:
     """Everything that `status` tells of a project, JSON-able.
 
     :param loop: its loop; None when its folder is broken, and then nothing is told that follows from its policy.
     :param now: of the clock.
+    :param slack: what Airflow knows of Slack.
     """
     spec = loop.spec if loop else None
     serving = store.serving(name)
     counts, last = store.partition_counts(name), store.newest_partition(name, state=None)
     releases = store.releases(name, states=("shadow", "approval", "probation"))
     episodes = store.episodes(name, states=("due", "started"))
-    standing = outbox.standing(store.engine, name)
+    connected = slack is not None and slack.connected
+    standing = outbox.standing(store.engine, name, connected=connected)
     performance = store.performance(name, newest=8)
     wanted = [f"{row.id} waits for approval" for row in releases if row.state == "approval"]
     unpublished = find_unpublished(store, spec, now) if spec else []
@@ -130,7 +139,7 @@ def describe(store: Store, name: str, decisions: int, loop: Loop | None, now: da
         "alerts": {
             "waiting": standing.waiting,
             "failed": standing.failed,
-            "problems": list(standing.problems),
+            "problems": [*standing.problems, *([slack.words] if slack and standing.waiting else [])],
             "latest": [_alert(a) for a in standing.latest],
         },
         "wanted": wanted,
@@ -154,7 +163,8 @@ def _told(store: Store, name: str, number: int) -> list[Decision]:
 def _alert(stored: outbox.Stored) -> str:
     alert = stored.alert
     cause = f" {one_line(alert.detail)}" if alert.detail else ""
-    return f"{alert.key or ''} {alert.title}: {alert.text}{cause}".strip()
+    over = "resolved: " if stored.resolved_at is not None else ""
+    return f"{alert.key or ''} {over}{alert.title}: {alert.text}{cause}".strip()
 
 
 def _print(one: dict[str, Any]) -> None:

@@ -25,12 +25,17 @@ def write(project: Project, base: str, checks: Checks) -> str:
 
     _split_by_month(project, base)
     url, month = page(base, checks.key), _month(checks.key)
-    files.write_bytes(url, docs_templates.PAGE.render(**checks.to_dict(), month=month).encode())
+    folder = f"{base}/docs/months/{month}"
+    refused = _refused(f"{folder}/{checks.key}.json", checks)
+    past = [rules for rules in refused if rules != list(checks.refusals)]
+    content = docs_templates.PAGE.render(**checks.to_dict(), month=month, past=past)
+    files.write_bytes(url, content.encode())
     row_source = next(iter(project.spec.data.sources))
     summary = {
         "state": checks.state,
         "rows": checks.sources[row_source].rows,
         "quarantined": checks.quarantined,
+        "refused": refused,
         "failed": [
             f"{name}: {check.expectation}"
             for name, source in checks.sources.items()
@@ -38,7 +43,6 @@ def write(project: Project, base: str, checks: Checks) -> str:
             if not check.success
         ],
     }
-    folder = f"{base}/docs/months/{month}"
     files.write_json(f"{folder}/{checks.key}.json", summary)
     partitions = _brought_up_to_date(folder, checks.key, summary)
     _write_month(project, base, month, partitions)
@@ -46,6 +50,16 @@ def write(project: Project, base: str, checks: Checks) -> str:
     content = docs_templates.INDEX.render(project=project.name, months=sorted(months.items(), reverse=True))
     files.write_bytes(f"{base}/docs/{_INDEX_PAGE}", content.encode())
     return url
+
+
+def _refused(url: str, checks: Checks) -> list[list[str]]:
+    """Why the partition was refused, each time for other reasons, this time included: a refusal stays when it is mended."""
+    before: dict[str, Any] = files.read_json(url) if files.exists(url) else {}
+    refused = [list(rules) for rules in before.get("refused", ())]
+    if before.get("state") == "refused" and not refused:  # written by an earlier version
+        refused.append(list(before["failed"]))
+    now = list(checks.refusals)
+    return [*refused, *([now] if now and now not in refused else [])]
 
 
 def _month(key: str) -> str:

@@ -13,6 +13,7 @@ h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:co
 th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid #dde3ea;vertical-align:top}
 td.n{text-align:right;font-variant-numeric:tabular-nums}code{font-size:.9em}
 .passed,.yes{color:#0a6b3d}.refused,.no{color:#b3261e;font-weight:600}.empty{color:#5d6b7a}.dim{color:#5d6b7a}
+.mended{border-left:4px solid #0a6b3d;padding:.2rem 1rem;margin:1rem 0}
 .box{background:#fdecea;border-left:4px solid #b3261e;padding:.6rem 1rem;margin:1rem 0}
 @media(prefers-color-scheme:dark){body{background:#12181f;color:#dfe6ee}th,td{border-color:#2b3642}.box{background:#3a1b19}
 .passed,.yes{color:#5fd29a}.refused,.no{color:#ff8a80}.dim,.empty{color:#93a1b0}a{color:#8ab8ff}}
@@ -26,6 +27,9 @@ PAGE = _TEMPLATES.from_string("""<!doctype html><html lang="en"><head><meta char
 <p><a href="../index.html">{{ project }}</a> · <a href="../months/{{ month }}/index.html">{{ month }}</a></p>
 <h1>Partition {{ key }}: <span class="{{ state }}">{{ state }}</span></h1>
 {% if refusals %}<div class="box"><ul>{% for text in refusals %}<li>{{ text }}</li>{% endfor %}</ul></div>{% endif %}
+{% for rules in past %}<div class="{{ 'box' if state == 'refused' else 'mended' }}">
+{{ "Refused before" if state == "refused" else "Resolved: it was refused before" }}<ul>{% for text in rules %}
+<li>{{ text }}</li>{% endfor %}</ul></div>{% endfor %}
 {% for earlier, why in unread.items() %}<div class="box">The labels of partition {{ earlier }} are missing: {{ why }}.
 When its file is mended, clear the ingest run of {{ key }} after that of {{ earlier }}.</div>{% endfor %}
 {% for name, source in sources.items() %}
@@ -56,7 +60,9 @@ MONTH = _TEMPLATES.from_string("""<!doctype html><html lang="en"><head><meta cha
 <h1>{{ month }}: data docs</h1>
 <table><tr><th>Partition</th><th>State</th><th>Rows</th><th>Quarantined</th><th>Checks that failed</th></tr>
 {% for key, summary in partitions %}<tr><td><a href="../../{{ key }}/index.html">{{ key }}</a></td>
-<td class="{{ summary.state }}">{{ summary.state }}</td><td class="n">{{ summary.rows }}</td>
+<td class="{{ summary.state }}">{{ summary.state }}
+{%- if summary.refused and summary.state != "refused" %} <span class="dim">(was refused, resolved)</span>{% endif %}</td>
+<td class="n">{{ summary.rows }}</td>
 <td class="n">{{ summary.quarantined or "" }}</td><td>{{ summary.failed|join(", ") }}</td></tr>{% endfor %}
 </table></body></html>
 """)

@@ -97,7 +97,8 @@ def validate_partition(project: Project, settings: Settings, key: str) -> Checks
         reasons = "\n  ".join(checks.refusals)
         raise PartitionRefused(
             f"{project.name}: partition {key} is refused, nothing of it is published:\n  {reasons}\n"
-            f"See {docs.page(base, key)}. Mend the source, or the contract in {project.folder}, and clear the task."
+            f"See {docs.page(base, key)}. Mend the source, and clear the run, so that it is read again; "
+            f"or the contract in {project.folder}, and clear the task."
         )
     return checks
 

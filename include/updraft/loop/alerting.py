@@ -10,10 +10,14 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
+from urllib.parse import quote
 
-from updraft.alerts import messages
+from updraft.alerts import messages, outbox
 from updraft.alerts.words import moment
+from updraft.data.contract import load_contract
 from updraft.data.ingest import read_checks
+from updraft.data.rule_words import broken_rules, refused_by_rows
+from updraft.files import canonical_hash
 from updraft.lake.places import Lake
 from updraft.loop.context import Loop
 from updraft.loop.decision_words import gates_in_words
@@ -34,10 +38,15 @@ def docs_url(loop: Loop, key: str) -> str:
     return f"{base}/updraft/files/{loop.name}/docs/{key}/index.html" if base else loop.lake.docs(key)
 
 
+def learning_url(loop: Loop) -> str:
+    """The page of what a project learns from, and what is kept out."""
+    return f"{loop.settings.airflow}/updraft/learning/{loop.name}"
+
+
 def dag_url(loop: Loop, stage: str, run: str | None = None) -> str:
     """A page of the Airflow UI."""
     base = f"{loop.settings.airflow}/dags/{loop.name}.{stage}"
-    return f"{base}/runs/{run}" if run else base
+    return f"{base}/runs/{quote(run, safe='')}" if run else base
 
 
 def evidence_url(loop: Loop, release: str) -> str:
@@ -140,20 +149,23 @@ def _outside_share(checks: Mapping[str, Any]) -> tuple[float, int]:
 
 
 @never_fails
-def partition_refused(loop: Loop, key: str) -> None:
-    """A partition was refused as a whole, as its checks say."""
+def partition_refused(loop: Loop, key: str, run: str | None = None) -> None:
+    """A partition was refused as a whole: the rules that refused it, as its checks say.
+
+    :param run: of the DAG that ingests it, which a person clears when the source is mended.
+    """
     checks = read_checks(loop.project, loop.settings, key)
-    reasons = {**_reasons(checks.to_dict()), **dict.fromkeys(checks.refusals, 0)}
+    limit = loop.spec.data.refuse_above
+    link = {"Run": dag_url(loop, "ingest", run)} if run else {"Data docs": docs_url(loop, checks.key)}
     record(
         loop,
         messages.refused(
             loop.name,
             key=checks.key,
-            rows=checks.quarantined,
-            of=sum(source.rows for source in checks.sources.values()),
-            limit=loop.spec.data.refuse_above,
-            reasons=reasons,
-            docs=docs_url(loop, checks.key),
+            rules=broken_rules(load_contract(loop.project), checks, refuse_above=limit),
+            by_rows=refused_by_rows(checks, refuse_above=limit),
+            content=canonical_hash(dict(checks.raw))[:16],
+            links=link,
         ),
     )
 
@@ -171,6 +183,27 @@ def file_late(
 
 
 @never_fails
+def partition_mended(loop: Loop, row: IngestedPartition) -> None:
+    """A partition that was refused is published, or has no rows to refuse any more."""
+    words = (
+        f"Partition {row.key} is published: {row.rows:,} rows."
+        if row.state == "published"
+        else f"Partition {row.key} is {row.state}."
+    )
+    outbox.resolve(loop.store.engine, loop.name, messages.REFUSALS, row.key, words=words)
+
+
+@never_fails
+def partition_passed_over(loop: Loop, key: str, by: str, reason: str) -> None:
+    """A person said that a partition stays unpublished: nothing of it is wanted any more."""
+    words = f"Partition {key} is passed over by {by}: {reason}"
+    tasks = ("extract_partition", "validate_partition", "publish_partition")
+    incidents = [messages.task_incident(f"{loop.name}.ingest", task) for task in tasks]
+    for incident in (messages.REFUSALS, *incidents):
+        outbox.resolve(loop.store.engine, loop.name, incident, key, words=words, key=key)
+
+
+@never_fails
 def episode_opened(loop: Loop, row: EpisodeRow) -> None:
     """An episode was opened."""
     record(
@@ -182,18 +215,33 @@ def episode_opened(loop: Loop, row: EpisodeRow) -> None:
             cause=row.cause,
             remedy=row.remedy,
             diagnosis=str(row.diagnosis.get("words", "")),
-            links={"Monitor": dag_url(loop, "monitor")},
+            links=_place_of_remedy(loop, row.remedy),
         ),
     )
 
 
+def _place_of_remedy(loop: Loop, remedy: str) -> dict[str, str]:
+    """Where a person sees, or does, what a remedy leaves."""
+    match remedy:
+        case "retrain":
+            return {"Training": dag_url(loop, "train")}
+        case "quarantine":
+            return {"What it learns from": learning_url(loop)}
+        case _:
+            return {"Monitor": dag_url(loop, "monitor")}
+
+
 @never_fails
 def trained(loop: Loop, run: str, version: str, gates: dict[str, Any]) -> None:
-    """A training passed its gates, or did not."""
-    row = loop.store.training(loop.name, run)
+    """A training passed its gates, or did not. One that brings a version which an earlier run has brought is no news."""
+    row, first = loop.store.training(loop.name, run), loop.store.training_of(loop.name, version)
+    if first is not None and first.id != run:
+        return
     key, thread = (row.key, row.episode) if row else ("", None)
-    links = {"Model version": version_url(loop, version), "Training run": dag_url(loop, "train", run)}
+    links = {"Model version": version_url(loop, version)}
     if gates["passed"]:
+        learns = f"A training has brought version {version}."
+        outbox.resolve(loop.store.engine, loop.name, messages.OVERDUE, messages.OVERDUE, words=learns)
         alert = messages.trained(
             loop.name,
             run=run,
@@ -240,6 +288,10 @@ def of_release(loop: Loop, release: str) -> None:
     about = loop.store.decisions_about(loop.name, release, tuple(kind for kind in TOLD if kind not in RETURNS))
     for decision in sorted((*about, *loop.store.returns(loop.name, release)), key=lambda one: one.seq):
         TOLD[decision.kind](loop, decision)
+        if decision.kind in ANSWERED:
+            reply = ANSWERED[decision.kind]
+            words = f"{reply}: {decision.body['reason']}" if reply else None
+            outbox.resolve(loop.store.engine, loop.name, messages.QUESTION, release, words=words)
 
 
 def _verdict(loop: Loop, decision: Decision) -> None:
@@ -278,7 +330,7 @@ def _tell_verdict(loop: Loop, decision: Decision, verdict: Literal["promote", "h
             high=figures.upper,
             asks=Policy.of(loop.spec).asks(row.lane),
             thread=_thread(loop, row),
-            links={"Evidence": evidence_url(loop, row.id), "Release": dag_url(loop, "release", row.id)},
+            links={"Evidence": evidence_url(loop, row.id)},
         ),
     )
 
@@ -371,6 +423,7 @@ def _rolled_back(loop: Loop, decision: Decision) -> None:
             reason=str(decision.body["reason"]),
             by=decision.body.get("by"),
             thread=_thread(loop, row) or row.id,
+            links={"Model version": version_url(loop, row.version)},
         ),
     )
 
@@ -413,6 +466,9 @@ TOLD = {
     "unscorable": _verdict,
 }
 """How a decision of a release is told, by kind."""
+ANSWERED = {"promote": None, "rejected": "It is rejected", "superseded": None}
+"""Decisions that end a question to a person, and what the question's thread hears of it: nothing where the decision is told at once anyway; a
+rejection may wait for the digest."""
 
 
 @never_fails

@@ -66,16 +66,17 @@ def extract(loop: Loop, key: str) -> Extracted:
         return extract_partition(loop.project, loop.settings, key)
 
 
-def validate(loop: Loop, key: str) -> Validated:
+def validate(loop: Loop, key: str, *, run: str | None = None) -> Validated:
     """Check a partition against its contract; a refusal is told first, then recorded, then raised.
 
+    :param run: of the DAG that ingests it, to which a refusal's alert leads.
     :raises PartitionRefused: when more is in breach than the project allows.
     """
     try:
         with _records_failure(loop, key, "validate_partition"):
             checks = validate_partition(loop.project, loop.settings, key)
     except PartitionRefused as error:
-        alerting.partition_refused(loop, key)  # first: whatever comes of recording it, on-call hears of it
+        alerting.partition_refused(loop, key, run)  # first: whatever comes of recording it, on-call hears of it
         published = loop.store.partition_row(loop.name, key)
         if published is None or published.state != "published":
             publish(loop, key)
@@ -111,6 +112,8 @@ def _publish(loop: Loop, key: str) -> IngestedPartition:
         row = replace(row, profile={"features_sha256": loop.features.sha256, **summary.as_dict()})
     row = with_lost_labels(loop, row)
     loop.store.record_partition(loop.name, row)
+    if row.state != "refused":
+        alerting.partition_mended(loop, row)
     if row.state == "published":
         if row.quarantined:
             alerting.rows_quarantined(loop, row)

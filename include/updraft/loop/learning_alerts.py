@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from updraft.alerts import messages
-from updraft.loop.alerting import dag_url
+from updraft.loop.alerting import dag_url, learning_url
 from updraft.loop.context import Loop
 from updraft.loop.keptout import LastingSign, readmit_command, sign_words
 from updraft.loop.telling import never_fails, record
@@ -33,7 +33,7 @@ def lasting_signs_asked(loop: Loop, episode: EpisodeRow) -> None:
             partitions=run.partitions,
             asked=asked,
             accept=readmit_command(loop.name, run.sign),
-            links={"Ingestion": dag_url(loop, "ingest"), "Monitor": dag_url(loop, "monitor")},
+            links={"What it learns from": learning_url(loop)},
         )
         record(loop, alert)
 
@@ -52,6 +52,6 @@ def training_overdue(loop: Loop) -> None:
         limit=overdue.limit,
         told=overdue.told,
         holding_back=overdue.holding_back,
-        links={"Watch": dag_url(loop, "watch"), "Training": dag_url(loop, "train")},
+        links={"Training": dag_url(loop, "train")},
     )
     record(loop, alert)

@@ -6,13 +6,13 @@ over by a person (:func:`pass_over`); one that is published is wanted no more.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby, islice, takewhile
 from typing import Any, Literal
 
+from updraft.alerts import messages
 from updraft.alerts.words import moment
 from updraft.data.partitions import KEY_FORMAT, end_of_history, keys_before, next_tick
 from updraft.errors import InputError, SourceMissing
@@ -176,8 +176,7 @@ def _clear(project: str, key: str) -> str:
 
 
 def _or_pass_over(project: str, key: str) -> str:
-    command = shlex.join(["updraft", "pass-over", project, key, "--reason", "WHY"])
-    return f"if it stays as it is: {command}"
+    return f"if it stays as it is: {messages.pass_over_command(project, key)}"
 
 
 def _together(partitions: Iterable[Unpublished | None]) -> Iterator[Unpublished]:

@@ -264,6 +264,11 @@ OVERDUE = 3
 
 class Alerts(Part):
     slack: Slack | None = None
+    routine: Literal["digest", "post", "drop"] = Field(
+        default="digest",
+        description="what becomes of alerts that need nobody and change nothing that serves: one message a week (digest), each at once "
+        "(post), or nothing (drop); all of them stand in `updraft status`",
+    )
     training_older_than: int | None = Field(
         default=None,
         ge=1,

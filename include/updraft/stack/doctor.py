@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from updraft import borrowed
+from updraft.alerts import known
 from updraft.errors import SettingsError, StackError
 from updraft.registry.signing import PUBLIC
 from updraft.settings import ENV_FILE, Settings
@@ -238,9 +239,14 @@ def unsent_alerts(settings: Settings) -> Finding:
         return Finding(level=Level.ERROR, what="store", message=trouble(error))
     finally:
         engine.dispose()
-    failed, waiting = counts.get("failed", 0), counts.get("stored", 0)
+    failed, waiting = counts.get("failed", 0), counts.get("stored", 0) + counts.get("unsent", 0)
+    slack = known.read(settings.home) if waiting else None
     if failed:
         todo = "`updraft status` shows them; check the Slack connection and the channel's name"
         message = f"{failed} alert(s) were refused by Slack, {waiting} wait"
         return Finding(level=Level.WARNING, what="alerts", message=message, todo=todo)
-    return Finding(level=Level.OK, what="alerts", message=f"none refused, {waiting} wait to be sent or shown")
+    return Finding(
+        level=Level.OK,
+        what="alerts",
+        message=f"none refused, {waiting} wait to be sent or shown" + (f"; {slack.words}" if slack else ""),
+    )

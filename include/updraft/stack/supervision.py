@@ -18,7 +18,7 @@ from supervisor.options import ClientOptions
 from supervisor.xmlrpc import Faults, SupervisorTransport, UnixStreamHTTPConnection
 
 from updraft.errors import StackError
-from updraft.stack import environment
+from updraft.stack import environment, restarts
 from updraft.stack.home import UMASK
 from updraft.stack.layout import POSTGRES, PROGRAMS, Layout, write_private
 from updraft.stack.processes import is_alive
@@ -166,8 +166,11 @@ def states(layout: Layout) -> list[ProgramState]:
 
 
 def start_program(layout: Layout, name: str) -> None:
-    """Start one program unless it runs."""
-    _ask(layout, "supervisor.startProcess", name, False, pardon=Faults.ALREADY_STARTED)
+    """Start one program unless it runs. A start that is asked for counts as no restart."""
+    mark = restarts.asked_for(layout.stack, name)
+    mark.touch()
+    if _ask(layout, "supervisor.startProcess", name, False, pardon=Faults.ALREADY_STARTED) is None:
+        mark.unlink(missing_ok=True)  # it runs: what starts it next is the process manager
 
 
 def stop_programs(layout: Layout, names: Collection[str], *, seconds: float) -> None:

@@ -14,9 +14,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from updraft.stack import restarts
 from updraft.stack.environment import inherited
 from updraft.stack.home import UMASK
-from updraft.stack.layout import LOOPBACK, POSTGRES
+from updraft.stack.layout import LOOPBACK, POSTGRES, SCHEDULER
 from updraft.stack.plan import Plan, Program
 from updraft.stack.processes import reap
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     if data is not None:
         # Nobody works in that folder any more. After a reboot the number in the file may be another process's.
         (data / "postmaster.pid").unlink(missing_ok=True)
+    _tell_restarts(plan, plan_file.parent, name)
     pause = next_pause(plan_file.with_name(f"{name}.starts.json"), time.time())
     if pause:
         _say(f"{name}: died early, waiting {pause:.0f} s before the next start")
@@ -45,6 +47,18 @@ def main(arguments: Sequence[str]) -> None:
     for port in program.waits_for:
         await_port(name, port)
     _become(program, inherited(os.environ, name))
+
+
+def _tell_restarts(plan: Plan, stack: Path, name: str) -> None:
+    """Tell on-call of a program that keeps dying. Whatever is in the way of that stands in the program's log, and it is started all the same."""
+    try:
+        series = restarts.count(stack, name, time.time())
+        if series is not None:
+            _say(f"{name}: {series.words}")
+            restarts.tell(series, name, plan.programs[SCHEDULER].env, stack.parent / "logs" / f"{name}.log")
+            restarts.note_told(stack, name)
+    except Exception as error:  # noqa: BLE001
+        _say(f"{name}: that it keeps dying could not be told: {type(error).__name__}: {error}")
 
 
 def next_pause(history: Path, now: float) -> float:

@@ -26,6 +26,8 @@ metadata = MetaData()
 
 UNSENT = "state IN ('stored', 'sending') OR state = 'sent' AND count > shown"
 """Of alerts whose message is still to be sent, or to be updated: every task looks for them."""
+OPEN = "incident IS NOT NULL AND resolved_at IS NULL"
+"""Of alerts of something that is not mended: every task that ends well looks for its own."""
 
 
 def _written() -> Column[object]:
@@ -235,9 +237,13 @@ alerts = Table(
     Column("project", String(63), nullable=False),
     Column("dedup", String(160), nullable=False),  # the event: recording it again changes nothing
     Column("kind", String(16), nullable=False),
+    Column("entry", String(63), nullable=False, server_default=""),  # of the runbook
     Column("fold", String(160)),  # events of one fold share one message, which counts them
     Column("folded_into", Integer),  # id of the row whose message shows this one
-    Column("thread", String(160)),  # the episode or release whose thread it belongs to
+    Column("thread", String(160)),  # the episode, release or incident whose thread it belongs to
+    Column("incident", String(160)),  # what goes wrong again and again until it is mended: a task, the refusals
+    Column("part", String(160)),  # of the incident: the partition or the run that is mended by itself
+    Column("resolved_at", DateTime(timezone=True)),
     Column("key", String(32)),  # the partition it is about
     Column("title", Text, nullable=False),
     Column("text", Text, nullable=False),
@@ -245,7 +251,7 @@ alerts = Table(
     Column("does", Text, nullable=False),
     Column("needs", Text, nullable=False),
     Column("links", JSON, nullable=False),
-    Column("state", String(16), nullable=False),  # stored | sending | sent | failed | quiet | folded
+    Column("state", String(16), nullable=False),  # of updraft.alerts.outbox
     Column("count", Integer, nullable=False, server_default="1"),
     Column("shown", Integer, nullable=False, server_default="0"),  # the count that Slack's message shows
     Column("channel", String(80)),  # as the project names it
@@ -261,5 +267,6 @@ alerts = Table(
     Index("alerts_fold", "project", "fold"),
     Index("alerts_newest", "project", "id"),
     Index("alerts_thread", "project", "thread"),
+    Index("alerts_open", "project", "incident", postgresql_where=text(OPEN), sqlite_where=text(OPEN)),
     Index("alerts_unsent", "project", "id", postgresql_where=text(UNSENT), sqlite_where=text(UNSENT)),
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
-from updraft.alerts import outbox, slack, untold
+from updraft.alerts import known, outbox, slack, untold
 from updraft.errors import UpdraftError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def send_alerts(settings: Settings, engine: sa.Engine, spec: ProjectSpec) -> sla
     :raises SQLAlchemyError: when the store is away.
     """
     kept = untold.record_kept(engine, settings.home)
-    report = deliver(engine, spec)
+    report = deliver(settings, engine, spec)
     later = outbox.overdue(engine, now=datetime.now(UTC), limit=OTHERS)
     for name in dict.fromkeys((*kept, *later)):
         if name != spec.name:
@@ -82,11 +82,27 @@ def send_alerts(settings: Settings, engine: sa.Engine, spec: ProjectSpec) -> sla
     return report
 
 
-def deliver(engine: sa.Engine, spec: ProjectSpec) -> slack.DeliveryReport:
-    """Send what a project's outbox holds. Looks up the connection only when there is something to send now."""
-    if not slack.due(engine, spec):
+def keep_up_alerts(settings: Settings, engine: sa.Engine, spec: ProjectSpec) -> slack.DeliveryReport:
+    """What is done once a day: what waits is sent, the week that ended is summed up, and what Airflow knows of Slack is noted.
+
+    :raises SQLAlchemyError: when the store is away.
+    """
+    untold.record_kept(engine, settings.home)
+    before = deliver(settings, engine, spec, daily=True)
+    now = datetime.now(UTC)
+    monday = datetime.combine(now.date() - timedelta(days=now.weekday()), time.min, UTC)
+    if spec.alerts.slack is None or outbox.sum_up_week(engine, spec.name, until=monday) is None:
+        return before
+    return deliver(settings, engine, spec)
+
+
+def deliver(settings: Settings, engine: sa.Engine, spec: ProjectSpec, *, daily: bool = False) -> slack.DeliveryReport:
+    """Send what a project's outbox holds. Looks up the connection only when there is something to send now, or once a day."""
+    if spec.alerts.slack is None or not (daily or slack.due(engine, spec)):
         return slack.DeliveryReport()
-    report = slack.deliver(engine, slack_client(), spec)
+    client = slack_client()
+    known.note(settings.home, connected=client is not None)
+    report = slack.deliver(engine, client, spec, airflow=settings.airflow)
     log.info("%s", report)
     return report
 
@@ -96,6 +112,6 @@ def _deliver_other(settings: Settings, engine: sa.Engine, name: str) -> None:
 
     try:
         if name in project_names(settings.projects):
-            deliver(engine, load_project(settings.projects / name).spec)
+            deliver(settings, engine, load_project(settings.projects / name).spec)
     except UpdraftError as error:  # a broken project names no channel: its alerts stand in the store
         log.warning("alerts of %s wait: %s", name, error)

@@ -1,4 +1,4 @@
-"""The failure of a task or of a DAG run, told to on-call."""
+"""The failure of a task or of a DAG run, told to on-call; and that it is over."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from updraft.alerts import messages
 from updraft.alerts.alert import Alert
-from updraft.errors import UpdraftError
+from updraft.errors import PartitionRefused, UpdraftError
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
     from airflow.sdk import Context
 
     from updraft.settings import Settings
@@ -30,8 +31,8 @@ class AlreadyTold(AirflowFailException):
 class UpdraftNotifier(BaseNotifier):
     """Records a failure in the store and delivers it. For `on_failure_callback` of tasks and of DAGs.
 
-    The same failure told twice (by the task and by its DAG) is one alert; the same task failing in later runs folds
-    into one message.
+    The same failure told twice (by the task and by its DAG) is one alert; the same task failing in later runs follows in
+    its thread. A partition that was refused has been told as such, with its rule: it is sent, and not told again as a failure.
 
     :param project: the project's name; from the DAG's id when None. A DAG of no project (`maintenance`) is told in
         each channel that a project names.
@@ -62,7 +63,7 @@ class UpdraftNotifier(BaseNotifier):
                 "%s: whose channel hears of this failure could not be found out; it stands in the store", name
             )
             audience = []
-        for project in [spec.name for spec in audience] or [name]:
+        for project in () if was_refused(context) else [spec.name for spec in audience] or [name]:
             alert = alert_or_less(context, project=project, airflow=here.airflow)
             untold.record_or_keep(lambda: store().engine, here.home, alert)
         for spec in audience:
@@ -70,6 +71,57 @@ class UpdraftNotifier(BaseNotifier):
                 send_alerts(here, store().engine, spec)
             except Exception:
                 log.exception("alerts of %s could not be delivered now; they wait for the next task", spec.name)
+
+
+class MendedNotifier(BaseNotifier):
+    """Marks what was told of a task's failure as resolved. For `on_success_callback` and `on_skipped_callback` of tasks.
+
+    :param project: as for :class:`UpdraftNotifier`.
+    """
+
+    def __init__(self, project: str | None = None) -> None:
+        super().__init__()
+        self.project = project
+
+    def notify(self, context: Context) -> None:
+        """Look for what stands open of this task and this partition or run. Never raises."""
+        from updraft_airflow.deployment import settings, store
+        from updraft_airflow.hooks.slack import send_alerts
+
+        try:
+            here, engine = settings(), store().engine
+            name = self.project or project_of(context)
+            failure = failure_alert(context, project=name)
+            if self.project is None:
+                mended = [
+                    spec for spec in audience_of(here, name) if resolve(engine, spec.name, failure, every_run=True)
+                ]
+            else:
+                mended = audience_of(here, name) if resolve(engine, name, failure) else []
+            for spec in mended:
+                send_alerts(here, engine, spec)
+        except Exception:
+            log.exception("that a failure is over could not be told; its message stands as it is")
+
+
+def resolve(engine: sa.Engine, project: str, failure: Alert, *, every_run: bool = False) -> bool:
+    """Mark what a project's alerts tell of a task and its partition or run as resolved; whether there was any.
+
+    :param every_run: whether the task that ended well has done what its earlier runs have not, as upkeep does.
+    """
+    from updraft.alerts import outbox
+
+    if failure.incident is None:
+        return False
+    words = f"{failure.incident.removeprefix('failure:')} ended well for {failure.key or failure.part}."
+    part = None if every_run else failure.part
+    return outbox.resolve(engine, project, failure.incident, part, words=words, key=failure.key)
+
+
+def was_refused(context: Context) -> bool:
+    """Whether the task failed as its partition was refused."""
+    values: dict[str, Any] = dict(context)
+    return isinstance(getattr(values.get("exception"), "__cause__", None), PartitionRefused)
 
 
 def project_of(context: Context) -> str:
@@ -83,6 +135,7 @@ def audience_of(settings: Settings, project: str) -> list[ProjectSpec]:
 
     Empty when the project is broken: its channel cannot be known, so the alert stands in the store.
     """
+    from updraft.alerts.audience import one_per_channel
     from updraft.spec.load import load_projects
     from updraft.spec.model import Project
 
@@ -90,8 +143,7 @@ def audience_of(settings: Settings, project: str) -> list[ProjectSpec]:
     if project in found:
         own = found[project]
         return [own.spec] if isinstance(own, Project) else []
-    specs = [one.spec for one in found.values() if isinstance(one, Project)]
-    return list({spec.alerts.slack.channel: spec for spec in reversed(specs) if spec.alerts.slack}.values())
+    return one_per_channel(project.spec for project in found.values() if isinstance(project, Project))
 
 
 def alert_or_less(context: Context, *, project: str, airflow: str) -> Alert:

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from updraft.errors import IntegrityError
 from updraft_airflow.deployment import open_loop, settings
-from updraft_airflow.hooks.slack import deliver_alerts, send_alerts
+from updraft_airflow.hooks.slack import deliver_alerts, keep_up_alerts
 from updraft_airflow.notifiers.failure import in_words
 from updraft_airflow.operators.step import fails_at_once
 
@@ -84,11 +84,11 @@ class VerifyDecisions(ForEachProject):
 
 
 class SendAlerts(ForEachProject):
-    """Sends the alerts that Slack did not take when they were new."""
+    """Sends the alerts that Slack did not take when they were new, and the digest of the week that ended."""
 
     def step(self, loop: Loop) -> str:
         """What was delivered."""
-        return str(send_alerts(loop.settings, loop.store.engine, loop.spec))
+        return str(keep_up_alerts(loop.settings, loop.store.engine, loop.spec))
 
 
 class WatchLearning(ForEachProject):

@@ -73,6 +73,14 @@ def pods(project: Permitted, run: str) -> Response:
     return Response(page, media_type=MEDIA[".html"])
 
 
+@app.get("/runbook")
+def runbook(_: GetUserDep) -> Response:
+    """What each alert and each failed task means, and what to do: for whoever is signed in, as it tells of no project."""
+    from updraft.pages.runbook import runbook_page
+
+    return Response(runbook_page(), media_type=MEDIA[".html"])
+
+
 @app.get("/learning/{project}")
 def learning(project: Permitted) -> Response:
     """What a project learns from, what is kept out and why, and whether a training is overdue."""

@@ -7,16 +7,22 @@ event, so that a task that runs twice says nothing twice.
 Alerts are published: they carry counts and names of checks, never values of rows.
 """
 
-from updraft.alerts.messages.data import labels_lost, late, outside, quarantine, refused
+from updraft.alerts.messages.data import REFUSALS, labels_lost, outside, pass_over_command, quarantine, refused
 from updraft.alerts.messages.endings import reinstated, superseded, training_ended, unjudged
-from updraft.alerts.messages.episodes import episode, waiting
-from updraft.alerts.messages.learning import lasting_sign, training_overdue
+from updraft.alerts.messages.episodes import episode
+from updraft.alerts.messages.learning import OVERDUE, lasting_sign, training_overdue
 from updraft.alerts.messages.pods import more_memory, no_node
-from updraft.alerts.messages.releases import approval, promotion, refused_model, rollback, trained, verdict
-from updraft.alerts.messages.runs import failure, tampered, untold
+from updraft.alerts.messages.releases import QUESTION, approval, promotion, refused_model, rollback, trained, verdict
+from updraft.alerts.messages.runs import failure, late, restarts, tampered, task_incident, untold
+from updraft.alerts.messages.summaries import backlog, digest, resolved
 
 __all__ = [
+    "OVERDUE",
+    "QUESTION",
+    "REFUSALS",
     "approval",
+    "backlog",
+    "digest",
     "episode",
     "failure",
     "labels_lost",
@@ -25,19 +31,22 @@ __all__ = [
     "more_memory",
     "no_node",
     "outside",
+    "pass_over_command",
     "promotion",
     "quarantine",
     "refused",
     "refused_model",
     "reinstated",
+    "resolved",
+    "restarts",
     "rollback",
     "superseded",
     "tampered",
+    "task_incident",
     "trained",
     "training_ended",
     "training_overdue",
     "unjudged",
     "untold",
     "verdict",
-    "waiting",
 ]

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import shlex
+from collections.abc import Mapping, Sequence
 
-from updraft.alerts.alert import Alert, one_line, redacted
+from updraft.alerts.alert import Alert
 from updraft.alerts.words import counts, share
+
+REFUSALS = "refused"
+"""The incident of a project's refused partitions."""
+_RULES = 10
+"""Broken rules that are told; the data docs have all of them."""
+_READ_AGAIN = "clear the run (clearing validate_partition alone does not read the source again)"
+
+
+def pass_over_command(project: str, key: str) -> str:
+    """What a person runs when a partition stays as it is."""
+    return shlex.join(["updraft", "pass-over", project, key, "--reason", "WHY"])
 
 
 def quarantine(
@@ -20,13 +33,13 @@ def quarantine(
     return Alert(
         project=project,
         kind="quarantine",
+        entry="quarantine",
         dedup=f"quarantine:{key}:{content}",
-        fold="quarantine:" + ",".join(sorted(reasons)),
+        fold=f"quarantine:{key}:{','.join(sorted(reasons))}",
         title=f"{rows:,} rows in quarantine",
         text=f"{rows:,} of {of:,} rows ({share(rows, of)}) broke the data contract.",
         detail=counts(reasons),
         does="They were set aside with their reasons; the other rows were published.",
-        needs="Nothing now. If this goes on, ask the owner of the source, or correct the contract.",
         key=key,
         links={"Data docs": docs},
     )
@@ -45,14 +58,15 @@ def outside(
     return Alert(
         project=project,
         kind="quarantine",
+        entry="outside",
         dedup=f"outside:{key}:{content}",
-        fold=f"outside:{source}",
+        fold=f"outside:{key}:{source}",
         title=f"{lost:,} rows of {source} belong to no partition",
         text=f"{lost:,} of {of:,} rows ({share(lost, of)}) of the file of {source} lie outside of the partition, or have no time.",
         detail=f"{rows:,} outside of the partition, {timeless:,} without a time",
         does="The other rows were published.",
-        needs="Look at the times in the file: a wrong year, zone or format looks like this. If the file is meant to hold other "
-        "days too, nothing.",
+        needs=f"Look at the times in the file: a wrong year, zone or format looks like this. Mend it, then {_READ_AGAIN}. If the file is "
+        "meant to hold other days too, nothing.",
         key=key,
         links={"Data docs": docs},
     )
@@ -70,8 +84,9 @@ def labels_lost(
     return Alert(
         project=project,
         kind="quarantine",
+        entry="labels_lost",
         dedup=f"labels_lost:{key}:{content}",
-        fold="labels_lost",
+        fold=f"labels_lost:{key}",
         title=f"{labels:,} labels find no row",
         text=f"{labels:,} of {of:,} labels ({share(labels, of)}) that matured are of rows that were never published.",
         detail=f"their keys look like {form}, those of the published rows like {form_of_rows}",
@@ -83,64 +98,33 @@ def labels_lost(
     )
 
 
-def late(
-    project: str,
-    *,
-    key: str,
-    source: str,
-    error: str,
-    until: str | None,
-    links: Mapping[str, str],
-) -> Alert:
-    """A source's file of a partition is not there, longer after the tick than the project says.
-
-    :param error: what is wrong: that there is no file, or that its store does not answer.
-    :param until: the next tick, until which it is waited for; None when that has passed.
-    """
-    clear = f"clear the run of {project}.ingest for {key}"
-    goes_on = f"It goes on waiting, without a worker: a file that comes before {until} is read by itself."
-    return Alert(
-        project=project,
-        kind="failure",
-        dedup=f"late:{key}",
-        fold=f"late:{source}",
-        title=f"File of {source} is late",
-        text=f"Partition {key} has no file of {source} yet; its tick has passed longer ago than data.sources.{source}.wait allows.",
-        detail=redacted(one_line(error)),
-        does=goes_on if until else "The next partition has its turn, so it is not waited for any more.",
-        needs=f"Ask whoever delivers it. {f'If it comes after {until}, {clear}' if until else f'When it is there, {clear}'}. If it never comes: "
-        f"updraft pass-over {project} {key} --reason WHY.",
-        key=key,
-        links=links,
-    )
-
-
 def refused(
-    project: str,
-    *,
-    key: str,
-    rows: int,
-    of: int,
-    limit: float,
-    reasons: Mapping[str, int],
-    content: str = "",
-    docs: str = "",
+    project: str, *, key: str, rules: Sequence[str], by_rows: bool, content: str = "", links: Mapping[str, str]
 ) -> Alert:
-    """More rows broke the contract than the project allows: nothing of the partition was published.
+    """The contract does not hold for a partition: nothing of it was published.
 
-    :param limit: the share that ``data.refuse_above`` allows.
+    :param rules: each rule that refused it, with what was observed and what is allowed; the one to tell first comes first.
+    :param by_rows: whether too many rows broke the contract, so that ``data.refuse_above`` is a way out.
+    :param content: hash of what was read; the same content refused again is the same event.
     """
+    cause = hashlib.sha256("\n".join(rules).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    more = len(rules) - 1
+    told = [*rules[:_RULES], *([f"and {len(rules) - _RULES} more"] if len(rules) > _RULES else [])]
+    limit = ", or data.refuse_above," if by_rows else ""
     return Alert(
         project=project,
         kind="quarantine",
-        dedup=f"refused:{key}:{content}",
-        fold="refused",
-        title="Partition refused",
-        text=f"{rows:,} of {of:,} rows ({share(rows, of)}) broke the data contract; {limit:.1%} are allowed.",
-        detail=counts(reasons),
+        entry="refused",
+        dedup=f"refused:{key}:{cause}:{content}",
+        fold=f"refused:{key}:{cause}",
+        incident=REFUSALS,
+        part=key,
+        title=f"Refused: {rules[0]}" + (f" (and {more} more)" if more else ""),
+        text=f"Partition {key} was refused as a whole.",
+        detail="\n".join(told),
         does="Nothing of the partition was published, scored or trained on. The model serves on as it was.",
-        needs="Mend the feed and clear the ingest run of this partition; or raise data.refuse_above if the rows are "
-        "right.",
+        needs=f"Mend the source, then {_READ_AGAIN}. If the data are right as they are, correct the rule in expectations.yaml{limit} and clear "
+        f"validate_partition. If they stay as they are: {pass_over_command(project, key)}",
         key=key,
-        links={"Data docs": docs},
+        links=links,
     )

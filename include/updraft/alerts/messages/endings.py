@@ -30,6 +30,7 @@ def superseded(
     return Alert(
         project=project,
         kind="verdict",
+        entry="superseded",
         dedup=f"superseded:{release}",
         title=f"Version {version}: {reason}",
         text=f"Version {version} was in {was}, and its release is closed: {reason.rstrip('.')}.",
@@ -60,6 +61,7 @@ def unjudged(
     return Alert(
         project=project,
         kind="verdict",
+        entry="unjudged",
         dedup=f"unjudged:{release}",
         title=f"Version {version} is kept, and could not be judged",
         text=f"{reason.rstrip('.')}. {gained(against, gain, low, high, clusters)}",
@@ -91,6 +93,7 @@ def reinstated(
     return Alert(
         project=project,
         kind="rollback",
+        entry="reinstated",
         dedup=f"reinstated:{subject}",
         title=f"Version {version} was reinstated",
         text=f"Version {version}, which was taken back, serves again in place of version {previous}: {reason.rstrip('.')}.",
@@ -106,6 +109,7 @@ def training_ended(project: str, *, episode: str, key: str, why: str, links: Map
     return Alert(
         project=project,
         kind="failure",
+        entry="training_ended",
         dedup=f"training_ended:{episode}",
         title="A training that was called for brought nothing",
         text=f"Episode {episode} is closed: {why.rstrip('.')}.",

@@ -1,4 +1,4 @@
-"""Episodes: what is wrong with a model, its remedy, and what has to wait."""
+"""Episodes: what is wrong with a model, and its remedy."""
 
 from __future__ import annotations
 
@@ -27,42 +27,13 @@ def episode(
     return Alert(
         project=project,
         kind="drift",
+        entry="episode",
         dedup=f"episode:{episode}",
         title=f"Episode: {CAUSES.get(cause, cause)}",
         text=diagnosis,
         does=does,
         needs=needs,
         thread=episode,
-        key=key,
-        links=links or {},
-    )
-
-
-def waiting(
-    project: str,
-    *,
-    subject: str,
-    what: str,
-    why: str,
-    until: str = "",
-    needs: str = "",
-    thread: str | None = None,
-    key: str | None = None,
-    links: Mapping[str, str] | None = None,
-) -> Alert:
-    """Something that would be done is not done yet, and why: a cooldown, a spent budget, a full queue.
-
-    :param subject: what waits, once and for all (an episode, a release): one alert per subject and reason.
-    """
-    return Alert(
-        project=project,
-        kind="drift",
-        dedup=f"waiting:{subject}:{why}",
-        title=f"Waiting: {what}",
-        text=why,
-        does=f"It goes on by itself {until}." if until else "It goes on by itself as soon as that has passed.",
-        needs=needs,
-        thread=thread,
         key=key,
         links=links or {},
     )

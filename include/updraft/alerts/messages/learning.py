@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from updraft.alerts.alert import Alert
 
+OVERDUE = "training_overdue"
+"""The incident of a project that does not learn; it has one part."""
+
 
 def lasting_sign(
     project: str,
@@ -31,13 +34,14 @@ def lasting_sign(
     return Alert(
         project=project,
         kind="approval",
+        entry="lasting_sign",
         dedup=f"lasting:{since}:{asked}:{name}",
         title=f"Fault or the new normal: {sign}?",
         text=f"{fault.rstrip('.')}. It has been so since {since}: {partitions} partitions in a row are kept out of every training.",
         does="They are scored as ever. No training, reference or calibration layer learns from them until one of the two is done; "
         f"this question comes again after {partitions} more.",
         needs=f"If that is how the data are from now on: {accept} (--undo takes it back). "
-        f"If it is a fault: mend the source, then clear {project}.ingest from {since} on.",
+        f"If it is a fault: mend the source, then clear the runs of {project}.ingest from {since} on.",
         key=key,
         links=links or {},
     )
@@ -69,7 +73,10 @@ def training_overdue(
     return Alert(
         project=project,
         kind="failure",
+        entry="training_overdue",
         dedup=f"overdue:{last or 'never'}:{told}",
+        incident=OVERDUE,
+        part=OVERDUE,
         title="No training for too long",
         text=f"{since}; the policy lets {limit} pass. What holds it back: {'; '.join(holding_back)}.",
         does=f"The model that serves goes on and grows older. This is told again when {limit << told} have passed.",

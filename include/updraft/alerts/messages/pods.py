@@ -15,12 +15,15 @@ def no_node(project: str, *, run: str, waits: str, does: WithoutNode, limit: str
     return Alert(
         project=project,
         kind="failure",
+        entry="no_node",
         dedup=f"no_node:{run}:{does.value}",
         title=f"{project}: no node for a training",
         text=f"Training {run} has waited for a node for {limit}.",
         detail=redacted(one_line(waits)),
         does=f"It {does.value}, as training.compute.on_no_gpu says.",
-        needs="" if does is WithoutNode.USE_CPU else "Free or add such a node, or change training.compute.",
+        needs=""
+        if does is WithoutNode.USE_CPU
+        else "Free or add such a node, or change training.compute; then clear train_model.",
         links={"Run": link},
     )
 
@@ -30,10 +33,11 @@ def more_memory(project: str, *, run: str, words: str, link: str) -> Alert:
     return Alert(
         project=project,
         kind="failure",
+        entry="more_memory",
         dedup=f"memory:{run}:{words}",
         title=f"{project}: a training was short of memory",
         text=f"Training {run} was {words}.",
-        does="It goes on from its checkpoint in a pod with more memory, up to training.compute.memory_cap.",
-        needs="Raise training.compute.memory, so that the next one need not die first (updraft rightsize proposes).",
+        does="It goes on from its checkpoint in a pod with more memory, up to training.compute.memory_cap. With a higher "
+        "training.compute.memory the next one need not die first (updraft rightsize proposes).",
         links={"Run": link},
     )

@@ -8,6 +8,9 @@ from typing import Literal
 from updraft.alerts.alert import Alert
 from updraft.alerts.words import VERDICTS, gained
 
+QUESTION = "approval"
+"""The incident of releases that wait for a person: over when the release is answered, or closed."""
+
 
 def trained(
     project: str,
@@ -26,6 +29,7 @@ def trained(
     return Alert(
         project=project,
         kind="verdict",
+        entry="trained",
         dedup=f"trained:{run}:{version}",
         title=f"Version {version} was trained",
         text=summary,
@@ -50,12 +54,12 @@ def refused_model(
     return Alert(
         project=project,
         kind="verdict",
+        entry="refused_model",
         dedup=f"refused_model:{run}:{version or ''}",
         title=f"Version {version} was refused" if version else "The new model was refused",
         text="The new model did not pass the gates.",
         detail="\n".join(reasons),
         does="The model that serves stays. The refused one stays in MLflow with its reasons.",
-        needs="Nothing now. Refused twice in a row: the features or the world changed; look at the slices.",
         thread=thread,
         key=key,
         links=links or {},
@@ -89,6 +93,7 @@ def verdict(
     return Alert(
         project=project,
         kind="verdict",
+        entry="verdict",
         dedup=f"verdict:{release}:{verdict}",
         title=f"Version {version}: {verdict.replace('_', ' ')}",
         text=f"{reason.rstrip('.')}. {gained(against, gain, low, high, clusters)}",
@@ -119,7 +124,10 @@ def approval(
     return Alert(
         project=project,
         kind="approval",
+        entry="approval",
         dedup=f"approval:{release}",
+        incident=QUESTION,
+        part=release,
         title=f"Version {version} waits for your approval",
         text=reason,
         does=f"It stays in shadow; the model that serves stays. Without an answer it is rejected {until}.",
@@ -159,6 +167,7 @@ def promotion(
     return Alert(
         project=project,
         kind="verdict",
+        entry="promotion",
         dedup=f"promotion:{release}",
         title=f"Version {version} serves now",
         text=f"{lane.capitalize()} {release} was promoted: {reason.rstrip('.')}.",
@@ -188,11 +197,12 @@ def rollback(
     return Alert(
         project=project,
         kind="rollback",
+        entry="rollback",
         dedup=f"rollback:{release}",
         title=f"Rolled back to version {to}",
         text=f"Version {version} was taken back{f' by {by}' if by else ''}: {reason.rstrip('.')}.",
         does=f"Version {to} serves from the next partition on. Predictions made so far keep their version.",
-        needs="" if by else "Nothing at once. Find out what the refresh had learned before the next training.",
+        needs="" if by else "Find out what it had learnt, before the next training learns the same.",
         thread=thread or release,
         key=key,
         links=links or {},
