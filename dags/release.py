@@ -10,10 +10,11 @@ Brings a registered version into service through its lane, and takes it back whe
 **Cadence:** started by `train` (the run id is the release's), or by hand with the id of a release.
 
 **What you see:** `await_verdict` and `await_probation` are deferred while evidence comes in, for weeks if need be; they link to the picture of the
-evidence. `approve_change` waits for an answer under *Required actions*; a question that is void, as its release was closed meanwhile, is withdrawn and
-skipped.
+evidence. `approve_change` waits for an answer under *Required actions*; a question that is void, as its release was closed meanwhile, is withdrawn
+and skipped.
 
-**When it fails:** an approval that came too late says why, and nothing is to be done. Else clear the failed task. Promotion, answer and rollback are each written once; clearing does not repeat them.
+**When it fails:** an approval that came too late says why, and nothing is to be done. Else clear the failed task. Promotion,
+answer and rollback are each written once; clearing does not repeat them.
 """
 
 from airflow.sdk import Param, TriggerRule
