@@ -47,7 +47,7 @@ def test_a_sound_project_is_sound_and_its_policy_is_told(made):
         "monitoring.remedies.retrain",
         "monitoring.drift",
         "release.change.shadow",
-        "release.refresh.probation",
+        "release.refresh.probation_at_most",
     ]
 
 

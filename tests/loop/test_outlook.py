@@ -176,9 +176,9 @@ def test_each_open_release_says_when_it_is_decided(store):
     published(store, 10, first=9)
     policy = PROJECT.spec.release
     probation, verdict = told(store)[2:]
-    ends = KEYS[9 + policy.refresh.probation - 1]
+    earliest = KEYS[9 + policy.refresh.probation - 1]
     assert probation.startswith(
-        f"the probation of version 2 (refresh) ends after {policy.refresh.probation - 1} more partitions ({ends}); so far "
+        f"the probation of version 2 (refresh) ends after {policy.refresh.probation - 1} more partitions ({earliest}) at the earliest and "
     )
     earliest, latest = (KEYS[9 + span - 1] for span in (policy.change.shadow.at_least, policy.change.shadow.at_most))
     assert verdict.startswith("the verdict on version 3 (change) comes after 1 more partition")

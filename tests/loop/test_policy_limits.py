@@ -131,7 +131,7 @@ def test_labels_that_come_late_leave_less_for_a_verdict():
 @pytest.mark.parametrize(
     ("schedule", "parts", "says"),
     [
-        (DAILY, OFTEN, "4 partitions (4 days) bring 3 clusters with labels (release.cluster: day), and nothing is shown before 7"),
+        (DAILY, OFTEN, "4 partitions, as the next refresh comes after 4 (4 days) bring 3 clusters with labels"),
         (DAILY, OFTEN, "a refresh that is worse is never rolled back by itself; raise it to 8 and retrain.every above 8"),
         (DAILY, {}, "can be rolled back from the 8th on"),
         (WEEKLY, {}, "can be rolled back from the 2nd on"),
@@ -140,7 +140,22 @@ def test_labels_that_come_late_leave_less_for_a_verdict():
     ],
 )  # fmt: skip
 def test_a_probation_says_whether_it_can_end_in_a_rollback(schedule, parts, says):
-    assert says in note(spec(schedule, **parts), "release.refresh.probation")
+    notes = [line for line in policy_notes(spec(schedule, **parts)) if line.startswith("release.refresh.probation")]
+    assert says in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("margin", "says"),
+    [
+        (
+            0.0,
+            "with release.margin: 0 only a refresh that is better can be shown no worse; else it is kept without a judgement",
+        ),
+        (0.02, "where its gain varies by less than 0.0"),
+    ],
+)
+def test_a_probation_says_whether_a_refresh_that_is_as_good_can_be_shown_so(margin, says):
+    assert says in note(spec(WEEKLY, release={"margin": margin}), "release.refresh.probation_at_most")
 
 
 def test_slices_that_never_gate_are_told():

@@ -301,7 +301,7 @@ def test_nothing_is_rolled_back_where_nothing_served_before():
     alone = row(state="probation", against=None)
     worse = replace(LOOKS["worse"], promoted=True, champion="2")
     assert advance(alone, worse, FREE).act is Act.WAIT
-    assert advance(alone, replace(worse, partitions=4), FREE).act is Act.KEEP
+    assert advance(alone, replace(worse, partitions=12), FREE).act is Act.KEEP
 
 
 def test_a_probation_whose_version_serves_no_more_is_not_rolled_back():
@@ -314,8 +314,31 @@ def test_a_probation_that_ends_early_says_so():
     assert early.body["early"] is True
     assert early.reason == "its probation ends early: not what was signed"
     whole = step("asked", "equal, for long", "on probation")
-    assert set(whole.body) == {"version", "reason", "evidence"}
-    assert whole.reason == "not shown worse in 12 partitions"
+    assert set(whole.body) == {"version", "reason", "evidence", "unjudged"}
+    assert whole.reason.startswith(
+        "could not be judged in 12 partitions: neither shown worse than the previous champion nor"
+    )
+
+
+def test_not_shown_worse_is_not_shown_good_a_probation_is_extended_until_it_is_judged():
+    seen = replace(NOTHING, promoted=True, champion="2", partitions=4, gains=gains(0.0))
+    waits = advance(STATES["on probation"], seen, FREE)
+    assert (waits.act, waits.reason.startswith("extended after 4 partitions; neither shown worse")) == (Act.WAIT, True)
+    tolerant = Policy(Release(margin=0.02))
+    early = advance(STATES["on probation"], replace(seen, partitions=3), tolerant)
+    assert early.act is Act.WAIT
+    kept = advance(STATES["on probation"], seen, tolerant)
+    assert (kept.act, "unjudged" in kept.body) == (Act.KEEP, False)
+    assert kept.reason.startswith("shown no worse than the previous champion by more than 0.02: mean gain")
+
+
+def test_a_probation_without_any_evidence_is_kept_after_its_longest_time_and_says_that_it_was_not_judged():
+    longer = Policy(Release(refresh=RefreshLane(probation=4, probation_at_most=6)))
+    seen = replace(NOTHING, promoted=True, champion="2", partitions=5)
+    assert advance(STATES["on probation"], seen, longer).act is Act.WAIT
+    kept = advance(STATES["on probation"], replace(seen, partitions=6), longer)
+    assert (kept.act, kept.body["unjudged"]) == (Act.KEEP, True)
+    assert kept.reason.endswith("no matured rows to compare yet")
 
 
 def test_what_is_superseded_is_closed_at_the_tick_of_the_newer_ones_opening():

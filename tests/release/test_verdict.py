@@ -117,8 +117,9 @@ def test_more_slices_make_each_bound_wider() -> None:
 def test_a_probation_rolls_back_only_what_is_shown_worse() -> None:
     assert judge_probation(evidence(-0.03, 28), POLICY).verdict is Verdict.ROLL_BACK
     assert judge_probation(evidence(0, 28), POLICY).verdict is Verdict.HOLD
-    assert judge_probation(evidence(0.03, 28), POLICY).verdict is Verdict.HOLD
-    assert judge_probation(evidence(-0.03, 28), Release(margin=0.06)).verdict is Verdict.HOLD
+    assert judge_probation(evidence(0.03, 28), POLICY).verdict is Verdict.KEEP
+    assert judge_probation(evidence(-0.03, 28), Release(margin=0.06)).verdict is Verdict.KEEP
+    assert judge_probation(evidence(0, 5), Release(margin=0.06)).verdict is Verdict.HOLD
 
 
 def test_a_verdict_reads_as_its_word() -> None:

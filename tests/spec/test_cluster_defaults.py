@@ -160,10 +160,11 @@ def test_labels_that_mature_late_leave_enough_of_every_window(spec_of, schedule,
     spec = spec_of(schedule, f"data: {{label: {{matures_after: {matures_after}}}}}")
     assert undecidable(spec) == []
     short = spec_of(
-        schedule, f"data: {{label: {{matures_after: {matures_after}}}}}\nrelease: {{refresh: {{probation: 1}}}}"
+        schedule,
+        f"data: {{label: {{matures_after: {matures_after}}}}}\nrelease: {{refresh: {{probation: 1, probation_at_most: 1}}}}",
     )
     [told] = undecidable(short)
-    assert told.startswith("release.refresh.probation = 1 holds 0 clusters with labels")
+    assert told.startswith("release.refresh.probation_at_most = 1 holds 0 clusters with labels")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ _WORLDS = np.random.default_rng(0).normal(0.0, 0.9, (3, FEATURES))
 
 def world(number: int, rows: Floats) -> Floats:
     """Log-odds of the label in one of three worlds: linear, and one product of two features that all share."""
-    return rows @ _WORLDS[number] + 0.8 * rows[:, 0] * rows[:, 1]
+    return np.asarray(rows @ _WORLDS[number] + 0.8 * rows[:, 0] * rows[:, 1], np.float64)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def _gradual(day: int, rows: Floats, random: np.random.Generator) -> Floats:
 
 def _seasonal(day: int, rows: Floats, random: np.random.Generator) -> Floats:
     turn = 2 * np.pi * day / 56
-    return np.cos(turn) * world(0, rows) + np.sin(turn) * world(1, rows) + 0.8 * np.sin(2 * np.pi * day / 7)
+    wave = 0.8 * np.sin(2 * np.pi * day / 7)
+    return np.asarray(np.cos(turn) * world(0, rows) + np.sin(turn) * world(1, rows) + wave, np.float64)
 
 
 STREAMS: Mapping[str, Stream] = {

@@ -224,12 +224,17 @@ def _release(spec: ProjectSpec, release: OpenRelease, monitored: str) -> str:
         )
     if release.act is not Act.WAIT:
         return f"{spec.name}.release takes {what} on ({release.act.value.replace('_', ' ')}): {release.reason}"
-    span, lasts = (
-        ("probation", policy.refresh.probation) if row.state == "probation" else ("shadow", policy.refresh.shadow)
-    )
+    if row.state == "probation":
+        earliest = max(policy.refresh.probation - release.partitions, 1)
+        latest = max(policy.refresh.longest_probation - release.partitions, 1)
+        soonest = "" if earliest >= latest else f"{_after(spec, monitored, earliest)} at the earliest and "
+        return (
+            f"the probation of {what} ends {soonest}{_after(spec, monitored, latest)} at the latest, or with the next refresh; "
+            f"so far {release.reason}"
+        )
     if row.lane == "refresh":
-        left = max(lasts - release.partitions, 1)
-        return f"the {span} of {what} ends {_after(spec, monitored, left)}; so far {release.reason}"
+        left = max(policy.refresh.shadow - release.partitions, 1)
+        return f"the shadow of {what} ends {_after(spec, monitored, left)}; so far {release.reason}"
     latest = max(policy.change.shadow.at_most - release.partitions, 1)
     earliest = max(policy.change.shadow.at_least - release.partitions, 1)
     soonest = "" if earliest >= latest else f"{_after(spec, monitored, earliest)} at the earliest and "

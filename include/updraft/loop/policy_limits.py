@@ -11,12 +11,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from updraft.data.partitions import partitions
 from updraft.data.views import CLOCKS
 from updraft.monitoring.drift import partitions_needed
+from updraft.release.power import detectable_gain
 from updraft.spec.document import Document
-from updraft.spec.model import ProjectSpec, Retrain
+from updraft.spec.model import ProjectSpec, Release, Retrain
 from updraft.spec.part import shown_duration
 from updraft.spec.problems import Problem
 from updraft.tasks.clusters import FIRST_LOOK
@@ -222,10 +224,10 @@ def _verdict(spec: ProjectSpec, pace: Pace) -> Iterator[str]:
 
 
 def _probation(spec: ProjectSpec, pace: Pace) -> Iterator[str]:
-    stated, retrain = spec.release.refresh.probation, spec.monitoring.remedies.retrain
-    where = "release.refresh.probation"
+    stated, retrain = spec.release.refresh.longest_probation, spec.monitoring.remedies.retrain
+    where = "release.refresh.probation_at_most"
     if not stated:
-        yield f"{where}: 0, so a refresh that is worse stays until the next one, or until a person takes it back"
+        yield "release.refresh.probation: 0, so a refresh that is worse stays until the next one, or until a person takes it back"
         return
     if pace.cluster is None:
         return
@@ -242,7 +244,28 @@ def _probation(spec: ProjectSpec, pace: Pace) -> Iterator[str]:
             "choose a shorter cluster"
         )
         return
-    yield f"{brings}; the first bound comes after {FIRST_LOOK}: a refresh that is worse can be rolled back from the {_nth(needs)} on"
+    yield (
+        f"{brings}; the first bound comes after {FIRST_LOOK}: a refresh that is worse can be rolled back from the {_nth(needs)} on; "
+        f"{_can_be_kept(spec.release, held)}"
+    )
+
+
+def _can_be_kept(release: Release, clusters: int) -> str:
+    """When a refresh that is as good as its predecessor can be shown to be no worse."""
+    unjudged = "else it is kept without a judgement, and told"
+    if not release.margin:
+        return f"with release.margin: 0 only a refresh that is better can be shown no worse; {unjudged}"
+    sd = release.margin / _needed(clusters, release.confidence)
+    return (
+        f"one that is as good is shown no worse in four of five cases where its gain varies by less than {sd:.2g} {release.metric} from one "
+        f"{release.cluster} to the next (standard deviation; release.margin: {release.margin:g}); {unjudged}"
+    )
+
+
+@lru_cache(maxsize=64)
+def _needed(clusters: int, confidence: float) -> float:
+    """The gain that is shown in four of five cases within so many clusters, in standard deviations of a cluster's gain."""
+    return detectable_gain(1.0, 0.0, clusters, confidence)
 
 
 def _clusters(number: int) -> str:

@@ -210,9 +210,16 @@ class _Step:
         )
         if judgement.verdict is Verdict.ROLL_BACK and self._can_go_back():
             return self._roll_back(judgement.reason, {"evidence": judgement.as_dict()})
-        if self.look.partitions >= self.policy.release.refresh.probation:
-            return self._keep(f"not shown worse in {self.look.partitions} partitions", _figures(judgement))
-        return self._stay(Act.WAIT, judgement.reason)
+        seen, lane = self.look.partitions, self.policy.release.refresh
+        if judgement.verdict is Verdict.KEEP and seen >= lane.probation:
+            return self._keep(judgement.reason, _figures(judgement))
+        if seen >= lane.longest_probation:
+            return self._keep(
+                f"could not be judged in {seen} partitions: {judgement.reason}",
+                {"unjudged": True, **_figures(judgement)},
+            )
+        extended = f"extended after {lane.probation} partitions; " if seen >= lane.probation else ""
+        return self._stay(Act.WAIT, f"{extended}{judgement.reason}")
 
     def _nothing(self) -> Transition:
         return self._stay(Act.DONE if self.look.promoted else Act.GONE, self.row.reason or str(self.row.outcome))

@@ -22,6 +22,7 @@ class Verdict(StrEnum):
     HOLD = "hold"
     REJECT = "reject"
     ROLL_BACK = "roll_back"
+    KEEP = "keep"
 
 
 @dataclass(frozen=True)
@@ -117,14 +118,18 @@ def judge_change(
 def judge_probation(
     clusters: Sequence[ClusterGain], policy: Release, guard: SliceGate | None = None, *, partitions: int | None = None
 ) -> Judgement:
-    """The verdict on a refreshed champion with its predecessor in shadow: it stays unless it is shown worse.
+    """The verdict on a refreshed champion with its predecessor in shadow: back when it is shown worse, kept when it is shown to be no worse.
 
-    Slices are shown beside it and roll nothing back.
+    What is neither has not been judged: not shown worse is not shown good. Slices are shown beside it and roll nothing back.
     """
     found = _weigh(clusters, policy, guard, partitions)
     if found.bound.upper < -policy.margin:
         return found.say(Verdict.ROLL_BACK, f"shown worse than the previous champion{_allowed(policy)}: {found.words}")
-    return found.say(Verdict.HOLD, f"not shown worse than the previous champion: {found.words}")
+    if found.bound.lower > -policy.margin:
+        return found.say(Verdict.KEEP, f"shown no worse than the previous champion{_allowed(policy)}: {found.words}")
+    return found.say(
+        Verdict.HOLD, f"neither shown worse than the previous champion nor shown to be no worse: {found.words}"
+    )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ LENGTHS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedel
 """Length of the clusters that are times."""
 WINDOW, FIRST_AFTER, HOLDOUT, PROBATION, LAYER_WINDOW, AT_LEAST, AT_MOST = 26, 8, 2, 4, 2, 2, 12
 """Partitions, where each holds enough clusters: `training.window`, `training.first_after`, `release.refresh.holdout` and `.probation`,
-`monitoring.remedies.recalibrate.window`, `release.change.shadow.at_least` and `.at_most`."""
+`monitoring.remedies.recalibrate.window`, `release.change.shadow.at_least` and `.at_most`, which also is
+`release.refresh.probation_at_most`."""
 EVERY, COOLDOWN, PER_YEAR = 4, 2, 12
 """`monitoring.remedies.retrain.every` and `.cooldown`, in partitions, and the least that `.per_year` is. Where a year has more than 48
 partitions the budget is a training for every fourth one: twelve would be spent before the year is over, and nothing learnt for the rest of it."""
@@ -128,6 +129,9 @@ def _of_evidence(spec: Mapping[str, Any], pace: _Pace) -> Iterator[_Default]:
     yield ("release", "refresh", "holdout"), holdout, HOLDOUT
     probation = max(PROBATION, partitions_with(2 * FIRST_LOOK, pace.per_partition) + pace.late)
     yield ("release", "refresh", "probation"), probation, PROBATION
+    at_most = max(AT_MOST, partitions_with(TO_PROMOTE, pace.per_partition) + pace.late)
+    stated = _partitions(_at(spec, "release", "refresh").get("probation"), probation)
+    yield ("release", "refresh", "probation_at_most"), max(at_most, stated), AT_MOST
     yield ("monitoring", "remedies", "recalibrate", "window"), max(LAYER_WINDOW, few), LAYER_WINDOW
     if _at(spec, "release", "refresh").get("holdout") is None:
         yield ("training", "first_after"), max(FIRST_AFTER, min(FIRST_AFTER - HOLDOUT + holdout, window)), FIRST_AFTER

@@ -26,7 +26,11 @@ def undecidable(spec: ProjectSpec) -> list[str]:
     if per_partition is None:
         return []
     late = partitions_without_labels(spec.data.schedule, spec.data.label.matures_after)
-    holdout, shadow, probation = release.refresh.holdout, release.change.shadow.at_most, release.refresh.probation
+    holdout, shadow, probation = (
+        release.refresh.holdout,
+        release.change.shadow.at_most,
+        release.refresh.longest_probation,
+    )
     windows = [
         _Window("release.refresh.holdout", holdout, holdout, FEWEST_CLUSTERS, _NO_TRIAL),
         _Window("release.change.shadow.at_most", shadow, shadow - late, FIRST_LOOK, "no change can be shown better"),
@@ -34,8 +38,8 @@ def undecidable(spec: ProjectSpec) -> list[str]:
     if probation:
         retrain = spec.monitoring.remedies.retrain
         lasts = min(probation, (retrain and retrain.every) or probation)  # the next refresh ends it
-        words = "no refresh can be shown worse and rolled back"
-        windows.append(_Window("release.refresh.probation", lasts, lasts - late, FIRST_LOOK, words))
+        words = "no refresh can be shown worse and rolled back, nor shown to be no worse"
+        windows.append(_Window("release.refresh.probation_at_most", lasts, lasts - late, FIRST_LOOK, words))
     if (recalibrate := spec.monitoring.remedies.recalibrate) is not None:
         window, words = recalibrate.window, "no calibration layer is put in force"
         windows.append(_Window("monitoring.remedies.recalibrate.window", window, window, FEWEST_CLUSTERS, words))

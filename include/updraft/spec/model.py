@@ -92,7 +92,24 @@ class RefreshLane(Part):
         description=f"partitions at the window's end that a refresh is proved on; {_LONGER}",
     )
     shadow: int = Field(default=0, ge=0)
-    probation: int = Field(default=PROBATION, ge=0, description=f"partitions; {_LONGER}")
+    probation: int = Field(default=PROBATION, ge=0, description=f"partitions at least; {_LONGER}")
+    probation_at_most: int = Field(
+        default=AT_MOST,
+        ge=0,
+        description="partitions after which a refresh that could not be judged is kept, and a person is told; unless said otherwise as long as a "
+        f"change's shadow may last; {_LONGER}",
+    )
+
+    @property
+    def longest_probation(self) -> int:
+        """Partitions after which a probation ends, judged or not."""
+        return max(self.probation, self.probation_at_most) if self.probation else 0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RefreshLane:
+        if "probation_at_most" in self.model_fields_set and self.probation_at_most < self.probation:
+            raise ValueError(f"probation ({self.probation}) is above probation_at_most ({self.probation_at_most})")
+        return self
 
 
 class ShadowSpan(Part):

@@ -159,7 +159,7 @@ def promotion(
         does = "It is the first model of the project: scoring starts with the next partition."
     elif probation:
         does = (
-            f"Version {previous} stays in shadow for {probation} partitions; "
+            f"Version {previous} stays in shadow for at least {probation} partitions; "
             "if the new version is shown worse, it is rolled back by itself."
         )
     else:
