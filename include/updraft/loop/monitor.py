@@ -135,7 +135,10 @@ def _pair(loop: Loop, release: ReleaseRow, target: str) -> tuple[PredictionRow, 
             return None
         return other, champion
     other = there.get("challenger" if release.lane == "change" else "refresh")
-    return (champion, other) if champion and other and other.version == release.version else None
+    if champion is None or other is None or other.version != release.version:
+        return None
+    serves = release.lane == "refresh" or champion.version == loop.store.serving(loop.name).champion
+    return (champion, other) if serves else None  # a gain over what serves no more counts for nothing
 
 
 def _clusters(loop: Loop, release: ReleaseRow, fresh: Mapping[str, frozenset[int]], key: str) -> list[EvidenceRow]:
