@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +16,7 @@ from updraft.alerts.outbox import recent
 from updraft.backtest.dependencies import _of_project
 from updraft.cli.main import app
 from updraft.data.partitions import tick_of
-from updraft.errors import DataError, SourceMissing
+from updraft.errors import DataError, SourceAway, SourceMissing
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels
 from updraft.loop.ingest import extract, ingest
@@ -159,6 +162,39 @@ def test_a_file_that_is_broken_is_not_waited_for(shop, store):
     with pytest.raises(DataError) as caught:
         extract(loop, KEY)
     assert not isinstance(caught.value, SourceMissing)
+
+
+@contextmanager
+def written_on(path):
+    """Write on to a file until the end, in the midst of a line."""
+    done = threading.Event()
+
+    def write():
+        with path.open("a") as file:
+            while not done.is_set():
+                file.write("1,2024-01-02")
+                file.flush()
+                time.sleep(0.001)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        done.set()
+        writer.join()
+
+
+def test_a_file_that_is_still_being_written_is_waited_for_and_not_broken(shop, store):
+    loop = loop_of(shop, store)
+    with written_on(shop.file(2)), pytest.raises(SourceAway, match="still being written") as caught:
+        extract(loop, KEY)
+    assert await_file(loop, KEY, caught.value, TICK + HOUR, run="", waited=False) == TICK + 6 * HOUR
+    with pytest.raises(DataError) as caught:  # nobody writes on, so it is broken
+        extract(loop, KEY)
+    assert not isinstance(caught.value, SourceAway)
+    shop.write_day(2)
+    assert extract(loop, KEY).sources["orders"].rows == 2 * 60  # with those of the day before, whose labels mature
 
 
 def test_status_lists_what_is_waited_for_and_wants_nobody_for_it(shop, store, store_url, monkeypatch):

@@ -139,6 +139,7 @@ def table(project: Project, raw: str, source: str, key: str) -> Iterator[Path]:
     is text, as it stands in the file.
 
     :param raw: URL of the project's raw zone; the cache stands below ``sources/``.
+    :raises SourceAway: when the file changed while it was read: whoever delivers it is not done.
     :raises DataError: no such file, not readable, or a column that the spec names is not there.
     """
     spec = project.spec.data.sources[source]
@@ -147,10 +148,28 @@ def table(project: Project, raw: str, source: str, key: str) -> Iterator[Path]:
     version = files.canonical_hash([place.fingerprint, how_read, CACHE_VERSION])[:16]
     cached = f"{raw}/sources/{source}-{version}.parquet"
     if not files.exists(cached):
-        _convert(project, place.url, source, cached)
+        try:
+            _convert(project, place.url, source, cached)
+        except DataError:
+            _unless_written(place, source)
+            raise
+        try:
+            _unless_written(place, source)
+        except SourceAway:
+            files.remove(cached)  # what is in it is neither the one content nor the other
+            raise
     files.note_use(cached)
     with files.fetched(cached) as path:
         yield path
+
+
+def _unless_written(place: Location, source: str) -> None:
+    """Tell a file that is being written from one that is broken. A store elsewhere shows none before it is whole.
+
+    :raises SourceAway: when a file of this machine has changed since it was found.
+    """
+    if files.is_local(place.url) and locate(place.url, source=source).fingerprint != place.fingerprint:
+        raise SourceAway(f"source {source}: {place.url} changed while it was read; it is still being written", source)
 
 
 def is_written(project: Project, source: str) -> bool:
