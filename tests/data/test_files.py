@@ -93,9 +93,10 @@ def test_bytes_that_are_not_what_the_project_says_are_told_with_what_they_are(ta
         (lambda content: content[: len(content) // 2], "ends before its Parquet does: it was cut off"),
         (lambda _: GOOD.encode(), "is no Parquet file; name it as what it is"),
         (gzip.compress, "is packed with gzip"),
+        (lambda content: content.replace(b"/////", b"///,/"), "as its schema is broken; write or copy it again"),
         (lambda content: content[:4] + bytes(len(content) - 12) + content[-8:], "as it is broken: .*; write or copy it again"),
     ],
-    ids=["empty", "cut off", "CSV", "packed", "overwritten"],
+    ids=["empty", "cut off", "CSV", "packed", "notes", "overwritten"],
 )  # fmt: skip
 def test_a_broken_parquet_file_says_what_happened_to_it(table, spoil, says) -> None:
     table.suffix = "parquet"

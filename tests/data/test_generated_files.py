@@ -18,6 +18,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -273,8 +274,10 @@ def same_typed(written: Any, published: Any) -> bool:
     """Whether a published value is what a typed cell held."""
     if is_missing(written) or written is pd.NA:
         return is_missing(published)
-    if isinstance(published, str):
-        return str(written) == published or (isinstance(written, float) and float(published) == written)
+    if isinstance(published, str):  # a column that is text since the first file
+        if isinstance(written, float):
+            return float(published) == written or np.float32(published) == np.float32(written) == written
+        return str(written) == published or (isinstance(written, bool) and str(written).lower() == published)
     if isinstance(written, date):  # a timestamp too
         return bool(in_utc(published) == in_utc(written).floor("us"))
     if isinstance(written, Decimal):

@@ -158,6 +158,13 @@ def test_what_is_infinite_in_parquet_is_a_breach_of_its_row_as_in_text(table) ->
     assert list(table.quarantined(1)["_misfits"]) == ["x: inf", "f: -inf"]
 
 
+def test_numbers_too_large_for_an_integer_are_numbers(table) -> None:
+    table.csv(1, "x", ["1e30", "2", "-1e308", ""])
+    rows = table.rows(1)
+    assert list(rows["x"])[:3] == [1e30, 2, -1e308]
+    assert rows["x"].isna()[3]
+
+
 def test_whole_numbers_today_and_decimals_tomorrow_are_both_numbers(table) -> None:
     table.csv(1, "x", ["1", "2"])
     table.csv(2, "x", ["1.25", "2"])

@@ -11,6 +11,7 @@ import zipfile
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -231,34 +232,48 @@ def test_features_hold_no_more_than_a_model_can(shop, monkeypatch: pytest.Monkey
         _compute(shop, pd.DataFrame({f"c{n}": [1] for n in range(2_001)}))
 
 
-@pytest.mark.parametrize(
-    ("cell", "expectation", "says"),
-    [
-        ("Infinity", {"expect": "column_max_to_be_between", "max_value": 500}, "inf"),
-        ("-Infinity", {"expect": "column_min_to_be_between", "min_value": 0}, "-inf"),
-        ("Infinity", {"expect": "column_sum_to_be_between", "max_value": 1e9}, "inf"),
-        ("Infinity", {"expect": "column_mean_to_be_between", "max_value": 500}, "inf"),
-    ],
-)
-def test_a_value_that_is_no_number_refuses_the_partition_and_is_told(shop, cell: str, expectation, says: str) -> None:
-    orders = pd.read_csv(shop.folder / "orders.csv")
-    orders["weight"] = 1.0
-    orders.loc[3, "weight"] = float(cell)
-    orders.to_parquet(shop.folder / "orders.parquet")  # in a CSV the word is no number at all, and a breach of its row
-    sources = {name: source.model_dump() for name, source in shop.project.spec.data.sources.items()}
-    sources["orders"]["url"] = str(shop.folder / "orders.parquet")
-    shop.data["sources"] = sources
-    shop.contract["orders"]["table"].append({**expectation, "column": "weight"})
+@pytest.mark.parametrize("expectation", ["column_sum_to_be_between", "column_mean_to_be_between"])
+def test_a_measure_that_is_no_number_refuses_the_partition_and_is_told(shop, expectation: str) -> None:
+    orders = pd.read_csv(shop.folder / "orders.csv").assign(weight=1e308)
+    orders.to_csv(shop.folder / "orders.csv", index=False)
+    shop.contract["orders"]["table"].append({"expect": expectation, "max_value": 500, "column": "weight"})
     extract_partition(shop.project, shop.settings, KEY)
-    with pytest.raises(PartitionRefused, match=rf"{expectation['expect']}\(weight.*{says}"):
+    with pytest.raises(PartitionRefused, match=rf"{expectation}\(weight.*inf"):
         validate_partition(shop.project, shop.settings, KEY)
-    url = f"{shop.settings.raw_zone('shop')}/{KEY}/checks.json"
+    checks = checks_in_json(shop)
+    [check] = [each for each in checks["sources"]["orders"]["checks"] if "weight" in each["expectation"]]
+    assert (check["success"], check["observed"]) == (False, "inf")
+    assert "inf" in files.read_bytes(page(f"{shop.settings.lake}/shop", KEY)).decode()
+
+
+def checks_in_json(shop) -> dict[str, Any]:
+    """The checks of the partition, which hold no word that is no JSON."""
 
     def not_json(word: str) -> None:
         raise AssertionError(f"checks.json holds {word}, which is no JSON")
 
-    checks = json.loads(files.read_bytes(url), parse_constant=not_json)
-    [check] = [each for each in checks["sources"]["orders"]["checks"] if "weight" in each["expectation"]]
-    assert not check["success"]
-    assert says in str(check["observed"])
-    assert says in files.read_bytes(page(f"{shop.settings.lake}/shop", KEY)).decode()
+    url = f"{shop.settings.raw_zone('shop')}/{KEY}/checks.json"
+    return json.loads(files.read_bytes(url), parse_constant=not_json)
+
+
+@pytest.mark.parametrize("cell", [float("inf"), float("-inf")])
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_value_that_is_no_number_is_a_breach_of_its_row_and_reaches_no_measure(
+    shop, cell: float, suffix: str
+) -> None:
+    orders = pd.read_csv(shop.folder / "orders.csv")
+    orders["weight"] = 1.0
+    orders.loc[3, "weight"] = cell
+    path = shop.folder / f"weighed.{suffix}"
+    orders.to_csv(path, index=False) if suffix == "csv" else orders.to_parquet(path)
+    sources = {name: source.model_dump() for name, source in shop.project.spec.data.sources.items()}
+    sources["orders"]["url"] = str(path)
+    shop.data["sources"] = sources
+    shop.contract["orders"]["table"].append(
+        {"expect": "column_max_to_be_between", "max_value": 500, "column": "weight"}
+    )
+    extract_partition(shop.project, shop.settings, KEY)
+    assert validate_partition(shop.project, shop.settings, KEY).sources["orders"].reasons["weight is no number"] == 1
+    checks = checks_in_json(shop)
+    [measure] = [each for each in checks["sources"]["orders"]["checks"] if each["expectation"].startswith("column_max")]
+    assert (measure["success"], measure["observed"]) == (True, 1.0)

@@ -31,6 +31,7 @@ class Table:
     data: dict[str, Any] = field(default_factory=dict)
     contract: dict[str, Any] = field(default_factory=dict)
     release: dict[str, Any] = field(default_factory=dict)
+    name: str = "table"
 
     @property
     def settings(self) -> Settings:
@@ -40,7 +41,7 @@ class Table:
     @property
     def project(self) -> Project:
         """As the attributes say now."""
-        folder = self.folder / "table"
+        folder = self.folder / self.name
         folder.mkdir(exist_ok=True)
         (folder / "expectations.yaml").write_text(yaml.safe_dump(self.contract))
         url = str(self.folder / f"{{key}}.{self.suffix}")
@@ -52,7 +53,7 @@ class Table:
             "label": {"expr": "y", "matures_after": "1d"},
             **self.data,
         }
-        spec = ProjectSpec.model_validate({"name": "table", "owner": "me", "data": data, "release": self.release})
+        spec = ProjectSpec.model_validate({"name": self.name, "owner": "me", "data": data, "release": self.release})
         return Project(spec=spec, folder=folder)
 
     def write(self, number: int, content: str | bytes | pd.DataFrame) -> None:
@@ -93,4 +94,4 @@ class Table:
     def quarantined(self, number: int) -> pd.DataFrame:
         """The rows of a day in breach, with their reasons."""
         lake = files.local_path(self.settings.lake)
-        return pd.read_parquet(lake / "table" / "quarantine" / day(number) / "rows.parquet")
+        return pd.read_parquet(lake / self.name / "quarantine" / day(number) / "rows.parquet")

@@ -84,7 +84,8 @@ def is_whole(column: str, storage: str, wanted: ColumnType, source: Source) -> s
         text = number_text(own, source)
         plain_integer = f"regexp_full_match({text}, {literal(_PLAIN_INTEGER)})"
         no_number = f"NOT regexp_full_match({text}, {literal(_NUMBER)})"
-        return f"COALESCE({_prints_back(text)} OR {plain_integer} OR {no_number}, TRUE)"
+        # What is too large for an integer is no whole number to be kept as one: 1e30 does not print back, it is null there.
+        return f"({own} IS NULL OR COALESCE({_prints_back(text)}, FALSE) OR {plain_integer} OR {no_number})"
     if plain in ("FLOAT", "DOUBLE") and wanted.origin == "role":
         return f"COALESCE({own} = floor({own}) AND abs({own}) < {EXACT} OR isnan({own}), TRUE)"
     return "FALSE"

@@ -139,7 +139,7 @@ def not_utf8(what: str, line: int) -> str:
     """What to say of a line that is written otherwise."""
     return (
         f"{what}: line {line} is not written in UTF-8; save the file as UTF-8, or say how it is written with "
-        "`encoding: windows-1252` (or latin-1, utf-16) in its source"
+        "`encoding: latin-1` (or windows-1252, utf-16) in its source"
     )
 
 

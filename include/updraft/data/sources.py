@@ -218,7 +218,7 @@ def _opened(
             )
 
         columns = attempt(lambda: columns_of(con, reader), unreadable)
-        names_in_file = _parquet_names(path)
+        names_in_file = _parquet_names(path, what)
     elif path.suffix in _TEXTS:
         wanted = {column for chosen, _ in wanted_columns(project, source) for column in chosen}
         dialect = csv_file.read_dialect(path, what, wanted=wanted, asked=asked)
@@ -235,11 +235,19 @@ def _opened(
     return _File(reader, {column: columns[column] for column in names_in_file}, unreadable)
 
 
-def _parquet_names(path: Path) -> list[str]:
-    """Names of the columns as they stand in the file; DuckDB renames those that it cannot tell apart."""
+def _parquet_names(path: Path, what: str) -> list[str]:
+    """Names of the columns as they stand in the file; DuckDB renames those that it cannot tell apart.
+
+    :raises DataError: when its notes on the columns are broken, which DuckDB does not read.
+    """
+    import pyarrow as pa
     import pyarrow.parquet
 
-    return list(pyarrow.parquet.read_schema(path).names)
+    try:
+        return list(pyarrow.parquet.read_schema(path).names)
+    except (pa.ArrowException, UnicodeDecodeError):
+        broken = DataError(f"{what} does not read as Parquet, as its schema is broken; write or copy it again")
+    raise broken
 
 
 def _convert(project: Project, url: str, source: str, target: str) -> None:
