@@ -415,6 +415,28 @@ TASKS: dict[str, Entry] = {
         "Clear this task.",
         "`updraft rollback PROJECT`.",
     ),
+    "compare_versions": Entry(
+        "rollback: compare_versions",
+        "The form names a version that cannot serve in place of the champion: unknown, serving already, never promoted; or the losses could not"
+        " be read.",
+        _LOG,
+        "Start PROJECT.rollback again with what the log says.",
+        _NOTHING_TO_UNDO,
+    ),
+    "confirm_return": Entry(
+        "rollback: confirm_return",
+        "The question whether a version is to serve again could not be asked.",
+        _LOG,
+        "Clear this task, or use `updraft rollback` or `updraft reinstate`.",
+        _NOTHING_TO_UNDO,
+    ),
+    "return_version": Entry(
+        "rollback: return_version",
+        "A version was to serve again and does not: something else serves by now, or the store did not answer.",
+        _LOG,
+        "Start PROJECT.rollback again: what it compared has changed.",
+        "`updraft reinstate PROJECT VERSION` after a rollback; `updraft rollback PROJECT` after a reinstatement.",
+    ),
     "plan_search": Entry(
         "search: plan_search",
         "The search could not be planned.",
