@@ -6,7 +6,10 @@ closed before its rows are read, and they are lost. :func:`_engine_class` holds 
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -40,6 +43,8 @@ def _engine_class() -> Any:
 def _wrapper_class() -> Any:
     from duckdb_engine import ConnectionWrapper
 
+    atexit.register(_let_go_of_duckdb)
+
     class Autocommit(ConnectionWrapper):
         """Each query stands by itself: one that fails does not take the others with it."""
 
@@ -53,6 +58,21 @@ def _wrapper_class() -> Any:
             """Nothing to take back: expectations only read."""
 
     return Autocommit
+
+
+def _let_go_of_duckdb() -> None:
+    """Empty the modules of SQLAlchemy's DuckDB dialect at the end of the process.
+
+    Imported beside Great Expectations' SQL engine they outlive Python, and with them the classes of DuckDB that they name: its binding
+    (nanobind) then prints a page of all that leaked.
+    """
+    from sqlalchemy.dialects import registry
+
+    registry.impls.pop("duckdb", None)
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "duckdb_engine":
+            vars(module).clear()
+    gc.collect()
 
 
 @contextmanager
