@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from updraft.alerts import messages
+from updraft.data.checks import LabelCounts
 from updraft.data.ingest import read_checks
 from updraft.loop.context import Loop
 from updraft.loop.decision_words import gates_in_words
@@ -92,10 +93,9 @@ def labels_lost(loop: Loop, row: IngestedPartition, before: IngestedPartition | 
 
     :param before: the partition published before.
     """
-    labels = row.checks["labels"]
-    if _lost_share(labels) > max(
-        loop.spec.data.refuse_above, 2 * _lost_share(before.checks.get("labels") if before else None)
-    ):
+    labels, before_it = row.checks["labels"], (before.checks.get("labels") if before else None) or {}
+    usual = LabelCounts(**before_it).lost_share if before_it else 0.0
+    if LabelCounts(**labels).lost_share > max(loop.spec.data.refuse_above, 2 * usual):
         record(
             loop,
             messages.labels_lost(
@@ -109,12 +109,6 @@ def labels_lost(loop: Loop, row: IngestedPartition, before: IngestedPartition | 
                 docs=docs_url(loop, row.key),
             ),
         )
-
-
-def _lost_share(labels: Mapping[str, Any] | None) -> float:
-    """Share of a partition's labels that find no row; of an earlier version's, none."""
-    published = int((labels or {}).get("published", 0))
-    return int((labels or {}).get("without_row", 0)) / published if published else 0.0
 
 
 def _outside_share(checks: Mapping[str, Any]) -> tuple[float, int]:
