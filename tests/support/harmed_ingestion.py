@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,12 @@ def main(folder: Path, store_url: str, every: int) -> None:
     gx.load()
     tell("none", of_child(folder, store_url, "whole", lambda home: None))
     for number in range(1, 1000, every):
-        killed = of_child(folder, store_url, f"step{number}", lambda home, number=number: kill_at(number, home))
+        killed = of_child(folder, store_url, f"step{number}", partial(kill_at, number))
         tell(f"killed at step {number}", killed)
         if killed["ended"] == 0:  # it has fewer steps
             break
     for limit in LIMITS:
-        full = of_child(folder, store_url, f"limit{limit}", lambda home, limit=limit: largest_file(limit))
+        full = of_child(folder, store_url, f"limit{limit}", partial(largest_file, limit))
         tell(f"no file of more than {limit} bytes", full)
 
 
@@ -136,7 +137,7 @@ def kill_at(number: int, home: Path) -> None:
     sys.addaudithook(hook)
 
 
-def largest_file(limit: int) -> None:
+def largest_file(limit: int, _home: Path) -> None:
     """Let this process write no file beyond a size: it gets an error, as from a disk that is full."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -73,6 +73,11 @@ class LabelCounts:
     form_of_rows: str = ""
     """What the key of a row looks like that is published in the same partition."""
 
+    @property
+    def lost_share(self) -> float:
+        """Share of the published labels that find no row."""
+        return self.without_row / self.published if self.published else 0.0
+
 
 @dataclass(frozen=True)
 class Checks:

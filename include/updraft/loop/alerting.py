@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from updraft.alerts import messages, outbox
 from updraft.alerts.words import moment
+from updraft.data.checks import LabelCounts
 from updraft.data.contract import load_contract
 from updraft.data.ingest import read_checks
 from updraft.data.rule_words import broken_rules, refused_by_rows
@@ -116,10 +117,9 @@ def labels_lost(loop: Loop, row: IngestedPartition, before: IngestedPartition | 
 
     :param before: the partition published before.
     """
-    labels = row.checks["labels"]
-    if _lost_share(labels) > max(
-        loop.spec.data.refuse_above, 2 * _lost_share(before.checks.get("labels") if before else None)
-    ):
+    labels, before_it = row.checks["labels"], (before.checks.get("labels") if before else None) or {}
+    usual = LabelCounts(**before_it).lost_share if before_it else 0.0
+    if LabelCounts(**labels).lost_share > max(loop.spec.data.refuse_above, 2 * usual):
         record(
             loop,
             messages.labels_lost(
@@ -133,12 +133,6 @@ def labels_lost(loop: Loop, row: IngestedPartition, before: IngestedPartition | 
                 docs=docs_url(loop, row.key),
             ),
         )
-
-
-def _lost_share(labels: Mapping[str, Any] | None) -> float:
-    """Share of a partition's labels that find no row; of an earlier version's, none."""
-    published = int((labels or {}).get("published", 0))
-    return int((labels or {}).get("without_row", 0)) / published if published else 0.0
 
 
 def _outside_share(checks: Mapping[str, Any]) -> tuple[float, int]:
