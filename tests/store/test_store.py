@@ -19,7 +19,7 @@ from updraft.store.records import (
     TrainingRow,
 )
 from updraft.store.store import Store
-from updraft.store.transitions import Act, Transition, apply, open_release
+from updraft.store.transitions import SUPERSEDED, Act, Transition, apply, open_release
 
 P = "flights"
 
@@ -155,7 +155,8 @@ def test_a_release_that_was_closed_meanwhile_is_not_promoted(store):
 def test_a_newer_release_closes_those_that_give_way_in_the_transaction_of_its_opening(store):
     older = open_release(store, release("1"))
     reason = f"superseded by {P}-v2"
-    step = Transition(older, Act.SUPERSEDE, "k2", reason, to="closed", outcome="superseded")
+    body = {"version": older.version, "reason": reason, "from": "shadow"}
+    step = Transition(older, Act.SUPERSEDE, "k2", reason, to="closed", outcome="superseded", kind=SUPERSEDED, body=body)
     newer = open_release(store, release("2", key="k2"), [step])
     assert (store.release(older.id).outcome, store.release(older.id).closed_at) == ("superseded", "k2")
     assert newer.state == "shadow"
