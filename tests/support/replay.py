@@ -15,7 +15,7 @@ from updraft.store.records import IngestedPartition
 from updraft.store.store import Store
 
 PARTITIONS = 8
-CHANGE = Change(after=5, parameters={"rounds": 10})
+CHANGE = Change(after=5, parameters={"max_depth": 5, "rounds": 60})
 
 
 def client(stack: RunningStack, user: str = "replay") -> AirflowClient:
