@@ -194,34 +194,6 @@ def test_a_change_is_scored_in_shadow_and_an_equal_model_is_never_promoted(lake)
     assert loop.store.serving(loop.name).champion != version
 
 
-def test_a_gain_over_a_champion_that_serves_no_more_is_no_evidence_against_what_serves(lake):
-    loop, models, release, _ = change_in_shadow(lake)
-    rows = lake[1]
-    for row in rows[9:11]:
-        loop.store.record_partition(loop.name, row)
-        score_partition(loop, row.key)
-        monitor_partition(loop, row.key, still_running)
-    before = len(loop.store.evidence(loop.name, release))
-    with_gain(loop, release, 0.05)  # far better than what served
-    newer = models.add(models.load(loop.store.serving(loop.name).champion))
-    open_release(loop, newer, "refresh", rows[10].key)
-    promote(loop, release_id(loop, newer))
-    step = next_step(loop, release)
-    assert (step.act, step.reason.startswith("not decided yet")) == (Act.WAIT, True)
-    assert step.reason.endswith(
-        f"no matured rows to compare yet; counted since {rows[10].key}, when version {newer} began to serve"
-    )
-    loop.store.record_partition(loop.name, rows[11])
-    score_partition(loop, rows[11].key)
-    monitor_partition(loop, rows[11].key, still_running)
-    added = [row for row in loop.store.evidence(loop.name, release) if row.key == rows[11].key]
-    scored = loop.store.predictions(loop.name, rows[11].key)
-    assert (before > 0, scored["champion"].version) == (True, newer)
-    # The labels of the partition before matured too: it was scored by what serves no more, and counts for nothing.
-    assert sum(row.rows for row in added) == len(known_labels(loop, rows[11].key, rows[11].key))
-    assert f"over {len(added)} days" in next_step(loop, release).reason
-
-
 def test_looking_before_any_evidence_waits_and_notes_the_tick(lake):
     loop, _, release, _ = change_in_shadow(lake)
     key, act = ask(loop, "release", release)

@@ -346,21 +346,6 @@ def test_what_is_superseded_is_closed_at_the_tick_of_the_newer_ones_opening():
     assert (taken.key, taken.reason) == ("k4", "superseded by p-v3")
 
 
-def test_evidence_of_a_change_counts_since_what_serves_now_began_to_serve_and_says_so():
-    changed = replace(NOTHING, champion="7", counted_from="k5", partitions=9, counted=1, gains=gains(0.02))
-    waits = advance(STATES["change in shadow"], changed, ASKED)
-    assert waits.act is Act.WAIT  # at_least is 2, and counts anew
-    assert waits.reason.endswith("; counted since k5, when version 7 began to serve")
-    shown = advance(STATES["change in shadow"], replace(changed, counted=2), ASKED)
-    assert (shown.act, "when version 7 began to serve" in shown.body["reason"]) == (Act.PROVE, True)
-    late = replace(changed, partitions=12, gains=gains(0.0))
-    assert advance(STATES["change in shadow"], late, ASKED).act is Act.WAIT
-    assert advance(STATES["change in shadow"], replace(late, counted=2), ASKED).act is Act.REJECT
-    asked = advance(STATES["change proved"], replace(changed, counted=2), ASKED)
-    assert asked.act is Act.ASK
-    assert asked.reason.startswith("shown better (against what served then; by now: shown better than the champion: ")
-
-
 def test_no_step_lies_before_the_opening():
     assert advance(STATES["refresh in shadow"], replace(NOTHING, tick=BEFORE), FREE).key == OPENED
     assert advance(STATES["refresh in shadow"], replace(NOTHING, tick=None), FREE).key == OPENED

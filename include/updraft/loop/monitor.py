@@ -135,10 +135,7 @@ def _pair(loop: Loop, release: ReleaseRow, target: str) -> tuple[PredictionRow, 
             return None
         return other, champion
     other = there.get("challenger" if release.lane == "change" else "refresh")
-    if champion is None or other is None or other.version != release.version:
-        return None
-    serves = release.lane == "refresh" or champion.version == loop.store.serving(loop.name).champion
-    return (champion, other) if serves else None  # a gain over what serves no more counts for nothing
+    return (champion, other) if champion and other and other.version == release.version else None
 
 
 def _clusters(loop: Loop, release: ReleaseRow, fresh: Mapping[str, frozenset[int]], key: str) -> list[EvidenceRow]:

@@ -20,7 +20,7 @@ from updraft.errors import (
 )
 from updraft.loop import alerting
 from updraft.loop.context import Loop
-from updraft.loop.evidence import counted_from, counted_gains
+from updraft.loop.evidence import gains
 from updraft.loop.monitor import MONITOR, refit_layer
 from updraft.release.states import Answer, Asked, Event, Look, Newer, Policy, Reinstated, TakenBack, Unscorable, advance
 from updraft.store.records import Decision, Lane, ReleaseRow, ReleaseState
@@ -56,9 +56,7 @@ def look(loop: Loop, row: ReleaseRow, event: Event | None = None) -> Look:
     monitored = store.count_published(loop.name, after=since, until=tick) if tick is not None else 0
     seen = replace(seen, partitions=monitored)
     if row.state == "probation" or (row.state == "shadow" and row.lane == "change"):
-        seen = replace(seen, gains=tuple(counted_gains(loop, row)))
-    if (counted := counted_from(loop, row)) is not None:
-        seen = _since_another_serves(loop, row, seen, counted)
+        seen = replace(seen, gains=tuple(gains(loop, row.id)))
     if row.state == "probation" and row.version == champion and tick is not None:
         seen = replace(seen, worse_than_none=_guarded(loop, row.version, tick))
     if row.state in _UNPROMOTED:
@@ -69,17 +67,6 @@ def look(loop: Loop, row: ReleaseRow, event: Event | None = None) -> Look:
             on_probation=_on_probation(loop),
         )
     return seen
-
-
-def _since_another_serves(loop: Loop, row: ReleaseRow, seen: Look, counted: str) -> Look:
-    """What is seen of a change whose evidence counts anew, as another version has begun to serve."""
-    monitored = loop.store.count_published(loop.name, after=counted, until=seen.tick) if seen.tick is not None else 0
-    if row.state == "shadow":
-        return replace(seen, counted_from=counted, counted=monitored)
-    verdict = loop.store.decision(loop.name, "verdict", row.id)
-    if verdict is not None and verdict.key > counted:
-        return seen
-    return replace(seen, counted_from=counted, counted=monitored, gains=tuple(counted_gains(loop, row)))
 
 
 def _on_probation(loop: Loop) -> tuple[str, ...]:

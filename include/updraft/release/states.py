@@ -20,7 +20,7 @@ writes what it decided. The DAG `release` and the loop in one process call these
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from updraft.release.verdict import ClusterGain, Judgement, Verdict, judge_change, judge_probation
@@ -117,11 +117,7 @@ class Look:
     partitions: int = 0
     """Monitored since it is in shadow, or on probation."""
     gains: tuple[ClusterGain, ...] = ()
-    """The evidence that counts so far, in time order."""
-    counted_from: str | None = None
-    """The tick at which another version began to serve since a change is in shadow: from then on its evidence counts. None when all of it does."""
-    counted: int = 0
-    """Partitions monitored since then."""
+    """The evidence so far, in time order."""
     worse_than_none: str | None = None
     """Why the version, on probation, is worse than no model; None while that is not shown."""
     approval: Answer | None = None
@@ -174,7 +170,9 @@ class _Step:
             return ended
         if self.row.lane == "refresh":
             return self._refresh_in_shadow()
-        judgement = self._judged()
+        judgement = judge_change(
+            self.look.gains, self.policy.release, self.policy.guard, partitions=self.look.partitions
+        )
         if judgement.verdict is Verdict.PROMOTE:
             return self._prove(judgement)
         if self._is_to_be_asked():
@@ -182,15 +180,6 @@ class _Step:
         if judgement.verdict is Verdict.REJECT:
             return self._reject(judgement.reason, _figures(judgement))
         return self._stay(Act.WAIT, judgement.reason)
-
-    def _judged(self) -> Judgement:
-        """The verdict on a change by the evidence that counts; it says since when, where that is not since its opening."""
-        look, release, guard = self.look, self.policy.release, self.policy.guard
-        if look.counted_from is None:
-            return judge_change(look.gains, release, guard, partitions=look.partitions)
-        judgement = judge_change(look.gains, release, guard, partitions=look.counted, waited=look.partitions)
-        since = f"counted since {look.counted_from}, when version {look.champion} began to serve"
-        return replace(judgement, reason=f"{judgement.reason}; {since}")
 
     def _refresh_in_shadow(self) -> Transition:
         seen, wanted = self.look.partitions, self.policy.release.refresh.shadow
@@ -204,10 +193,7 @@ class _Step:
             return ended
         answer = self._answer()
         if answer is None and self.policy.asks(self.row.lane):
-            reason = self.row.reason or "waits for an answer"
-            if self.look.counted_from is not None:
-                reason += f" (against what served then; by now: {self._judged().reason})"
-            return self._stay(Act.ASK, reason)
+            return self._stay(Act.ASK, self.row.reason or "waits for an answer")
         if answer is not None and answer is not self.look.approval:
             return self._approve(answer)
         approved = f"approved by {answer.by}" if answer is not None and self.row.lane == "change" else None

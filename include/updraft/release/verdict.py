@@ -83,12 +83,7 @@ class Judgement:
 
 
 def judge_change(
-    clusters: Sequence[ClusterGain],
-    policy: Release,
-    guard: SliceGate | None = None,
-    *,
-    partitions: int | None = None,
-    waited: int | None = None,
+    clusters: Sequence[ClusterGain], policy: Release, guard: SliceGate | None = None, *, partitions: int | None = None
 ) -> Judgement:
     """The verdict on a challenger in shadow.
 
@@ -96,10 +91,8 @@ def judge_change(
     :param policy: margin, confidence and how long a shadow lasts.
     :param guard: slices that must not be shown worse.
     :param partitions: seen so far, when more were seen than gave evidence.
-    :param waited: seen since it is in shadow, where the evidence counts anew since then; it is not told off as late before it could be shown.
     """
     found = _weigh(clusters, policy, guard, partitions)
-    late = max(found.partitions, waited or 0)
     shadow = policy.change.shadow
     seen = f"{found.partitions} of {shadow.at_least} to {shadow.at_most} partitions"
     worse = [name for name, one in found.slices.items() if one.shown_inferior]
@@ -108,9 +101,9 @@ def judge_change(
     better = found.bound.lower > -policy.margin
     if better and not worse and found.partitions >= shadow.at_least:
         return found.say(Verdict.PROMOTE, f"{_shown(policy)}: {found.words}")
-    if late >= shadow.at_most and found.partitions >= shadow.at_least:
+    if found.partitions >= shadow.at_most:
         why = f"shown worse on {', '.join(worse)}" if better and worse else "neither shown good enough nor shown worse"
-        return found.say(Verdict.REJECT, f"not shown in time ({late} partitions): {why}; {found.words}")
+        return found.say(Verdict.REJECT, f"not shown in time ({found.partitions} partitions): {why}; {found.words}")
     if better and worse:
         return found.say(
             Verdict.HOLD, f"{_shown(policy)}, but shown worse on {', '.join(worse)}; {seen}; {found.words}"
