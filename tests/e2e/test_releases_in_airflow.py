@@ -94,3 +94,37 @@ def test_a_refresh_that_is_shown_worse_in_probation_is_rolled_back_and_told(stac
     assert decision.body["version"] == release.against != release.version
     told = eventually("an alert", lambda: [a for a in recent(store.engine, "calm") if a.alert.kind == "rollback"])
     assert release.version in told[0].alert.title + told[0].alert.text
+
+
+def test_a_person_lets_an_earlier_version_serve_again_by_a_form_and_takes_it_back(stack, projects, store):
+    api = client(stack, "admin")
+    serving = str(store.serving("calm").champion)
+    promoted = [str(decision.body["version"]) for decision in store.decisions("calm", kinds=("promote",))]
+    earlier = next(version for version in promoted if version != serving)
+
+    def ended(run, **form):
+        """How a run of the form ends; its question is answered with yes."""
+        api.start("calm.rollback", run, form={"reason": "a test", **form})
+        answered: set[int] = set()
+
+        def state():
+            for task in api.tasks(["calm.rollback"], ["awaiting_input", "deferred"]):
+                if task["task_id"] == "confirm_return" and task["try_number"] not in answered:
+                    api.answer(task, "Approve")
+                    answered.add(task["try_number"])
+            found = api.run("calm.rollback", run)["state"]
+            return found in ("success", "failed") and found
+
+        return eventually(run, state)
+
+    assert ended("unknown", version="999") == "failed"
+    assert ended("back", version=earlier) == "success"
+    assert store.serving("calm").champion == earlier
+    assert ended("again", version=serving, reinstate=True) == "success"
+    assert store.serving("calm").champion == serving
+    back, again = (store.decisions("calm", kinds=(kind,))[-1] for kind in ("roll_back", "reinstate"))
+    assert (back.body["by"], back.body["version"], again.body["by"]) == ("admin", earlier, "admin")
+    told = eventually(
+        "alerts", lambda: [a.alert.title for a in recent(store.engine, "calm") if a.alert.kind == "rollback"]
+    )
+    assert any("reinstated" in title for title in told)
