@@ -43,7 +43,6 @@ _.maxstring  # reprlib, as maxdict
 connections  # airflow_settings.yaml: its kinds are read with getattr
 closed_at  # column of releases and episodes: for whoever reads the store
 holdout_rows  # result.json of a training: for whoever reads it
-without_row  # of a partition: read by its name from the store
 rows_per_s  # a line of a training's log, printed field by field
 cpu_percent  # as rows_per_s
 peak_mb  # as rows_per_s
