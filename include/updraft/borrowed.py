@@ -53,16 +53,6 @@ BORROWED = (
         "`revoke_task`; tests/plugins/test_executor.py",
     ),
     Borrowed(
-        module="plugins/updraft_airflow/scheduler.py",
-        distribution="apache-airflow-core",
-        checked="3.3.2",
-        names=("_run_scheduler_loop",),
-        why="the scheduler dies of a query that its database interrupts, and takes a minute to start again",
-        upstream="https://github.com/apache/airflow/issues/38252, https://github.com/apache/airflow/issues/29121",
-        check="whether SchedulerJobRunner still runs all its work in `_run_scheduler_loop`, after it has started its executors, and whether "
-        "the loop can begin anew; tests/plugins/test_scheduler.py",
-    ),
-    Borrowed(
         module="plugins/updraft_airflow/triggers/pod.py",
         distribution="apache-airflow-providers-cncf-kubernetes",
         checked="10.25.0",
