@@ -9,26 +9,18 @@ import time
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-from airflow import settings
 from airflow.executors.local_executor import LocalExecutor
-from sqlalchemy.exc import DBAPIError
 
 from updraft.borrowed import BORROWED, installed
 from updraft.errors import SettingsError
 
 if TYPE_CHECKING:
     from airflow.models.taskinstance import TaskInstance
-    from sqlalchemy import Engine
 
 FIRST_WAIT = 0.05
 """Seconds, after something happened: what follows from it (a run that an asset starts, its first task) comes within a few looks."""
 LONGEST_WAIT = 0.4
 """Seconds in which the scheduler finds what no task tells it: a run that was started by hand, a tick of cron, a trigger's event."""
-AWAY_PAUSE = 0.5
-"""Seconds between two looks for a database that is away."""
-GRACE = 12.0
-"""Seconds at most from the database's return until the scheduler goes on: a running task tells that it lives again within ten
-(``execution_api_retry_wait_max``)."""
 PATIENCE = 5.0
 """Seconds. A living worker that waits takes what is put into the queue within milliseconds."""
 LOOKS = 10
@@ -84,8 +76,6 @@ class PromptLocalExecutor(LocalExecutor):
         """Read what the workers have done. Where nothing happened the last time, first wait a little for something to read."""
         if self._wait:
             wait([self.result_queue._reader], self._wait)
-        if settings.engine is not None:
-            await_database(settings.engine, self.log)
         super().sync()
         self._wait = 0.0 if self.event_buffer else min(2 * self._wait + FIRST_WAIT, LONGEST_WAIT)
         self._give_the_lock_back()
@@ -122,29 +112,6 @@ class PromptLocalExecutor(LocalExecutor):
             self.log.warning("A worker was killed with the lock of the queue; it is given back, and tasks go on")
         lock.release()
         self._lost_a_worker, self._lying = False, None
-
-
-def await_database(engine: Engine, log: Any) -> None:
-    """Wait in the scheduler's place while Airflow's database is away: asked then, it would die, and take a minute to start again.
-
-    What goes away in the midst of its work it still dies of. Afterwards the tasks that run are given as long to say that they
-    live, else all of them would count as dead.
-    """
-    since = time.monotonic()
-    away = False
-    while True:
-        try:
-            with engine.connect() as connection:
-                connection.exec_driver_sql("SELECT 1")
-            break
-        except DBAPIError as error:
-            if not away:
-                log.warning("The database is away (%s); waiting for it", error.orig)
-            away = True
-            time.sleep(AWAY_PAUSE)
-    if away:
-        log.warning("The database is back after %.0f s", time.monotonic() - since)
-        time.sleep(min(time.monotonic() - since, GRACE))
 
 
 class _Lying:

@@ -1,15 +1,12 @@
 """The executor waits for the end of a task, and goes on when workers are killed; real processes, with something small for them to do."""
 
-import logging
 import os
 import signal
-import threading
 import time
 from dataclasses import dataclass
 
 import psutil
 import pytest
-import sqlalchemy as sa
 from airflow.executors.base_executor import BaseExecutor
 from airflow.executors.local_executor import LocalExecutor
 from airflow.utils.state import TaskInstanceState
@@ -167,23 +164,3 @@ def test_another_airflows_executor_is_refused_with_what_to_check(monkeypatch):
     monkeypatch.setattr(LocalExecutor, "start", start)
     with pytest.raises(SettingsError, match=r"has no activity_queue\._rlock, result_queue\._reader, .*issues/70526"):
         PromptLocalExecutor(parallelism=1).start()
-
-
-def test_while_the_database_is_away_the_scheduler_is_held_back_and_goes_on_after_it(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(module, "AWAY_PAUSE", 0.05)
-    monkeypatch.setattr(module, "GRACE", 0.2)
-    folder = tmp_path / "away"
-    engine = sa.create_engine(f"sqlite:///{folder}/database")  # which cannot be opened before its folder is there
-    waiting = threading.Thread(target=module.await_database, args=(engine, logging.getLogger("test")))
-    waiting.start()
-    time.sleep(0.5)
-    assert waiting.is_alive()
-    folder.mkdir()
-    waiting.join(timeout=10)
-    assert not waiting.is_alive()
-    assert caplog.records[0].message.startswith("The database is away (")
-    assert caplog.records[-1].message.startswith("The database is back after")
-    before = time.monotonic()
-    module.await_database(engine, logging.getLogger("test"))
-    assert time.monotonic() - before < 1
-    engine.dispose()
