@@ -125,8 +125,11 @@ def train(loop: Loop, models: KeptModels, run: str, key: str, *, episode: str | 
     note_start(loop, run, plan, episode)
     fitted = fit(loop, plan)
     comparison = judge_candidate(loop, plan, files.read_parquet(fitted.proof_url, fitted.proof_sha256))
-    # What it learnt from is what today's function gives: the deployment's model may carry another text of it.
-    version = models.add(replace(load_model(fitted.model_url, fitted.model_sha256), features_source=None))
+    known = loop.store.training(loop.name, run)
+    if known is not None and known.version is not None:
+        version = known.version  # as a registry gives a run its version once
+    else:  # what it learnt from is what today's function gives: the deployment's model may carry another text of it
+        version = models.add(replace(load_model(fitted.model_url, fitted.model_sha256), features_source=None))
     kept = {
         "holdout_predictions_url": fitted.proof_url,
         "holdout_predictions_sha256": fitted.proof_sha256,
