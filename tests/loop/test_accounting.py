@@ -42,7 +42,7 @@ def write(table: Table, number: int, ids: list[str], more: str = "") -> None:
 
 
 def told(store: Store) -> dict[str, outbox.Alert]:
-    return {stored.alert.fold: stored.alert for stored in outbox.standing(store.engine, "table").latest}
+    return {stored.alert.entry: stored.alert for stored in outbox.standing(store.engine, "table").latest}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_same_share_again_is_no_news(table, store) -> None:
         write(table, number, ["007", "008"])
         take(table, store, number)
         write(table, number, ["7", "8"])
-    lost = [alert for alert in outbox.standing(store.engine, "table").latest if alert.alert.fold == "labels_lost"]
+    lost = [alert for alert in outbox.standing(store.engine, "table").latest if alert.alert.entry == "labels_lost"]
     assert [alert.alert.key for alert in lost] == [day(2)]
 
 
