@@ -67,7 +67,9 @@ def wheel(folder: Path, body: str) -> Path:
     ]
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in {**contents, f"{info}/RECORD": "\n".join([*rows, f"{info}/RECORD,,"]) + "\n"}.items():
-            archive.writestr(zipfile.ZipInfo(name), text)  # without the time of writing: the same content has the same hash
+            archive.writestr(
+                zipfile.ZipInfo(name), text
+            )  # without the time of writing: the same content has the same hash
     return path
 
 
