@@ -141,7 +141,7 @@ def walk_forward(task: TaskType, parts: Sequence[Matured], window: int) -> Walk 
 
 
 @lru_cache(
-    maxsize=512
+    maxsize=96
 )  # a tick adds one pair; the others are those of the tick before, where they are the same objects
 def _gain(task: TaskType, before: tuple[Matured, ...], part: Matured, strength: float) -> NDArray[np.float64]:
     """By how much the layer of some partitions lowers the loss of each row of the one after them."""
