@@ -140,9 +140,7 @@ def walk_forward(task: TaskType, parts: Sequence[Matured], window: int) -> Walk 
     return Walk(paired_trial(gains[strength], clusters), strength)
 
 
-@lru_cache(
-    maxsize=96
-)  # a tick adds one pair; the others are those of the tick before, where they are the same objects
+@lru_cache(maxsize=96)  # a tick adds one pair; the others are those of the tick before, where they are the same objects
 def _gain(task: TaskType, before: tuple[Matured, ...], part: Matured, strength: float) -> NDArray[np.float64]:
     """By how much the layer of some partitions lowers the loss of each row of the one after them."""
     without = task.margin_loss(part.label, part.margin)
