@@ -15,7 +15,7 @@ from updraft.backtest.policies import EVERY_PARTITION, NEVER, PROJECT, policies,
 from updraft.backtest.run import backtest, play_policy, playing_beside
 from updraft.errors import DataError, InputError
 from updraft.loop.in_process import play
-from updraft.loop.keptout import SignCount
+from updraft.loop.kept_out import SignCount
 
 WEEKS = 11
 

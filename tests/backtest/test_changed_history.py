@@ -14,7 +14,7 @@ from updraft.backtest.history import history
 from updraft.data.columns import LABEL, ROW
 from updraft.errors import DataError
 from updraft.lake.places import Lake
-from updraft.loop.sealed import SealedNotes
+from updraft.loop.sealed_notes import SealedNotes
 
 DAYS = 3
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from updraft.backtest.run import Played
 from updraft.cli.backtest import of_policies, table
-from updraft.loop.keptout import SignCount
+from updraft.loop.kept_out import SignCount
 
 KEYS = tuple(f"2013-03-{day:02}T0500" for day in range(1, 21))
 PLAYED = Played("every partition", KEYS, (0.5,) * 20, KEYS[:2], (), 20, 2, (SignCount("nulls", "temp", 2, KEYS[3]),))

@@ -29,7 +29,7 @@ from tests.support.postgres import Postgres, running_postgres  # noqa: E402
 from updraft.cli.status import describe  # noqa: E402
 from updraft.loop.context import Loop  # noqa: E402
 from updraft.loop.in_process import KeptModels, play  # noqa: E402
-from updraft.loop.waiting import ask  # noqa: E402
+from updraft.loop.sensor_looks import ask  # noqa: E402
 from updraft.pages.pods import pods_page  # noqa: E402
 from updraft.store.migrations import upgrade  # noqa: E402
 from updraft.store.store import Store  # noqa: E402

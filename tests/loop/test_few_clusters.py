@@ -11,7 +11,7 @@ from updraft.backtest.policies import Policy
 from updraft.backtest.run import play_policy
 from updraft.loop.decision_words import in_words
 from updraft.loop.in_process import play
-from updraft.loop.matured import unseen_by
+from updraft.loop.labelled import unseen_by
 from updraft.loop.plan import newest_labelled
 from updraft.store.store import Store
 

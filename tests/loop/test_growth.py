@@ -14,8 +14,8 @@ from tests.support import hours
 from updraft.cli.status import describe
 from updraft.loop.alerting import of_release
 from updraft.loop.in_process import play
-from updraft.loop.keptout import lasting_signs
-from updraft.loop.waiting import ask
+from updraft.loop.kept_out import lasting_signs
+from updraft.loop.sensor_looks import ask
 from updraft.loop.watchdog import overdue_training
 from updraft.spec.model import Alerts
 from updraft.store.migrations import upgrade

@@ -10,8 +10,8 @@ from updraft.alerts import outbox
 from updraft.errors import StoreError
 from updraft.loop import drifting
 from updraft.loop.in_process import interrupted, play
-from updraft.loop.keptout import readmitted_signs
-from updraft.loop.matured import unseen_by
+from updraft.loop.kept_out import readmitted_signs
+from updraft.loop.labelled import unseen_by
 from updraft.loop.monitor import monitor_partition
 from updraft.loop.plan import labelled_partitions, plan_training
 from updraft.loop.readmission import readmit, readmit_signs, take_back

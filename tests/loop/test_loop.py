@@ -21,7 +21,7 @@ from updraft.errors import (
 from updraft.loop import alerting
 from updraft.loop.context import labels_of
 from updraft.loop.decision_words import in_words
-from updraft.loop.drifting import seasonal_keys
+from updraft.loop.feature_drift import seasonal_keys
 from updraft.loop.in_process import play, settle, train
 from updraft.loop.monitor import (
     MONITOR,
@@ -41,8 +41,8 @@ from updraft.loop.release import (
     release_id,
 )
 from updraft.loop.score import score_partition
+from updraft.loop.sensor_looks import ask, due_episode
 from updraft.loop.train import enter
-from updraft.loop.waiting import ask, due_episode
 from updraft.release.states import Answer
 from updraft.store.transitions import Act
 from updraft.store.transitions import open_release as write_opening

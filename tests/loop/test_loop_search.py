@@ -19,8 +19,8 @@ from updraft.jobs.attested import training_for
 from updraft.jobs.contract import TrainingRequest
 from updraft.jobs.run import run_training
 from updraft.lake.places import trial_run
-from updraft.loop.found import conclude_search
 from updraft.loop.search import Waits, begin_trial, end_trial, give_up_trials, open_study, plan_search
+from updraft.loop.search_result import conclude_search
 from updraft.loop.train import prepare, train_here
 from updraft.spec.search import Search
 from updraft.store.store import Store

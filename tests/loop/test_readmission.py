@@ -8,7 +8,7 @@ from tests.support.broken_feeds import NULLS, ROWS, UNIT, ingest, keep_out, keys
 
 from updraft.errors import InputError, StoreError
 from updraft.loop.decision_words import in_words
-from updraft.loop.keptout import LastingSign, count_signs, lasting_signs, readmit_command
+from updraft.loop.kept_out import LastingSign, count_signs, lasting_signs, readmit_command
 from updraft.loop.readmission import readmit, readmit_signs, take_back
 from updraft.store.signs import ACCEPT
 from updraft.store.store import Store

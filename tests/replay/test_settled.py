@@ -11,7 +11,7 @@ from tests.support.flights import flights
 
 from updraft.airflow_api import AirflowApi
 from updraft.loop.monitor import MONITOR
-from updraft.loop.waiting import sensor_name
+from updraft.loop.sensor_looks import sensor_name
 from updraft.replay.airflow import AirflowClient
 from updraft.replay.run import Replay
 from updraft.store.store import Store

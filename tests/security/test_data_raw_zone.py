@@ -20,7 +20,7 @@ from updraft.data.ingest import extract_partition, publish_partition, validate_p
 from updraft.errors import DataError, SettingsError
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels
-from updraft.loop.upkeep import STALE_SECONDS, remove_leftovers
+from updraft.loop.leftovers import STALE_SECONDS, remove_leftovers
 from updraft.settings import Settings
 from updraft.store.records import IngestedPartition
 from updraft.store.store import Store

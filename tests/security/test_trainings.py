@@ -309,7 +309,7 @@ def _spoil(url: str) -> None:
 @pytest.mark.parametrize("what", ["partition", "features", "labels", "predictions"])
 def test_a_file_of_the_lake_that_was_changed_is_refused_when_it_is_read(loop, what):
     from updraft.loop.context import label_file
-    from updraft.loop.matured import _joined
+    from updraft.loop.labelled import _joined
 
     key = _scored(loop)
     if what == "partition":

@@ -9,7 +9,7 @@ from typing import Any
 from updraft import files
 from updraft.data.partitions import partitions
 from updraft.loop.context import Loop
-from updraft.loop.keptout import lasting_signs
+from updraft.loop.kept_out import lasting_signs
 from updraft.monitoring.profiles import profile
 from updraft.spec.model import ProjectSpec
 from updraft.store.records import EpisodeRow, IngestedPartition, Sign, TrainingRow

@@ -12,7 +12,7 @@ from updraft.backtest.history import history
 from updraft.lake.places import Lake
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels
-from updraft.loop.sealed import SealedNotes
+from updraft.loop.sealed_notes import SealedNotes
 from updraft.settings import Settings
 from updraft.spec.load import load_project
 from updraft.spec.model import Project

@@ -18,7 +18,7 @@ from updraft.lake.places import Lake
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels
 from updraft.loop.ingest import ingest
-from updraft.loop.sealed import SealedNotes
+from updraft.loop.sealed_notes import SealedNotes
 from updraft.settings import Settings
 from updraft.spec.model import Project
 from updraft.store.records import IngestedPartition

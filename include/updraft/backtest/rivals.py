@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from updraft.loop.context import Loop
-from updraft.loop.matured import unseen_by
+from updraft.loop.labelled import unseen_by
 from updraft.store.records import EpisodeRow
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from updraft.backtest.unscored import why_unscored
 from updraft.errors import DataError, InputError
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels, fit, play, settle
-from updraft.loop.keptout import SignCount, count_signs
+from updraft.loop.kept_out import SignCount, count_signs
 from updraft.loop.plan import labelled_partitions, plan_training
 from updraft.settings import Settings
 from updraft.spec.model import Project, Retrain

@@ -25,7 +25,7 @@ from updraft.loop.accounting import accounted
 from updraft.loop.accounting import in_words as accounted_in_words
 from updraft.loop.context import Loop
 from updraft.loop.decision_words import TELLING, in_words
-from updraft.loop.keptout import summarise_kept_out
+from updraft.loop.kept_out import summarise_kept_out
 from updraft.loop.outlook import outlook, read_standing
 from updraft.loop.unpublished import find_unpublished
 from updraft.loop.watchdog import overdue_training

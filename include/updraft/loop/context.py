@@ -14,7 +14,7 @@ from updraft.data.partitions import Partition, first_key_from, partition
 from updraft.errors import IntegrityError, StoreError
 from updraft.jobs.training_run import TrainingRun
 from updraft.lake.places import Lake
-from updraft.loop.sealed import SealedNotes
+from updraft.loop.sealed_notes import SealedNotes
 from updraft.monitoring.profiles import Profile, profile
 from updraft.scoring.scorer import Scorer
 from updraft.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from updraft.alerts.alert import cleaned
-from updraft.loop.keptout import sign_words
+from updraft.loop.kept_out import sign_words
 from updraft.store.records import Decision
 
 TELLING = (

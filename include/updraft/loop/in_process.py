@@ -13,6 +13,7 @@ from updraft.loop.monitor import monitor_partition
 from updraft.loop.plan import plan_training
 from updraft.loop.release import answer, conclude, promote
 from updraft.loop.score import score_partition
+from updraft.loop.sensor_looks import due_episode
 from updraft.loop.train import enter, note_start
 from updraft.loop.trials import (
     Fit,
@@ -23,7 +24,6 @@ from updraft.loop.trials import (
     trained_there,
     training_data,
 )
-from updraft.loop.waiting import due_episode
 from updraft.release.states import Answer
 from updraft.store.records import IngestedPartition
 from updraft.store.transitions import Act

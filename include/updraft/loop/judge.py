@@ -9,8 +9,8 @@ from updraft.data.columns import CLUSTER, LABEL, PARTITION, ROW, SCORE
 from updraft.evaluation.gates import GateResult, judge_gates
 from updraft.jobs.plan import Plan
 from updraft.loop.context import Loop
-from updraft.loop.keptout import scored_broken
-from updraft.loop.matured import matured, proved
+from updraft.loop.kept_out import scored_broken
+from updraft.loop.labelled import matured, proved
 from updraft.monitoring.calibration import cross_fitted
 from updraft.scoring.scorer import Scores
 

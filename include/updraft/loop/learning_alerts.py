@@ -5,7 +5,7 @@ from __future__ import annotations
 from updraft.alerts import messages
 from updraft.loop.alerting import dag_url, learning_url
 from updraft.loop.context import Loop
-from updraft.loop.keptout import LastingSign, readmit_command, sign_words
+from updraft.loop.kept_out import LastingSign, readmit_command, sign_words
 from updraft.loop.telling import never_fails, record
 from updraft.loop.watchdog import overdue_training
 from updraft.store.records import EpisodeRow

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from updraft.data.columns import CLUSTER, LABEL, ROW, SCORE
 from updraft.data.partitions import KEY_FORMAT
 from updraft.loop.context import Loop, rounded
-from updraft.loop.drifting import Drifting, broken_feed, look_for_drift
-from updraft.loop.keptout import lasting_signs
-from updraft.loop.matured import guard, matured, newly_known, unseen_by
+from updraft.loop.feature_drift import Drifting, broken_feed, look_for_drift
+from updraft.loop.kept_out import lasting_signs
+from updraft.loop.labelled import guard, matured, newly_known, unseen_by
 from updraft.loop.plan import count_labelled, plan_training
 from updraft.loop.trials import refit_trial, why_no_refit_trial
 from updraft.monitoring.calibration import Matured, refit

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from updraft.errors import InputError, StoreError
-from updraft.loop.keptout import count_signs, sign_words
+from updraft.loop.kept_out import count_signs, sign_words
 from updraft.store.records import KeptOut, Sign
 from updraft.store.state import readmission
 from updraft.store.store import Store

@@ -10,7 +10,7 @@ from updraft.alerts.words import gained
 from updraft.data.columns import CLUSTER, LABEL, ROW, SCORE
 from updraft.errors import DataError, UpdraftError
 from updraft.loop.context import Loop, labels_of
-from updraft.loop.matured import matured
+from updraft.loop.labelled import matured
 from updraft.loop.monitor import MONITOR
 from updraft.loop.plan import newest_labelled
 from updraft.release.bound import Bound, bound

@@ -16,7 +16,7 @@ from updraft.lake.places import FitFolder, Lake
 from updraft.lock import exclusive
 from updraft.loop.context import Loop
 from updraft.loop.judge import compare
-from updraft.loop.sealed import SealedNotes
+from updraft.loop.sealed_notes import SealedNotes
 from updraft.monitoring.trial import Trial, paired_trial
 from updraft.spec.model import ProjectSpec
 from updraft.training.data import TrainingData

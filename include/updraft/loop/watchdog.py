@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from updraft.data.partitions import KEY_FORMAT
 from updraft.errors import DataError
-from updraft.loop.keptout import count_signs
+from updraft.loop.kept_out import count_signs
 from updraft.loop.monitor import MONITOR
 from updraft.loop.plan import newest_labelled
 from updraft.loop.trials import why_no_refit_trial

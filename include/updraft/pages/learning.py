@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from updraft.loop.decision_words import in_words
-from updraft.loop.keptout import summarise_kept_out
+from updraft.loop.kept_out import summarise_kept_out
 from updraft.loop.watchdog import overdue_training
 from updraft.spec.evidence import evidence_words, undecidable
 from updraft.spec.model import ProjectSpec

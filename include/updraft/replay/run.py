@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from updraft.data.partitions import partitions
 from updraft.errors import StackError
 from updraft.loop.monitor import MONITOR
-from updraft.loop.waiting import sensor_name
+from updraft.loop.sensor_looks import sensor_name
 from updraft.replay.airflow import PATIENCE, AirflowClient
 from updraft.spec.model import Project
 from updraft.store.records import IngestedPartition

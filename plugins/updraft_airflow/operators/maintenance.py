@@ -110,7 +110,7 @@ class RemoveLeftovers(ForEachProject):
 
     def step(self, loop: Loop) -> dict[str, int]:
         """Files removed, by kind."""
-        from updraft.loop.upkeep import remove_leftovers
+        from updraft.loop.leftovers import remove_leftovers
 
         return remove_leftovers(loop)
 

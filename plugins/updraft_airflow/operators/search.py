@@ -136,8 +136,8 @@ class ChooseParameters(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """The form that `train` is started with. Nothing better, or no wish to train, ends the run here."""
-        from updraft.loop.found import conclude_search, page_of
         from updraft.loop.search import plan_of
+        from updraft.loop.search_result import conclude_search, page_of
         from updraft_airflow.deployment import registry
 
         run = search_run(context)

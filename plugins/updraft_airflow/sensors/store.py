@@ -16,7 +16,7 @@ from updraft_airflow.triggers.store import StoreTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from updraft.loop.waiting import Question
+    from updraft.loop.sensor_looks import Question
 
 
 class _StoreSensor(BaseSensorOperator):
@@ -40,7 +40,7 @@ class _StoreSensor(BaseSensorOperator):
         return self._go_on(context)
 
     def _go_on(self, context: Context) -> Any:
-        from updraft.loop.waiting import ask
+        from updraft.loop.sensor_looks import ask
 
         _, act = ask(open_loop(self.project), self.question, self.subject)
         return self.conclude(context) if act else self.wait()
@@ -62,7 +62,7 @@ class DriftSensor(_StoreSensor):
 
     def conclude(self, context: Context) -> dict[str, Any]:
         """The episode, and the form that `train` is started with."""
-        from updraft.loop.waiting import due_episode
+        from updraft.loop.sensor_looks import due_episode
 
         episode = due_episode(open_loop(self.project))
         if episode is None:

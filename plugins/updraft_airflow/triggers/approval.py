@@ -14,7 +14,7 @@ from airflow.sdk.execution_time.hitl import update_hitl_detail_response
 from airflow.triggers.base import TriggerEvent
 from asgiref.sync import sync_to_async
 
-from updraft.loop.waiting import void
+from updraft.loop.sensor_looks import void
 from updraft_airflow.deployment import open_loop, settings
 from updraft_airflow.triggers.store import PASSING
 

@@ -11,7 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from sqlalchemy.exc import DBAPIError
 
 from updraft.errors import SpecError
-from updraft.loop.waiting import Question, ask
+from updraft.loop.sensor_looks import Question, ask
 from updraft_airflow.deployment import open_loop, settings
 
 log = logging.getLogger(__name__)

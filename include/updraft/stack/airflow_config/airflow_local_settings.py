@@ -20,7 +20,7 @@ _HEAVY = (
     "great_expectations.expectations.core", "dvc.repo", "dulwich.porcelain", "croniter", "fsspec", "fsspec.implementations.chained",
     "jinja2.ext", "mlflow.tracking.request_header.registry",
     "updraft.data.gx", "updraft.data.docs_templates", "updraft.loop.card", "updraft.loop.ingest", "updraft.loop.registration", "updraft.loop.models",
-    "updraft.loop.report", "updraft.loop.score", "updraft.loop.waiting",
+    "updraft.loop.report", "updraft.loop.score", "updraft.loop.sensor_looks",
     # What the DAG files import: each task parses one.
     "airflow.sdk.execution_time.task_runner", "updraft_airflow.wiring", "updraft_airflow.operators.broken",
     "updraft_airflow.operators.ingest", "updraft_airflow.operators.loop", "updraft_airflow.operators.maintenance",

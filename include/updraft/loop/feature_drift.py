@@ -9,7 +9,7 @@ from typing import Any
 from updraft.data.partitions import KEY_FORMAT, first_key_from
 from updraft.files import canonical_hash
 from updraft.loop.context import Loop
-from updraft.loop.keptout import readmitted_signs
+from updraft.loop.kept_out import readmitted_signs
 from updraft.monitoring.drift import DriftReport, Threshold, assess, calibrate
 from updraft.monitoring.faults import FeedFault, feed_faults
 from updraft.monitoring.profiles import Profile

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from tests.support import flights
 
 from updraft import files
-from updraft.loop.upkeep import STALE_SECONDS, remove_leftovers
+from updraft.loop.leftovers import STALE_SECONDS, remove_leftovers
 
 WEEK = 7 * 86400
 
