@@ -346,6 +346,22 @@ def test_what_is_superseded_is_closed_at_the_tick_of_the_newer_ones_opening():
     assert (taken.key, taken.reason) == ("k4", "superseded by p-v3")
 
 
+def test_a_shadow_whose_recipe_learnt_again_is_continued_and_a_question_about_it_withdrawn():
+    younger = replace(row("3", "change"), opened_at="k4", since=OPENED, continues=("2",))
+    for state in ("change in shadow", "change proved"):
+        taken = advance(STATES[state], replace(NOTHING, event=Newer(younger)), ASKED)
+        assert (taken.act, taken.outcome, taken.body["continued_by"]) == (Act.SUPERSEDE, "superseded", "3")
+        assert taken.reason == "continued by p-v3, the same recipe on newer data"
+
+
+def test_a_proof_against_what_served_before_waits_for_evidence_since_the_new_champion():
+    held = tuple(replace(gain, against="1") for gain in gains(0.02))
+    shown = replace(NOTHING, champion="7", since=TICK, partitions=2, gains=held)
+    waits = advance(STATES["change in shadow"], shown, FREE)
+    assert (waits.act, "nothing came in since version 7 serves" in waits.reason) == (Act.WAIT, True)
+    assert advance(STATES["change in shadow"], replace(shown, since=BEFORE), FREE).act is Act.PROVE
+
+
 def test_no_step_lies_before_the_opening():
     assert advance(STATES["refresh in shadow"], replace(NOTHING, tick=BEFORE), FREE).key == OPENED
     assert advance(STATES["refresh in shadow"], replace(NOTHING, tick=None), FREE).key == OPENED

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from tests.support.pictures import assert_drawn
 
 from updraft.release.picture import evidence_picture
-from updraft.release.verdict import ClusterGain, Verdict, gains_of, judge_change, judge_probation
+from updraft.release.verdict import Champion, ClusterGain, Verdict, gains_of, judge_change, judge_probation
 from updraft.spec.model import Release, SliceGate
 
 POLICY = Release()
@@ -158,3 +159,64 @@ def test_the_picture_is_the_same_bytes_for_the_same_evidence() -> None:
     assert_drawn(first)
     assert_drawn(evidence_picture([], POLICY, title="nothing yet"))
     assert first != evidence_picture(evidence(0.01, 42), POLICY, title="flight_delays v7")
+
+
+def held_against(clusters: list[ClusterGain], **since: str) -> list[ClusterGain]:
+    """The same evidence, held against ``v5`` until week KEY and against ``v7`` after it: ``v7="w01"``."""
+    return [replace(cluster, against="7" if cluster.key > since["v7"] else "5") for cluster in clusters]
+
+
+NOW = Champion("7", "w01")
+
+
+def test_a_gain_over_what_serves_no_more_does_not_promote_before_it_holds_against_what_serves() -> None:
+    shown = held_against(evidence(0.02, 28), v7="w01")
+    before = [cluster for cluster in shown if cluster.against == "5"]
+    assert judge_change(before, POLICY).verdict is Verdict.PROMOTE
+    waits = judge_change(before, POLICY, champion=NOW)
+    assert waits.verdict is Verdict.HOLD
+    assert (
+        "nothing came in since version 7 serves; waits for 7 clusters with a mean gain above 0 since then"
+        in waits.reason
+    )
+    assert judge_change(shown[:20], POLICY, champion=NOW).verdict is Verdict.HOLD  # six days
+    now = judge_change(shown[:21], POLICY, champion=NOW)
+    assert now.verdict is Verdict.PROMOTE
+    assert now.reason.endswith("over the 7 that came in since version 7 serves")
+
+
+def test_a_challenger_that_is_behind_what_serves_now_is_not_promoted_for_what_it_gained_before() -> None:
+    better, behind = evidence(0.015, 49, sd=0.012), evidence(-0.004, 56, sd=0.012)[49:]
+    mixed, now = held_against(better + behind, v7="w06"), Champion("7", "w06")
+    assert judge_change(mixed, POLICY).verdict is Verdict.PROMOTE
+    assert judge_change(mixed, POLICY, champion=now).verdict is Verdict.HOLD
+    in_time = judge_change(mixed, POLICY, champion=now, partitions=POLICY.change.shadow.at_most)
+    assert in_time.verdict is Verdict.REJECT
+    assert in_time.reason.startswith("not shown in time (12 partitions) to hold against what serves now: shown better")
+
+
+def test_a_challenger_that_is_shown_worse_than_what_serves_now_is_rejected_whatever_it_gained_before() -> None:
+    mixed = held_against(evidence(0.03, 14) + evidence(-0.03, 35)[14:], v7="w01")
+    told = judge_change(mixed, POLICY, champion=NOW)
+    assert told.verdict is Verdict.REJECT
+    assert told.reason.startswith("shown worse since version 7 serves: -0.0")
+
+
+def test_champions_that_follow_each_other_too_fast_for_evidence_do_not_starve_a_shadow() -> None:
+    shown = held_against(evidence(0.02, 28), v7="w02")
+    newest = Champion("9", "w03")
+    assert judge_change(shown, POLICY, champion=newest).verdict is Verdict.HOLD
+    assert judge_change(shown, POLICY, champion=newest, partitions=12).verdict is Verdict.PROMOTE
+
+
+def test_labels_that_come_later_than_champions_count_for_the_recipe() -> None:
+    """What came in since version 7 serves is about version 5: so it says, and decides."""
+    shown = [replace(cluster, against="5") for cluster in evidence(0.02, 28)]
+    told = judge_change(shown, POLICY, champion=NOW)
+    assert told.verdict is Verdict.PROMOTE
+    assert told.reason.endswith("over the 14 that came in since version 7 serves, 0 of them held against it")
+
+
+def test_evidence_against_what_serves_all_along_is_judged_as_ever() -> None:
+    shown = [replace(cluster, against="7") for cluster in evidence(0.02, 28)]
+    assert judge_change(shown, POLICY, champion=Champion("7", "w03")) == judge_change(shown, POLICY)

@@ -21,6 +21,7 @@ RELEASED = {
     "0002_nothing_is_forged.py": "b79d84f8a1a141b8fbddc5a33aa15203d237a993ebfd8d5881675ff95067df3c",
     "0003_no_tick_reads_history.py": "b041705ef9356765920962a0ea3adbb2c52cd03fdfc4fcfd0e6add181c4dce71",
     "0004_an_incident_has_an_end.py": "86292570d2d857142c751da3aad323f0a1654952f98073675915552bc9cea227",
+    "0005_a_shadow_goes_on_younger.py": "5d54e23b2f52b87707189b53279835c4c53a06b3bc14a5342a23a05c981f8c1e",
 }
 """SHA-256 of every migration that is merged: stores out there were made by exactly these files."""
 

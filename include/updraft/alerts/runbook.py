@@ -137,9 +137,10 @@ ALERTS: dict[str, Entry] = {
     ),
     "superseded": Entry(
         "A release was superseded",
-        "Another release took its place before it was decided. A question about it is withdrawn; the model that serves stays.",
+        "Another release took its place before it was decided. A question about it is withdrawn; the model that serves stays. A change of the "
+        "same recipe goes on with its evidence: it learnt again, along with a champion that was refreshed.",
         "`updraft show PROJECT VERSION`.",
-        "Start PROJECT.train anew if the change is still wanted.",
+        "Nothing where it says *continued by*; else start PROJECT.train anew if the change is still wanted.",
         _NOTHING_TO_UNDO,
     ),
     "unjudged": Entry(

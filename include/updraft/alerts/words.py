@@ -17,6 +17,7 @@ CAUSES = {
     "limit": "a fixed limit was passed",
     "feed": "the feed is broken",
     "by_hand": "asked for by hand",
+    "challenger": "the change in shadow is older than the model that serves",
 }
 REMEDIES = {  # what Updraft does, what is left for a person
     "retrain": ("A training starts; its result follows in this thread.", ""),

@@ -373,6 +373,7 @@ def _superseded(loop: Loop, decision: Decision) -> None:
             key=decision.key,
             reason=str(decision.body["reason"]),
             was=str(decision.body["from"]),
+            continued_by=decision.body.get("continued_by"),
             thread=_thread(loop, row),
             links={"Release": dag_url(loop, "release", row.id)},
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,11 +72,22 @@ def _facts(
     training = loop.store.training_of(loop.name, row.version)
     yield "Serves now", f"version {champion}, since {since}" if champion else "nothing: it would be the first model"
     yield "Why it is asked", row.reason or f"lane {row.lane}, opened at {row.opened_at}"
-    if row.against is not None and row.against != champion:
-        yield "Mind", f"the evidence compares with version {row.against}, which does not serve any more"
     if row.lane == "change":
-        judgement = judge_change(gains(loop, row.id), loop.spec.release, Policy.of(loop.spec).guard)
+        evidence = gains(loop, row.id)
+        judgement = judge_change(evidence, loop.spec.release, Policy.of(loop.spec).guard)
         yield from _evidence(loop, judgement)
+        earlier = Counter(cluster.against for cluster in evidence if cluster.against not in (champion, None))
+        if earlier:
+            held = ", ".join(f"{number} with version {version}" for version, number in earlier.items())
+            yield "Mind", f"of {len(evidence)} clusters some compare with what does not serve any more: {held}"
+        if row.continues:
+            versions = ", ".join(row.continues)
+            yield (
+                "Same recipe",
+                f"its evidence since {row.counted_from} is that of version {versions} too, which it goes on from",
+            )
+    elif row.against is not None and row.against != champion:
+        yield "Mind", f"it was compared with version {row.against}, which does not serve any more"
     if training is not None:
         yield "Gates on the holdout", gates_in_words(training.result.get("gates") or {})
         before = loop.store.training_of(loop.name, champion) if champion else None

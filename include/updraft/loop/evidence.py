@@ -11,7 +11,7 @@ from updraft.release.verdict import ClusterGain
 def gains(loop: Loop, release: str) -> list[ClusterGain]:
     """The clusters of a release, in the order in which they came."""
     return [
-        ClusterGain(row.cluster, row.key, row.rows, row.gain, row.slices)
+        ClusterGain(row.cluster, row.key, row.rows, row.gain, row.slices, row.against)
         for row in loop.store.evidence(loop.name, release)
     ]
 

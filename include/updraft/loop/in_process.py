@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from updraft import files
 from updraft.jobs.plan import Plan
 from updraft.lock import exclusive
+from updraft.loop.challenger import plan_remedy
 from updraft.loop.context import Loop
 from updraft.loop.judge import judge_candidate
 from updraft.loop.monitor import monitor_partition
-from updraft.loop.plan import plan_training
 from updraft.loop.release import answer, conclude, promote
 from updraft.loop.score import score_partition
 from updraft.loop.sensor_looks import due_episode
@@ -121,7 +121,7 @@ def fit(loop: Loop, plan: Plan) -> Fit:
 
 def train(loop: Loop, models: KeptModels, run: str, key: str, *, episode: str | None = None) -> None:
     """Train, judge and register in this process; the model is kept in the lake, so that policies share equal trainings."""
-    plan = plan_training(loop, key)
+    plan = plan_remedy(loop, key, loop.store.episode(loop.name, episode) if episode is not None else None)
     note_start(loop, run, plan, episode)
     fitted = fit(loop, plan)
     comparison = judge_candidate(loop, plan, files.read_parquet(fitted.proof_url, fitted.proof_sha256))

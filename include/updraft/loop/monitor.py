@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from updraft.data.columns import CLUSTER, LABEL, ROW, SCORE
 from updraft.data.partitions import KEY_FORMAT
+from updraft.loop.challenger import aged_challenger, plan_remedy
 from updraft.loop.context import Loop, rounded
 from updraft.loop.feature_drift import Drifting, broken_feed, look_for_drift
 from updraft.loop.kept_out import lasting_signs
 from updraft.loop.labelled import guard, matured, newly_known, unseen_by
-from updraft.loop.plan import count_labelled, plan_training
+from updraft.loop.plan import count_labelled
 from updraft.loop.trials import refit_trial, why_no_refit_trial
 from updraft.monitoring.calibration import Matured, refit
 from updraft.monitoring.faults import FeedFault
@@ -39,6 +40,8 @@ MONITOR = "monitor"
 """Name under which `monitor` notes in the store how far it has come."""
 
 
+_GAIN, _AGAINST = "_gain", "_against"
+"""Columns of evidence beside those of the project, whose names never begin so."""
 _ANSWERED_WITHIN = 2
 """Ticks after a cooldown at which a jump within it still starts a training: one may bring a broken feed."""
 
@@ -135,7 +138,8 @@ def _pair(loop: Loop, release: ReleaseRow, target: str) -> tuple[PredictionRow, 
             return None
         return other, champion
     other = there.get("challenger" if release.lane == "change" else "refresh")
-    return (champion, other) if champion and other and other.version == release.version else None
+    # Labels of what an earlier version of the same recipe scored may come after a younger one has taken its place.
+    return (champion, other) if champion and other and other.version in (*release.continues, release.version) else None
 
 
 def _clusters(loop: Loop, release: ReleaseRow, fresh: Mapping[str, frozenset[int]], key: str) -> list[EvidenceRow]:
@@ -154,7 +158,7 @@ def _clusters(loop: Loop, release: ReleaseRow, fresh: Mapping[str, frozenset[int
 
 
 def _gains(loop: Loop, release: ReleaseRow, target: str, fresh: frozenset[int], key: str) -> pd.DataFrame | None:
-    """ROW, CLUSTER, ``gain`` and the guarded columns of the rows of a partition whose labels became known at this tick."""
+    """ROW, CLUSTER, ``_GAIN``, ``_AGAINST`` and the guarded columns of the rows of a partition whose labels became known at this tick."""
     pair = _pair(loop, release, target)
     if pair is None:
         return None
@@ -166,18 +170,19 @@ def _gains(loop: Loop, release: ReleaseRow, target: str, fresh: frozenset[int], 
     gain = loss(older[LABEL].to_numpy(float), older[SCORE].to_numpy(float)) - loss(
         newer[LABEL].to_numpy(float), newer[SCORE].to_numpy(float)
     )
-    rows = older[[ROW, CLUSTER]].assign(gain=gain)
+    rows = older[[ROW, CLUSTER]].copy()
+    rows[_GAIN], rows[_AGAINST] = gain, pair[0].version
     guarded = loop.spec.gates.slices
     return rows.merge(loop.lookup(target, guarded.by), on=ROW, how="left") if guarded else rows
 
 
 def _evidence(cluster: str, key: str, rows: pd.DataFrame, by: tuple[str, ...]) -> EvidenceRow:
     slices = {
-        f"{column}={value}": (len(frame), float(frame["gain"].mean()))
+        f"{column}={value}": (len(frame), float(frame[_GAIN].mean()))
         for column in by
         for value, frame in rows.groupby(column, sort=True)
     }
-    return EvidenceRow(cluster, key, len(rows), float(rows["gain"].mean()), slices)
+    return EvidenceRow(cluster, key, len(rows), float(rows[_GAIN].mean()), slices, str(rows[_AGAINST].iloc[-1]))
 
 
 def recalibrate(loop: Loop, key: str) -> dict[str, str]:
@@ -327,13 +332,14 @@ def _remedy(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
     if without:
         log.warning("%s: %s", loop.name, without)
     signs = Signs(
-        refit=refit_trial(loop, plan_training(loop, key)) if wanted and not without else None,
+        refit=refit_trial(loop, plan_remedy(loop, key)) if wanted and not without else None,
         worse_than_none=None if _is_on_probation(loop, serving.champion) else worse,
         jump=jump_seen,
         recalibration=layer.body["trial"] if layer else None,
         drift=drift.alarm_words,
         feed_faults=tuple(drift.fault_words),
         metrics=measured[-1].metrics if measured else {},
+        challenger=aged_challenger(loop),
     )
     found = diagnose(policy, before, signs, first_after=first_after)
     episode = _open(loop, key, found, _content(loop, key, drift.feed_faults)) if found else None

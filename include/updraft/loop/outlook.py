@@ -96,7 +96,7 @@ def _past(loop: Loop, key: str | None) -> Past | None:
 def _open_release(loop: Loop, row: ReleaseRow, monitored: str | None) -> OpenRelease:
     step = next_step(loop, row.id)
     promotion = loop.store.decision(loop.name, "promote", row.id) if row.state == "probation" else None
-    since = promotion.key if promotion is not None else row.opened_at
+    since = promotion.key if promotion is not None else row.counted_from
     seen = loop.store.count_published(loop.name, after=since, until=monitored) if monitored is not None else 0
     return OpenRelease(row, step.act, step.reason, seen)
 

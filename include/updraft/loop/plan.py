@@ -25,22 +25,40 @@ def plan_training(
     :param params: parameters that differ from the project's; they make the training a ``change``.
     :raises TrainingError: when there is too little to learn from, or no such trainer.
     """
-    spec = loop.spec
-    named = {one.name: one for one in spec.training.trainers}
+    named = {listed.name: listed for listed in loop.spec.training.trainers}
     if trainer is not None and trainer not in named:
         raise TrainingError(f"{loop.name}: no trainer {trainer!r}; there are {sorted(named)}")
-    chosen = named[trainer] if trainer is not None else spec.training.trainers[0]
+    chosen = named[trainer] if trainer is not None else loop.spec.training.trainers[0]
     chosen = chosen.model_copy(update={"params": {**chosen.params, **(params or {})}})
-    Recipe(task=spec.task, params=chosen.params, trainer=chosen.name)  # refuses what no hash can be made of
+    Recipe(task=loop.spec.task, params=chosen.params, trainer=chosen.name)  # refuses what no hash can be made of
+    asked = recipe_sha256(loop, named[chosen.name])
+    if params is None or not params:
+        chosen = _promoted_recipe(loop, chosen, asked)
+    return _plan(loop, key, chosen, asked)
+
+
+def plan_again(loop: Loop, key: str, training: TrainingRow) -> Plan:
+    """Plan another training by the recipe of one that was entered.
+
+    :raises TrainingError: when there is too little to learn from, or features, label or compute have changed since: it would be another recipe.
+    """
+    learnt = training.result
+    trainer = Trainer.model_validate(learnt["trainer"])
+    if recipe_sha256(loop, trainer) != learnt["recipe_sha256"]:
+        raise TrainingError(
+            f"{loop.name}: the recipe of version {training.version} cannot be had any more: its features, label or compute have changed"
+        )
+    return _plan(loop, key, trainer, str(learnt["asked_sha256"]))
+
+
+def _plan(loop: Loop, key: str, chosen: Trainer, asked: str) -> Plan:
+    spec = loop.spec
     window = tuple(labelled_partitions(loop, key, newest=spec.training.window))
     holdout = window[-spec.release.refresh.holdout :]
     if len(window) - len(holdout) < 1:
         raise TrainingError(
             f"{loop.name}: {len(window)} partitions with labels known at {key}; a training needs more than the holdout of {len(holdout)}"
         )
-    asked = recipe_sha256(loop, named[chosen.name])
-    if params is None or not params:
-        chosen = _promoted_recipe(loop, chosen, asked)
     plan = Plan(
         project=loop.name,
         key=key,

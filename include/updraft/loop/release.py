@@ -43,16 +43,17 @@ def release_id(loop: Loop, version: str) -> str:
 def look(loop: Loop, row: ReleaseRow, event: Event | None = None) -> Look:
     """Everything that the next step of a release depends on."""
     store = loop.store
-    tick, champion = store.seen_by(loop.name, MONITOR), store.serving(loop.name).champion
+    tick, serving = store.seen_by(loop.name, MONITOR), store.serving(loop.name)
+    champion = serving.champion
     promotion = store.decision(loop.name, "promote", row.id)
-    seen = Look(tick, champion, promoted=promotion is not None, event=event)
+    seen = Look(tick, champion, serving.since, promoted=promotion is not None, event=event)
     if isinstance(event, TakenBack | Reinstated):
         seen = replace(seen, returns=len(store.returns(loop.name, row.id)), on_probation=_on_probation(loop))
     if row.state == "closed":
         return seen
     taken = store.taken_back(loop.name)
     seen = replace(seen, taken_back={version: taken_back_words(loop, taken[version]) for version in taken})
-    since = promotion.key if row.state == "probation" and promotion is not None else row.opened_at
+    since = promotion.key if row.state == "probation" and promotion is not None else row.counted_from
     monitored = store.count_published(loop.name, after=since, until=tick) if tick is not None else 0
     seen = replace(seen, partitions=monitored)
     if row.state == "probation" or (row.state == "shadow" and row.lane == "change"):
@@ -215,6 +216,8 @@ def _check_promotable(step: Transition) -> None:
 def open_release(loop: Loop, version: str, lane: Lane, key: str) -> ReleaseRow:
     """Open the release of a version; an open one of the same lane that was still being proved gives way to it.
 
+    A change whose recipe is in shadow already goes on with what that shadow has shown.
+
     :param key: the tick of its training. The release opens then, or now when the training was about an earlier tick.
     """
     key = max(key, loop.store.seen_by(loop.name, MONITOR) or key)
@@ -234,15 +237,34 @@ def open_release(loop: Loop, version: str, lane: Lane, key: str) -> ReleaseRow:
     policy = Policy.of(loop.spec)
     while True:
         others = loop.store.releases(loop.name, states=_UNPROMOTED)
+        earlier = same_recipe(loop, row, others)
+        if earlier is not None:
+            row = replace(row, since=earlier.counted_from, continues=(*earlier.continues, earlier.version))
         steps = [advance(other, look(loop, other, Newer(row)), policy) for other in others]
         ended = [step for step in steps if step.act is Act.SUPERSEDE]
         try:
-            opened = write_opening(loop.store, row, ended)
+            opened = write_opening(loop.store, row, ended, continuing=earlier.id if earlier is not None else None)
         except ReleaseMoved as error:
             log.info("Looking again: %s", error)
             continue
         _tell_ended(loop, [step.release.id for step in ended])
         return opened
+
+
+def same_recipe(loop: Loop, row: ReleaseRow, others: Iterable[ReleaseRow]) -> ReleaseRow | None:
+    """The change among unpromoted releases that a newer release of the same recipe goes on with; None when there is none."""
+    recipe = _recipe(loop, row.version)
+    if row.lane != "change" or recipe is None:
+        return None
+    changes = [other for other in others if other.lane == "change" and other.id != row.id]
+    return next((other for other in changes if _recipe(loop, other.version) == recipe), None)
+
+
+def _recipe(loop: Loop, version: str) -> str | None:
+    training = loop.store.training_of(loop.name, version)
+    return (
+        str(training.result["recipe_sha256"]) if training is not None and "recipe_sha256" in training.result else None
+    )
 
 
 def _tell_ended(loop: Loop, releases: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from updraft.jobs.plan import Plan
 from updraft.jobs.run import run_training
 from updraft.jobs.training_run import ProofFile
 from updraft.lake.places import RunFolder
+from updraft.loop.challenger import plan_remedy
 from updraft.loop.context import Loop
 from updraft.loop.judge import Comparison, judge_candidate
 from updraft.loop.plan import Scalar, plan_training
@@ -49,20 +50,25 @@ def prepare(
     A run that has a request already keeps it, so that a retried or cleared task trains on what the first one saw.
 
     :param key: the partition at whose tick it happens; the newest published one when None.
+    :param episode: that calls for it, and says what is learnt; None of a training that a person wants.
     :param search: the search that found the parameters.
     :raises TrainingError: when there is nothing to learn from, a parameter is unknown, or the trainer cannot learn here and is to.
     """
     training = loop.training(run)
     if training.is_prepared:
         return training.write_request()
-    if episode is not None and loop.store.episode(loop.name, episode) is None:
+    called_by = loop.store.episode(loop.name, episode) if episode is not None else None
+    if episode is not None and called_by is None:
         raise TrainingError(
             f"{loop.name}: no episode {episode!r}; leave the field empty: it is for trainings that watch starts"
         )
     newest = loop.store.newest_partition(loop.name)
     if newest is None:
         raise TrainingError(f"{loop.name}: no partition is published yet; {loop.name}.ingest comes first")
-    plan = plan_training(loop, key or newest, trainer=trainer, params=params)
+    if called_by is not None:
+        plan = plan_remedy(loop, key or newest, called_by)
+    else:
+        plan = plan_training(loop, key or newest, trainer=trainer, params=params)
     request = request_for(loop, plan, run)
     if hand_over(loop, plan, request, training.key):
         log.info("The refit trial has proved this recipe on these rows: on a CPU, the training goes on from there")
@@ -265,6 +271,8 @@ def enter(
         open_release(loop, version, plan.lane, plan.key)
     if episode is not None:
         said = f"version {version} {'goes to release' if passed else 'was refused'}: {'; '.join(gates['reasons'])}"
-        loop.store.close_episode(loop.name, episode, key=plan.key, outcome=said)
+        called_by = loop.store.episode(loop.name, episode)
+        closed_at = max(plan.key, called_by.opened_at if called_by is not None else plan.key)
+        loop.store.close_episode(loop.name, episode, key=closed_at, outcome=said)
     point_aliases(loop)
     return release_id(loop, version) if passed else None

@@ -10,7 +10,9 @@ from updraft.monitoring.jump import until_next
 from updraft.monitoring.trial import Trial
 from updraft.spec.model import FixedLimit, Remedies
 
-Cause = Literal["first", "age", "performance", "jump", "after_jump", "guard", "drift", "limit", "feed", "by_hand"]
+Cause = Literal[
+    "first", "age", "performance", "jump", "after_jump", "guard", "drift", "limit", "feed", "by_hand", "challenger"
+]
 Remedy = Literal["retrain", "recalibrate", "quarantine", "person"]
 AFTER_JUMP = 16
 """Partitions between trainings up to which a jump is followed, where the policy names no age."""
@@ -37,6 +39,16 @@ class Past:
 
 
 @dataclass(frozen=True)
+class AgedChallenger:
+    """A change in shadow that learnt before what serves by now."""
+
+    version: str
+    partition: str
+    """Key of the champion's training: its window is to be learnt from."""
+    words: str
+
+
+@dataclass(frozen=True)
 class Signs:
     """What the monitor saw at this tick."""
 
@@ -53,6 +65,8 @@ class Signs:
     feed_faults: tuple[str, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
     """Metrics of the champion on the newest matured rows."""
+    challenger: AgedChallenger | None = None
+    """The change in shadow, when it is to be refreshed along with the champion."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,18 @@ def wants_refit_trial(policy: Remedies, past: Past, first_after: int, jump: str 
 
 
 def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) -> Diagnosis | None:
-    """The remedy that is due now, or None. A broken feed comes before everything: nothing is learnt from it."""
+    """The remedy that is due now, or None. A broken feed comes before everything: nothing is learnt from it.
+
+    What serves comes before what is in shadow, whose refresh is no remedy of the champion: neither cooldown nor budget know of it.
+    """
+    found = _diagnose_champion(policy, past, signs, first_after=first_after)
+    if found is not None or signs.challenger is None or policy.retrain is None or past.open_episode:
+        return found
+    aged = signs.challenger
+    return Diagnosis("challenger", "retrain", aged.words, {"version": aged.version, "partition": aged.partition})
+
+
+def _diagnose_champion(policy: Remedies, past: Past, signs: Signs, *, first_after: int) -> Diagnosis | None:
     if signs.feed_faults:
         return Diagnosis(
             "feed",

@@ -23,9 +23,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from updraft.release.verdict import ClusterGain, Judgement, Verdict, judge_change, judge_probation
+from updraft.release.verdict import Champion, ClusterGain, Judgement, Verdict, judge_change, judge_probation
 from updraft.store.records import Lane, ReleaseRow, Role
-from updraft.store.transitions import SUPERSEDED, Act, Transition, superseded_by
+from updraft.store.transitions import SUPERSEDED, Act, Transition, continued_by, superseded_by
 
 if TYPE_CHECKING:
     from updraft.spec.model import ProjectSpec, Release, SliceGate
@@ -112,6 +112,8 @@ class Look:
     """The newest tick that was monitored; None before the first."""
     champion: str | None
     """The version that serves."""
+    since: str | None = None
+    """The tick since which it serves."""
     promoted: bool = False
     """Whether the release's version was promoted, now or earlier."""
     partitions: int = 0
@@ -171,7 +173,11 @@ class _Step:
         if self.row.lane == "refresh":
             return self._refresh_in_shadow()
         judgement = judge_change(
-            self.look.gains, self.policy.release, self.policy.guard, partitions=self.look.partitions
+            self.look.gains,
+            self.policy.release,
+            self.policy.guard,
+            partitions=self.look.partitions,
+            champion=self._compared_with,
         )
         if judgement.verdict is Verdict.PROMOTE:
             return self._prove(judgement)
@@ -323,8 +329,10 @@ class _Step:
         )
 
     def _give_way(self, newer: ReleaseRow) -> Transition:
-        key, reason = newer.opened_at, superseded_by(newer)
+        continued = self.row.version in newer.continues
+        key, reason = newer.opened_at, continued_by(newer) if continued else superseded_by(newer)
         body = {"version": self.row.version, "reason": reason, "from": self.row.state}
+        body |= {"continued_by": newer.version} if continued else {}
         return Transition(
             self.row, Act.SUPERSEDE, key, reason, to="closed", outcome="superseded", kind=SUPERSEDED, body=body
         )
@@ -343,6 +351,11 @@ class _Step:
 
     def _stay(self, act: Act, reason: str) -> Transition:
         return Transition(self.row, act, self._key, reason)
+
+    @property
+    def _compared_with(self) -> Champion | None:
+        look = self.look
+        return Champion(look.champion, look.since) if look.champion is not None and look.since is not None else None
 
     @property
     def _returned(self) -> str:

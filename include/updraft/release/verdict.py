@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,8 @@ class ClusterGain:
     gain: float
     slices: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """(rows, mean gain) of the rows of each slice, by ``column=value``."""
+    against: str | None = None
+    """The version that the older model was."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +84,104 @@ class Judgement:
         }
 
 
+@dataclass(frozen=True)
+class Champion:
+    """What a challenger is compared with by now."""
+
+    version: str
+    since: str
+    """The tick of its promotion."""
+
+
 def judge_change(
-    clusters: Sequence[ClusterGain], policy: Release, guard: SliceGate | None = None, *, partitions: int | None = None
+    clusters: Sequence[ClusterGain],
+    policy: Release,
+    guard: SliceGate | None = None,
+    *,
+    partitions: int | None = None,
+    champion: Champion | None = None,
 ) -> Judgement:
     """The verdict on a challenger in shadow.
+
+    Where another version began to serve meanwhile, what was known before goes on counting, and does not decide alone: before the challenger
+    is promoted, :data:`FIRST_LOOK` clusters have come in since, whose mean gain is above ``-margin``. Shown worse on them alone, it is
+    rejected. Where champions follow each other so fast that so many never come in, the newest ones decide when the shadow has lasted as
+    long as it may.
 
     :param clusters: in time order; a cluster that comes in several parts is put together, weighted by rows.
     :param policy: margin, confidence and how long a shadow lasts.
     :param guard: slices that must not be shown worse.
     :param partitions: seen so far, when more were seen than gave evidence.
+    :param champion: what serves now; None where it does not matter what each cluster was held against.
     """
-    found = _weigh(clusters, policy, guard, partitions)
+    weighed = _weigh(clusters, policy, guard, partitions)
+    judgement, lately = _verdict_on_change(weighed, policy), _lately(clusters, policy, champion)
+    if lately is None:
+        return judgement
+    if lately.bound.upper < -policy.margin:
+        reason = f"shown worse since version {lately.champion} serves{_allowed(policy)}: {lately.words}; in all: {weighed.words}"
+        return replace(judgement, verdict=Verdict.REJECT, reason=reason)
+    judgement = replace(judgement, reason=f"{judgement.reason}; {lately.words}")
+    if judgement.verdict is not Verdict.PROMOTE:
+        return judgement
+    shadow, in_time = policy.change.shadow, weighed.partitions < policy.change.shadow.at_most
+    if lately.mean > -policy.margin and (lately.enough or not in_time):
+        return judgement
+    if in_time:
+        reason = f"{judgement.reason}; waits for {FIRST_LOOK} clusters with a mean gain above {0.0 - policy.margin:g} since then"
+        seen = f"{weighed.partitions} of {shadow.at_least} to {shadow.at_most} partitions"
+        return replace(judgement, verdict=Verdict.HOLD, reason=f"{reason}, {seen}")
+    reason = f"not shown in time ({weighed.partitions} partitions) to hold against what serves now: {judgement.reason}"
+    return replace(judgement, verdict=Verdict.REJECT, reason=reason)
+
+
+@dataclass(frozen=True)
+class _Lately:
+    """The part of a shadow's evidence that came in since the champion serves."""
+
+    champion: str
+    bound: Bound
+    """On what came in since."""
+    mean: float
+    """Mean gain over that, or over the newest clusters where it is less than :data:`FIRST_LOOK`."""
+    against: int
+    """Clusters, of those that came in since, that are held against the champion: the labels of others were late."""
+    metric: str
+
+    @property
+    def enough(self) -> bool:
+        return self.bound.clusters >= FIRST_LOOK
+
+    @property
+    def words(self) -> str:
+        n = self.bound.clusters
+        if not n:
+            return f"nothing came in since version {self.champion} serves"
+        held = "" if self.against == n else f", {self.against} of them held against it"
+        return (
+            f"{self.bound.mean:+.4f} {self.metric} over the {n} that came in since version {self.champion} serves{held}"
+        )
+
+
+def _lately(clusters: Sequence[ClusterGain], policy: Release, champion: Champion | None) -> _Lately | None:
+    """What came in since the champion serves; None where nothing was held against another version."""
+    import numpy as np
+
+    if champion is None or all(cluster.against in (champion.version, None) for cluster in clusters):
+        return None
+    since = [cluster for cluster in clusters if cluster.key > champion.since]
+    gains, newest = gains_of(since), gains_of(clusters)[-FIRST_LOOK:]
+    against = gains_of([cluster for cluster in since if cluster.against == champion.version])
+    return _Lately(
+        champion.version,
+        bound(np.array([gain for _, gain in gains]), policy.confidence),
+        float(np.mean([gain for _, gain in (gains if len(gains) >= FIRST_LOOK else newest)])),
+        len(against),
+        policy.metric,
+    )
+
+
+def _verdict_on_change(found: _Weighed, policy: Release) -> Judgement:
     shadow = policy.change.shadow
     seen = f"{found.partitions} of {shadow.at_least} to {shadow.at_most} partitions"
     worse = [name for name, one in found.slices.items() if one.shown_inferior]

@@ -107,6 +107,8 @@ class EvidenceRow:
     rows: int
     gain: float
     slices: dict[str, tuple[int, float]]
+    against: str | None = None
+    """The version that the older model was; of the newest rows, where it changed within the cluster."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,15 @@ class ReleaseRow:
     reason: str | None
     opened_at: str
     closed_at: str | None
+    since: str | None = None
+    """The tick from which the evidence counts, where it goes on with that of an earlier release; else it is that of the opening."""
+    continues: tuple[str, ...] = ()
+    """Earlier versions of the same recipe whose evidence counts here, the oldest first."""
+
+    @property
+    def counted_from(self) -> str:
+        """The tick after which partitions and evidence count."""
+        return self.since or self.opened_at
 
 
 @dataclass(frozen=True)
@@ -139,6 +150,9 @@ class EpisodeRow:
     outcome: str | None
     closed_at: str | None
 
+
+CHALLENGER = "challenger"
+"""Cause of the episodes that refresh a change in shadow along with the champion."""
 
 Sign = tuple[str, str | None]
 """Kind of a fault of a feed, and its column; no column when it is about the partition as a whole."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,6 +21,10 @@ RETURNS = ("roll_back", "reinstate")
 def release_of(subject: str) -> str:
     """The release that a return is about: the second one's subject carries its number beside the release."""
     return subject.partition("@")[0]
+
+
+def _release(row: Mapping[str, Any]) -> ReleaseRow:
+    return as_record(ReleaseRow, {**row, "continues": tuple(row["continues"])})
 
 
 class Releases(Chain):
@@ -66,7 +71,7 @@ class Releases(Chain):
         rows = self._rows(sa.select(t.releases).where(t.releases.c.id == release))
         if not rows:
             raise StoreError(f"no release {release!r}")
-        return as_record(ReleaseRow, rows[0])
+        return _release(rows[0])
 
     def releases(self, project: str, *, states: Sequence[ReleaseState] = ()) -> list[ReleaseRow]:
         """Releases in the order of their opening."""
@@ -74,7 +79,7 @@ class Releases(Chain):
         if states:
             query = query.where(t.releases.c.state.in_(states))
         return [
-            as_record(ReleaseRow, row)
+            _release(row)
             for row in self._rows(query.order_by(t.releases.c.opened_at, t.releases.c.written_at, t.releases.c.id))
         ]
 

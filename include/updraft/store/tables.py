@@ -104,6 +104,7 @@ evidence = Table(
         "gain", Float, nullable=False
     ),  # mean over the cluster's rows: loss of the model that serves minus loss of the other
     Column("slices", JSON, nullable=False),  # {"origin=EWR": [rows, gain], ...}
+    Column("against", String(32)),  # the version that served, or that served before
     _written(),
 )
 
@@ -120,6 +121,12 @@ releases = Table(
     Column("reason", Text),
     Column("opened_at", String(32), nullable=False),
     Column("closed_at", String(32)),
+    Column(
+        "since", String(32)
+    ),  # from when its evidence counts, where it goes on with an earlier release's; else opened_at
+    Column(
+        "continues", JSON, nullable=False, server_default="[]"
+    ),  # versions of the same recipe whose evidence it has taken over
     _written(),
     Index("releases_open", "project", "state"),
     Index("releases_version", "project", "version"),

@@ -10,10 +10,16 @@ import sqlalchemy as sa
 
 from updraft.store import tables as t
 from updraft.store.base import Base, as_record, upsert
-from updraft.store.records import RecordKind, TrainingRow
+from updraft.store.records import CHALLENGER, RecordKind, TrainingRow
 
 _CHANGED = ("key", "request_sha256", "state", "version", "result")
 _TRIED: tuple[str, ...] = ("registered", "refused", "failed")
+
+
+def _of_champion() -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """That an episode asked for a training for what serves: the refresh of a change in shadow is of no budget, and starts no cooldown."""
+    c, e = t.trainings.c, t.episodes.c
+    return c.episode.is_not(None), ~sa.exists().where(e.id == c.episode, e.project == c.project, e.cause == CHALLENGER)
 
 
 class Trainings(Base):
@@ -72,7 +78,7 @@ class Trainings(Base):
         c = t.trainings.c
         if key is None:
             return None
-        tried = sa.select(t.trainings).where(c.project == project, c.key == key, c.episode.is_not(None))
+        tried = sa.select(t.trainings).where(c.project == project, c.key == key, *_of_champion())
         rows = self._rows(tried.where(c.state.in_(_TRIED)).order_by(c.written_at.desc()).limit(1))
         return as_record(TrainingRow, rows[0]) if rows else None
 
@@ -113,7 +119,7 @@ class Trainings(Base):
 
     def _asked_for(self, project: str, until: str, states: Sequence[str]) -> sa.Select[tuple[Any]]:
         c = t.trainings.c
-        return sa.select(c.key).where(c.project == project, c.key <= until, c.episode.is_not(None), c.state.in_(states))
+        return sa.select(c.key).where(c.project == project, c.key <= until, c.state.in_(states), *_of_champion())
 
     def record_run(
         self, project: str, run: str, kind: RecordKind, body: Mapping[str, Any], *, replace: bool = False

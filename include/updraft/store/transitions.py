@@ -114,10 +114,13 @@ def apply(store: Store, transition: Transition) -> Decision | None:
     return decision
 
 
-def open_release(store: Store, row: ReleaseRow, superseding: Sequence[Transition] = ()) -> ReleaseRow:
+def open_release(
+    store: Store, row: ReleaseRow, superseding: Sequence[Transition] = (), *, continuing: str | None = None
+) -> ReleaseRow:
     """Open a release and close those that give way to it, in one transaction; once by its id: the row that stands.
 
     :param superseding: the steps that close the others.
+    :param continuing: one of the others, whose evidence counts for this release too.
     :raises ReleaseMoved: when one of the others is in another state by now: look again. Nothing was written.
     """
     with store.writing(row.project) as writing:
@@ -135,7 +138,16 @@ def open_release(store: Store, row: ReleaseRow, superseding: Sequence[Transition
                     subject=transition.release.id,
                     body=transition.body or {},
                 )
+            if continuing is not None:
+                _take_over_evidence(writing.connection, row, continuing)
     return store.release(row.id)
+
+
+def _take_over_evidence(connection: sa.Connection, row: ReleaseRow, earlier: str) -> None:
+    columns = [column.name for column in t.evidence.c if column.name not in ("release", "written_at")]
+    there = sa.select(sa.literal(row.id), *(t.evidence.c[name] for name in columns))
+    there = there.where(t.evidence.c.project == row.project, t.evidence.c.release == earlier)
+    connection.execute(sa.insert(t.evidence).from_select(["release", *columns], there))
 
 
 def _check_unmoved(connection: sa.Connection, row: ReleaseRow) -> None:
@@ -174,3 +186,8 @@ def _supersede(store: Store, writing: Writing, transition: Transition) -> None:
 def superseded_by(newer: ReleaseRow) -> str:
     """Why a release ends that a newer one takes the place of."""
     return f"superseded by {newer.id}"
+
+
+def continued_by(newer: ReleaseRow) -> str:
+    """Why a shadow ends whose recipe has learnt again: the newer release goes on with its evidence."""
+    return f"continued by {newer.id}, the same recipe on newer data"

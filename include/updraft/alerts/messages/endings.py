@@ -16,17 +16,22 @@ def superseded(
     key: str,
     reason: str,
     was: str,
+    continued_by: str | None = None,
     thread: str | None = None,
     links: Mapping[str, str] | None = None,
 ) -> Alert:
     """A release ended as another one took its place.
 
     :param was: the state that it was in: ``shadow``, ``approval`` or ``probation``.
+    :param continued_by: the version of the same recipe that goes on with its evidence; None when its evidence counts no more.
     """
     does = {
         "approval": "The question about it is withdrawn: Updraft answers it in Airflow. An answer that comes all the same changes nothing.",
         "probation": "What served before it leaves the shadow: it is not known whether this version was worse.",
     }.get(was, "It leaves the shadow; the model that serves stays.")
+    if continued_by is not None:
+        withdrawn = does if was == "approval" else "It leaves the shadow."
+        does = f"{withdrawn} Version {continued_by} takes its place there, with the evidence so far."
     return Alert(
         project=project,
         kind="verdict",
@@ -35,7 +40,7 @@ def superseded(
         title=f"Version {version}: {reason}",
         text=f"Version {version} was in {was}, and its release is closed: {reason.rstrip('.')}.",
         does=does,
-        needs="Train the change anew if it is still wanted." if was == "approval" else "",
+        needs="Train the change anew if it is still wanted." if was == "approval" and continued_by is None else "",
         thread=thread or release,
         key=key,
         links=links or {},
