@@ -44,6 +44,7 @@ COMMANDS = (
     "readmit",
     "pass-over",
     "show",
+    "reproduce",
     "keys rotate",
     "backup",
     "restore",

@@ -17,6 +17,7 @@ from updraft.cli import keys as keys_command
 from updraft.cli import pass_over as pass_over_command
 from updraft.cli import readmit as readmit_command
 from updraft.cli import replay as replay_command
+from updraft.cli import reproduce as reproduce_command
 from updraft.cli import returning as returning_command
 from updraft.cli import rightsize as rightsize_command
 from updraft.cli import schema as schema_command
@@ -54,6 +55,7 @@ app.add_typer(keys_command.app, name="keys")
 app.command("validate")(validate_command.validate)
 app.command("status")(status_command.status)
 app.command("show")(show_command.show)
+app.command("reproduce")(reproduce_command.reproduce_command)
 app.command("replay")(replay_command.replay)
 app.command("backtest")(backtest_command.backtest)
 app.command("rollback")(returning_command.rollback)

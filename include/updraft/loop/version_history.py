@@ -88,15 +88,24 @@ def no_such_version(loop: Loop, version: str) -> str:
     return f"{loop.name}: there is no version {version!r}; there are {named or 'none yet'}"
 
 
+def known_training(loop: Loop, version: str) -> TrainingRow:
+    """The training that a version came of.
+
+    :raises InputError: when there is no version of that name, naming those that there are.
+    """
+    training = loop.store.training_of(loop.name, version)
+    if training is None:
+        raise InputError(no_such_version(loop, version))
+    return training
+
+
 def version_history(loop: Loop, version: str) -> VersionHistory:
     """What the store knows of a version.
 
     :raises InputError: when there is none of that name, naming those that there are.
     """
     store, name = loop.store, loop.name
-    training = store.training_of(name, version)
-    if training is None:
-        raise InputError(no_such_version(loop, version))
+    training = known_training(loop, version)
     result, metric = training.result, loop.spec.release.metric
     release = next((row for row in store.releases(name) if row.version == version), None)
     about = store.decisions_about(
