@@ -256,18 +256,21 @@ def _fit_ahead(
     """
     bare = [replace(row, checks={}, profile=None) for row in rows]
     ticks = [row.key for row in rows if row.state == "published"]
-    for done in as_completed([pool.submit(_fit_at, project, settings, bare, key) for key in ticks]):
+    shares = [ticks[worker::WORKERS] for worker in range(WORKERS)]
+    for done in as_completed([pool.submit(_fit_at, project, settings, bare, share) for share in shares]):
         done.result()
 
 
-def _fit_at(project: Project, settings: Settings, rows: Sequence[IngestedPartition], key: str) -> None:
-    """Do the training of one tick, where there are labels enough by then."""
-    loop = _loop(project, settings, KeptModels())
-    for row in rows:
-        if row.key <= key:
+def _fit_at(project: Project, settings: Settings, rows: Sequence[IngestedPartition], ticks: Sequence[str]) -> None:
+    """Do the trainings of some ticks, in order, where there are labels enough by then."""
+    loop, coming = _loop(project, settings, KeptModels()), iter(rows)
+    for key in ticks:
+        for row in coming:
             loop.store.record_partition(project.name, row)
-    if len(labelled_partitions(loop, key)) >= project.spec.training.first_after:
-        fit(loop, plan_training(loop, key))
+            if row.key == key:
+                break
+        if len(labelled_partitions(loop, key)) >= project.spec.training.first_after:
+            fit(loop, plan_training(loop, key))
     loop.store.close()
 
 
