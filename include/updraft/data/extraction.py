@@ -96,10 +96,10 @@ def slices(project: Project, key: str) -> tuple[Partition, ...]:
     if own.tick <= first:
         raise DataError(f"{project.name}: partition {key} lies before data.start ({data.start})")
     oldest = max(own.start - data.label.matures_after, first)
-    found = [own]
-    while found[0].start > oldest:
-        found.insert(0, partition(project.spec, found[0].start.strftime(KEY_FORMAT)))
-    return tuple(replace(each, start=max(each.start, first)) for each in found)
+    covered = [own]
+    while covered[0].start > oldest:
+        covered.insert(0, partition(project.spec, covered[0].start.strftime(KEY_FORMAT)))
+    return tuple(replace(covered_part, start=max(covered_part.start, first)) for covered_part in covered)
 
 
 _TRIES = 5
@@ -145,7 +145,9 @@ def _extract(project: Project, settings: Settings, key: str) -> Extracted | None
         for source in project.spec.data.sources:
             tables[source], unread_of_source = _tables(stack, source, project=project, raw=raw, covered=covered)
             unread |= unread_of_source
-        con = stack.enter_context(connection([path for each in tables.values() for path in each.values()], folder))
+        con = stack.enter_context(
+            connection([path for paths_by_key in tables.values() for path in paths_by_key.values()], folder)
+        )
         for source in project.spec.data.sources:
             path = folder / f"{source}.parquet"
             schema = SchemaOf(project, contract, source, lake(project, settings))
@@ -269,7 +271,7 @@ def _selection(
     is_row_source = source == next(iter(project.spec.data.sources))
     there = columns_of(con, parquet(str(tables[own.key])))
     needed = _needed(project, source, there)
-    columns = {each: kind for each, kind in there.items() if not spec.columns or each in (*spec.columns, *needed)}
+    columns = {column: kind for column, kind in there.items() if not spec.columns or column in (*spec.columns, *needed)}
     written = sources.is_written(project, source)
     told = schema.types(con, tables[own.key], columns, written=written, key=own.key)
     types = told.types
@@ -331,7 +333,7 @@ def _needed(project: Project, source: str, columns: Mapping[str, str]) -> tuple[
 def check_mentions(project: Project, columns: Mapping[str, Mapping[str, str]]) -> None:
     """A private column or an outcome that no source has is a spelling mistake that would publish the real one."""
     row_source, *others = columns
-    known = {column for each in columns.values() for column in each}
+    known = {column for kinds in columns.values() for column in kinds}
     known |= {f"{source}_{column}" for source in others for column in columns[source]}
     for key, mentioned in (("private", project.spec.data.private), ("outcomes", project.spec.data.outcomes)):
         missing = [column for column in mentioned if column not in known]

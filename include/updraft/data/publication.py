@@ -156,7 +156,7 @@ class Publisher:
                 + joined_by(self.views.con, (f"good_{source}", "r"), (f"good_{other}", f"j_{other}"), spec.join)
             )
         clash = sorted(
-            {each for each in (f"{o}_{c}" for o in self._others() for c in self.views.columns(o)) if each in own}
+            {column for column in (f"{o}_{c}" for o in self._others() for c in self.views.columns(o)) if column in own}
         )
         if clash:
             raise DataError(f"{project.name}: {', '.join(clash)}: a column of {source} has the name of a joined one")

@@ -61,12 +61,12 @@ def resolve(url: str, *, source: str, key: str) -> str:
         return url
     package, _, path = url.removeprefix("package://").partition("/")
     try:
-        found = importlib.util.find_spec(package.partition(".")[0])
+        package_spec = importlib.util.find_spec(package.partition(".")[0])
     except (ImportError, ValueError):
-        found = None
-    if found is None or not found.submodule_search_locations:
+        package_spec = None
+    if package_spec is None or not package_spec.submodule_search_locations:
         raise DataError(f"source {source}: {url}: package {package!r} is not installed here; pip install {package}")
-    return str(Path(next(iter(found.submodule_search_locations)), path))
+    return str(Path(next(iter(package_spec.submodule_search_locations)), path))
 
 
 def locate(url: str, *, source: str) -> Location:
@@ -87,7 +87,7 @@ def locate(url: str, *, source: str) -> Location:
     try:
         filesystem, path_there = files.filesystem(url)
         info: Mapping[str, Any] = filesystem.info(path_there)
-        known = {each: info[each] for each in ("ETag", "etag", "LastModified", "mtime", "md5Hash") if info.get(each)}
+        known = {mark: info[mark] for mark in ("ETag", "etag", "LastModified", "mtime", "md5Hash") if info.get(mark)}
         if not known:  # nothing tells two contents apart but the content
             with _fetched(url, source) as path, path.open("rb") as file:
                 known = {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
@@ -290,7 +290,10 @@ def _timed(con: duckdb.DuckDBPyConnection, file: _File, project: Project, source
     moment = time_of(value, kind, spec)
 
     def with_time(expression: str) -> str:
-        return ", ".join(f"{expression} AS {name(each)}" if each == column else name(each) for each in file.columns)
+        return ", ".join(
+            f"{expression} AS {name(file_column)}" if file_column == column else name(file_column)
+            for file_column in file.columns
+        )
 
     if not spec.time_zone:
         return f"(SELECT {with_time(moment)} FROM {file.reader})", 0
