@@ -28,7 +28,9 @@ def schema_command(
         contract, base = load_contract(chosen), lake(chosen, settings())
         schemas = {source: _types(chosen, contract, base, source) for source in chosen.spec.data.sources}
     if as_json:
-        types = {source: {column: kind.to_dict() for column, kind in each.items()} for source, each in schemas.items()}
+        types = {
+            source: {column: kind.to_dict() for column, kind in kinds.items()} for source, kinds in schemas.items()
+        }
         write_json({"project": project, "sources": types})
         return
     for source, columns in schemas.items():

@@ -58,12 +58,12 @@ def status(
     if as_json:
         write_json(told)
     else:
-        for one in told.values():
-            _print(one)
+        for standing in told.values():
+            _print(standing)
     if kept := untold.waiting(home):
         told_apart = f"{kept} alerts could not be recorded in the store yet; they stand in {home / untold.FOLDER}"
         errors.print(told_apart, markup=False, style="yellow", soft_wrap=True)
-    if any(one["wanted"] for one in told.values()):
+    if any(standing["wanted"] for standing in told.values()):
         raise typer.Exit(UNHEALTHY)
 
 
@@ -167,42 +167,48 @@ def _alert(stored: outbox.Stored) -> str:
     return f"{alert.key or ''} {over}{alert.title}: {alert.text}{cause}".strip()
 
 
-def _print(one: dict[str, Any]) -> None:
-    champion = f"version {one['champion']} serves since {one['since']}" if one["champion"] else "no champion yet"
-    console.print(f"[bold]{one['project']}[/bold]: {champion}")
-    counts = ", ".join(f"{count} {state}" for state, count in one["partitions"].items() if count)
-    partitions = f"{counts}, the last is {one['last_partition']}" if counts else "none yet"
-    console.print(f"  partitions: {partitions}; {one['quarantined']:,} rows quarantined")
-    if one["accounted"]:
+def _print(standing: dict[str, Any]) -> None:
+    champion = (
+        f"version {standing['champion']} serves since {standing['since']}"
+        if standing["champion"]
+        else "no champion yet"
+    )
+    console.print(f"[bold]{standing['project']}[/bold]: {champion}")
+    counts = ", ".join(f"{count} {state}" for state, count in standing["partitions"].items() if count)
+    partitions = f"{counts}, the last is {standing['last_partition']}" if counts else "none yet"
+    console.print(f"  partitions: {partitions}; {standing['quarantined']:,} rows quarantined")
+    if standing["accounted"]:
         console.print(
-            f"    {one['accounted']['key']}: {accounted_in_words(one['accounted'])}", markup=False, soft_wrap=True
+            f"    {standing['accounted']['key']}: {accounted_in_words(standing['accounted'])}",
+            markup=False,
+            soft_wrap=True,
         )
-    if one["kept_out_words"]:
-        console.print(f"  kept out of trainings: {one['kept_out_words']}", markup=False, soft_wrap=True)
-    if one["layer"]:
+    if standing["kept_out_words"]:
+        console.print(f"  kept out of trainings: {standing['kept_out_words']}", markup=False, soft_wrap=True)
+    if standing["layer"]:
         console.print(
-            f"  calibration layer: intercept {one['layer']['intercept']:+.3f}, slope {one['layer']['slope']:.3f}"
+            f"  calibration layer: intercept {standing['layer']['intercept']:+.3f}, slope {standing['layer']['slope']:.3f}"
         )
-    for row in one["performance"][-4:]:
+    for row in standing["performance"][-4:]:
         figures = ", ".join(f"{name} {row[name]:.4f}" for name in figure_names() if name in row)
         console.print(f"  {row['key']}: version {row['version']}, {figures} on {row['rows']:,} rows")
-    if one["evidence"]:
-        console.print(f"  evidence is counted {one['evidence']}", markup=False, soft_wrap=True)
-    for line in one["undecidable"]:
+    if standing["evidence"]:
+        console.print(f"  evidence is counted {standing['evidence']}", markup=False, soft_wrap=True)
+    for line in standing["undecidable"]:
         console.print(f"    {line}", style="yellow", markup=False, soft_wrap=True)
-    for row in one["releases"]:
+    for row in standing["releases"]:
         console.print(f"  under way: {row['id']} ({row['lane']}) in {row['state']} since {row['since']}")
-    for row in one["episodes"]:
+    for row in standing["episodes"]:
         console.print(cleaned(f"  episode {row['id']} ({row['state']}): {row['words']}"), markup=False, soft_wrap=True)
-    for line in one["waiting"]:
+    for line in standing["waiting"]:
         console.print(cleaned(f"  waiting: {line}"), markup=False, soft_wrap=True)
-    for line in one["next"]:
+    for line in standing["next"]:
         console.print(cleaned(f"  next: {line}"), markup=False, soft_wrap=True)
     console.print("  decisions:")
-    for row in one["decisions"]:
+    for row in standing["decisions"]:
         console.print(f"    {row['key']}  {row['words']}", markup=False, soft_wrap=True)
-    _print_alerts(one["alerts"])
-    for line in one["wanted"]:
+    _print_alerts(standing["alerts"])
+    for line in standing["wanted"]:
         console.print(cleaned(f"  wanted: {line}"), style="yellow", markup=False, soft_wrap=True)
 
 
