@@ -229,12 +229,12 @@ def _go_on(project: Project, settings: Settings, names: Sequence[str], row: Inge
     if not _beside:
         chosen = {policy.name: policy for policy in policies(project.spec)}
         _beside.extend(_Playing(project, settings, chosen[name]) for name in names)
-    for one in _beside:
-        one.go_on(row)
+    for playing in _beside:
+        playing.go_on(row)
 
 
 def _played() -> list[Played]:
-    return [one.played() for one in _beside]
+    return [playing.played() for playing in _beside]
 
 
 def _own(settings: Settings) -> Settings:

@@ -26,7 +26,7 @@ def plan_training(
     :raises TrainingError: when there is too little to learn from, or no such trainer.
     """
     spec = loop.spec
-    named = {one.name: one for one in spec.training.trainers}
+    named = {trainer_spec.name: trainer_spec for trainer_spec in spec.training.trainers}
     if trainer is not None and trainer not in named:
         raise TrainingError(f"{loop.name}: no trainer {trainer!r}; there are {sorted(named)}")
     chosen = named[trainer] if trainer is not None else spec.training.trainers[0]
