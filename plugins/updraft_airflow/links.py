@@ -61,8 +61,10 @@ class DataDocsLink(_Link):
 
     def address(self, operator: BaseOperator, returned: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the partition's contract."""
-        key = returned.get("key")
-        return f"{FILES}/{_project(operator)}/docs/{key}/index.html" if key else None
+        from updraft.lake.places import Lake
+
+        key = str(returned.get("key") or "")
+        return Lake(FILES, _project(operator)).docs(key) if key else None
 
 
 class ReportLink(_Link):
@@ -72,8 +74,9 @@ class ReportLink(_Link):
 
     def address(self, operator: BaseOperator, returned: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the report."""
-        url = str(returned.get("report") or "")
-        return f"{FILES}/{_project(operator)}/reports/{url.split('/reports/')[1]}" if "/reports/" in url else None
+        from updraft.lake.places import Lake
+
+        return Lake(FILES, _project(operator)).same_page("reports", str(returned.get("report") or ""))
 
 
 class EvidenceLink(_Link):
@@ -93,7 +96,9 @@ class EvidenceLink(_Link):
     @staticmethod
     def page(project: str, url: str) -> str | None:
         """The page that shows a picture of the lake to people who are signed in."""
-        return f"{FILES}/{project}/releases/{url.split('/releases/')[1]}" if "/releases/" in url else None
+        from updraft.lake.places import Lake
+
+        return Lake(FILES, project).same_page("releases", url)
 
 
 class RunLink(_Link):

@@ -22,6 +22,7 @@ from updraft.data.pinned import SchemaOf, Told
 from updraft.data.selection import Part, that_bind, whole_columns
 from updraft.data.views import label_columns
 from updraft.errors import DataError, SourceAway
+from updraft.lake.places import Lake
 from updraft.settings import Settings
 from updraft.spec.label import label_number, published_private, read_label
 from updraft.spec.model import Project
@@ -67,11 +68,6 @@ class Extracted:
 
     key: str
     sources: Mapping[str, ExtractedSource]
-
-
-def lake(project: Project, settings: Settings) -> str:
-    """URL of the project's folder in the lake."""
-    return f"{settings.lake}/{project.name}"
 
 
 def raw_url(project: Project, settings: Settings, key: str, file: str) -> str:
@@ -150,7 +146,7 @@ def _extract(project: Project, settings: Settings, key: str) -> Extracted | None
         )
         for source in project.spec.data.sources:
             path = folder / f"{source}.parquet"
-            schema = SchemaOf(project, contract, source, lake(project, settings))
+            schema = SchemaOf(project, contract, source, Lake(settings.lake, project.name))
             columns[source], query, told = _selection(con, schema, tables=tables[source], covered=covered)
             schemas.append((schema, told))
             con.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")

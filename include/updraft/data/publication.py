@@ -197,11 +197,11 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def write_table(folder: str, key: str, table: pa.Table) -> tuple[str, str]:
-    """Write a table under a name that its content decides; its URL and SHA-256."""
+def write_table(stem: str, table: pa.Table) -> tuple[str, str]:
+    """Write a table under a name whose end its content decides; its URL and SHA-256."""
     content = parquet_bytes(table)
     digest = files.sha256(content)
-    url = f"{folder}/{key}-{digest[:8]}.parquet"
+    url = f"{stem}-{digest[:8]}.parquet"
     if not files.exists(url):
         files.write_bytes(url, content)
     return url, digest

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from updraft import files as lake_files
-from updraft.data.extraction import lake
 from updraft.data.private_folders import make_private, remove_unread
 from updraft.errors import DataError, IntegrityError
+from updraft.lake.places import Lake
 from updraft.settings import Settings
 from updraft.spec.model import Project
 
@@ -107,14 +107,14 @@ def take_snapshot(
             raise DataError(f"{project.name}: snapshot {name!r}: {logical!r} is no relative file name")
     asked = {"project": project.name, "name": name, "record": record, "files": {k: list(v) for k, v in files.items()}}
     tag = f"snapshot-{lake_files.canonical_hash(asked)[:32]}"
-    base = lake(project, settings)
+    lake = Lake(settings.lake, project.name)
     repository = _Repository(settings.home / "datasets" / project.name)
     with repository.locked():
-        repository.prepare(_address(remote or f"{base}/dvc"))
+        repository.prepare(_address(remote or lake.dvc))
         taken = repository.tagged(tag)
         if taken is None:
             placed = repository.place(files)
-            digest = repository.version(remote or f"{base}/dvc")
+            digest = repository.version(remote or lake.dvc)
             manifest = SnapshotManifest(project.name, name, placed, json.loads(json.dumps(record)), digest)
             content = manifest.to_bytes()
             taken = content, repository.commit(tag, name, content)
@@ -125,7 +125,7 @@ def take_snapshot(
                 "changed after it was written. Find out by whom, then delete the tag and run again"
             )
         sha256 = lake_files.sha256(content)
-        url = f"{base}/snapshots/{sha256}.json"
+        url = lake.snapshot(sha256)
         if not lake_files.exists(url):
             lake_files.write_bytes(url, content)
     return Snapshot(url, sha256, revision)

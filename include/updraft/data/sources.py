@@ -21,6 +21,7 @@ from updraft.data.duck import attempt, columns_of, connection, first, kind_of, l
 from updraft.data.type_inference import infer
 from updraft.data.views import CLOCKS
 from updraft.errors import DataError, SettingsError, SourceAway, SourceMissing
+from updraft.lake.places import SOURCES
 from updraft.spec.data import Source
 from updraft.spec.model import Project
 
@@ -146,7 +147,7 @@ def table(project: Project, raw: str, source: str, key: str) -> Iterator[Path]:
     place = locate(resolve(spec.url, source=source, key=key), source=source)
     how_read = [spec.event_time, spec.time_format, spec.time_zone, spec.encoding, wanted_columns(project, source)]
     version = files.canonical_hash([place.fingerprint, how_read, CACHE_VERSION])[:16]
-    cached = f"{raw}/sources/{source}-{version}.parquet"
+    cached = f"{raw}/{SOURCES}/{source}-{version}.parquet"
     if not files.exists(cached):
         try:
             _convert(project, place.url, source, cached)
