@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -27,11 +28,11 @@ from updraft.loop.context import Loop
 from updraft.loop.decision_words import TELLING, in_words
 from updraft.loop.kept_out import summarise_kept_out
 from updraft.loop.outlook import outlook, read_standing
-from updraft.loop.unpublished import find_unpublished
+from updraft.loop.unpublished import Unpublished, find_unpublished
 from updraft.loop.watchdog import overdue_training
 from updraft.spec.evidence import evidence_words, undecidable
 from updraft.spec.load import project_names
-from updraft.store.records import Decision
+from updraft.store.records import Decision, ReleaseRow
 from updraft.store.store import Store
 from updraft.tasks.registry import figure_names
 
@@ -90,59 +91,84 @@ def describe(
     :param slack: what Airflow knows of Slack.
     """
     spec = loop.spec if loop else None
-    serving = store.serving(name)
-    counts, last = store.partition_counts(name), store.newest_partition(name, state=None)
     releases = store.releases(name, states=("shadow", "approval", "probation"))
-    episodes = store.episodes(name, states=("due", "started"))
-    connected = slack is not None and slack.connected
-    standing = outbox.standing(store.engine, name, connected=connected)
-    performance = store.performance(name, newest=8)
-    wanted = [f"{row.id} waits for approval" for row in releases if row.state == "approval"]
     unpublished = find_unpublished(store, spec, now) if spec else []
-    wanted += [partition.words for partition in unpublished if partition.fate != "waiting"]
-    wanted += [row.diagnosis["words"] for row in store.episodes(name, newest=1) if row.remedy == "person"]
     kept_out = summarise_kept_out(store, spec) if spec else None
     overdue = overdue_training(store, spec) if spec else None
-    wanted += kept_out.questions if kept_out else ()
-    wanted += [overdue.words] if overdue else []
     return {
         "project": name,
-        "champion": serving.champion,
-        "since": serving.since,
-        "previous": serving.previous,
-        "layer": serving.layer(serving.champion) if serving.champion else None,
-        "partitions": {state: counts.by_state.get(state, 0) for state in ("published", "refused", "empty")},
-        "last_partition": last,
-        "accounted": accounted(row) if last and (row := store.partition(name, last)) else None,
-        "unpublished": [partition.as_dict() for partition in unpublished],
-        "waiting": [partition.words for partition in unpublished if partition.fate == "waiting"],
-        "quarantined": counts.quarantined,
+        **_serving(store, name),
+        **_partitions(store, name, unpublished),
         "kept_out": kept_out.as_dict() if kept_out else None,
         "kept_out_words": kept_out.words if kept_out and kept_out.partitions else None,
         "overdue": overdue.words if overdue else None,
         "evidence": evidence_words(spec) if spec else None,
         "undecidable": undecidable(spec) if spec else [],
-        "performance": [
-            {"key": row.key, "version": row.version, "rows": row.rows, **row.metrics} for row in performance
-        ],
-        "releases": [
-            {"id": row.id, "lane": row.lane, "state": row.state, "since": row.opened_at, "reason": row.reason}
-            for row in releases
-        ],
-        "episodes": [{"id": row.id, "state": row.state, **row.diagnosis} for row in episodes],
+        **_under_way(store, name, releases),
         "next": outlook(loop.spec, read_standing(loop, now)) if loop else [],
         "decisions": [
             {"seq": d.seq, "key": d.key, "words": words}
             for d in _told(store, name, decisions)
             if (words := in_words(d))
         ],
-        "alerts": {
-            "waiting": standing.waiting,
-            "failed": standing.failed,
-            "problems": [*standing.problems, *([slack.words] if slack and standing.waiting else [])],
-            "latest": [_alert(a) for a in standing.latest],
-        },
-        "wanted": wanted,
+        "alerts": _alerts(store, name, slack),
+        "wanted": [
+            *(f"{row.id} waits for approval" for row in releases if row.state == "approval"),
+            *(partition.words for partition in unpublished if partition.fate != "waiting"),
+            *(row.diagnosis["words"] for row in store.episodes(name, newest=1) if row.remedy == "person"),
+            *(kept_out.questions if kept_out else ()),
+            *([overdue.words] if overdue else ()),
+        ],
+    }
+
+
+def _serving(store: Store, name: str) -> dict[str, Any]:
+    serving = store.serving(name)
+    return {
+        "champion": serving.champion,
+        "since": serving.since,
+        "previous": serving.previous,
+        "layer": serving.layer(serving.champion) if serving.champion else None,
+    }
+
+
+def _partitions(store: Store, name: str, unpublished: Sequence[Unpublished]) -> dict[str, Any]:
+    counts, last = store.partition_counts(name), store.newest_partition(name, state=None)
+    return {
+        "partitions": {state: counts.by_state.get(state, 0) for state in ("published", "refused", "empty")},
+        "last_partition": last,
+        "accounted": accounted(row) if last and (row := store.partition(name, last)) else None,
+        "unpublished": [partition.as_dict() for partition in unpublished],
+        "waiting": [partition.words for partition in unpublished if partition.fate == "waiting"],
+        "quarantined": counts.quarantined,
+    }
+
+
+def _under_way(store: Store, name: str, releases: Sequence[ReleaseRow]) -> dict[str, Any]:
+    """How what serves does, the releases that are open, and the episodes that are not over."""
+    return {
+        "performance": [
+            {"key": row.key, "version": row.version, "rows": row.rows, **row.metrics}
+            for row in store.performance(name, newest=8)
+        ],
+        "releases": [
+            {"id": row.id, "lane": row.lane, "state": row.state, "since": row.opened_at, "reason": row.reason}
+            for row in releases
+        ],
+        "episodes": [
+            {"id": row.id, "state": row.state, **row.diagnosis}
+            for row in store.episodes(name, states=("due", "started"))
+        ],
+    }
+
+
+def _alerts(store: Store, name: str, slack: known.Known | None) -> dict[str, Any]:
+    standing = outbox.standing(store.engine, name, connected=slack is not None and slack.connected)
+    return {
+        "waiting": standing.waiting,
+        "failed": standing.failed,
+        "problems": [*standing.problems, *([slack.words] if slack and standing.waiting else [])],
+        "latest": [_alert(a) for a in standing.latest],
     }
 
 
