@@ -75,8 +75,8 @@ def _take(url: str, me: str, lease_seconds: float, settle_seconds: float) -> str
         return holder
     _write(url, me, time.time() + lease_seconds)
     time.sleep(settle_seconds)
-    found = _read(url)[0]
-    return None if found == me else found or "another process"
+    holder = _read(url)[0]
+    return None if holder == me else holder or "another process"
 
 
 def _renew(url: str, me: str, lease_seconds: float, ended: threading.Event) -> None:

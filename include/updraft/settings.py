@@ -144,12 +144,12 @@ def mlflow_sign_in(env: Mapping[str, str]) -> dict[str, str]:
 
 def _seconds(text: str) -> float:
     try:
-        found = float(text)
+        seconds = float(text)
     except ValueError:
-        found = 0.0
-    if found <= 0:
+        seconds = 0.0
+    if seconds <= 0:
         raise SettingsError(f"UPDRAFT_POLL_SECONDS={text!r} must be a number of seconds above 0")
-    return found
+    return seconds
 
 
 def _written_by_the_stack(path: Path) -> dict[str, str]:

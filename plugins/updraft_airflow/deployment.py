@@ -45,5 +45,5 @@ def open_loop(project: str) -> Loop:
 
     :raises SpecError: when the project's folder is broken.
     """
-    found = load_project(settings().projects / project)
-    return Loop(found, settings(), store(), RegisteredModels(found.name, registry(), store()))
+    loaded = load_project(settings().projects / project)
+    return Loop(loaded, settings(), store(), RegisteredModels(loaded.name, registry(), store()))

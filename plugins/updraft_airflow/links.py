@@ -33,10 +33,10 @@ class _Link(BaseOperatorLink):
         """The address, asked for when the task has finished."""
         from airflow.sdk.execution_time.xcom import XCom
 
-        found = XCom.get_value(ti_key=ti_key, key="return_value")
-        return self.address(operator, found if isinstance(found, dict) else {}, ti_key) or ""
+        returned = XCom.get_value(ti_key=ti_key, key="return_value")
+        return self.address(operator, returned if isinstance(returned, dict) else {}, ti_key) or ""
 
-    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+    def address(self, operator: BaseOperator, returned: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """The address from what the task returned."""
         raise NotImplementedError(type(self).__name__)
 
@@ -59,10 +59,12 @@ class DataDocsLink(_Link):
 
     name = "Data docs"
 
-    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+    def address(self, operator: BaseOperator, returned: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the partition's contract."""
-        key = found.get("key")
-        return f"{FILES}/{_project(operator)}/docs/{key}/index.html" if key else None
+        from updraft.lake.places import Lake
+
+        key = str(returned.get("key") or "")
+        return Lake(FILES, _project(operator)).docs(key) if key else None
 
 
 class ReportLink(_Link):
@@ -70,10 +72,11 @@ class ReportLink(_Link):
 
     name = "Evidently report"
 
-    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+    def address(self, operator: BaseOperator, returned: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the report."""
-        url = str(found.get("report") or "")
-        return f"{FILES}/{_project(operator)}/reports/{url.split('/reports/')[1]}" if "/reports/" in url else None
+        from updraft.lake.places import Lake
+
+        return Lake(FILES, _project(operator)).same_page("reports", str(returned.get("report") or ""))
 
 
 class EvidenceLink(_Link):
@@ -81,19 +84,21 @@ class EvidenceLink(_Link):
 
     name = "Evidence"
 
-    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+    def address(self, operator: BaseOperator, returned: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """The picture."""
         from airflow.sdk.execution_time.xcom import XCom
 
         # An approval returns Airflow's own answer, so the picture stands beside it.
         return self.page(
-            _project(operator), str(found.get(PICTURE) or XCom.get_value(ti_key=ti_key, key=PICTURE) or "")
+            _project(operator), str(returned.get(PICTURE) or XCom.get_value(ti_key=ti_key, key=PICTURE) or "")
         )
 
     @staticmethod
     def page(project: str, url: str) -> str | None:
         """The page that shows a picture of the lake to people who are signed in."""
-        return f"{FILES}/{project}/releases/{url.split('/releases/')[1]}" if "/releases/" in url else None
+        from updraft.lake.places import Lake
+
+        return Lake(FILES, project).same_page("releases", url)
 
 
 class RunLink(_Link):
@@ -101,9 +106,9 @@ class RunLink(_Link):
 
     name = "MLflow run"
 
-    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+    def address(self, operator: BaseOperator, returned: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the run."""
-        return elsewhere(found, "mlflow_url")
+        return elsewhere(returned, "mlflow_url")
 
 
 class VersionLink(_Link):
@@ -111,9 +116,9 @@ class VersionLink(_Link):
 
     name = "Model version"
 
-    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+    def address(self, operator: BaseOperator, returned: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the version."""
-        return elsewhere(found, "version_url")
+        return elsewhere(returned, "version_url")
 
 
 class CardLink(_Link):
@@ -121,9 +126,9 @@ class CardLink(_Link):
 
     name = "Model card"
 
-    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+    def address(self, operator: BaseOperator, returned: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the card."""
-        return elsewhere(found, "card")
+        return elsewhere(returned, "card")
 
 
 class SearchLink(_Link):
@@ -131,11 +136,11 @@ class SearchLink(_Link):
 
     name = "Search"
 
-    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+    def address(self, operator: BaseOperator, returned: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the search."""
         from updraft.lake.places import Lake
 
-        run = str(found.get("search") or "")
+        run = str(returned.get("search") or "")
         return Lake(FILES, _project(operator)).search(run).page if run else None
 
 
@@ -144,7 +149,7 @@ class LearningLink(_Link):
 
     name = "Learning"
 
-    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+    def address(self, operator: BaseOperator, returned: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the project."""
         return f"/updraft/learning/{_project(operator)}"
 
@@ -159,7 +164,7 @@ class PodLink(_Link):
         """Page of a run's pods."""
         return f"/updraft/pods/{project}/{quote(run, safe='')}"
 
-    def address(self, operator: BaseOperator, found: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
+    def address(self, operator: BaseOperator, returned: dict[str, object], ti_key: TaskInstanceKey) -> str | None:
         """Page of the run's pods, from the moment that the first one is made."""
         from updraft.lake.places import trial_run
 

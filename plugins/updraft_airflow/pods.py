@@ -78,7 +78,7 @@ def training_pod(
             "terminationGracePeriodSeconds": GRACE_SECONDS,
             "nodeSelector": compute.node_selector,
             "tolerations": [
-                *(each.model_dump(exclude_none=True) for each in compute.tolerations),
+                *(toleration.model_dump(exclude_none=True) for toleration in compute.tolerations),
                 # A lost node is noticed after this long, not after Kubernetes' five minutes: the checkpoint is in the lake.
                 *({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 20} for key in _AWAY),
             ],

@@ -19,17 +19,17 @@ BROKEN = "broken"
 def projects(stage: str) -> Iterator[Project]:
     """The sound projects whose ``<name>.<stage>`` DAG is wanted: all of them, or the one that a task process asks for."""
     for name in _wanted(stage):
-        found = load_project_or_problems(settings().projects / name)
-        if isinstance(found, Project):
-            yield found
+        project = load_project_or_problems(settings().projects / name)
+        if isinstance(project, Project):
+            yield project
 
 
 def broken_projects() -> Iterator[BrokenProject]:
     """The broken projects whose placeholder DAG is wanted."""
     for name in _wanted(BROKEN):
-        found = load_project_or_problems(settings().projects / name)
-        if isinstance(found, BrokenProject):
-            yield found
+        project = load_project_or_problems(settings().projects / name)
+        if isinstance(project, BrokenProject):
+            yield project
 
 
 def _wanted(stage: str) -> list[str]:
@@ -37,8 +37,8 @@ def _wanted(stage: str) -> list[str]:
     names = project_names(settings().projects)
     if asked is None:
         return names
-    project, _, found = asked.rpartition(".")
-    return [name for name in names if found == stage and shown_name(name) == project]
+    project, _, asked_stage = asked.rpartition(".")
+    return [name for name in names if asked_stage == stage and shown_name(name) == project]
 
 
 def stage_dag(project: Project, stage: str, doc: str, **arguments: Any) -> DAG:

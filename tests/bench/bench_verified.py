@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "include")]
 from tests.support import flights  # noqa: E402
 
 from updraft import files  # noqa: E402
-from updraft.loop import context, matured  # noqa: E402
+from updraft.loop import context, labelled  # noqa: E402
 from updraft.loop.in_process import play  # noqa: E402
 from updraft.store.records import IngestedPartition  # noqa: E402
 
@@ -70,7 +70,7 @@ def main() -> None:
 
 def _played(home: Path, rows: list[IngestedPartition]) -> None:
     context.label_file.cache_clear()
-    matured._joined.cache_clear()
+    labelled._joined.cache_clear()
     loop, models = flights.fresh_loop(home)
     for row in rows:
         play(loop, models, row)

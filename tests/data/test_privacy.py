@@ -13,12 +13,12 @@ KEY = bytes(range(32))
 
 
 def test_a_pseudonym_is_sixteen_hex_digits_and_always_the_same() -> None:
-    assert Pseudonymiser(KEY, "shop").one("customer", "anna") == "90e6e341de68d7e5"
+    assert Pseudonymiser(KEY, "shop").pseudonym("customer", "anna") == "90e6e341de68d7e5"
 
 
 def test_pseudonyms_differ_by_key_project_column_and_value() -> None:
     made = {
-        Pseudonymiser(key, project).one(column, value)
+        Pseudonymiser(key, project).pseudonym(column, value)
         for key in (KEY, KEY[::-1])
         for project in ("shop", "bank")
         for column in ("customer", "friend")
@@ -29,9 +29,10 @@ def test_pseudonyms_differ_by_key_project_column_and_value() -> None:
 
 def test_nulls_stay_null() -> None:
     pseudonyms = Pseudonymiser(KEY, "shop")
-    assert pseudonyms.one("customer", None) is None
+    assert pseudonyms.pseudonym("customer", None) is None
     series = pseudonyms.series("customer", pd.Series(["anna", None, float("nan"), "anna"], index=[3, 2, 1, 0]))
-    assert list(series) == [pseudonyms.one("customer", "anna"), None, None, pseudonyms.one("customer", "anna")]
+    anna = pseudonyms.pseudonym("customer", "anna")
+    assert list(series) == [anna, None, None, anna]
     assert list(series.index) == [3, 2, 1, 0]
 
 

@@ -24,6 +24,7 @@ from updraft.data.ingest import (
 )
 from updraft.data.pinned import read_schema
 from updraft.errors import DataError, PartitionRefused
+from updraft.lake.places import Lake
 
 
 @pytest.fixture
@@ -258,7 +259,7 @@ def test_a_column_that_becomes_a_name_is_read_as_one_whatever_was_told_before(ta
         table.csv(1, "x", ["1", "2", "3"])
         with pytest.raises(DataError, match="no source has a column 'no_such'"):
             table.ingest(1)
-        assert read_schema(f"{table.settings.lake}/table", "rows") == {}
+        assert read_schema(Lake(table.settings.lake, "table"), "rows") == {}
         return
     table.csv(1, "x", ["1", "2", "3"])
     table.ingest(1)
@@ -357,7 +358,9 @@ def test_a_wide_file_is_typed_without_a_query_that_grows_with_its_square(table) 
     ]
     table.write(1, "\n".join([f"id,at,y,{','.join(names)}", *lines, ""]))
     extract_partition(table.project, table.settings, day(1))
-    assert sum(kind.kind == "number" for kind in read_schema(f"{table.settings.lake}/table", "rows").values()) == 401
+    assert (
+        sum(kind.kind == "number" for kind in read_schema(Lake(table.settings.lake, "table"), "rows").values()) == 401
+    )
 
 
 def test_missing_is_one_thing_in_numbers(table) -> None:
@@ -378,7 +381,7 @@ def test_a_column_added_later_is_told_from_the_first_file_with_values_in_it(tabl
         table.write(number, "\n".join(["id,at,x,y,z", *rows, ""]))
     assert [table.ingest(number).rows for number in (1, 2, 3)] == [2, 2, 2]
     assert list(table.rows(3)["z"]) == [0.5, 1]
-    pinned = read_schema(f"{table.settings.lake}/table", "rows")["z"]
+    pinned = read_schema(Lake(table.settings.lake, "table"), "rows")["z"]
     assert (pinned.kind, pinned.since) == ("number", day(3))
 
 
@@ -609,7 +612,7 @@ def test_two_ingestions_of_one_partition_at_once_leave_one_schema_and_the_same_r
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda _: table.ingest(1), range(4)))
     assert len({(each.sha256, each.rows) for each in made}) == 1
-    assert read_schema(f"{table.settings.lake}/table", "rows")["x"].kind == "number"
+    assert read_schema(Lake(table.settings.lake, "table"), "rows")["x"].kind == "number"
     assert table.ingest(1).sha256 == made[0].sha256
 
 
@@ -640,7 +643,7 @@ def test_two_ingestions_at_once_that_tell_other_types_end_with_one(table, monkey
     table.csv(1, "x", ["1.5", "2.5"])
     table.csv(2, "x", ["a", "b"])
     both_at_once(table, monkeypatch, 1, 2)
-    pinned = read_schema(f"{table.settings.lake}/table", "rows")["x"]
+    pinned = read_schema(Lake(table.settings.lake, "table"), "rows")["x"]
     kind = {"number": "double", "text": "string"}[pinned.kind]
     written = [raw_type(table, number, "x") for number in (1, 2)]
     assert kind in written
@@ -651,4 +654,4 @@ def test_what_two_ingestions_tell_at_once_of_other_columns_is_written_down_of_bo
     table.csv(1, "a", ["1.5", "2.5"])
     table.csv(2, "b", ["1.5", "2.5"])
     both_at_once(table, monkeypatch, 1, 2)
-    assert {"a", "b"} <= set(read_schema(f"{table.settings.lake}/table", "rows"))
+    assert {"a", "b"} <= set(read_schema(Lake(table.settings.lake, "table"), "rows"))

@@ -40,11 +40,14 @@ def test_a_pod_may_write_what_a_training_leaves_and_neither_its_request_nor_its_
 
 def test_a_pod_may_read_what_it_learns_from_and_removes_checkpoints_alone():
     folder = LAKE.training("run-1")
-    for url in (folder.request, folder.features_source, LAKE.at(LAKE.features_place("a" * 64, "k", "b" * 64))):
+    features, labels = LAKE.at(LAKE.features_place("a" * 64, "k", "b" * 64)), LAKE.labels_stem("k") + "-1.parquet"
+    for url in (folder.request, folder.features_source, features, labels, LAKE.snapshot("c" * 64)):
         assert may("s3:GetObject", url), url
     assert may("s3:DeleteObject", f"{folder.checkpoint}/proof.json")
     assert not may("s3:DeleteObject", folder.result)
     assert not may("s3:GetObject", LAKE.fit("f").proof)
+    for url in (LAKE.rows_stem("k") + "-1.parquet", LAKE.quarantine("k", "orders"), f"{LAKE.dvc}/files/md5/a"):
+        assert not may("s3:GetObject", url), url
 
 
 def test_each_address_is_its_own():
@@ -58,6 +61,18 @@ def test_each_address_is_its_own():
 def test_pages_are_the_published_parts():
     pages = [LAKE.docs("k"), LAKE.report("k"), LAKE.evidence("r"), LAKE.search("s").page]
     assert sorted({re.sub(f"^{LAKE.url}/", "", url).split("/")[0] for url in pages}) == sorted(PAGES)
+
+
+@pytest.mark.parametrize("root", ["file:///srv/lake", "s3://bucket/reports/releases/lake"])
+def test_a_page_of_the_lake_has_the_same_address_in_the_app_wherever_the_lake_stands(root):
+    there, app = Lake(root, "flights"), Lake("/updraft/files", "flights")
+    assert app.same_page("reports", there.report("k")) == app.report("k")
+    assert app.same_page("releases", there.evidence("r")) == app.evidence("r")
+
+
+def test_a_url_of_another_part_is_no_page_of_this_one():
+    assert LAKE.same_page("reports", LAKE.docs("k")) is None
+    assert LAKE.same_page("reports", "") is None
 
 
 @pytest.mark.parametrize("run", ["manual__2013-01-07T05:00:00+00:00", "search.trial-3", "a" * 250])

@@ -8,7 +8,7 @@ from tests.support.broken_feeds import with_nulls
 
 from updraft.alerts import outbox
 from updraft.errors import StoreError
-from updraft.loop import drifting
+from updraft.loop import feature_drift
 from updraft.loop.in_process import interrupted, play
 from updraft.loop.kept_out import readmitted_signs
 from updraft.loop.labelled import unseen_by
@@ -39,7 +39,7 @@ def broken(lake, monkeypatch):
         fault = FeedFault("nulls", "temp", 0.9, 0.0, "temp is null in 90 % of the rows")
         return (fault,) if key in faulty else ()
 
-    monkeypatch.setattr(drifting, "feed_faults", faults)
+    monkeypatch.setattr(feature_drift, "feed_faults", faults)
     play(loop, models, rows[BROKEN])
     return loop, models, rows, held_against, faulty
 

@@ -21,9 +21,9 @@ from tests.data.conftest import settings, shop
 
 from updraft import files
 from updraft.data import limits
-from updraft.data.docs import page
 from updraft.data.ingest import extract_partition, validate_partition
 from updraft.errors import DataError, PartitionRefused
+from updraft.lake.places import Lake
 from updraft.spec import features
 from updraft.spec.features import FeatureCode, compute
 
@@ -243,7 +243,7 @@ def test_a_measure_that_is_no_number_refuses_the_partition_and_is_told(shop, exp
     checks = checks_in_json(shop)
     [check] = [each for each in checks["sources"]["orders"]["checks"] if "weight" in each["expectation"]]
     assert (check["success"], check["observed"]) == (False, "inf")
-    assert "inf" in files.read_bytes(page(f"{shop.settings.lake}/shop", KEY)).decode()
+    assert "inf" in files.read_bytes(Lake(shop.settings.lake, "shop").docs(KEY)).decode()
 
 
 def checks_in_json(shop) -> dict[str, Any]:

@@ -192,8 +192,8 @@ def test_the_id_tells_nothing_of_the_key_and_an_older_deployment_gets_one(keys):
 def test_a_deployment_that_lost_all_its_keys_is_told_by_its_lake(tmp_path):
     project, settings = flights.flights(), flights.settings(tmp_path)
     assert project.spec.data.private
-    before = pseudonymiser(project, settings).one("tailnum", "N14228")
-    assert pseudonymiser(project, settings).one("tailnum", "N14228") == before
+    before = pseudonymiser(project, settings).pseudonym("tailnum", "N14228")
+    assert pseudonymiser(project, settings).pseudonym("tailnum", "N14228") == before
     for path in settings.keys.iterdir():
         path.unlink()
 

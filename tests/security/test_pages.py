@@ -16,6 +16,7 @@ from tests.support.flights import PROJECTS
 
 from updraft.alerts import runbook
 from updraft.errors import SettingsError
+from updraft.lake.places import Lake
 from updraft.pages.lake import read_page, read_plain
 from updraft.pages.runbook import runbook_page
 
@@ -312,10 +313,12 @@ def test_data_docs_take_values_of_a_feed_as_texts(tmp_path):
     project = load_project(PROJECTS / "flight_delays")
     check = Check(HOSTILE, "row", success=False, observed=HOSTILE, unexpected=2, examples=(HOSTILE,))
     found = SourceChecks(3, 2, {HOSTILE: 2}, (check,), joined=0.5)
-    sources = {next(iter(project.spec.data.sources)): found, HOSTILE: found}
-    docs.write(project, str(tmp_path), Checks(project.name, "2026-01-05T0500", "refused", (HOSTILE,), sources))
-    assert harmless((tmp_path / "docs" / "2026-01-05T0500" / "index.html").read_text())
-    assert harmless((tmp_path / "docs" / "months" / "2026-01" / "index.html").read_text())
+    row_source = next(iter(project.spec.data.sources))
+    sources = {row_source: found, HOSTILE: found}
+    checks = Checks(project.name, "2026-01-05T0500", "refused", (HOSTILE,), sources)
+    docs.write(Lake(str(tmp_path), project.name), checks, row_source=row_source)
+    assert harmless((tmp_path / project.name / "docs" / "2026-01-05T0500" / "index.html").read_text())
+    assert harmless((tmp_path / project.name / "docs" / "months" / "2026-01" / "index.html").read_text())
 
 
 def test_a_model_card_takes_slices_reasons_and_links_as_texts():
@@ -413,17 +416,17 @@ def test_the_page_of_a_search_takes_names_and_reasons_as_texts():
 
     from jinja2 import Environment
 
-    from updraft.loop import found
+    from updraft.loop import search_result
 
     trial = SimpleNamespace(number=0, loss=0.5, rounds=3, pruned=False)
     plan = SimpleNamespace(run=HOSTILE, reason=HOSTILE, holdout=[HOSTILE], request=SimpleNamespace(window=[HOSTILE]))
     outcome = SimpleNamespace(words=HOSTILE, best=trial, tried=[trial], failed={1: HOSTILE}, importance={HOSTILE: 0.5})
     values = {
-        "project": HOSTILE, "plan": plan, "found": outcome, "names": [HOSTILE], "top": 1.0, "bottom": 0.0,
+        "project": HOSTILE, "plan": plan, "chosen": outcome, "names": [HOSTILE], "top": 1.0, "bottom": 0.0,
         "results": {0: SimpleNamespace(seconds=1.0, peak_memory_mb=5)}, "all": {0: {HOSTILE: HOSTILE}}, "shown": str,
         "lines": [{"points": "0,0", "colour": "red", "width": 1, "title": HOSTILE}],
     }  # fmt: skip
-    assert harmless(Environment(autoescape=True).from_string(found._HTML).render(values))
+    assert harmless(Environment(autoescape=True).from_string(search_result._HTML).render(values))
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from tests.support.tables import Table, day
 
 from updraft.data import docs_templates, gx  # noqa: F401
 from updraft.data.pinned import read_schema
+from updraft.lake.places import Lake
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels
 from updraft.loop.ingest import ingest
@@ -104,7 +105,7 @@ def looked_at(table: Table, store_url: str) -> dict[str, Any]:
     store = Store.open(store_url)
     lake = table.folder / "home" / "lake" / table.name
     row = store.partition(table.name, day(HARMED))
-    kinds = {column: kind.kind for column, kind in read_schema(f"{table.settings.lake}/{table.name}", "rows").items()}
+    kinds = {column: kind.kind for column, kind in read_schema(Lake(table.settings.lake, table.name), "rows").items()}
     referred = [] if row is None else [row.sha256, row.labels_sha256, row.rows, row.quarantined, row.checks["labels"]]
     aside = sorted(str(path.relative_to(lake)) for path in lake.rglob(".*") if path.is_file() and path.name != ".lock")
     return {"schema": kinds, "row": referred, "aside": aside}

@@ -11,7 +11,7 @@ from updraft import files
 from updraft.backtest.dependencies import Dependencies, HistoryDependencies, changed
 from updraft.backtest.processes import WORKERS, Say, several
 from updraft.data.partitions import partitions
-from updraft.data.pinned import read_schema, schema_url
+from updraft.data.pinned import read_schema
 from updraft.data.sources import close_raw_zone, table
 from updraft.errors import DataError, PartitionRefused, SourceMissing
 from updraft.lake.places import Lake
@@ -141,18 +141,18 @@ class _Reading:
 
         After a change the types are told anew. Where they are others, all partitions are ingested again: one history has one type a column.
         """
-        base, sources = self._lake.url, self._project.spec.data.sources
-        before = {source: read_schema(base, source) for source in sources}
+        sources = self._project.spec.data.sources
+        before = {source: read_schema(self._lake, source) for source in sources}
         oldest = next(iter(depends_on if self._changed else to_ingest))
         if self._changed:
             for source in sources:
-                files.remove(schema_url(base, source))
+                files.remove(self._lake.schema(source))
         self._take(oldest, _ingest(self._project, self._settings, oldest, depends_on[oldest]))
         others = sorted(
             f"{source}.{column}"
             for source, types in before.items()
             for column, kind in types.items()
-            if (now := read_schema(base, source).get(column)) is None
+            if (now := read_schema(self._lake, source).get(column)) is None
             or (now.kind, now.storage) != (kind.kind, kind.storage)
         )
         kept = [key for key in self._rows if key != oldest]

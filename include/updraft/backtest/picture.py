@@ -21,9 +21,15 @@ def frontier(played: Sequence[Played], loss: str) -> bytes:
 
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.subplots()
-    for one, colour in zip(played, COLOURS, strict=False):
-        axes.scatter(len(one.trainings), one.mean, color=colour, s=70, zorder=3)
-        axes.annotate(one.policy, (len(one.trainings), one.mean), textcoords="offset points", xytext=(8, 4), fontsize=9)
+    for policy_run, colour in zip(played, COLOURS, strict=False):
+        axes.scatter(len(policy_run.trainings), policy_run.mean, color=colour, s=70, zorder=3)
+        axes.annotate(
+            policy_run.policy,
+            (len(policy_run.trainings), policy_run.mean),
+            textcoords="offset points",
+            xytext=(8, 4),
+            fontsize=9,
+        )
     axes.set_xlabel("trainings")
     axes.set_ylabel(f"mean {loss} by partition")
     axes.grid(alpha=0.3)

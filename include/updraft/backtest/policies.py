@@ -29,14 +29,14 @@ def policies(spec: ProjectSpec) -> list[Policy]:
     The plain schedules promote every model as it comes: no gates, no probation, no calibration layer. The loss trigger retrains when the refit
     trial says so, or what serves is worse than no model, and on nothing else.
     """
-    found = [Policy(NEVER, _plain(spec, None))]
-    found += [
+    listed = [Policy(NEVER, _plain(spec, None))]
+    listed += [
         Policy(EVERY_PARTITION if every == 1 else f"every {every} partitions", _plain(spec, every))
         for every in (1, 2, 4, 8)
     ]
     cooldown = spec.monitoring.remedies.retrain.cooldown if spec.monitoring.remedies.retrain else 2
     trigger = Retrain(every=None, on=("performance",), cooldown=cooldown, per_year=10_000)
-    return [*found, Policy(LOSS_TRIGGER, _with(spec, trigger, None)), Policy(PROJECT, spec)]
+    return [*listed, Policy(LOSS_TRIGGER, _with(spec, trigger, None)), Policy(PROJECT, spec)]
 
 
 def rivals(spec: ProjectSpec) -> list[Policy]:

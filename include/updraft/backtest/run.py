@@ -20,7 +20,7 @@ from updraft.loop.in_process import KeptModels, fit, play, settle
 from updraft.loop.kept_out import SignCount, count_signs
 from updraft.loop.plan import labelled_partitions, plan_training
 from updraft.settings import Settings
-from updraft.spec.model import Project, Retrain
+from updraft.spec.model import Project, ProjectSpec, Retrain
 from updraft.store.records import Decision, IngestedPartition
 from updraft.store.store import Store
 from updraft.training.trainers import library_versions
@@ -136,41 +136,14 @@ def backtest(
     :raises DataError: when the history is open or too short for a first model, or no policy scores enough of it.
     :raises TrainingError: when a library of the project's trainer is not installed here.
     """
-    chosen = [*policies(project.spec), *rivals(project.spec)]
-    unknown = set(only) - {policy.name for policy in chosen}
-    if unknown:
-        raise InputError(f"no policy {sorted(unknown)}; there are {[policy.name for policy in chosen]}")
+    wanted = _wanted(project.spec, only, with_rivals=with_rivals)
     library_versions(project.spec.training.trainers[0].name)  # it learns here, wherever trainings do
     past = History(tuple(rows)[:last]) if rows else history(project, _own(settings), last, say)
-    rows = past.rows
-    if len(rows) <= project.spec.training.first_after:
-        raise DataError(
-            f"{project.name}: {len(rows)} partitions are too short a history; the first model comes after "
-            f"{project.spec.training.first_after}{_first_failure(past.left_out)}"
-        )
-    wanted = [
-        policy
-        for policy in chosen
-        if policy.name in only or (policy.rival is not None and with_rivals) or (policy.rival is None and not only)
-    ]
-    longest = sorted(wanted, key=lambda policy: (policy.spec.monitoring.remedies.retrain or Retrain()).every or 0)
-    played: dict[str, Played] = {}
-    unplayed: dict[str, str] = {}
+    _need_a_first_model(project, past)
     with several(min(len(wanted), WORKERS)) as pool:
         if EVERY_PARTITION in {policy.name for policy in wanted}:
-            _fit_ahead(pool, project, settings, rows)
-        begun = {pool.submit(play_policy, project, settings, policy, rows): policy.name for policy in longest}
-        for done in as_completed(begun):
-            policy = begun[done]
-            try:
-                played[policy] = done.result()
-            except Unscored as error:
-                unplayed[policy] = str(error)
-                continue
-            say(
-                f"{policy}: mean {project.spec.task_type.headline.name} {played[policy].mean:.4f}, "
-                f"{len(played[policy].trainings)} trainings"
-            )
+            _fit_ahead(pool, project, settings, past.rows)
+        played, unplayed = _play_side_by_side(pool, project, settings, wanted, past.rows, say)
     if not played:
         raise DataError("\n".join(dict.fromkeys(unplayed.values())))
     order = [policy.name for policy in wanted]
@@ -179,6 +152,62 @@ def backtest(
         {name: unplayed[name] for name in order if name in unplayed},
         past.left_out,
     )
+
+
+def _wanted(spec: ProjectSpec, only: Sequence[str], *, with_rivals: bool) -> list[Policy]:
+    """The policies to play, in the order in which they are told.
+
+    :raises InputError: when ``only`` names one that is unknown.
+    """
+    known = [*policies(spec), *rivals(spec)]
+    unknown = set(only) - {policy.name for policy in known}
+    if unknown:
+        raise InputError(f"no policy {sorted(unknown)}; there are {[policy.name for policy in known]}")
+    return [
+        policy
+        for policy in known
+        if policy.name in only or (policy.rival is not None and with_rivals) or (policy.rival is None and not only)
+    ]
+
+
+def _need_a_first_model(project: Project, past: History) -> None:
+    """Refuse a history that ends before the first training.
+
+    :raises DataError: says what was left out of it.
+    """
+    first_after = project.spec.training.first_after
+    if len(past.rows) <= first_after:
+        raise DataError(
+            f"{project.name}: {len(past.rows)} partitions are too short a history; the first model comes after "
+            f"{first_after}{_first_failure(past.left_out)}"
+        )
+
+
+def _play_side_by_side(
+    pool: ProcessPoolExecutor,
+    project: Project,
+    settings: Settings,
+    wanted: Sequence[Policy],
+    rows: Sequence[IngestedPartition],
+    say: Say,
+) -> tuple[dict[str, Played], dict[str, str]]:
+    """What came of each policy by its name, and of which nothing can be told, with the reason. The longest begin first."""
+    longest = sorted(wanted, key=lambda policy: (policy.spec.monitoring.remedies.retrain or Retrain()).every or 0)
+    begun = {pool.submit(play_policy, project, settings, policy, rows): policy.name for policy in longest}
+    played: dict[str, Played] = {}
+    unplayed: dict[str, str] = {}
+    for done in as_completed(begun):
+        policy = begun[done]
+        try:
+            played[policy] = done.result()
+        except Unscored as error:
+            unplayed[policy] = str(error)
+            continue
+        say(
+            f"{policy}: mean {project.spec.task_type.headline.name} {played[policy].mean:.4f}, "
+            f"{len(played[policy].trainings)} trainings"
+        )
+    return played, unplayed
 
 
 def _first_failure(left_out: Sequence[LeftOut]) -> str:
@@ -229,12 +258,12 @@ def _go_on(project: Project, settings: Settings, names: Sequence[str], row: Inge
     if not _beside:
         chosen = {policy.name: policy for policy in policies(project.spec)}
         _beside.extend(_Playing(project, settings, chosen[name]) for name in names)
-    for one in _beside:
-        one.go_on(row)
+    for playing in _beside:
+        playing.go_on(row)
 
 
 def _played() -> list[Played]:
-    return [one.played() for one in _beside]
+    return [playing.played() for playing in _beside]
 
 
 def _own(settings: Settings) -> Settings:

@@ -60,15 +60,17 @@ def verify(
         name, known = find_project(project).name, settings()
         registry = ModelRegistry(known.mlflow, known.home) if known.mlflow else None
         try:
-            found = audit_decisions(store, known, name, registry)
+            audited = audit_decisions(store, known, name, registry)
         except TrainingError as error:
             notes.append(f"MLflow's copy of the head was not looked at: {error}")
-            found = audit_decisions(store, known, name, None)
+            audited = audit_decisions(store, known, name, None)
     if as_json:
-        write_json({**asdict(found), "whole": not found.problems, "notes": notes})
+        write_json({**asdict(audited), "whole": not audited.problems, "notes": notes})
     else:
-        console.print(found.words if not found.problems else f"{name}: the chain of decisions is broken", markup=False)
-        for line in (*found.problems, *notes):
+        console.print(
+            audited.words if not audited.problems else f"{name}: the chain of decisions is broken", markup=False
+        )
+        for line in (*audited.problems, *notes):
             console.print(f"  {line}", markup=False, soft_wrap=True)
-    if found.problems:
+    if audited.problems:
         raise typer.Exit(UNHEALTHY)

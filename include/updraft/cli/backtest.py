@@ -42,12 +42,12 @@ def backtest(
     Example: updraft backtest flight_delays
     """
     with explained():
-        found = find_project(project)
-        notes = policy_notes(found.spec)
+        chosen = find_project(project)
+        notes = policy_notes(chosen.spec)
         for note in notes:
             errors.print(note, markup=False, soft_wrap=True)
         outcome = play(
-            found,
+            chosen,
             settings(),
             last=last,
             only=policy or (),
@@ -56,7 +56,7 @@ def backtest(
         )
         folder = settings().home / "backtest" / project
         folder.mkdir(parents=True, exist_ok=True)
-        headline = found.spec.task_type.headline
+        headline = chosen.spec.task_type.headline
         pictures = draw(outcome.played, folder, headline.title, suffix(last, policy or (), rivals=rivals))
     if as_json:
         write_json(
@@ -105,7 +105,7 @@ def suffix(last: int | None, only: Sequence[str], *, rivals: bool = False) -> st
 
 def table(played: Sequence[Played], loss: str) -> Table:
     """The table that `backtest` prints."""
-    found = Table(title=f"mean {loss} by partition, each partition with the same weight")
+    figures_table = Table(title=f"mean {loss} by partition, each partition with the same weight")
     for name, justify in (
         ("policy", "left"),
         ("all", "right"),
@@ -114,17 +114,17 @@ def table(played: Sequence[Played], loss: str) -> Table:
         ("trainings", "right"),
         ("kept out", "right"),
     ):
-        found.add_column(name, justify="right" if justify == "right" else "left")
-    for one in played:
+        figures_table.add_column(name, justify="right" if justify == "right" else "left")
+    for policy_run in played:
         figures = [
-            f"{one.mean:.4f}",
-            f"{one.half(second=False):.4f}",
-            f"{one.half(second=True):.4f}",
-            str(len(one.trainings)),
-            f"{one.kept_out} of {one.published}",
+            f"{policy_run.mean:.4f}",
+            f"{policy_run.half(second=False):.4f}",
+            f"{policy_run.half(second=True):.4f}",
+            str(len(policy_run.trainings)),
+            f"{policy_run.kept_out} of {policy_run.published}",
         ]
-        found.add_row(one.policy, *figures, style="bold" if one.policy == PROJECT else None)
-    return found
+        figures_table.add_row(policy_run.policy, *figures, style="bold" if policy_run.policy == PROJECT else None)
+    return figures_table
 
 
 def of_policies(played: Sequence[Played]) -> list[str]:
@@ -151,12 +151,12 @@ def draw(played: Sequence[Played], folder: Path, loss: str, part: str = "") -> l
     paths = [folder / f"backtest{part}.png"]
     paths[0].write_bytes(frontier(played, loss))
     shown = {
-        one.policy: list(zip(one.keys, one.losses, strict=True))
-        for one in played
-        if one.policy in ("never retrained", "every partition", PROJECT)
+        policy_run.policy: list(zip(policy_run.keys, policy_run.losses, strict=True))
+        for policy_run in played
+        if policy_run.policy in ("never retrained", "every partition", PROJECT)
     }
     if PROJECT in shown:
-        own = next(one for one in played if one.policy == PROJECT)
+        own = next(policy_run for policy_run in played if policy_run.policy == PROJECT)
         paths.append(folder / f"weeks{part}.png")
         paths[1].write_bytes(by_partition(shown, own.events, loss))
     return paths

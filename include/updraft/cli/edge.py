@@ -110,7 +110,7 @@ def _caller(user: int) -> int | None:
         above = [process.uids().real for process in psutil.Process().parents()]
     except psutil.Error:  # one of them has ended meanwhile, or is hidden from us
         return None
-    return next((each for each in above if each not in (user, 0)), None)
+    return next((uid for uid in above if uid not in (user, 0)), None)
 
 
 def settings() -> Settings:

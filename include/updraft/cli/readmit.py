@@ -41,7 +41,7 @@ def readmit(
     """
     with explained(), open_store() as store:
         name = find_project(project).name
-        columns, kind = [cleaned(each) for each in column or ()], None if sign is None else cleaned(sign)
+        columns, kind = [cleaned(column_name) for column_name in column or ()], None if sign is None else cleaned(sign)
         _check(partition, columns, kind, always=always, undo=undo)
         by, why = who(), cleaned(reason)
         if partition is not None:

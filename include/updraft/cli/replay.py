@@ -44,21 +44,21 @@ def replay(
     Example: updraft replay flight_delays --last 12
     """
     with explained(), open_store() as store:
-        found = find_project(project)
-        if found.spec.data.end is None:
+        chosen = find_project(project)
+        if chosen.spec.data.end is None:
             raise SettingsError(
                 f"{project}: an open history cannot be replayed; set data.end, or use Airflow's backfill"
             )
         client = AirflowClient(settings().airflow, _sign_in(settings()))
         started = time.monotonic()
         # What the demo compares with takes 45 trainings: they are done beside, not after.
-        beside = playing_beside(found, settings(), PLAIN) if demo else nullcontext()
+        beside = playing_beside(chosen, settings(), PLAIN) if demo else nullcontext()
         with beside as plain:
-            _play(found, store, client, last, plain, timeout)
+            _play(chosen, store, client, last, plain, timeout)
             seconds = time.monotonic() - started
-            summary = summarise(store, found, seconds)
+            summary = summarise(store, chosen, seconds)
             if plain:
-                summary["pictures"] = [str(path) for path in _compare(found, store, plain)]
+                summary["pictures"] = [str(path) for path in _compare(chosen, store, plain)]
     if as_json:
         write_json(summary)
     else:
@@ -88,7 +88,7 @@ def _sign_in(known: Settings) -> Callable[[], AirflowApi]:
 
 
 def _play(
-    found: Project, store: Store, client: AirflowClient, last: int | None, plain: Beside | None, timeout: float
+    project: Project, store: Store, client: AirflowClient, last: int | None, plain: Beside | None, timeout: float
 ) -> None:
     columns = (TextColumn("[bold]{task.fields[key]}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors) as progress:
@@ -96,7 +96,7 @@ def _play(
         def say(key: str, words: str) -> None:
             progress.console.print(f"{key}  {escape(words)}", soft_wrap=True)
 
-        player = Replay(found, store, client, say, timeout)
+        player = Replay(project, store, client, say, timeout)
         keys = player.keys(last)
         if plain:
             player.change = Change(len(keys) // 2, {"max_depth": 3}, "a smaller model, started by the replay")
@@ -114,12 +114,12 @@ def _play(
         player.play(keys, done)
 
 
-def summarise(store: Store, found: Project, seconds: float) -> dict[str, Any]:
+def summarise(store: Store, project: Project, seconds: float) -> dict[str, Any]:
     """What came of it, JSON-able."""
-    name = found.name
+    name = project.name
     measured = store.performance(name)
     kinds = [decision.kind for decision in store.decisions(name)]
-    loss = found.spec.task_type.headline.name
+    loss = project.spec.task_type.headline.name
     values = [row.metrics[loss] for row in measured]
     return {
         "project": name,
@@ -138,23 +138,23 @@ def summarise(store: Store, found: Project, seconds: float) -> dict[str, Any]:
     }
 
 
-def _compare(found: Project, store: Store, beside: Beside) -> list[Path]:
+def _compare(project: Project, store: Store, beside: Beside) -> list[Path]:
     """The picture of the demo: never retrained, retrained at every partition, Updraft."""
     from updraft.backtest.picture import by_partition
 
     errors.print("comparing with never retraining and retraining at every partition (backtest)")
     plain = beside.played()
     if plain is None:
-        keys = [row.key for row in store.partitions(found.name, state=None)]
-        rows = [row for key in keys if (row := store.partition(found.name, key))]
-        plain = list(backtest(found, settings(), only=PLAIN, rows=rows).played)
-    headline = found.spec.task_type.headline
+        keys = [row.key for row in store.partitions(project.name, state=None)]
+        rows = [row for key in keys if (row := store.partition(project.name, key))]
+        plain = list(backtest(project, settings(), only=PLAIN, rows=rows).played)
+    headline = project.spec.task_type.headline
     loss = headline.name
-    lines = {one.policy: list(zip(one.keys, one.losses, strict=True)) for one in plain}
-    lines["Updraft"] = [(row.key, row.metrics[loss]) for row in store.performance(found.name)]
+    lines = {policy_run.policy: list(zip(policy_run.keys, policy_run.losses, strict=True)) for policy_run in plain}
+    lines["Updraft"] = [(row.key, row.metrics[loss]) for row in store.performance(project.name)]
     kinds = {"promote": "promotion", "refuse": "refusal", "roll_back": "rollback"}
-    events = [(d.key, kinds[d.kind]) for d in store.decisions(found.name, kinds=tuple(kinds))]
-    path = settings().home / "demo" / f"{found.name}.png"
+    events = [(d.key, kinds[d.kind]) for d in store.decisions(project.name, kinds=tuple(kinds))]
+    path = settings().home / "demo" / f"{project.name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(by_partition(lines, events, headline.title))
     for name, line in lines.items():

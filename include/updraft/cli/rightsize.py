@@ -24,22 +24,22 @@ def rightsize_command(
     Example: updraft rightsize flight_delays --last 10
     """
     with explained(), open_store() as store:
-        found = find_project(project)
+        chosen = find_project(project)
         defaults = load_deployment(settings().deployment).kubernetes.defaults
-        used = [one for row in store.trainings(project) if (one := _used(row)) is not None][-last:]
-        compute = pod_compute(found.spec.training.compute, defaults)
+        used = [usage for row in store.trainings(project) if (usage := _used(row)) is not None][-last:]
+        compute = pod_compute(chosen.spec.training.compute, defaults)
         proposals = rightsize(compute, used)
     if as_json:
-        write_json({"project": project, "trainings": len(used), "proposals": [asdict(each) for each in proposals]})
+        write_json(
+            {"project": project, "trainings": len(used), "proposals": [asdict(proposal) for proposal in proposals]}
+        )
         return
     if not used:
         console.print(f"{project}: no training has told yet what it used")
     elif not proposals:
         console.print(f"{project}: its requests fit what {len(used)} trainings used")
-    for each in proposals:
-        line = (
-            f"training.compute.{each.key}: {each.now} -> {each.then}; {each.why}; over these trainings it {each.saving}"
-        )
+    for proposal in proposals:
+        line = f"training.compute.{proposal.key}: {proposal.now} -> {proposal.then}; {proposal.why}; over these trainings it {proposal.saving}"
         console.print(line, markup=False, soft_wrap=True)
 
 

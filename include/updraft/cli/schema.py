@@ -8,9 +8,9 @@ import typer
 
 from updraft.cli.edge import console, explained, find_project, settings, write_json
 from updraft.data.contract import Contract, load_contract
-from updraft.data.extraction import lake
 from updraft.data.pinned import SchemaOf, read_schema
 from updraft.data.schema import ColumnType
+from updraft.lake.places import Lake
 from updraft.spec.model import Project
 
 
@@ -25,10 +25,12 @@ def schema_command(
     """
     with explained():
         chosen = find_project(project)
-        contract, base = load_contract(chosen), lake(chosen, settings())
-        schemas = {source: _types(chosen, contract, base, source) for source in chosen.spec.data.sources}
+        contract, lake = load_contract(chosen), Lake(settings().lake, chosen.name)
+        schemas = {source: _types(chosen, contract, lake, source) for source in chosen.spec.data.sources}
     if as_json:
-        types = {source: {column: kind.to_dict() for column, kind in each.items()} for source, each in schemas.items()}
+        types = {
+            source: {column: kind.to_dict() for column, kind in kinds.items()} for source, kinds in schemas.items()
+        }
         write_json({"project": project, "sources": types})
         return
     for source, columns in schemas.items():
@@ -38,11 +40,11 @@ def schema_command(
             console.print(f"  {column:<{width}}  {kind.kind:<8} {_origin(kind)}", markup=False, soft_wrap=True)
 
 
-def _types(project: Project, contract: Contract, base: str, source: str) -> dict[str, ColumnType]:
+def _types(project: Project, contract: Contract, lake: Lake, source: str) -> dict[str, ColumnType]:
     """What was written down, and above it what the project says of the columns that it names."""
-    pinned = read_schema(base, source)
+    pinned = read_schema(lake, source)
     named = {*contract.of(source).columns, *pinned}
-    schema = SchemaOf(project, contract, source, base)
+    schema = SchemaOf(project, contract, source, lake)
     event_time = project.spec.data.sources[source].event_time
     types = {column: schema.named(column) or pinned.get(column) for column in sorted(named | {event_time or ""})}
     return {column: kind for column, kind in types.items() if kind is not None and column}

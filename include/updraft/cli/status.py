@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -27,11 +28,11 @@ from updraft.loop.context import Loop
 from updraft.loop.decision_words import TELLING, in_words
 from updraft.loop.kept_out import summarise_kept_out
 from updraft.loop.outlook import outlook, read_standing
-from updraft.loop.unpublished import find_unpublished
+from updraft.loop.unpublished import Unpublished, find_unpublished
 from updraft.loop.watchdog import overdue_training
 from updraft.spec.evidence import evidence_words, undecidable
 from updraft.spec.load import project_names
-from updraft.store.records import Decision
+from updraft.store.records import Decision, ReleaseRow
 from updraft.store.store import Store
 from updraft.tasks.registry import figure_names
 
@@ -58,12 +59,12 @@ def status(
     if as_json:
         write_json(told)
     else:
-        for one in told.values():
-            _print(one)
+        for standing in told.values():
+            _print(standing)
     if kept := untold.waiting(home):
         told_apart = f"{kept} alerts could not be recorded in the store yet; they stand in {home / untold.FOLDER}"
         errors.print(told_apart, markup=False, style="yellow", soft_wrap=True)
-    if any(one["wanted"] for one in told.values()):
+    if any(standing["wanted"] for standing in told.values()):
         raise typer.Exit(UNHEALTHY)
 
 
@@ -90,59 +91,84 @@ def describe(
     :param slack: what Airflow knows of Slack.
     """
     spec = loop.spec if loop else None
-    serving = store.serving(name)
-    counts, last = store.partition_counts(name), store.newest_partition(name, state=None)
     releases = store.releases(name, states=("shadow", "approval", "probation"))
-    episodes = store.episodes(name, states=("due", "started"))
-    connected = slack is not None and slack.connected
-    standing = outbox.standing(store.engine, name, connected=connected)
-    performance = store.performance(name, newest=8)
-    wanted = [f"{row.id} waits for approval" for row in releases if row.state == "approval"]
     unpublished = find_unpublished(store, spec, now) if spec else []
-    wanted += [partition.words for partition in unpublished if partition.fate != "waiting"]
-    wanted += [row.diagnosis["words"] for row in store.episodes(name, newest=1) if row.remedy == "person"]
     kept_out = summarise_kept_out(store, spec) if spec else None
     overdue = overdue_training(store, spec) if spec else None
-    wanted += kept_out.questions if kept_out else ()
-    wanted += [overdue.words] if overdue else []
     return {
         "project": name,
-        "champion": serving.champion,
-        "since": serving.since,
-        "previous": serving.previous,
-        "layer": serving.layer(serving.champion) if serving.champion else None,
-        "partitions": {state: counts.by_state.get(state, 0) for state in ("published", "refused", "empty")},
-        "last_partition": last,
-        "accounted": accounted(row) if last and (row := store.partition(name, last)) else None,
-        "unpublished": [partition.as_dict() for partition in unpublished],
-        "waiting": [partition.words for partition in unpublished if partition.fate == "waiting"],
-        "quarantined": counts.quarantined,
+        **_serving(store, name),
+        **_partitions(store, name, unpublished),
         "kept_out": kept_out.as_dict() if kept_out else None,
         "kept_out_words": kept_out.words if kept_out and kept_out.partitions else None,
         "overdue": overdue.words if overdue else None,
         "evidence": evidence_words(spec) if spec else None,
         "undecidable": undecidable(spec) if spec else [],
-        "performance": [
-            {"key": row.key, "version": row.version, "rows": row.rows, **row.metrics} for row in performance
-        ],
-        "releases": [
-            {"id": row.id, "lane": row.lane, "state": row.state, "since": row.opened_at, "reason": row.reason}
-            for row in releases
-        ],
-        "episodes": [{"id": row.id, "state": row.state, **row.diagnosis} for row in episodes],
+        **_under_way(store, name, releases),
         "next": outlook(loop.spec, read_standing(loop, now)) if loop else [],
         "decisions": [
             {"seq": d.seq, "key": d.key, "words": words}
             for d in _told(store, name, decisions)
             if (words := in_words(d))
         ],
-        "alerts": {
-            "waiting": standing.waiting,
-            "failed": standing.failed,
-            "problems": [*standing.problems, *([slack.words] if slack and standing.waiting else [])],
-            "latest": [_alert(a) for a in standing.latest],
-        },
-        "wanted": wanted,
+        "alerts": _alerts(store, name, slack),
+        "wanted": [
+            *(f"{row.id} waits for approval" for row in releases if row.state == "approval"),
+            *(partition.words for partition in unpublished if partition.fate != "waiting"),
+            *(row.diagnosis["words"] for row in store.episodes(name, newest=1) if row.remedy == "person"),
+            *(kept_out.questions if kept_out else ()),
+            *([overdue.words] if overdue else ()),
+        ],
+    }
+
+
+def _serving(store: Store, name: str) -> dict[str, Any]:
+    serving = store.serving(name)
+    return {
+        "champion": serving.champion,
+        "since": serving.since,
+        "previous": serving.previous,
+        "layer": serving.layer(serving.champion) if serving.champion else None,
+    }
+
+
+def _partitions(store: Store, name: str, unpublished: Sequence[Unpublished]) -> dict[str, Any]:
+    counts, last = store.partition_counts(name), store.newest_partition(name, state=None)
+    return {
+        "partitions": {state: counts.by_state.get(state, 0) for state in ("published", "refused", "empty")},
+        "last_partition": last,
+        "accounted": accounted(row) if last and (row := store.partition(name, last)) else None,
+        "unpublished": [partition.as_dict() for partition in unpublished],
+        "waiting": [partition.words for partition in unpublished if partition.fate == "waiting"],
+        "quarantined": counts.quarantined,
+    }
+
+
+def _under_way(store: Store, name: str, releases: Sequence[ReleaseRow]) -> dict[str, Any]:
+    """How what serves does, the releases that are open, and the episodes that are not over."""
+    return {
+        "performance": [
+            {"key": row.key, "version": row.version, "rows": row.rows, **row.metrics}
+            for row in store.performance(name, newest=8)
+        ],
+        "releases": [
+            {"id": row.id, "lane": row.lane, "state": row.state, "since": row.opened_at, "reason": row.reason}
+            for row in releases
+        ],
+        "episodes": [
+            {"id": row.id, "state": row.state, **row.diagnosis}
+            for row in store.episodes(name, states=("due", "started"))
+        ],
+    }
+
+
+def _alerts(store: Store, name: str, slack: known.Known | None) -> dict[str, Any]:
+    standing = outbox.standing(store.engine, name, connected=slack is not None and slack.connected)
+    return {
+        "waiting": standing.waiting,
+        "failed": standing.failed,
+        "problems": [*standing.problems, *([slack.words] if slack and standing.waiting else [])],
+        "latest": [_alert(a) for a in standing.latest],
     }
 
 
@@ -167,42 +193,48 @@ def _alert(stored: outbox.Stored) -> str:
     return f"{alert.key or ''} {over}{alert.title}: {alert.text}{cause}".strip()
 
 
-def _print(one: dict[str, Any]) -> None:
-    champion = f"version {one['champion']} serves since {one['since']}" if one["champion"] else "no champion yet"
-    console.print(f"[bold]{one['project']}[/bold]: {champion}")
-    counts = ", ".join(f"{count} {state}" for state, count in one["partitions"].items() if count)
-    partitions = f"{counts}, the last is {one['last_partition']}" if counts else "none yet"
-    console.print(f"  partitions: {partitions}; {one['quarantined']:,} rows quarantined")
-    if one["accounted"]:
+def _print(standing: dict[str, Any]) -> None:
+    champion = (
+        f"version {standing['champion']} serves since {standing['since']}"
+        if standing["champion"]
+        else "no champion yet"
+    )
+    console.print(f"[bold]{standing['project']}[/bold]: {champion}")
+    counts = ", ".join(f"{count} {state}" for state, count in standing["partitions"].items() if count)
+    partitions = f"{counts}, the last is {standing['last_partition']}" if counts else "none yet"
+    console.print(f"  partitions: {partitions}; {standing['quarantined']:,} rows quarantined")
+    if standing["accounted"]:
         console.print(
-            f"    {one['accounted']['key']}: {accounted_in_words(one['accounted'])}", markup=False, soft_wrap=True
+            f"    {standing['accounted']['key']}: {accounted_in_words(standing['accounted'])}",
+            markup=False,
+            soft_wrap=True,
         )
-    if one["kept_out_words"]:
-        console.print(f"  kept out of trainings: {one['kept_out_words']}", markup=False, soft_wrap=True)
-    if one["layer"]:
+    if standing["kept_out_words"]:
+        console.print(f"  kept out of trainings: {standing['kept_out_words']}", markup=False, soft_wrap=True)
+    if standing["layer"]:
         console.print(
-            f"  calibration layer: intercept {one['layer']['intercept']:+.3f}, slope {one['layer']['slope']:.3f}"
+            f"  calibration layer: intercept {standing['layer']['intercept']:+.3f}, slope {standing['layer']['slope']:.3f}"
         )
-    for row in one["performance"][-4:]:
+    for row in standing["performance"][-4:]:
         figures = ", ".join(f"{name} {row[name]:.4f}" for name in figure_names() if name in row)
         console.print(f"  {row['key']}: version {row['version']}, {figures} on {row['rows']:,} rows")
-    if one["evidence"]:
-        console.print(f"  evidence is counted {one['evidence']}", markup=False, soft_wrap=True)
-    for line in one["undecidable"]:
+    if standing["evidence"]:
+        console.print(f"  evidence is counted {standing['evidence']}", markup=False, soft_wrap=True)
+    for line in standing["undecidable"]:
         console.print(f"    {line}", style="yellow", markup=False, soft_wrap=True)
-    for row in one["releases"]:
+    for row in standing["releases"]:
         console.print(f"  under way: {row['id']} ({row['lane']}) in {row['state']} since {row['since']}")
-    for row in one["episodes"]:
+    for row in standing["episodes"]:
         console.print(cleaned(f"  episode {row['id']} ({row['state']}): {row['words']}"), markup=False, soft_wrap=True)
-    for line in one["waiting"]:
+    for line in standing["waiting"]:
         console.print(cleaned(f"  waiting: {line}"), markup=False, soft_wrap=True)
-    for line in one["next"]:
+    for line in standing["next"]:
         console.print(cleaned(f"  next: {line}"), markup=False, soft_wrap=True)
     console.print("  decisions:")
-    for row in one["decisions"]:
+    for row in standing["decisions"]:
         console.print(f"    {row['key']}  {row['words']}", markup=False, soft_wrap=True)
-    _print_alerts(one["alerts"])
-    for line in one["wanted"]:
+    _print_alerts(standing["alerts"])
+    for line in standing["wanted"]:
         console.print(cleaned(f"  wanted: {line}"), style="yellow", markup=False, soft_wrap=True)
 
 

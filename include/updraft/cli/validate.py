@@ -37,34 +37,34 @@ def validate(
     Example: updraft validate flight_delays
     """
     with explained():
-        found = load_projects(settings().projects)
+        known = load_projects(settings().projects)
         if project is not None:
-            if project not in found:
+            if project not in known:
                 raise SpecError(
-                    f"no project {project!r} in {settings().projects}; there are {', '.join(found) or 'none'}"
+                    f"no project {project!r} in {settings().projects}; there are {', '.join(known) or 'none'}"
                 )
-            found = {project: found[project]}
-        told = {name: _judge(one, every=every) for name, one in found.items()}
+            known = {project: known[project]}
+        told = {name: _judge(loaded, every=every) for name, loaded in known.items()}
     if as_json:
         write_json(told)
     else:
-        for name, one in told.items():
-            console.print(_headline(name, one))
-            for line in [*one["problems"], *one["notes"]]:
+        for name, verdict in told.items():
+            console.print(_headline(name, verdict))
+            for line in [*verdict["problems"], *verdict["notes"]]:
                 console.print(f"  {line}", markup=False, soft_wrap=True)
-    if any(not one["sound"] for one in told.values()):
+    if any(not verdict["sound"] for verdict in told.values()):
         raise typer.Exit(BAD_INPUT)
 
 
-def _headline(name: str, one: dict[str, Any]) -> str:
+def _headline(name: str, verdict: dict[str, Any]) -> str:
     return (
         f"{name}: sound"
-        if one["sound"]
-        else f"{name}: {len(one['problems'])} problem{'s' if len(one['problems']) != 1 else ''}"
+        if verdict["sound"]
+        else f"{name}: {len(verdict['problems'])} problem{'s' if len(verdict['problems']) != 1 else ''}"
     )
 
 
-def _judge(found: Project | BrokenProject, *, every: bool) -> dict[str, Any]:
+def _judge(project: Project | BrokenProject, *, every: bool) -> dict[str, Any]:
     from updraft.data import file_reading
     from updraft.data.file_reading import read_files
     from updraft.data.mentions import check_mentions
@@ -73,40 +73,40 @@ def _judge(found: Project | BrokenProject, *, every: bool) -> dict[str, Any]:
 
     problems: list[str] = []
     notes: list[str] = []
-    if isinstance(found, BrokenProject):
-        problems += [str(problem) for problem in found.problems]
+    if isinstance(project, BrokenProject):
+        problems += [str(problem) for problem in project.problems]
     else:
-        problems += _deeper(found)
-    if found.spec is not None:
+        problems += _deeper(project)
+    if project.spec is not None:
         mentions = check_mentions(
-            found.folder, found.spec, found.broken if isinstance(found, BrokenProject) else frozenset()
+            project.folder, project.spec, project.broken if isinstance(project, BrokenProject) else frozenset()
         )
         problems += [str(problem) for problem in mentions.problems]
         notes += mentions.notes
-    if isinstance(found, Project):
-        problems += map(str, policy_problems(read_document(found.folder / SPEC), found.spec))
+    if isinstance(project, Project):
+        problems += map(str, policy_problems(read_document(project.folder / SPEC), project.spec))
         if not problems:
-            rehearsal = rehearse(found, settings())
+            rehearsal = rehearse(project, settings())
             problems += rehearsal.problems
             notes += rehearsal.notes
-        files_read = read_files(found, settings(), seconds=None if every else file_reading.TIME)
+        files_read = read_files(project, settings(), seconds=None if every else file_reading.TIME)
         # The newest file was looked at before: what is wrong with it is told once, with the key of project.yaml that names it.
         problems += [fault for fault in files_read.problems if not any(fault in told for told in problems)]
         notes += files_read.notes
-        notes += [*policy_notes(found.spec), *_missing_libraries(found.spec)]
-    if not problems and isinstance(found, Project):
-        notes += [f"evidence is counted {evidence_words(found.spec)}", *undecidable(found.spec), *_power(found)]
+        notes += [*policy_notes(project.spec), *_missing_libraries(project.spec)]
+    if not problems and isinstance(project, Project):
+        notes += [f"evidence is counted {evidence_words(project.spec)}", *undecidable(project.spec), *_power(project)]
     return {"sound": not problems, "problems": list(dict.fromkeys(problems)), "notes": notes}
 
 
-def _deeper(found: Project) -> list[str]:
+def _deeper(project: Project) -> list[str]:
     """What only loading shows: the data contract, and for trainings in pods the deployment."""
     from updraft.data.contract import load_contract
     from updraft.spec.deployment import check_compute
 
-    checks: list[Callable[[], object]] = [partial(load_contract, found)]
-    if found.spec.training.compute.backend == "kubernetes":
-        checks.append(partial(check_compute, found.spec.training.compute, settings().deployment))
+    checks: list[Callable[[], object]] = [partial(load_contract, project)]
+    if project.spec.training.compute.backend == "kubernetes":
+        checks.append(partial(check_compute, project.spec.training.compute, settings().deployment))
     problems = []
     for check in checks:
         try:
@@ -137,7 +137,7 @@ def _missing_libraries(spec: ProjectSpec) -> list[str]:
     return notes
 
 
-def _power(found: Project) -> list[str]:
+def _power(project: Project) -> list[str]:
     """Which gain a change can show within ``at_most``, from the evidence in the store; why not, where that cannot be read."""
     import sqlalchemy as sa
 
@@ -148,8 +148,8 @@ def _power(found: Project) -> list[str]:
         return ["no store here, so the power of its policy cannot be told; `make up` starts one"]
     try:
         with open_store() as store:
-            opened = [release.id for release in store.releases(found.name)]
-            gains = [row.gain for release in opened for row in store.evidence(found.name, release)]
+            opened = [release.id for release in store.releases(project.name)]
+            gains = [row.gain for release in opened for row in store.evidence(project.name, release)]
     except SettingsError as error:
         return [f"the power of its policy cannot be told: {error}"]
     except sa.exc.DBAPIError as error:
@@ -157,10 +157,10 @@ def _power(found: Project) -> list[str]:
     if len(gains) < 14:
         return [f"{len(gains)} clusters of evidence so far: too few to tell the power of the policy"]
     sd, carried = spread(gains)
-    per_partition = clusters_per_partition(found.spec.data.schedule, found.spec.release.cluster)
-    at_most = found.spec.release.change.shadow.at_most
+    per_partition = clusters_per_partition(project.spec.data.schedule, project.spec.release.cluster)
+    at_most = project.spec.release.change.shadow.at_most
     clusters = at_most if per_partition is None else max(int(at_most * per_partition), 1)
-    release = found.spec.release
+    release = project.spec.release
     gain = detectable_gain(sd, carried, clusters, release.confidence, margin=release.margin)
     if gain > 0:
         words = f"a change must gain {gain:.4f} in {release.metric}"

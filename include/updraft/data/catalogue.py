@@ -167,7 +167,7 @@ def row_kind(expectation: str) -> Kind:
 _RANGE = ("min_value", "max_value", "strict_min", "strict_max")
 
 TABLE: dict[str, Kind] = {
-    **{kind: Kind(each.needs, (*each.takes, "mostly")) for kind, each in ROWS.items()},
+    **{kind: Kind(rule.needs, (*rule.takes, "mostly")) for kind, rule in ROWS.items()},
     "table_row_count_to_be_between": Kind((), ("min_value", "max_value", "strict_min", "strict_max")),
     "table_row_count_to_equal": Kind(("value",)),
     "table_column_count_to_be_between": Kind((), ("min_value", "max_value")),

@@ -113,7 +113,7 @@ class Checks:
                 **{
                     **source,
                     "checks": tuple(
-                        Check(**{**each, "examples": tuple(each["examples"])}) for each in source["checks"]
+                        Check(**{**check, "examples": tuple(check["examples"])}) for check in source["checks"]
                     ),
                 }
             )

@@ -70,7 +70,7 @@ class SourceContract:
     @property
     def needed(self) -> frozenset[str]:
         """Every column that the contract reads."""
-        read = {column for each in (*self.rows, *self.table) for column in each.columns}
+        read = {column for expectation in (*self.rows, *self.table) for column in expectation.columns}
         return frozenset(read | set(self.columns))
 
 
@@ -94,8 +94,8 @@ def load_contract(project: Project) -> Contract:
     problems = list(document.problems)
     sources: dict[str, SourceContract] = {}
     if not isinstance(document.data, dict):
-        found = f"expected a mapping of sources, found {type(document.data).__name__}"
-        raise SpecProblems(problems or [document.problem((), found)])
+        no_mapping = f"expected a mapping of sources, found {type(document.data).__name__}"
+        raise SpecProblems(problems or [document.problem((), no_mapping)])
     for source in document.data:
         if source not in project.spec.data.sources:
             hint = did_you_mean(str(source), project.spec.data.sources)
@@ -124,7 +124,7 @@ def _with_key(contract: SourceContract, key: tuple[str, ...]) -> SourceContract:
         if len(key) > 1
         else Expectation("column_values_to_be_unique", {"column": key[0]}, "row")
     )
-    missing = tuple(each for each in always if each not in contract.rows)
+    missing = tuple(expectation for expectation in always if expectation not in contract.rows)
     return SourceContract(
         contract.columns, (*contract.rows, *missing), contract.table, contract.fresh_within, contract.joined_at_least
     )
@@ -237,7 +237,7 @@ def _wrong_argument(name: str, value: object) -> str | None:
     if name == "quantile_ranges":
         ranges = value if isinstance(value, dict) and set(value) == {"quantiles", "value_ranges"} else {}
         lists = [ranges.get("quantiles"), *(ranges.get("value_ranges") or [None])]
-        plain = all(isinstance(each, list) and all(_is_bound(item) for item in each) for each in lists)
+        plain = all(isinstance(bounds, list) and all(_is_bound(item) for item in bounds) for bounds in lists)
         return None if plain else "not {quantiles: [0.5], value_ranges: [[0, 10]]}"
     if isinstance(value, float) and not math.isfinite(value):
         return "no finite number; leave an end out that has no bound"

@@ -9,28 +9,23 @@ from typing import Any
 
 from updraft import files
 from updraft.data.checks import Checks
-from updraft.spec.model import Project
-
-_INDEX_PAGE, _INDEX_FILE = "index.html", "index.json"
+from updraft.lake.places import DOCS_PAGE, DOCS_SUMS, DocsIndex, Lake
 
 
-def page(base: str, key: str) -> str:
-    """URL of a partition's page; ``base`` is the project's folder in the lake."""
-    return f"{base}/docs/{key}/index.html"
+def write(lake: Lake, checks: Checks, *, row_source: str) -> None:
+    """Write a partition's page, its month's and the index.
 
-
-def write(project: Project, base: str, checks: Checks) -> str:
-    """Write a partition's page, its month's and the index; the page's URL."""
+    :param row_source: the source that gives the rows, which are counted.
+    """
     from updraft.data import docs_templates
 
-    _split_by_month(project, base)
-    url, month = page(base, checks.key), _month(checks.key)
-    folder = f"{base}/docs/months/{month}"
-    refused = _refused(f"{folder}/{checks.key}.json", checks)
+    _split_by_month(lake)
+    month = _month(checks.key)
+    index = lake.docs_month(month)
+    refused = _refused(index.summary(checks.key), checks)
     past = [rules for rules in refused if rules != list(checks.refusals)]
     content = docs_templates.PAGE.render(**checks.to_dict(), month=month, past=past)
-    files.write_bytes(url, content.encode())
-    row_source = next(iter(project.spec.data.sources))
+    files.write_bytes(lake.docs(checks.key), content.encode())
     summary = {
         "state": checks.state,
         "rows": checks.sources[row_source].rows,
@@ -43,13 +38,12 @@ def write(project: Project, base: str, checks: Checks) -> str:
             if not check.success
         ],
     }
-    files.write_json(f"{folder}/{checks.key}.json", summary)
-    partitions = _brought_up_to_date(folder, checks.key, summary)
-    _write_month(project, base, month, partitions)
-    months = _months(base, month, partitions)
-    content = docs_templates.INDEX.render(project=project.name, months=sorted(months.items(), reverse=True))
-    files.write_bytes(f"{base}/docs/{_INDEX_PAGE}", content.encode())
-    return url
+    files.write_json(index.summary(checks.key), summary)
+    partitions = _brought_up_to_date(index, checks.key, summary)
+    _write_month(lake, month, partitions)
+    months = _months(lake, month, partitions)
+    content = docs_templates.INDEX.render(project=lake.project, months=sorted(months.items(), reverse=True))
+    files.write_bytes(lake.docs_index, content.encode())
 
 
 def _refused(url: str, checks: Checks) -> list[list[str]]:
@@ -66,54 +60,54 @@ def _month(key: str) -> str:
     return key[: len("2013-01")]
 
 
-def _write_month(project: Project, base: str, month: str, partitions: dict[str, Any]) -> None:
+def _write_month(lake: Lake, month: str, partitions: dict[str, Any]) -> None:
     from updraft.data import docs_templates
 
     listed = sorted(partitions.items(), reverse=True)
-    content = docs_templates.MONTH.render(project=project.name, month=month, partitions=listed)
-    files.write_bytes(f"{base}/docs/months/{month}/{_INDEX_PAGE}", content.encode())
+    content = docs_templates.MONTH.render(project=lake.project, month=month, partitions=listed)
+    files.write_bytes(lake.docs_month(month).page, content.encode())
 
 
-def _split_by_month(project: Project, base: str) -> None:
+def _split_by_month(lake: Lake) -> None:
     """Bring the index of earlier versions, one file of all partitions, into the months. It goes last: killed before, it is split again."""
-    whole = f"{base}/docs/{_INDEX_FILE}"
+    whole = lake.docs_of_earlier_versions
     if not files.exists(whole):
         return
     by_month: dict[str, dict[str, Any]] = {}
     for key, summary in files.read_json(whole).items():
-        files.write_json(f"{base}/docs/months/{_month(key)}/{key}.json", summary)
+        files.write_json(lake.docs_month(_month(key)).summary(key), summary)
         by_month.setdefault(_month(key), {})[key] = summary
     for month, partitions in by_month.items():
-        url = f"{base}/docs/months/{month}/{_INDEX_FILE}"
+        url = lake.docs_month(month).sums
         whole_month = partitions | (files.read_json(url) if files.exists(url) else {})
         files.write_json(url, whole_month)
-        _write_month(project, base, month, whole_month)
+        _write_month(lake, month, whole_month)
     files.remove(whole)
 
 
-def _brought_up_to_date(folder: str, key: str, summary: dict[str, Any]) -> dict[str, Any]:
+def _brought_up_to_date(month: DocsIndex, key: str, summary: dict[str, Any]) -> dict[str, Any]:
     """The summaries of a month by partition: what its index lacks (a parallel run may have written over it) is read from their files."""
-    url = f"{folder}/{_INDEX_FILE}"
-    index: dict[str, Any] = files.read_json(url) if files.exists(url) else {}
-    names = set(files.names_below(folder)) - {_INDEX_FILE, _INDEX_PAGE, f"{key}.json"}
+    index: dict[str, Any] = files.read_json(month.sums) if files.exists(month.sums) else {}
+    names = set(files.names_below(month.url)) - {DOCS_SUMS, DOCS_PAGE, f"{key}.json"}
     for name in names - {f"{known}.json" for known in index}:
         if name.endswith(".json"):  # no file that is being written aside
-            index[name.removesuffix(".json")] = files.read_json(f"{folder}/{name}")
+            partition = name.removesuffix(".json")
+            index[partition] = files.read_json(month.summary(partition))
     index[key] = summary
-    files.write_json(url, index)
+    files.write_json(month.sums, index)
     return index
 
 
-def _months(base: str, month: str, partitions: dict[str, Any]) -> dict[str, Any]:
+def _months(lake: Lake, month: str, partitions: dict[str, Any]) -> dict[str, Any]:
     """The sums of every month; those of a month that the index lacks are made from that month's own index."""
-    url = f"{base}/docs/months/{_INDEX_FILE}"
-    months: dict[str, Any] = files.read_json(url) if files.exists(url) else {}
-    for lost in set(files.names_below(f"{base}/docs/months")) - set(months) - {month, _INDEX_FILE}:
-        index_of_month = f"{base}/docs/months/{lost}/{_INDEX_FILE}"
-        if files.exists(index_of_month):
-            months[lost] = _sums(files.read_json(index_of_month))
+    index = lake.docs_months
+    months: dict[str, Any] = files.read_json(index.sums) if files.exists(index.sums) else {}
+    for lost in set(files.names_below(index.url)) - set(months) - {month, DOCS_SUMS}:
+        sums_of_month = lake.docs_month(lost).sums
+        if files.exists(sums_of_month):
+            months[lost] = _sums(files.read_json(sums_of_month))
     months[month] = _sums(partitions)
-    files.write_json(url, months)
+    files.write_json(index.sums, months)
     return months
 
 

@@ -22,6 +22,7 @@ from updraft.data.pinned import SchemaOf, Told
 from updraft.data.selection import Part, that_bind, whole_columns
 from updraft.data.views import label_columns
 from updraft.errors import DataError, SourceAway
+from updraft.lake.places import Lake
 from updraft.settings import Settings
 from updraft.spec.label import label_number, published_private, read_label
 from updraft.spec.model import Project
@@ -69,11 +70,6 @@ class Extracted:
     sources: Mapping[str, ExtractedSource]
 
 
-def lake(project: Project, settings: Settings) -> str:
-    """URL of the project's folder in the lake."""
-    return f"{settings.lake}/{project.name}"
-
-
 def raw_url(project: Project, settings: Settings, key: str, file: str) -> str:
     """URL of a file of a partition's raw zone.
 
@@ -96,10 +92,10 @@ def slices(project: Project, key: str) -> tuple[Partition, ...]:
     if own.tick <= first:
         raise DataError(f"{project.name}: partition {key} lies before data.start ({data.start})")
     oldest = max(own.start - data.label.matures_after, first)
-    found = [own]
-    while found[0].start > oldest:
-        found.insert(0, partition(project.spec, found[0].start.strftime(KEY_FORMAT)))
-    return tuple(replace(each, start=max(each.start, first)) for each in found)
+    covered = [own]
+    while covered[0].start > oldest:
+        covered.insert(0, partition(project.spec, covered[0].start.strftime(KEY_FORMAT)))
+    return tuple(replace(covered_part, start=max(covered_part.start, first)) for covered_part in covered)
 
 
 _TRIES = 5
@@ -145,10 +141,12 @@ def _extract(project: Project, settings: Settings, key: str) -> Extracted | None
         for source in project.spec.data.sources:
             tables[source], unread_of_source = _tables(stack, source, project=project, raw=raw, covered=covered)
             unread |= unread_of_source
-        con = stack.enter_context(connection([path for each in tables.values() for path in each.values()], folder))
+        con = stack.enter_context(
+            connection([path for paths_by_key in tables.values() for path in paths_by_key.values()], folder)
+        )
         for source in project.spec.data.sources:
             path = folder / f"{source}.parquet"
-            schema = SchemaOf(project, contract, source, lake(project, settings))
+            schema = SchemaOf(project, contract, source, Lake(settings.lake, project.name))
             columns[source], query, told = _selection(con, schema, tables=tables[source], covered=covered)
             schemas.append((schema, told))
             con.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
@@ -269,7 +267,7 @@ def _selection(
     is_row_source = source == next(iter(project.spec.data.sources))
     there = columns_of(con, parquet(str(tables[own.key])))
     needed = _needed(project, source, there)
-    columns = {each: kind for each, kind in there.items() if not spec.columns or each in (*spec.columns, *needed)}
+    columns = {column: kind for column, kind in there.items() if not spec.columns or column in (*spec.columns, *needed)}
     written = sources.is_written(project, source)
     told = schema.types(con, tables[own.key], columns, written=written, key=own.key)
     types = told.types
@@ -331,7 +329,7 @@ def _needed(project: Project, source: str, columns: Mapping[str, str]) -> tuple[
 def check_mentions(project: Project, columns: Mapping[str, Mapping[str, str]]) -> None:
     """A private column or an outcome that no source has is a spelling mistake that would publish the real one."""
     row_source, *others = columns
-    known = {column for each in columns.values() for column in each}
+    known = {column for kinds in columns.values() for column in kinds}
     known |= {f"{source}_{column}" for source in others for column in columns[source]}
     for key, mentioned in (("private", project.spec.data.private), ("outcomes", project.spec.data.outcomes)):
         missing = [column for column in mentioned if column not in known]

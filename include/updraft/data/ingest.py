@@ -22,7 +22,6 @@ from updraft.data.extraction import (
     Extracted,
     ExtractedSource,
     extract_partition,
-    lake,
     raw_url,
     read_not_read,
     slices,
@@ -32,6 +31,7 @@ from updraft.data.publication import Publisher, parquet_bytes, quarantine, write
 from updraft.data.validation import Validator
 from updraft.data.views import Views
 from updraft.errors import DataError, PartitionRefused
+from updraft.lake.places import Lake
 from updraft.settings import Settings
 from updraft.spec.model import Project
 from updraft.store.records import IngestedPartition
@@ -58,7 +58,7 @@ def pseudonymiser(project: Project, settings: Settings) -> Pseudonymiser:
     """
     key = load_key(settings.keys / KEY_FILE)
     if project.spec.data.private:
-        check_key(key, f"{lake(project, settings)}/{KEY_FILE}{ID_SUFFIX}")
+        check_key(key, Lake(settings.lake, project.name).at(f"{KEY_FILE}{ID_SUFFIX}"))
     return Pseudonymiser(key, project.name)
 
 
@@ -82,22 +82,22 @@ def validate_partition(project: Project, settings: Settings, key: str) -> Checks
         views = Views(con, project, covered)
         views.open(raw)
         checks = Validator(views, contract, pseudonyms, read_not_read(project, settings, key)).run(tuple(raw), digests)
-        base = lake(project, settings)
+        lake = Lake(settings.lake, project.name)
         for source in raw:
             bad = arrow(con, f'SELECT * FROM "bad_{source}" ORDER BY _n')
             files.write_bytes(raw_url(project, settings, key, f"{source}.bad.parquet"), parquet_bytes(bad))
-            url = f"{base}/quarantine/{key}/{source}.parquet"
+            url = lake.quarantine(key, source)
             if checks.sources[source].quarantined:
                 files.write_bytes(url, parquet_bytes(quarantine(views, source, pseudonyms)))
             else:
                 files.remove(url)  # of an earlier run, before the source or the contract was mended
-    docs.write(project, base, checks)
+    docs.write(lake, checks, row_source=next(iter(project.spec.data.sources)))
     files.write_json(raw_url(project, settings, key, "checks.json"), checks.to_dict())
     if checks.state == "refused":
         reasons = "\n  ".join(checks.refusals)
         raise PartitionRefused(
             f"{project.name}: partition {key} is refused, nothing of it is published:\n  {reasons}\n"
-            f"See {docs.page(base, key)}. Mend the source, and clear the run, so that it is read again; "
+            f"See {lake.docs(key)}. Mend the source, and clear the run, so that it is read again; "
             f"or the contract in {project.folder}, and clear the task."
         )
     return checks
@@ -113,7 +113,7 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Ingeste
     """
     covered = slices(project, key)
     checks = read_checks(project, settings, key)
-    base = lake(project, settings)
+    lake = Lake(settings.lake, project.name)
     pseudonyms = pseudonymiser(project, settings)
     url, digest, rows, labels_url, labels_sha256 = None, None, 0, None, None
     with ExitStack() as stack:
@@ -133,10 +133,10 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Ingeste
         if checks.state == "passed":
             table = publisher.rows()
             rows = len(table)
-            url, digest = write_table(f"{base}/partitions", key, table)
+            url, digest = write_table(lake.rows_stem(key), table)
         labels, counts = publisher.labels()
         if len(labels):
-            labels_url, labels_sha256 = write_table(f"{base}/labels", key, labels)
+            labels_url, labels_sha256 = write_table(lake.labels_stem(key), labels)
     return IngestedPartition(
         key=key,
         state="published" if checks.state == "passed" else checks.state,

@@ -146,8 +146,8 @@ def check_cells(con: duckdb.DuckDBPyConnection, path: Path, what: str) -> None:
     if not long:
         return
     lengths = ", ".join(f"max(strlen(CAST({name(column)} AS VARCHAR)))" for column in long)
-    found = first(con, f"SELECT {lengths} FROM {parquet(str(path))}")  # noqa: S608  -- names of data/duck.py
-    for column, length in zip(long, found, strict=True):
+    lengths_of_longest = first(con, f"SELECT {lengths} FROM {parquet(str(path))}")  # noqa: S608  -- names of data/duck.py
+    for column, length in zip(long, lengths_of_longest, strict=True):
         if (length or 0) > CELL_BYTES:
             raise DataError(
                 f"{what}: column {column!r} has a cell of {length} bytes, more than {CELL_BYTES}; a quote that does not "

@@ -46,9 +46,15 @@ def check_mentions(folder: Path, spec: ProjectSpec, broken: frozenset[Path_] = f
 
     :param broken: keys at which the spec does not say what the file says; nothing is told of them.
     """
-    found = _Mentions(read_document(folder / "project.yaml"), spec, broken)
-    notes = found.read(Project(spec=spec, folder=folder))
-    problems = [*found.unreadable, *found.of_sources(), *found.of_rows(), *found.label(), *found.of_any()]
+    mentions = _Mentions(read_document(folder / "project.yaml"), spec, broken)
+    notes = mentions.read(Project(spec=spec, folder=folder))
+    problems = [
+        *mentions.unreadable,
+        *mentions.of_sources(),
+        *mentions.of_rows(),
+        *mentions.label(),
+        *mentions.of_any(),
+    ]
     return Mentions(tuple(sorted(problems, key=lambda problem: problem.line or 0)), notes)
 
 
@@ -66,13 +72,15 @@ class _Mentions:
         return next(iter(self.spec.data.sources))
 
     def _sound(self, path: Path_) -> bool:
-        return not any(path[: len(each)] == each or each[: len(path)] == path for each in self.broken)
+        return not any(
+            path[: len(broken_key)] == broken_key or broken_key[: len(path)] == path for broken_key in self.broken
+        )
 
     def read(self, project: Project) -> tuple[str, ...]:
         """Read the columns of every source that can be read; words on the others."""
         notes = []
         for source, spec in self.spec.data.sources.items():
-            timed = all(self._sound(("data", each)) for each in ("schedule", "start", "end"))
+            timed = all(self._sound(("data", setting)) for setting in ("schedule", "start", "end"))
             if not self._sound(("data", "sources", source, "url")) or ("{key}" in spec.url and not timed):
                 continue
             if (wrong := _wrong_place(spec.url)) is not None:
@@ -165,13 +173,15 @@ class _Mentions:
         yield from self._in(("data", "private"), data.private, "any source", known)
         yield from self._in(("data", "outcomes"), data.outcomes, "any source", known)
         if slices is not None:
-            published = {**own, **{each: kind for each, kind in joined.items() if not self._joins(each)}}
+            published = {**own, **{column: kind for column, kind in joined.items() if not self._joins(column)}}
             yield from self._in(("gates", "slices", "by"), slices.by, "the published rows", published)
 
     def _joins(self, column: str) -> bool:
         """Whether a name stands for a column that joins, which is published under the row source's name alone."""
         return any(
-            column == f"{source}_{each}" for source, spec in self.spec.data.sources.items() for each in spec.join
+            column == f"{source}_{join_column}"
+            for source, spec in self.spec.data.sources.items()
+            for join_column in spec.join
         )
 
     def _in_source(self, path: Path_, columns: tuple[str, ...], source: str) -> Iterator[Problem]:
@@ -258,4 +268,4 @@ def some_keys(spec: ProjectSpec) -> Iterator[str]:
     ticks = croniter(spec.data.schedule, end + timedelta(seconds=1))
     last = [ticks.get_prev(datetime) for _ in range(3)]
     yield from (tick.strftime(KEY_FORMAT) for tick in last if tick > first)
-    yield from (one.key for one in itertools.islice(partitions(spec, end), 2))
+    yield from (partition.key for partition in itertools.islice(partitions(spec, end), 2))

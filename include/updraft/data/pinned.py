@@ -13,6 +13,7 @@ from updraft.data.schema import STORAGE, ColumnKind, ColumnType, of_storage, sta
 from updraft.data.type_inference import decimal_commas, has_long, infer, without_values
 from updraft.data.views import CLOCKS, label_columns, private_columns
 from updraft.errors import DataError
+from updraft.lake.places import Lake
 from updraft.lock import exclusive
 from updraft.spec.model import Project
 
@@ -22,17 +23,12 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def schema_url(base: str, source: str) -> str:
-    """URL of the schema of a source; ``base`` is the project's folder in the lake."""
-    return f"{base}/schema/{source}.json"
-
-
-def read_schema(base: str, source: str) -> dict[str, ColumnType]:
+def read_schema(lake: Lake, source: str) -> dict[str, ColumnType]:
     """The types that were written down for a source; empty before its first file.
 
     :raises DataError: when the file is not one of ours.
     """
-    url = schema_url(base, source)
+    url = lake.schema(source)
     if not files.exists(url):
         return {}
     try:
@@ -66,8 +62,7 @@ class SchemaOf:
     project: Project
     contract: Contract
     source: str
-    base: str
-    """URL of the project's folder in the lake."""
+    lake: Lake
 
     def types(
         self, con: duckdb.DuckDBPyConnection, path: Path, columns: Mapping[str, str], *, written: bool, key: str
@@ -104,7 +99,7 @@ class SchemaOf:
         names = {column.lower() for column in identity}
         return {
             column.lower(): (column, kind)
-            for column, kind in read_schema(self.base, self.source).items()
+            for column, kind in read_schema(self.lake, self.source).items()
             if kind.origin != ("inferred" if column.lower() in names else "role")
         }
 
@@ -115,13 +110,13 @@ class SchemaOf:
         """
         if not told.new:
             return True
-        with exclusive(f"{self.base}/schema/.writing"):
+        with exclusive(self.lake.schema_lock):
             pinned = self._pinned(told.identity)
             others = {column: pinned[column.lower()][1] for column in told.new if column.lower() in pinned}
             kept = dict(pinned.values()) | {column: kind for column, kind in told.new.items() if column not in others}
             if len(kept) > len(pinned):
                 kinds = {column: kind.to_dict() for column, kind in sorted(kept.items())}
-                files.write_json(schema_url(self.base, self.source), {"source": self.source, "columns": kinds})
+                files.write_json(self.lake.schema(self.source), {"source": self.source, "columns": kinds})
         return all(
             (kind.kind, kind.storage) == (told.new[name].kind, told.new[name].storage) for name, kind in others.items()
         )

@@ -38,7 +38,7 @@ class Pseudonymiser:
     def __repr__(self) -> str:
         return f"Pseudonymiser(project={self._project!r})"
 
-    def one(self, column: str, value: object) -> str | None:
+    def pseudonym(self, column: str, value: object) -> str | None:
         """The pseudonym of one value: 16 hex digits; null stays null."""
         if value is None:
             return None
@@ -47,12 +47,12 @@ class Pseudonymiser:
 
     def mapping(self, column: str, values: Iterable[object]) -> dict[str, str]:
         """Pseudonyms of values by their text; nulls are left out."""
-        return {str(value): str(self.one(column, value)) for value in values if value is not None}
+        return {str(value): str(self.pseudonym(column, value)) for value in values if value is not None}
 
     def series(self, column: str, values: pd.Series) -> pd.Series:
         """Pseudonyms of a column (object, same index): each distinct value is hashed once; nulls stay null."""
         distinct = values.dropna().unique()
-        known = {value: self.one(column, value) for value in distinct}
+        known = {value: self.pseudonym(column, value) for value in distinct}
         return values.map(known).astype(object).where(values.notna(), None)
 
 

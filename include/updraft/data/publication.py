@@ -156,7 +156,7 @@ class Publisher:
                 + joined_by(self.views.con, (f"good_{source}", "r"), (f"good_{other}", f"j_{other}"), spec.join)
             )
         clash = sorted(
-            {each for each in (f"{o}_{c}" for o in self._others() for c in self.views.columns(o)) if each in own}
+            {column for column in (f"{o}_{c}" for o in self._others() for c in self.views.columns(o)) if column in own}
         )
         if clash:
             raise DataError(f"{project.name}: {', '.join(clash)}: a column of {source} has the name of a joined one")
@@ -197,11 +197,11 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def write_table(folder: str, key: str, table: pa.Table) -> tuple[str, str]:
-    """Write a table under a name that its content decides; its URL and SHA-256."""
+def write_table(stem: str, table: pa.Table) -> tuple[str, str]:
+    """Write a table under a name whose end its content decides; its URL and SHA-256."""
     content = parquet_bytes(table)
     digest = files.sha256(content)
-    url = f"{folder}/{key}-{digest[:8]}.parquet"
+    url = f"{stem}-{digest[:8]}.parquet"
     if not files.exists(url):
         files.write_bytes(url, content)
     return url, digest

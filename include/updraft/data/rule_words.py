@@ -31,21 +31,21 @@ def broken_rules(contract: Contract, checks: Checks, *, refuse_above: float) -> 
     :param refuse_above: the share of rows that may break the contract.
     """
     whole, shares = [], []
-    for source, found in checks.sources.items():
-        whole += [f"{source}: {words}" for words in _whole(contract.of(source), found)]
-        if found.share > refuse_above:
-            shares.append(f"{source}: {_by_rows(found, refuse_above)}")
+    for source, source_checks in checks.sources.items():
+        whole += [f"{source}: {words}" for words in _whole(contract.of(source), source_checks)]
+        if source_checks.share > refuse_above:
+            shares.append(f"{source}: {_by_rows(source_checks, refuse_above)}")
     return [*whole, *shares] or list(checks.refusals)
 
 
 def refused_by_rows(checks: Checks, *, refuse_above: float) -> bool:
     """Whether too many rows of some source broke the contract."""
-    return any(found.share > refuse_above for found in checks.sources.values())
+    return any(source_checks.share > refuse_above for source_checks in checks.sources.values())
 
 
-def _whole(contract: SourceContract, found: SourceChecks) -> Iterator[str]:
+def _whole(contract: SourceContract, source_checks: SourceChecks) -> Iterator[str]:
     rules = {expectation.text: expectation for expectation in contract.table}
-    for check in found.checks:
+    for check in source_checks.checks:
         if check.kind != "table" or check.success:
             continue
         rule = rules.get(check.expectation)
@@ -80,10 +80,13 @@ def _bounds(args: Mapping[str, Any]) -> tuple[Any, Any]:
     return (value, value) if value is not None else (args.get("min_value"), args.get("max_value"))
 
 
-def _by_rows(found: SourceChecks, refuse_above: float) -> str:
-    most = max(found.reasons, key=lambda reason: found.reasons[reason], default="")
-    first = f", most of them: {most} ({found.reasons[most]:,})" if most else ""
-    return f"{found.quarantined:,} of {found.rows:,} rows ({found.share:.1%}) break the contract, {refuse_above:.1%} are allowed{first}"
+def _by_rows(source_checks: SourceChecks, refuse_above: float) -> str:
+    most = max(source_checks.reasons, key=lambda reason: source_checks.reasons[reason], default="")
+    first = f", most of them: {most} ({source_checks.reasons[most]:,})" if most else ""
+    broken = (
+        f"{source_checks.quarantined:,} of {source_checks.rows:,} rows ({source_checks.share:.1%}) break the contract"
+    )
+    return f"{broken}, {refuse_above:.1%} are allowed{first}"
 
 
 def _number(value: Any) -> str:

@@ -50,7 +50,7 @@ STORAGE = {
 
 def stated(kind: str) -> ColumnType:
     """The type that a contract states."""
-    kinds: Mapping[str, ColumnKind] = {each: each for each in get_args(ColumnKind)}
+    kinds: Mapping[str, ColumnKind] = {known_kind: known_kind for known_kind in get_args(ColumnKind)}
     return ColumnType(kinds[kind], STORAGE[kind], "stated")
 
 

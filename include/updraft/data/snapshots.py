@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from updraft import files as lake_files
-from updraft.data.extraction import lake
 from updraft.data.private_folders import make_private, remove_unread
 from updraft.errors import DataError, IntegrityError
+from updraft.lake.places import Lake
 from updraft.settings import Settings
 from updraft.spec.model import Project
 
@@ -107,14 +107,14 @@ def take_snapshot(
             raise DataError(f"{project.name}: snapshot {name!r}: {logical!r} is no relative file name")
     asked = {"project": project.name, "name": name, "record": record, "files": {k: list(v) for k, v in files.items()}}
     tag = f"snapshot-{lake_files.canonical_hash(asked)[:32]}"
-    base = lake(project, settings)
+    lake = Lake(settings.lake, project.name)
     repository = _Repository(settings.home / "datasets" / project.name)
     with repository.locked():
-        repository.prepare(_address(remote or f"{base}/dvc"))
+        repository.prepare(_address(remote or lake.dvc))
         taken = repository.tagged(tag)
         if taken is None:
             placed = repository.place(files)
-            digest = repository.version(remote or f"{base}/dvc")
+            digest = repository.version(remote or lake.dvc)
             manifest = SnapshotManifest(project.name, name, placed, json.loads(json.dumps(record)), digest)
             content = manifest.to_bytes()
             taken = content, repository.commit(tag, name, content)
@@ -125,7 +125,7 @@ def take_snapshot(
                 "changed after it was written. Find out by whom, then delete the tag and run again"
             )
         sha256 = lake_files.sha256(content)
-        url = f"{base}/snapshots/{sha256}.json"
+        url = lake.snapshot(sha256)
         if not lake_files.exists(url):
             lake_files.write_bytes(url, content)
     return Snapshot(url, sha256, revision)
@@ -145,8 +145,8 @@ def load_snapshot(url: str, sha256: str) -> SnapshotManifest:
     :raises DataError: when it is not there.
     """
     value = json.loads(_verified(url, sha256))
-    found = {name: SnapshotFile(**file) for name, file in value["files"].items()}
-    return SnapshotManifest(**{**value, "files": found})
+    file_by_name = {name: SnapshotFile(**file) for name, file in value["files"].items()}
+    return SnapshotManifest(**{**value, "files": file_by_name})
 
 
 def read_snapshot_file(manifest: SnapshotManifest, logical: str, columns: list[str] | None = None) -> pd.DataFrame:
@@ -261,8 +261,8 @@ class _Repository:
             commit = repo[repo.refs[reference]]
             if not isinstance(commit, Commit):
                 raise IntegrityError(f"{self._root}: tag {tag} names no commit; delete the tag and run again")
-            _, found = tree_lookup_path(repo.__getitem__, commit.tree, _MANIFEST.encode())
-            blob = repo[found]
+            _, blob_id = tree_lookup_path(repo.__getitem__, commit.tree, _MANIFEST.encode())
+            blob = repo[blob_id]
             if not isinstance(blob, Blob):
                 raise IntegrityError(f"{self._root}: tag {tag} has no {_MANIFEST}; delete the tag and run again")
             return blob.data, commit.id.decode()
@@ -273,7 +273,7 @@ class _Repository:
 
         data = self._root / _DATA
         wanted: dict[Path, tuple[str, str]] = {}
-        found: dict[str, SnapshotFile] = {}
+        placed: dict[str, SnapshotFile] = {}
         paths: dict[str, Path] = {}
         for logical, (url, sha256) in files.items():
             stem = logical.removesuffix(".parquet")
@@ -291,8 +291,8 @@ class _Repository:
                 aside.replace(path)
         for logical, (url, sha256) in files.items():
             rows = pyarrow.parquet.read_metadata(str(paths[logical])).num_rows
-            found[logical] = SnapshotFile(url, sha256, rows)
-        return found
+            placed[logical] = SnapshotFile(url, sha256, rows)
+        return placed
 
     def version(self, remote: str) -> str:
         """Put ``data/`` into DVC's cache and its remote; what both have is hashed, and not copied again."""

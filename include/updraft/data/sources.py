@@ -21,6 +21,7 @@ from updraft.data.duck import attempt, columns_of, connection, first, kind_of, l
 from updraft.data.type_inference import infer
 from updraft.data.views import CLOCKS
 from updraft.errors import DataError, SettingsError, SourceAway, SourceMissing
+from updraft.lake.places import SOURCES
 from updraft.spec.data import Source
 from updraft.spec.model import Project
 
@@ -61,12 +62,12 @@ def resolve(url: str, *, source: str, key: str) -> str:
         return url
     package, _, path = url.removeprefix("package://").partition("/")
     try:
-        found = importlib.util.find_spec(package.partition(".")[0])
+        package_spec = importlib.util.find_spec(package.partition(".")[0])
     except (ImportError, ValueError):
-        found = None
-    if found is None or not found.submodule_search_locations:
+        package_spec = None
+    if package_spec is None or not package_spec.submodule_search_locations:
         raise DataError(f"source {source}: {url}: package {package!r} is not installed here; pip install {package}")
-    return str(Path(next(iter(found.submodule_search_locations)), path))
+    return str(Path(next(iter(package_spec.submodule_search_locations)), path))
 
 
 def locate(url: str, *, source: str) -> Location:
@@ -87,7 +88,7 @@ def locate(url: str, *, source: str) -> Location:
     try:
         filesystem, path_there = files.filesystem(url)
         info: Mapping[str, Any] = filesystem.info(path_there)
-        known = {each: info[each] for each in ("ETag", "etag", "LastModified", "mtime", "md5Hash") if info.get(each)}
+        known = {mark: info[mark] for mark in ("ETag", "etag", "LastModified", "mtime", "md5Hash") if info.get(mark)}
         if not known:  # nothing tells two contents apart but the content
             with _fetched(url, source) as path, path.open("rb") as file:
                 known = {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
@@ -146,7 +147,7 @@ def table(project: Project, raw: str, source: str, key: str) -> Iterator[Path]:
     place = locate(resolve(spec.url, source=source, key=key), source=source)
     how_read = [spec.event_time, spec.time_format, spec.time_zone, spec.encoding, wanted_columns(project, source)]
     version = files.canonical_hash([place.fingerprint, how_read, CACHE_VERSION])[:16]
-    cached = f"{raw}/sources/{source}-{version}.parquet"
+    cached = f"{raw}/{SOURCES}/{source}-{version}.parquet"
     if not files.exists(cached):
         try:
             _convert(project, place.url, source, cached)
@@ -290,7 +291,10 @@ def _timed(con: duckdb.DuckDBPyConnection, file: _File, project: Project, source
     moment = time_of(value, kind, spec)
 
     def with_time(expression: str) -> str:
-        return ", ".join(f"{expression} AS {name(each)}" if each == column else name(each) for each in file.columns)
+        return ", ".join(
+            f"{expression} AS {name(file_column)}" if file_column == column else name(file_column)
+            for file_column in file.columns
+        )
 
     if not spec.time_zone:
         return f"(SELECT {with_time(moment)} FROM {file.reader})", 0

@@ -62,7 +62,7 @@ def _infer(
             f"regexp_full_match({text}, {literal(rf'{DATE}[T ]{CLOCK}')}) AND TRY_CAST({text} AS TIMESTAMP) IS NOT NULL",
             f"regexp_full_match({text}, {literal(TIME)}) AND TRY_CAST({text} AS TIMESTAMPTZ) IS NOT NULL",
         )
-        counts += [f"count(*) FILTER ({there})", *(f"count(*) FILTER ({there} AND {each})" for each in asked)]
+        counts += [f"count(*) FILTER ({there})", *(f"count(*) FILTER ({there} AND {condition})" for condition in asked)]
     told = first(con, f"SELECT {', '.join(counts)} FROM {relation} WHERE file_row_number % {step} = 0")
     width = len(counts) // len(columns)
     return {column: _most(*told[place * width : (place + 1) * width]) for place, column in enumerate(columns)}

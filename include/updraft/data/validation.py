@@ -179,9 +179,13 @@ class Validator:
         ]
         present = self._present(source)
         judged = self._judge(source, contract, present)
-        failed = [each.expectation for each in judged if each.expectation is not None and each.broken_by_rows]
+        failed = [
+            judgement.expectation
+            for judgement in judged
+            if judgement.expectation is not None and judgement.broken_by_rows
+        ]
         errors = self._mark(source, failed, present)
-        checks = [self._check(source, each, errors) for each in judged]
+        checks = [self._check(source, judgement, errors) for judgement in judged]
         rows = self.views.count(f"win_{source}")
         quarantined = rows - self.views.count(f"good_{source}")
         return SourceChecks(rows, quarantined, self._reasons(source, failed), (*broken, *checks))
@@ -195,15 +199,17 @@ class Validator:
         """
         import duckdb
 
-        earlier = [each for each in present if each.kind == "row"] if self._has_earlier(source) else []
+        earlier = (
+            [expectation for expectation in present if expectation.kind == "row"] if self._has_earlier(source) else []
+        )
         try:
             self.views.mark(source, self._breaches(source, failed, earlier))
         except duckdb.Error:
             errors = self._unusable(source, failed, earlier)
         else:
             return []
-        unusable = {id(each) for each, _ in errors}
-        kept = [[each for each in part if id(each) not in unusable] for part in (failed, earlier)]
+        unusable = {id(expectation) for expectation, _ in errors}
+        kept = [[expectation for expectation in part if id(expectation) not in unusable] for part in (failed, earlier)]
         self.views.mark(source, self._breaches(source, *kept))
         return errors
 
@@ -213,12 +219,14 @@ class Validator:
         import duckdb
 
         errors = []
-        for each in {id(each): each for each in (*failed, *earlier)}.values():
+        for expectation in {id(expectation): expectation for expectation in (*failed, *earlier)}.values():
             try:
-                parts = [[each] if any(each is one for one in part) else [] for part in (failed, earlier)]
+                parts = [
+                    [expectation] if any(expectation is other for other in part) else [] for part in (failed, earlier)
+                ]
                 first(self._con, f"SELECT count(*) FROM ({self._breaches(source, *parts)})")
             except duckdb.Error as problem:
-                errors.append((each, f"it cannot be evaluated: {kind_of(problem)}"))
+                errors.append((expectation, f"it cannot be evaluated: {kind_of(problem)}"))
         return errors
 
     def _has_earlier(self, source: str) -> bool:
@@ -235,10 +243,10 @@ class Validator:
     def _breaches_in(self, source: str, relation: str, expectations: Sequence[Expectation]) -> str:
         """The rows are chosen first and told why after: the list of reasons is made for few of them."""
         cases: dict[str, str] = {}
-        for each in expectations:
-            breach = row_kind(each.name).breach
+        for expectation in expectations:
+            breach = row_kind(expectation.name).breach
             if breach is not None:
-                cases[f"({breach(each.args, relation)})"] = literal(self._reason(source, each))
+                cases[f"({breach(expectation.args, relation)})"] = literal(self._reason(source, expectation))
         if not cases:
             return f"SELECT _n, []::VARCHAR[] AS _reasons FROM {relation} AS s WHERE FALSE"
         listed = ", ".join(f"CASE WHEN {breach} THEN {reason} END" for breach, reason in cases.items())
@@ -260,9 +268,9 @@ class Validator:
 
     def _judge(self, source: str, contract: SourceContract, present: Sequence[Expectation]) -> list[_Judged]:
         steps = [
-            _Step(self._text(source, each), each, gx.Question(each.name, each.args))
-            for each in present
-            if each.name != OF_TYPE
+            _Step(self._text(source, expectation), expectation, gx.Question(expectation.name, expectation.args))
+            for expectation in present
+            if expectation.name != OF_TYPE
         ]
         columns = self.views.columns(source)
         if contract.fresh_within is not None:
@@ -299,7 +307,7 @@ class Validator:
     def _check(self, source: str, judged: _Judged, errors: Sequence[tuple[Expectation, str]]) -> Check:
         expectation, outcome = judged.expectation, judged.outcome
         columns = expectation.columns if expectation is not None else ()
-        error = next((text for each, text in errors if each is expectation), None)
+        error = next((text for unusable, text in errors if unusable is expectation), None)
         if outcome.error is not None:
             error = f"it cannot be evaluated: {outcome.error}"
         if error is not None and (hint := self._text_hint(source, columns)):
@@ -334,7 +342,7 @@ class Validator:
         ).fetchall()
         return tuple(
             ", ".join(
-                str(self.pseudonyms.one(column, value) if column in private else value)
+                str(self.pseudonyms.pseudonym(column, value) if column in private else value)
                 for column, value in zip(columns, row, strict=True)
             )
             for row in rows
@@ -345,16 +353,16 @@ class Validator:
             f"SELECT why, count(*) FROM (SELECT unnest(_reasons) AS why FROM {name(f'bad_{source}')} "
             f"JOIN {name(f'win_{source}')} USING (_n)) GROUP BY why"
         ).fetchall()
-        found = {str(why): int(count) for why, count in rows}
-        order = [self._reason(source, each) for each in usable if each.kind == "row"]
-        return {why: found[why] for why in dict.fromkeys(order) if why in found}
+        rows_by_reason = {str(why): int(count) for why, count in rows}
+        order = [self._reason(source, expectation) for expectation in usable if expectation.kind == "row"]
+        return {why: rows_by_reason[why] for why in dict.fromkeys(order) if why in rows_by_reason}
 
-    def _joins(self, found: Mapping[str, SourceChecks]) -> dict[str, SourceChecks]:
+    def _joins(self, checks_by_source: Mapping[str, SourceChecks]) -> dict[str, SourceChecks]:
         """Add to each joined source the share of good rows that find it, judged where the contract asks."""
         row_source = self.views.row_source
-        joined = {source: each.join for source, each in self._project.spec.data.sources.items() if source != row_source}
+        joined = {source: spec.join for source, spec in self._project.spec.data.sources.items() if source != row_source}
         if not joined:
-            return dict(found)
+            return dict(checks_by_source)
         parts, hits = [f"FROM {name(f'good_{row_source}')} AS r"], []
         for source, on in joined.items():
             keys = ", ".join(f"{name(column)}" for column in on)
@@ -374,7 +382,7 @@ class Validator:
             gx.Question("column_mean_to_be_between", {"column": source, "min_value": least}) for source, least in judged
         ]
         outcomes = gx.judge(self._con, "joined_shares", list(joined), questions)
-        result = dict(found)
+        result = dict(checks_by_source)
         for source, share in shares.items():
             result[source] = replace(result[source], joined=float(share or 0.0))
         for (source, least), outcome in zip(judged, outcomes, strict=True):
@@ -382,19 +390,19 @@ class Validator:
             result[source] = replace(result[source], checks=(*result[source].checks, check))
         return result
 
-    def _refusals(self, source: str, found: SourceChecks) -> list[str]:
+    def _refusals(self, source: str, source_checks: SourceChecks) -> list[str]:
         limit = self._project.spec.data.refuse_above
         texts = []
-        for check in found.checks:
+        for check in source_checks.checks:
             if not check.success and check.kind == "table":
                 seen = "" if check.observed is None else f": {check.observed}"
                 texts.append(f"{source}: {check.expectation}{seen}")
-        if found.share > limit:
-            why = "; ".join(f"{reason} ({count})" for reason, count in found.reasons.items()) + self._other_types(
-                source, found
-            )
+        if source_checks.share > limit:
+            why = "; ".join(
+                f"{reason} ({count})" for reason, count in source_checks.reasons.items()
+            ) + self._other_types(source, source_checks)
             texts.append(
-                f"{source}: {found.quarantined} of {found.rows} rows ({found.share:.1%}) break the contract, "
+                f"{source}: {source_checks.quarantined} of {source_checks.rows} rows ({source_checks.share:.1%}) break the contract, "
                 f"more than data.refuse_above ({limit:.1%}): {why}"
             )
         return texts

@@ -38,7 +38,7 @@ def private_columns(project: Project, source: str, columns: Iterable[str]) -> tu
     A column that joins has its values in the row source too: private in one of them, it is private in both.
     """
     sources = project.spec.data.sources
-    joined = {(other, column) for other, each in sources.items() for column in each.join}
+    joined = {(other, column) for other, spec in sources.items() for column in spec.join}
 
     def names(column: str) -> set[str]:
         on = {f"{other}_{column}" for other in sources if (other, column) in joined}
@@ -93,8 +93,8 @@ class Views:
             if source == self.row_source and event_time is not None and len(self.slices) > 1:
                 own = f"{name(event_time)} >= {literal(self.slices[-1].start)}"
                 cases = " ".join(
-                    f"WHEN {name(event_time)} >= {literal(each.start)} THEN {literal(each.key)}"
-                    for each in reversed(self.slices)
+                    f"WHEN {name(event_time)} >= {literal(part.start)} THEN {literal(part.key)}"
+                    for part in reversed(self.slices)
                 )
                 which = f"CASE {cases} END"
             src, win = name(f"src_{source}"), name(f"win_{source}")
@@ -116,8 +116,8 @@ class Views:
 
     def columns(self, source: str) -> dict[str, str]:
         """Names and DuckDB types of a source's own columns."""
-        found = columns_of(self.con, name(f"win_{source}"))
-        return {column: kind for column, kind in found.items() if column not in INTERNAL}
+        kinds = columns_of(self.con, name(f"win_{source}"))
+        return {column: kind for column, kind in kinds.items() if column not in INTERNAL}
 
 
 def joined_by(

@@ -25,10 +25,10 @@ class GroupCheckpoint:
 
     def load(self, phase: str) -> tuple[bytes, Progress] | None:
         """What worker 0 finds, on every worker."""
-        found = self.kept.load(phase) if self.group.rank == 0 else None
-        said = json.dumps(asdict(found[1])).encode() if found else b""
+        loaded = self.kept.load(phase) if self.group.rank == 0 else None
+        said = json.dumps(asdict(loaded[1])).encode() if loaded else b""
         progress = self.group.agreed(said)
-        state = self.group.agreed(found[0] if found else b"")
+        state = self.group.agreed(loaded[0] if loaded else b"")
         if not progress:
             return None
         read = Progress(**json.loads(progress))
@@ -96,8 +96,8 @@ class FolderCheckpoint:
     def save(self, phase: str, state: bytes, progress: Progress) -> None:
         """Keep a state in the slot that the note does not name, then name it."""
         before = self._state(phase)
-        one, other = f"{phase}-a{self.suffix}", f"{phase}-b{self.suffix}"
-        slot = other if before and before["file"] == one else one
+        slot_a, slot_b = f"{phase}-a{self.suffix}", f"{phase}-b{self.suffix}"
+        slot = slot_b if before and before["file"] == slot_a else slot_a
         files.write_bytes(f"{self.url}/{slot}", state)
         note = {"binding": self.binding, "file": slot, "sha256": files.sha256(state), "progress": asdict(progress)}
         note = json.loads(json.dumps(note))

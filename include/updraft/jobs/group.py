@@ -119,16 +119,16 @@ class ConnectedGroup:
     def _reduced(self, values: NDArray[np.float64], join: Any) -> NDArray[np.float64]:
         import numpy as np
 
-        found = np.ascontiguousarray(values, np.float64)
+        reduced = np.ascontiguousarray(values, np.float64)
         with self._told():
             if self.rank:
-                _send(self.lines[0], found.tobytes())
-                return np.frombuffer(_receive(self.lines[0]), np.float64).reshape(found.shape)
+                _send(self.lines[0], reduced.tobytes())
+                return np.frombuffer(_receive(self.lines[0]), np.float64).reshape(reduced.shape)
             for line in self.lines:
-                found = join(found, np.frombuffer(_receive(line), np.float64).reshape(found.shape))
+                reduced = join(reduced, np.frombuffer(_receive(line), np.float64).reshape(reduced.shape))
             for line in self.lines:
-                _send(line, found.tobytes())
-        return found
+                _send(line, reduced.tobytes())
+        return reduced
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -195,8 +195,8 @@ def meeting(place: Place, size: int, request_sha256: str, done: Callable[[], boo
         raise
     finally:
         ended.set()
-        for each in (*group.lines, *pulses):
-            each.close()
+        for to_close in (*group.lines, *pulses):
+            to_close.close()
 
 
 def _say_good_bye(pulses: list[socket.socket]) -> None:
@@ -350,10 +350,10 @@ def _receive(line: socket.socket, longest: int = _LONGEST) -> bytes:
 
 
 def _exactly(line: socket.socket, count: int) -> bytes:
-    found = bytearray()
-    while len(found) < count:
-        some = line.recv(min(count - len(found), 2**20))
+    received = bytearray()
+    while len(received) < count:
+        some = line.recv(min(count - len(received), 2**20))
         if not some:
             raise ConnectionResetError("the other side is gone")
-        found += some
-    return bytes(found)
+        received += some
+    return bytes(received)

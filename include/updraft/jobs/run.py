@@ -298,17 +298,17 @@ def _holdout_url(request: TrainingRequest) -> str | None:
 
 def _environment(trainer: TrainerName) -> dict[str, str]:
     """Versions that a model may depend on. Of Python the minor one: patches change no sum, and a pod's base image has its own."""
-    found = {name: version(name) for name in (*BY_NAME[trainer].libraries, "numpy", "pandas", "pyarrow")}
-    return {"python": ".".join(map(str, sys.version_info[:2])), **found}
+    libraries = {name: version(name) for name in (*BY_NAME[trainer].libraries, "numpy", "pandas", "pyarrow")}
+    return {"python": ".".join(map(str, sys.version_info[:2])), **libraries}
 
 
 def _features_source(request: TrainingRequest) -> bytes | None:
     if request.features_path is None:
         return None
     source = files.read_bytes(request.features_path)
-    if (found := files.sha256(source)) != request.features_sha256:
+    if (actual := files.sha256(source)) != request.features_sha256:
         raise IntegrityError(
-            f"{request.features_path}: SHA-256 is {found}, the request says {request.features_sha256}; "
+            f"{request.features_path}: SHA-256 is {actual}, the request says {request.features_sha256}; "
             "the file was changed after the snapshot: take a new one"
         )
     return source

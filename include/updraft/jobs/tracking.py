@@ -139,17 +139,17 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     """
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         try:
             return str(client.create_experiment(name))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            found = client.get_experiment_by_name(name)
-    if found is None or found.lifecycle_stage != "active":
+            experiment = client.get_experiment_by_name(name)
+    if experiment is None or experiment.lifecycle_stage != "active":
         raise TrainingError(f"MLflow experiment {name!r} was deleted; restore it with `mlflow experiments restore`")
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _find(client: MlflowClient, experiment: str, request_sha256: str) -> Any:

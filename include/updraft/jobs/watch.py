@@ -46,16 +46,20 @@ class ProgressLine:
     gpu_memory_mb: float | None = None
 
     def __str__(self) -> str:
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return _PREFIX + " ".join(f"{name}={_text(value)}" for name, value in found.items() if value is not None)
+        value_by_name = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _PREFIX + " ".join(
+            f"{name}={_text(value)}" for name, value in value_by_name.items() if value is not None
+        )
 
     @classmethod
     def parse(cls, line: str) -> ProgressLine | None:
         """The line that a log line holds, or None when it holds none (or half of one)."""
-        found = dict(re.findall(r"(\w+)=(\S+)", line.partition(_PREFIX)[2]))
+        text_by_name = dict(re.findall(r"(\w+)=(\S+)", line.partition(_PREFIX)[2]))
         try:
-            numbers = {name: float(found[name]) for name in found if name in _NUMBERS}
-            return cls(phase=found["phase"], round=int(found["round"]), of=int(found["of"]), **numbers)
+            numbers = {name: float(text_by_name[name]) for name in text_by_name if name in _NUMBERS}
+            return cls(
+                phase=text_by_name["phase"], round=int(text_by_name["round"]), of=int(text_by_name["of"]), **numbers
+            )
         except (KeyError, ValueError, TypeError):
             return None
 
@@ -144,7 +148,7 @@ class TrainingWatch:
 
 def _gpu_use() -> dict[str, float]:
     """Of the first GPU; a line without these figures is still true."""
-    return {"gpu_percent": found[0][0], "gpu_memory_mb": found[0][1]} if (found := gpus()) else {}
+    return {"gpu_percent": usage[0][0], "gpu_memory_mb": usage[0][1]} if (usage := gpus()) else {}
 
 
 @contextmanager

@@ -49,7 +49,9 @@ def train_with_local_workers(request_url: str, request: TrainingRequest) -> None
                     "asked to end (SIGTERM): the group keeps its checkpoint and goes on from there"
                 )
             failed = [
-                each for each in workers if each.process.returncode not in (0, LOST) and each.process.returncode > 0
+                worker
+                for worker in workers
+                if worker.process.returncode not in (0, LOST) and worker.process.returncode > 0
             ]
             if failed:
                 failure = read_failure(request.folder, run_key(), attempt, failed[0].rank)
@@ -90,16 +92,16 @@ def _gpus(request: TrainingRequest) -> bool:
     """
     if request.device == "cpu":
         return False
-    found = visible_gpus()
-    if request.device == "cuda" and found < request.workers:
-        raise TrainingError(f"{request.workers} workers need a GPU each, this machine has {found}")
-    return found >= request.workers
+    visible = visible_gpus()
+    if request.device == "cuda" and visible < request.workers:
+        raise TrainingError(f"{request.workers} workers need a GPU each, this machine has {visible}")
+    return visible >= request.workers
 
 
 def _start(request_url: str, count: int, gpus: bool, attempt: str) -> list[_Worker]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    visible = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
+    visible = [index for index in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if index]
     workers, token = [], new_token()
     for rank in range(count):
         gpu = (visible[rank] if visible else str(rank)) if gpus else ""
@@ -115,7 +117,7 @@ def _start(request_url: str, count: int, gpus: bool, attempt: str) -> list[_Work
         worker = _Worker(rank, process)
         worker.relaying.start()
         workers.append(worker)
-    log.info("%d workers, processes %s", count, [each.process.pid for each in workers])
+    log.info("%d workers, processes %s", count, [started.process.pid for started in workers])
     return workers
 
 
@@ -124,7 +126,7 @@ def _wait(workers: list[_Worker], watch: TrainingWatch) -> list[int]:
     asked = False
     deadline: float | None = None
     try:
-        while None in (codes := [each.process.poll() for each in workers]):
+        while None in (codes := [worker.process.poll() for worker in workers]):
             if watch.leaving is not None and not asked:
                 asked = True
                 _signal(workers, signal.SIGTERM)
@@ -136,13 +138,13 @@ def _wait(workers: list[_Worker], watch: TrainingWatch) -> list[int]:
     except BaseException:
         _signal(workers, signal.SIGKILL)
         raise
-    for each in workers:
-        each.process.wait()
-        each.relaying.join(5.0)
-    return [each.process.returncode for each in workers]
+    for worker in workers:
+        worker.process.wait()
+        worker.relaying.join(5.0)
+    return [worker.process.returncode for worker in workers]
 
 
 def _signal(workers: list[_Worker], number: signal.Signals) -> None:
-    for each in workers:
-        if each.process.poll() is None:
-            each.process.send_signal(number)
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.process.send_signal(number)

@@ -13,6 +13,9 @@ from updraft import files
 PAGES = ("docs", "reports", "releases", "searches")
 """Parts of a project's lake that are published pages. Raw data and predictions are not."""
 
+SOURCES = "sources"
+"""Folder of a raw zone that holds each source's content once, beside one folder for each partition."""
+
 _SEASON = "season-"
 
 
@@ -139,6 +142,31 @@ SEARCH_PAGE = "index.html"
 
 
 @dataclass(frozen=True)
+class DocsIndex:
+    """An index of data docs, for people and for the next partition: of one month, or of all months."""
+
+    url: str
+    """URL of its folder."""
+
+    @property
+    def page(self) -> str:
+        """The page for people."""
+        return f"{self.url}/{DOCS_PAGE}"
+
+    @property
+    def sums(self) -> str:
+        """What the page shows, as JSON."""
+        return f"{self.url}/{DOCS_SUMS}"
+
+    def summary(self, key: str) -> str:
+        """What a month's index tells of a partition, as that partition's own run wrote it."""
+        return f"{self.url}/{key}.json"
+
+
+DOCS_PAGE, DOCS_SUMS = "index.html", "index.json"
+
+
+@dataclass(frozen=True)
 class Lake:
     """One project's part of a lake. A *place* is an address below :attr:`url`; sealed notes are named by it."""
 
@@ -200,17 +228,74 @@ class Lake:
         """The folder of a search."""
         return SearchFolder(self.at(f"searches/{folder_name(run)}"))
 
+    @property
+    def schema_lock(self) -> str:
+        """What a process holds that writes a schema."""
+        return self.at("schema/.writing")
+
+    def schema(self, source: str) -> str:
+        """The pinned types of a source."""
+        return self.at(f"schema/{source}.json")
+
+    def rows_stem(self, key: str) -> str:
+        """The published rows of a partition, but for the end of their name."""
+        return self.at(f"partitions/{key}")
+
+    def labels_stem(self, key: str) -> str:
+        """The labels that matured at a partition's tick, but for the end of their name."""
+        return self.at(f"labels/{key}")
+
+    def quarantine(self, key: str, source: str) -> str:
+        """The rows of a partition's source that broke the contract."""
+        return self.at(f"quarantine/{key}/{source}.parquet")
+
+    def snapshot(self, sha256: str) -> str:
+        """The manifest of a snapshot."""
+        return self.at(f"snapshots/{sha256}.json")
+
+    @property
+    def dvc(self) -> str:
+        """DVC's remote."""
+        return self.at("dvc")
+
     def report(self, key: str) -> str:
         """The Evidently report of a partition."""
         return self.at(f"reports/{key}/evidently.html")
 
     def docs(self, key: str) -> str:
         """The data docs of a partition."""
-        return self.at(f"docs/{key}/index.html")
+        return self.at(f"docs/{key}/{DOCS_PAGE}")
+
+    @property
+    def docs_index(self) -> str:
+        """The first page of the data docs."""
+        return self.at(f"docs/{DOCS_PAGE}")
+
+    @property
+    def docs_of_earlier_versions(self) -> str:
+        """What versions that had no months knew of all partitions."""
+        return self.at(f"docs/{DOCS_SUMS}")
+
+    @property
+    def docs_months(self) -> DocsIndex:
+        """The months of the data docs, each a folder in this one."""
+        return DocsIndex(self.at("docs/months"))
+
+    def docs_month(self, month: str) -> DocsIndex:
+        """The data docs of a month, such as 2013-01."""
+        return DocsIndex(f"{self.docs_months.url}/{month}")
 
     def evidence(self, release: str) -> str:
         """The picture of a release's evidence."""
         return self.at(f"releases/{release}/evidence.png")
+
+    def same_page(self, part: str, url: str) -> str | None:
+        """URL here of a page that stands in another lake of the project; None where ``url`` is no page of that part.
+
+        :param part: one of :data:`PAGES`.
+        """
+        _, below, page = url.rpartition(f"/{part}/")
+        return self.at(f"{part}/{page}") if below else None
 
 
 def folder_name(run: str) -> str:

@@ -110,7 +110,8 @@ def _evidence(loop: Loop, judgement: Judgement) -> Iterator[tuple[str, str]]:
     yield "To be passed", f"{0.0 - policy.margin:g}, by the lower end (release.margin: {policy.margin:g})"
     worst = sorted(judgement.slices.items(), key=lambda named: named[1].bound.mean)
     told = [
-        f"{name} {one.bound.mean:+.4f}{' (shown worse)' if one.shown_inferior else ''}" for name, one in worst[:_SLICES]
+        f"{name} {slice_verdict.bound.mean:+.4f}{' (shown worse)' if slice_verdict.shown_inferior else ''}"
+        for name, slice_verdict in worst[:_SLICES]
     ]
     if loop.spec.gates.slices is not None:
         more = [f"and {len(worst) - _SLICES} with more"] if len(worst) > _SLICES else []
@@ -119,7 +120,7 @@ def _evidence(loop: Loop, judgement: Judgement) -> Iterator[tuple[str, str]]:
 
 def _changes(loop: Loop, training: TrainingRow, before: TrainingRow) -> Sequence[str]:
     """What differs in how two versions were made."""
-    new, old = (dict(each.result.get("trainer") or {}) for each in (training, before))
+    new, old = (dict(row.result.get("trainer") or {}) for row in (training, before))
     told = [f"trainer: {old.get('name')} → {new.get('name')}"] if old.get("name") != new.get("name") else []
     now, then = (dict(trainer.get("params") or {}) for trainer in (new, old))
     told += [
@@ -128,7 +129,7 @@ def _changes(loop: Loop, training: TrainingRow, before: TrainingRow) -> Sequence
         if now.get(name) != then.get(name)
     ]
     requests: list[dict[str, Any]] = [
-        loop.store.run_record(loop.name, each.id, "request") or {} for each in (training, before)
+        loop.store.run_record(loop.name, row.id, "request") or {} for row in (training, before)
     ]
     if requests[0].get("features_sha256") != requests[1].get("features_sha256"):
         told.append("features.py")

@@ -27,20 +27,20 @@ def audit_decisions(store: Store, settings: Settings, project: str, registry: Mo
     anchors = Anchors.of(settings)
     told = registry.head(project) if registry is not None else None
     head = Anchor.read(told) if told is not None else None
-    found = audit(project, partial(store.decisions, project), anchors.log(project), anchors.key, head)
-    problems = [*found.problems, *store.state_problems(project)]
+    audited = audit(project, partial(store.decisions, project), anchors.log(project), anchors.key, head)
+    problems = [*audited.problems, *store.state_problems(project)]
     if told is not None and head is None:
         problems.append("what MLflow keeps as the head of the decisions is no anchor")
-    return replace(found, problems=tuple(problems))
+    return replace(audited, problems=tuple(problems))
 
 
-def complete_anchors(settings: Settings, found: Audit) -> None:
+def complete_anchors(settings: Settings, audited: Audit) -> None:
     """Attest what a chain still lacks in which nothing was found wrong, as it was when it was audited.
 
     :raises SettingsError: when the key is lost.
     """
     anchors = Anchors.of(settings)
-    for decision in found.lacking:
+    for decision in audited.lacking:
         anchors.confirm(decision)
 
 

@@ -84,9 +84,9 @@ def validate(loop: Loop, key: str, *, run: str | None = None) -> Validated:
             refusals = "; ".join(read_checks(loop.project, loop.settings, key).refusals)
             _record(loop, FailedIngestion(key, "validate_partition", type(error).__name__, refusals, passes=False))
         raise
-    found = {name: source.quarantined for name, source in checks.sources.items() if source.quarantined}
-    words = f"{sum(found.values())} rows quarantined" if found else "every row meets the contract"
-    return Validated(key, found, f"partition {key}: {words} {found or ''}".strip())
+    quarantined = {name: source.quarantined for name, source in checks.sources.items() if source.quarantined}
+    words = f"{sum(quarantined.values())} rows quarantined" if quarantined else "every row meets the contract"
+    return Validated(key, quarantined, f"partition {key}: {words} {quarantined or ''}".strip())
 
 
 def publish(loop: Loop, key: str) -> IngestedPartition:

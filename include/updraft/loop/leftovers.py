@@ -10,12 +10,11 @@ from datetime import datetime
 from typing import Any
 
 from updraft import files
+from updraft.lake.places import SOURCES
 from updraft.loop.context import Loop
 
 STALE_SECONDS = 24 * 3600
 """A file that was written aside so long ago belongs to a process that was killed."""
-_SOURCES = "sources"
-"""Folder of the raw zone that holds each source's content once, beside one folder for each partition."""
 
 
 def remove_leftovers(loop: Loop, *, now: float | None = None) -> dict[str, int]:
@@ -38,7 +37,7 @@ def remove_leftovers(loop: Loop, *, now: float | None = None) -> dict[str, int]:
     oldest = now - _window_seconds(loop)
     removed = 0
     for copy in copies:
-        if copy.used < oldest if copy.folder == _SOURCES else copy.folder in finished:
+        if copy.used < oldest if copy.folder == SOURCES else copy.folder in finished:
             files.remove(copy.url)
             removed += 1
     for copy in _raw_copies(loop.settings.of_backtests().raw_zone(loop.name)):

@@ -144,11 +144,11 @@ def _training(spec: ProjectSpec, standing: Standing) -> Iterator[str]:
             yield _called_for(name, row)
         return
     before = standing.past
-    found = next_training(spec.monitoring.remedies, before, first_after=spec.training.first_after) if before else None
-    if before is None or found is None:
+    coming = next_training(spec.monitoring.remedies, before, first_after=spec.training.first_after) if before else None
+    if before is None or coming is None:
         yield f"the first training, when {spec.training.first_after} partitions with known labels are there (training.first_after)"
         return
-    yield "; ".join([_when(spec, standing, retrain, before, found), *_beside(spec, standing, before)])
+    yield "; ".join([_when(spec, standing, retrain, before, coming), *_beside(spec, standing, before)])
 
 
 def _called_for(name: str, row: EpisodeRow) -> str:
@@ -161,14 +161,14 @@ def _called_for(name: str, row: EpisodeRow) -> str:
     )
 
 
-def _when(spec: ProjectSpec, standing: Standing, retrain: Retrain, before: Past, found: NextTraining) -> str:
+def _when(spec: ProjectSpec, standing: Standing, retrain: Retrain, before: Past, coming: NextTraining) -> str:
     where, published = "monitoring.remedies.retrain", str(standing.published)
-    if found.budget_spent:
+    if coming.budget_spent:
         until = f"before {tick_of(standing.budget_from) + YEAR:%Y-%m-%d}" if standing.budget_from else "for now"
         return f"no training {until}, unless the champion is worse than none: the budget of {retrain.per_year} a year is spent ({where}.per_year)"
     first = "" if before.champion else "the first "
-    counted = "" if found.partitions is None else f"{first}training {_after(spec, published, found.partitions)}"
-    if not before.champion and not found.cooldown:
+    counted = "" if coming.partitions is None else f"{first}training {_after(spec, published, coming.partitions)}"
+    if not before.champion and not coming.cooldown:
         needs = f"it needs {spec.training.first_after} partitions with known labels (training.first_after), and {before.published} are there"
         return f"{counted}: {needs}"
     on = ", ".join(_trigger(trigger) for trigger in retrain.on) if before.champion else ""
@@ -176,13 +176,13 @@ def _when(spec: ProjectSpec, standing: Standing, retrain: Retrain, before: Past,
     called_for = ", or before, ".join(filter(None, (counted, triggered)))
     if not counted:
         called_for = f"training {triggered}" if on else f"no training: {where} has neither every nor a trigger"
-    if not found.cooldown:
+    if not coming.cooldown:
         return called_for
     cooling = (
         f"no training, unless the champion is worse than none, within {where}.cooldown: {retrain.cooldown}, which is over "
-        f"{_after(spec, published, found.cooldown)}"
+        f"{_after(spec, published, coming.cooldown)}"
     )
-    return f"{cooling}; then {called_for}" if found.partitions != found.cooldown else cooling
+    return f"{cooling}; then {called_for}" if coming.partitions != coming.cooldown else cooling
 
 
 def _trigger(trigger: str | FixedLimit) -> str:

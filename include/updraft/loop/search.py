@@ -125,7 +125,7 @@ def plan_search(
             "tags": {"updraft.search": run},
         }
     )
-    found = SearchPlan(
+    search_plan = SearchPlan(
         run=run,
         search=search,
         seed=loop.spec.training.seed if search.seed is None else search.seed,
@@ -136,7 +136,7 @@ def plan_search(
     )
     with closing(open_study(loop, run)):  # its tables are there before the trials begin side by side
         loop.store.record_feature_code(loop.name, loop.features.sha256, loop.features.source)
-        kept = loop.store.record_run(loop.name, run, "search", found.model_dump(mode="json"))
+        kept = loop.store.record_run(loop.name, run, "search", search_plan.model_dump(mode="json"))
     return SearchPlan.model_validate_json(json.dumps(kept))
 
 
@@ -181,13 +181,13 @@ def begin_trial(loop: Loop, run: str, number: int) -> str | Waits | None:
                 study.give_up(number, f"the search's timeout ({plan.search.timeout}) had passed")
                 return None
             before = range(max(0, number - plan.search.parallel + 1))
-            missing = [each for each in before if each not in rows or rows[each].state == "running"]
+            missing = [trial for trial in before if trial not in rows or rows[trial].state == "running"]
             if missing:
                 return Waits(tuple(missing))
-            earlier = [rows[each] for each in before]
+            earlier = [rows[trial] for trial in before]
             params = dict(plan.request.params)
             if number > 0:
-                tried = [found for row in earlier if (found := _tried(row)) is not None]
+                tried = [result for row in earlier if (result := _tried(row)) is not None]
                 params |= suggest(space, tried, seed=plan.seed, number=number, trials=plan.search.trials)
             request = _trial_request(loop, plan, number, params, _limits(loop, plan, earlier))
             trial.keep_request(request)
@@ -208,7 +208,7 @@ def _limits(loop: Loop, plan: SearchPlan, earlier: list[TrialRow]) -> tuple[floa
         return ()
     done = [loop.training(trial_run(plan.run, row.number)).result for row in earlier if row.state in ("done", "pruned")]
     after = int(TRAINERS[plan.request.trainer].value(plan.request.params, "early_stopping"))
-    return stop_above([curve_of(each) for each in done], after)
+    return stop_above([curve_of(result) for result in done], after)
 
 
 def curve_of(result: TrainingResult) -> list[float]:

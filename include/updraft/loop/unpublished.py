@@ -195,8 +195,8 @@ def pass_over(store: Store, spec: ProjectSpec, keys: Sequence[str], *, by: str, 
     :raises InputError: when one of them is not wanted, naming those that are; nothing is decided then.
     """
     news = tuple(key for key in dict.fromkeys(keys) if store.decision(spec.name, PASS_OVER, key) is None)
-    each = unpublished(spec, read_ingested(store, spec, now))
-    wanted = {partition.keys[0]: partition for partition in each if partition is not None}
+    by_tick = unpublished(spec, read_ingested(store, spec, now))
+    wanted = {partition.keys[0]: partition for partition in by_tick if partition is not None}
     for key in news:
         if key not in wanted:
             raise InputError(f"{spec.name}: partition {key} is not wanted; wanted are {', '.join(wanted) or 'none'}")

@@ -75,7 +75,7 @@ def in_order(task: TaskType, parts: Sequence[Matured], strength: float) -> tuple
 
     Where the scores of a model say nothing any more, the best slope may be negative: that would be another model, and none that was proved.
     """
-    for stronger in sorted(one for one in task.calibration.strengths if one >= strength):
+    for stronger in sorted(candidate for candidate in task.calibration.strengths if candidate >= strength):
         if (layer := fit_layer(task, parts, stronger)).keeps_order:
             return layer, stronger
     return None
@@ -136,7 +136,7 @@ def walk_forward(task: TaskType, parts: Sequence[Matured], window: int) -> Walk 
     usual = gains[family.usual_strength]
     over_usual = {strength: paired_trial(gain - usual, clusters, CHOICE_LEVEL) for strength, gain in gains.items()}
     better = [strength for strength, trial in over_usual.items() if trial.shown_positive]
-    strength = max(better, key=lambda one: over_usual[one].gain, default=family.usual_strength)
+    strength = max(better, key=lambda candidate: over_usual[candidate].gain, default=family.usual_strength)
     return Walk(paired_trial(gains[strength], clusters), strength)
 
 

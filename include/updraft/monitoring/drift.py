@@ -96,8 +96,8 @@ def psi(reference: ArrayLike, current: ArrayLike) -> NDArray[np.float64]:
     p, q = np.asarray(reference, dtype=np.float64) + 0.5, np.asarray(current, dtype=np.float64) + 0.5
     p /= p.sum(axis=-1, keepdims=True)
     q /= q.sum(axis=-1, keepdims=True)
-    found: NDArray[np.float64] = ((p - q) * np.log(p / q)).sum(axis=-1)
-    return found
+    distance: NDArray[np.float64] = ((p - q) * np.log(p / q)).sum(axis=-1)
+    return distance
 
 
 def calibrate(profiles: Sequence[Profile], policy: Drift, partitions_per_year: float) -> Threshold:
@@ -110,7 +110,7 @@ def calibrate(profiles: Sequence[Profile], policy: Drift, partitions_per_year: f
 
     :param profiles: of the reference's partitions, oldest first.
     """
-    profiles = [one for one in profiles if one.rows]
+    profiles = [profile for profile in profiles if profile.rows]
     rule, wanted = policy.persist, policy.false_alarms
     rate = wanted.count * _PER_YEAR[wanted.per] / partitions_per_year
     said = f"{wanted.count:g} per {wanted.per} at {rule.hits} of {rule.of}"
@@ -123,7 +123,7 @@ def calibrate(profiles: Sequence[Profile], policy: Drift, partitions_per_year: f
         return Threshold(None, rule.hits, rule.of, len(profiles), 0.0, rate, {}, "no column to measure drift on")
     value = _threshold(largest, rule, rate)
     reason = f"calibrated on {len(profiles)} partitions for {said}"
-    rows = len(profiles) / sum(1 / one.rows for one in profiles)
+    rows = len(profiles) / sum(1 / profile.rows for profile in profiles)
     return Threshold(value, rule.hits, rule.of, len(profiles), rows, rate, columns, reason)
 
 
@@ -133,14 +133,14 @@ def assess(reference: Reference, threshold: Threshold, recent: Sequence[Profile]
     :param recent: profiles after the reference, oldest first, the newest last; more than the rule looks at are ignored.
     :raises DataError: when a column changed its type; :func:`.faults.feed_faults` tells that first.
     """
-    recent = [one for one in recent if one.rows][-threshold.of :]
+    recent = [profile for profile in recent if profile.rows][-threshold.of :]
     if threshold.value is None or not recent:
         reason = threshold.reason if threshold.value is None else "no partition with rows to look at"
         return DriftReport(None, threshold.value, False, 0, None, {}, {}, reason)
-    every = [_scores(reference, threshold, one) for one in recent]
+    every = [_scores(reference, threshold, profile) for profile in recent]
     scores, distances = every[-1]
     column = max(scores, key=lambda name: (scores[name], name))
-    above = sum(max(one.values()) > threshold.value for one, _ in every)
+    above = sum(max(column_scores.values()) > threshold.value for column_scores, _ in every)
     alarm = above >= threshold.hits
     reason = (
         f"{column} is furthest from the reference: {scores[column]:.1f} against a threshold of {threshold.value:.1f};"
@@ -161,13 +161,13 @@ def partitions_needed(rule: Persistence, rate: float) -> int:
     return max(FEWEST, math.ceil(1.5 / float(share)))
 
 
-def _scores(reference: Reference, threshold: Threshold, one: Profile) -> tuple[dict[str, float], dict[str, float]]:
+def _scores(reference: Reference, threshold: Threshold, profile: Profile) -> tuple[dict[str, float], dict[str, float]]:
     scores: dict[str, float] = {}
     distances: dict[str, float] = {}
     spread = 1 + 1 / threshold.partitions
-    fewer = max(0.0, 1 / one.rows - 1 / threshold.rows) / 2  # what fewer rows than usual add to the variance
+    fewer = max(0.0, 1 / profile.rows - 1 / threshold.rows) / 2  # what fewer rows than usual add to the variance
     for name, normal in threshold.columns.items():
-        whole, part = reference.counts(name, one)
+        whole, part = reference.counts(name, profile)
         distances[name] = float(psi(whole, part))
         excess = math.sqrt(distances[name]) - float(_expected(len(whole), sum(whole), sum(part)))
         scores[name] = (excess - normal.mean) / math.sqrt(normal.sd**2 * spread + fewer)
@@ -178,8 +178,8 @@ def _expected(bins: int, reference_rows: ArrayLike, rows: ArrayLike) -> NDArray[
     """Root of the PSI from sampling alone: PSI / (1/n + 1/m) is chi-squared with bins - 1 degrees of freedom."""
     import numpy as np
 
-    found: NDArray[np.float64] = np.sqrt((bins - 1) * (1 / np.asarray(reference_rows) + 1 / np.asarray(rows)))
-    return found
+    expected: NDArray[np.float64] = np.sqrt((bins - 1) * (1 / np.asarray(reference_rows) + 1 / np.asarray(rows)))
+    return expected
 
 
 def _held_out(profiles: Sequence[Profile]) -> tuple[NDArray[np.float64], dict[str, Normal]]:
@@ -192,7 +192,7 @@ def _held_out(profiles: Sequence[Profile]) -> tuple[NDArray[np.float64], dict[st
     series: list[NDArray[np.float64]] = []
     columns: dict[str, Normal] = {}
     for name in reference.columns:
-        counts = np.array([reference.counts(name, one)[1] for one in profiles], dtype=np.float64)
+        counts = np.array([reference.counts(name, profile)[1] for profile in profiles], dtype=np.float64)
         if (counts.sum(axis=0) > 0).sum() < 2:
             continue  # a constant has no distance; feed faults look after it
         rest = apart @ counts
@@ -249,5 +249,5 @@ def _onsets(above: NDArray[np.bool_], rule: Persistence) -> NDArray[np.float64]:
 
     sums = np.cumsum(np.vstack([np.zeros((rule.of, above.shape[1]), dtype=np.int32), above]), axis=0)
     alarm = sums[rule.of :] - sums[: -rule.of] >= rule.hits
-    found: NDArray[np.float64] = (alarm[1:] & ~alarm[:-1]).mean(axis=0)
-    return found
+    onsets: NDArray[np.float64] = (alarm[1:] & ~alarm[:-1]).mean(axis=0)
+    return onsets

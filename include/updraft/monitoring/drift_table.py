@@ -57,18 +57,21 @@ class DriftTable(MetricContainer):  # type: ignore[misc]
         return []
 
     def render(self, context: Context, child_widgets: Any = None) -> list[BaseWidgetInfo]:
-        found, table = self._found(context)
+        results, table = self._drift(context)
         counts = [
-            CounterData.int("Columns", found.number_of_columns),
-            CounterData.int("Drifted Columns", found.number_of_drifted_columns),
-            CounterData.float("Share of Drifted Columns", found.share_of_drifted_columns, 3),
+            CounterData.int("Columns", results.number_of_columns),
+            CounterData.int("Drifted Columns", results.number_of_drifted_columns),
+            CounterData.float("Share of Drifted Columns", results.share_of_drifted_columns, 3),
         ]
         return [counter(title="", counters=counts), *table]
 
     def distances(self, context: Context) -> dict[str, float]:
         """Distance per column, farthest first."""
-        columns = self._found(context)[0].drift_by_columns.values()
-        return {each.column_name: float(each.drift_score) for each in sorted(columns, key=lambda one: -one.drift_score)}
+        columns = self._drift(context)[0].drift_by_columns.values()
+        return {
+            column.column_name: float(column.drift_score)
+            for column in sorted(columns, key=lambda column: -column.drift_score)
+        }
 
     def drawing(self, context: Context) -> tuple[dict[str, Any], dict[str, Any]]:
         """What Evidently's script draws, as plain JSON values: the dashboard, and the figures that its rows unfold, by id."""
@@ -77,7 +80,7 @@ class DriftTable(MetricContainer):  # type: ignore[misc]
         dashboard = {"name": "Report", "widgets": [_without_figures(group.dict())]}
         return _plain(dashboard), _plain(figures)
 
-    def _found(self, context: Context) -> tuple[DataDriftTableResults, list[BaseWidgetInfo]]:
+    def _drift(self, context: Context) -> tuple[DataDriftTableResults, list[BaseWidgetInfo]]:
         """Calculated once: the context keeps it."""
         metric = _Columns(
             num_stattest=self.numbers,
@@ -85,8 +88,8 @@ class DriftTable(MetricContainer):  # type: ignore[misc]
             cat_stattest=self.texts,
             cat_stattest_threshold=self.threshold,
         )
-        found, table = context.get_legacy_metric(metric, None, None)
-        return found, table
+        results, table = context.get_legacy_metric(metric, None, None)
+        return results, table
 
 
 def library() -> str:

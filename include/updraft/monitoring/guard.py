@@ -64,7 +64,7 @@ def _agreement(served: Served) -> NDArray[np.float64]:
     rows = np.bincount(codes)
 
     def centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = values - (np.bincount(codes, values) / rows)[codes]
-        return found
+        deviations: NDArray[np.float64] = values - (np.bincount(codes, values) / rows)[codes]
+        return deviations
 
     return centred(served.score) * centred(served.label)

@@ -107,8 +107,8 @@ def merge(profiles: Iterable[Profile]) -> Profile:
     return functools.reduce(_merged, profiles, Profile())
 
 
-def _merged(one: Profile, other: Profile) -> Profile:
-    kinds = ({*one.numbers} & {*other.categories}) | ({*one.categories} & {*other.numbers})
+def _merged(left: Profile, right: Profile) -> Profile:
+    kinds = ({*left.numbers} & {*right.categories}) | ({*left.categories} & {*right.numbers})
     if kinds:
         raise DataError(
             f"column {sorted(kinds)[0]!r} holds numbers in one partition and text in another,"
@@ -117,23 +117,23 @@ def _merged(one: Profile, other: Profile) -> Profile:
 
     def numbers(name: str) -> Numbers:
         return merge_numbers(
-            one.numbers.get(name) or Numbers(nulls=one.rows), other.numbers.get(name) or Numbers(nulls=other.rows)
+            left.numbers.get(name) or Numbers(nulls=left.rows), right.numbers.get(name) or Numbers(nulls=right.rows)
         )
 
     def categories(name: str) -> Categories:
         return merge_categories(
-            one.categories.get(name) or Categories(nulls=one.rows),
-            other.categories.get(name) or Categories(nulls=other.rows),
+            left.categories.get(name) or Categories(nulls=left.rows),
+            right.categories.get(name) or Categories(nulls=right.rows),
         )
 
-    known = {*one.numbers, *other.numbers, *one.categories, *other.categories}
+    known = {*left.numbers, *right.numbers, *left.categories, *right.categories}
     return Profile(
-        one.rows + other.rows,
-        min(filter(None, (one.oldest, other.oldest)), default=None),
-        max(filter(None, (one.newest, other.newest)), default=None),
-        {name: numbers(name) for name in sorted({*one.numbers, *other.numbers})},
-        {name: categories(name) for name in sorted({*one.categories, *other.categories})},
-        tuple(sorted({*one.empty, *other.empty} - known)),
+        left.rows + right.rows,
+        min(filter(None, (left.oldest, right.oldest)), default=None),
+        max(filter(None, (left.newest, right.newest)), default=None),
+        {name: numbers(name) for name in sorted({*left.numbers, *right.numbers})},
+        {name: categories(name) for name in sorted({*left.categories, *right.categories})},
+        tuple(sorted({*left.empty, *right.empty} - known)),
     )
 
 
@@ -149,7 +149,7 @@ def _tables(path: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
     schema = pq.read_schema(path)
     if missing := set(columns or ()) - set(schema.names):
         raise DataError(f"{path} has no column {sorted(missing)}; it has {sorted(schema.names)}")
-    texts = [one.name for one in schema if pa.types.is_string(one.type) or pa.types.is_large_string(one.type)]
+    texts = [part.name for part in schema if pa.types.is_string(part.type) or pa.types.is_large_string(part.type)]
     chosen = [name for name in schema.names if _wanted(name, columns) or name == EVENT_TIME]
     with pq.ParquetFile(path, read_dictionary=[name for name in texts if name in chosen]) as file:
         groups: list[int] = []

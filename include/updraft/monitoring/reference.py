@@ -98,7 +98,7 @@ def fit_reference(profiles: Sequence[Profile]) -> Reference:
 
     :raises DataError: when there is no partition with rows, or a column changed its type between them.
     """
-    profiles = [one for one in profiles if one.rows]
+    profiles = [profile for profile in profiles if profile.rows]
     if not profiles:
         raise DataError("a reference needs at least one partition with rows")
     whole = merge(profiles)
@@ -133,12 +133,12 @@ def same_season(
     :param now: tick of the partition that is to be held against them.
     :param around: how far from the same day of an earlier year a tick may be.
     """
-    found = []
+    ticks_of_season = []
     for tick in sorted(ticks):
         years = round((now - tick) / _YEAR)
         if years >= 1 and abs(now - tick - years * _YEAR) <= around:
-            found.append(tick)
-    return tuple(found) if len(found) >= fewest else ()
+            ticks_of_season.append(tick)
+    return tuple(ticks_of_season) if len(ticks_of_season) >= fewest else ()
 
 
 def calendar(name: str, parts: Sequence[Numbers]) -> str | None:

@@ -130,24 +130,26 @@ def _diagnose_champion(policy: Remedies, past: Past, signs: Signs, *, first_afte
         )
     if _withheld(policy, past):
         return None
-    found = _evidence(retrain.on, signs)
-    if found is None and _follows_jump(policy, past):
+    diagnosis = _evidence(retrain.on, signs)
+    if diagnosis is None and _follows_jump(policy, past):
         words = f"the loss jumped {past.since_jump} partitions ago; what followed is learnt as it comes, each time after twice as much"
-        found = Diagnosis("after_jump", "retrain", words)
-    if found is None and _due_by_count(policy, past):
-        found = Diagnosis(
+        diagnosis = Diagnosis("after_jump", "retrain", words)
+    if diagnosis is None and _due_by_count(policy, past):
+        diagnosis = Diagnosis(
             "age",
             "retrain",
             f"the last training is {past.since_training} partitions old; the policy says every {retrain.every}",
         )
-    if found is None and retrain.on and signs.worse_than_none:
-        found = Diagnosis("guard", "retrain", signs.worse_than_none)
-    if found is None or past.fruitless < 2:
-        return found
-    words = f"{found.words}; but the last {past.fruitless} trainings did not help: the features or the world changed"
+    if diagnosis is None and retrain.on and signs.worse_than_none:
+        diagnosis = Diagnosis("guard", "retrain", signs.worse_than_none)
+    if diagnosis is None or past.fruitless < 2:
+        return diagnosis
+    words = (
+        f"{diagnosis.words}; but the last {past.fruitless} trainings did not help: the features or the world changed"
+    )
     # What is due by count is tried, and so is a world that has just changed; it is told all the same.
-    remedy: Remedy = "retrain" if found.cause in ("age", "jump", "after_jump") else "person"
-    return Diagnosis(found.cause, remedy, words, found.figures)
+    remedy: Remedy = "retrain" if diagnosis.cause in ("age", "jump", "after_jump") else "person"
+    return Diagnosis(diagnosis.cause, remedy, words, diagnosis.figures)
 
 
 @dataclass(frozen=True)

@@ -59,10 +59,10 @@ class Numbers:
         for key, rows in self.counters.items():
             seen += rows
             if seen >= target:
-                found = float_of(key << self.level)
-                if found and self.level > FINEST:  # the finest counters begin at the integers and at zero
-                    found = (found + float_of((key + 1) << self.level)) / 2
-                return min(max(found, self.low), self.high)
+                value = float_of(key << self.level)
+                if value and self.level > FINEST:  # the finest counters begin at the integers and at zero
+                    value = (value + float_of((key + 1) << self.level)) / 2
+                return min(max(value, self.low), self.high)
         return math.nan
 
     def at_level(self, level: int) -> dict[int, int]:
@@ -159,28 +159,30 @@ def summarise_numbers(
     )
 
 
-def merge_numbers(one: Numbers, other: Numbers) -> Numbers:
+def merge_numbers(left: Numbers, right: Numbers) -> Numbers:
     """Summary of both columns together; counters exactly, mean and M2 to rounding (Chan, Golub, LeVeque 1983)."""
-    if not one.count or not other.count:
-        full, empty = (one, other) if one.count else (other, one)
+    if not left.count or not right.count:
+        full, empty = (left, right) if left.count else (right, left)
         return Numbers(**{**full.__dict__, "nulls": full.nulls + empty.nulls})
-    level = max(one.level, other.level)
-    total = dict(one.at_level(level))
-    for key, rows in other.at_level(level).items():
+    level = max(left.level, right.level)
+    total = dict(left.at_level(level))
+    for key, rows in right.at_level(level).items():
         total[key] = total.get(key, 0) + rows
     level, counters = _fold_to_cap(dict(sorted(total.items())), level)
-    count = one.count + other.count
-    delta = other.mean - one.mean
+    count = left.count + right.count
+    delta = right.mean - left.mean
     return Numbers(
-        nulls=one.nulls + other.nulls,
+        nulls=left.nulls + right.nulls,
         count=count,
-        mean=(one.mean * one.count + other.mean * other.count) / count,  # the same either way round
-        m2=one.m2 + other.m2 + delta * delta * one.count * other.count / count,
-        low=min(one.low, other.low),
-        high=max(one.high, other.high),
+        mean=(left.mean * left.count + right.mean * right.count) / count,  # the same either way round
+        m2=left.m2 + right.m2 + delta * delta * left.count * right.count / count,
+        low=min(left.low, right.low),
+        high=max(left.high, right.high),
         level=level,
         counters=counters,
-        clock={part: one.clock.get(part, 0) + other.clock.get(part, 0) for part in sorted({*one.clock, *other.clock})},
+        clock={
+            part: left.clock.get(part, 0) + right.clock.get(part, 0) for part in sorted({*left.clock, *right.clock})
+        },
     )
 
 
@@ -192,12 +194,12 @@ def summarise_categories(counts: Mapping[str, int], nulls: int) -> Categories:
     return Categories(nulls, dict(sorted(counts.items())))
 
 
-def merge_categories(one: Categories, other: Categories) -> Categories:
+def merge_categories(left: Categories, right: Categories) -> Categories:
     """Summary of both columns together, exact."""
-    nulls = one.nulls + other.nulls
-    if not one.hashed and not other.hashed:
-        return summarise_categories(_added(one.counts, other.counts), nulls)
-    sides = [side.counts if side.hashed else _hashed(side.counts) for side in (one, other)]
+    nulls = left.nulls + right.nulls
+    if not left.hashed and not right.hashed:
+        return summarise_categories(_added(left.counts, right.counts), nulls)
+    sides = [side.counts if side.hashed else _hashed(side.counts) for side in (left, right)]
     return Categories(nulls, dict(sorted(_added(*sides).items())), hashed=True)
 
 
@@ -308,8 +310,8 @@ def _hashed(counts: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(folded.items()))
 
 
-def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    total = dict(one)
-    for name, rows in other.items():
+def _added(left: Mapping[str, int], right: Mapping[str, int]) -> dict[str, int]:
+    total = dict(left)
+    for name, rows in right.items():
         total[name] = total.get(name, 0) + rows
     return total

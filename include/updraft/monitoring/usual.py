@@ -120,8 +120,8 @@ def fit_usual(profiles: Sequence[Profile]) -> Usual:
 def same(name: str, before: Profile, now: Profile) -> bool:
     """Whether a column holds exactly the same values in two partitions, as far as their profiles tell."""
     if name in now.numbers and name in before.numbers:
-        one, other = before.numbers[name], now.numbers[name]
-        return one.counters == other.counters and one.m2 == other.m2 and one.nulls == other.nulls
+        earlier, later = before.numbers[name], now.numbers[name]
+        return earlier.counters == later.counters and earlier.m2 == later.m2 and earlier.nulls == later.nulls
     return now.categories.get(name) == before.categories.get(name) and name not in {*now.numbers, *before.numbers}
 
 
@@ -155,7 +155,9 @@ def _column(name: str, profiles: Sequence[Profile]) -> UsualColumn:
         raise DataError(f"column {name!r} holds numbers in one partition and text in another; publish it with one type")
     if numbers:
         rows = [quantiles_of(part) for part in numbers]
-        changes = [[abs(b - a) for a, b in zip(one, two, strict=True)] for one, two in itertools.pairwise(rows)]
+        changes = [
+            [abs(b - a) for a, b in zip(earlier, later, strict=True)] for earlier, later in itertools.pairwise(rows)
+        ]
         by_quantile = list(zip(*changes, strict=True))
         return UsualColumn(
             "number",

@@ -78,9 +78,9 @@ def note_attempt(store: Store, project: str, run: str, attempt: Attempt) -> None
     store.record_run(project, run, "pods", {"pods": [asdict(pod) for pod in pods.values()]}, replace=True)
 
 
-def ended(attempt: Attempt, ending: Ending, words: str, **found: object) -> Attempt:
+def ended(attempt: Attempt, ending: Ending, words: str, **facts: object) -> Attempt:
     """The attempt with its end."""
-    return replace(attempt, ending=ending, words=words, **{k: v for k, v in found.items() if v is not None})  # type: ignore[arg-type]
+    return replace(attempt, ending=ending, words=words, **{k: v for k, v in facts.items() if v is not None})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,14 @@ def next_try(own: Compute, defaults: PodDefaults, attempts: tuple[Attempt, ...])
     What was learnt under another wish (the project asked for other memory or GPUs by then) is left aside.
     """
     asked = pod_compute(own, defaults)
-    alike = [each for each in attempts if (each.wanted_gpu, each.wanted_memory) == (asked.gpu, asked.memory)]
+    alike = [
+        attempt for attempt in attempts if (attempt.wanted_gpu, attempt.wanted_memory) == (asked.gpu, asked.memory)
+    ]
     compute, why = asked, []
-    if asked.on_no_gpu == "cpu" and any(each.ending is Ending.NO_GPU for each in alike):
+    if asked.on_no_gpu == "cpu" and any(attempt.ending is Ending.NO_GPU for attempt in alike):
         compute = pod_compute(own, defaults, gpu=0)
         why.append(f"on CPU: no node had {asked.gpu} GPU within {shown_duration(asked.wait_at_most)}")
-    short = [memory_bytes(each.memory) for each in alike if each.ending is Ending.MEMORY]
+    short = [memory_bytes(attempt.memory) for attempt in alike if attempt.ending is Ending.MEMORY]
     if short:
         wanted = mebibytes(min(memory_bytes(compute.memory_cap), 2 * max(short)))
         why.append(f"{wanted} of memory: {mebibytes(max(short))} were too little")

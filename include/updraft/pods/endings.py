@@ -83,8 +83,8 @@ def end_of(
 def _disrupted(status: Mapping[str, Any]) -> bool:
     """Whether a pod was put out for its node's sake (short of memory, say): one that wrote more than its own limit has no such condition."""
     return any(
-        each.get("type") == "DisruptionTarget" and each.get("status") == "True"
-        for each in status.get("conditions") or []
+        condition.get("type") == "DisruptionTarget" and condition.get("status") == "True"
+        for condition in status.get("conditions") or []
     )
 
 
@@ -112,9 +112,9 @@ def _failed(terminated: Mapping[str, Any], failure: TrainingFailure | None) -> E
 
 
 def _container(status: Mapping[str, Any]) -> Mapping[str, Any]:
-    for each in status.get("containerStatuses") or []:
-        if each["name"] == CONTAINER:
-            return dict(each.get("state") or {})
+    for container in status.get("containerStatuses") or []:
+        if container["name"] == CONTAINER:
+            return dict(container.get("state") or {})
     return {}
 
 
@@ -125,9 +125,9 @@ def _oom(events: Sequence[Mapping[str, Any]]) -> bool:
 def waits_for(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str | None:
     """What an unscheduled pod waits for, in the scheduler's words; None when it has a node."""
     conditions = (pod.get("status") or {}).get("conditions") or []
-    for each in conditions:
-        if each.get("type") == "PodScheduled" and each.get("status") != "True":
-            return str(each.get("message") or each.get("reason") or "a node")
+    for condition in conditions:
+        if condition.get("type") == "PodScheduled" and condition.get("status") != "True":
+            return str(condition.get("message") or condition.get("reason") or "a node")
     if (pod.get("spec") or {}).get("nodeName"):
         return None
     gates = (pod.get("spec") or {}).get("schedulingGates")

@@ -31,23 +31,23 @@ def _against(compute: PodCompute, node: Mapping[str, Any]) -> list[str]:
     """What speaks against a node."""
     there = (node.get("status") or {}).get("allocatable") or {}
     labels = node["metadata"].get("labels") or {}
-    found = []
+    obstacles = []
     if compute.gpu > int(there.get(GPU, 0)):
-        found.append(f"{there.get(GPU, 0)} {GPU}")
+        obstacles.append(f"{there.get(GPU, 0)} {GPU}")
     if cpu_cores(compute.cpu) > cpu_cores(str(there.get("cpu", "0"))):
-        found.append(f"{there.get('cpu', 0)} cores")
+        obstacles.append(f"{there.get('cpu', 0)} cores")
     if memory_bytes(compute.memory) > memory_bytes(str(there.get("memory", "0"))):
-        found.append(f"{there.get('memory', 0)} of memory")
+        obstacles.append(f"{there.get('memory', 0)} of memory")
     disk = there.get("ephemeral-storage")  # a virtual node has none to tell of
     if disk is not None and memory_bytes(compute.disk) > memory_bytes(str(disk)):
-        found.append(f"{disk} of disk")
+        obstacles.append(f"{disk} of disk")
     missing = [f"{key}={value}" for key, value in compute.node_selector.items() if labels.get(key) != value]
     if missing:
-        found.append(f"not labelled {' '.join(missing)}")
+        obstacles.append(f"not labelled {' '.join(missing)}")
     for taint in (node.get("spec") or {}).get("taints") or []:
         if taint["effect"] != "PreferNoSchedule" and not _passing(taint) and not _tolerated(taint, compute.tolerations):
-            found.append(f"taint {taint['key']} is not tolerated")
-    return found
+            obstacles.append(f"taint {taint['key']} is not tolerated")
+    return obstacles
 
 
 def _passing(taint: Mapping[str, Any]) -> bool:
@@ -57,8 +57,8 @@ def _passing(taint: Mapping[str, Any]) -> bool:
 
 def _tolerated(taint: Mapping[str, Any], tolerations: Sequence[Toleration]) -> bool:
     return any(
-        (each.key is None or each.key == taint["key"])
-        and (each.effect is None or each.effect == taint["effect"])
-        and (each.operator == "Exists" or each.value == taint.get("value", ""))
-        for each in tolerations
+        (toleration.key is None or toleration.key == taint["key"])
+        and (toleration.effect is None or toleration.effect == taint["effect"])
+        and (toleration.operator == "Exists" or toleration.value == taint.get("value", ""))
+        for toleration in tolerations
     )

@@ -21,7 +21,7 @@ def orphans(
     :param pods: of this deployment, as the API gives them, with the annotations of :mod:`updraft_airflow.pods`.
     :param state_of: project and run → state of the task that trains; None when there is no such task any more.
     """
-    found = []
+    orphaned = []
     for pod in pods:
         meta = pod["metadata"]
         labels, notes = meta.get("labels") or {}, meta.get("annotations") or {}
@@ -30,5 +30,5 @@ def orphans(
             continue
         state = state_of(project, run)
         if state not in _UNDER_WAY:
-            found.append((str(meta["name"]), f"train_model of {project} {run} is {state or 'gone'}"))
-    return found
+            orphaned.append((str(meta["name"]), f"train_model of {project} {run} is {state or 'gone'}"))
+    return orphaned

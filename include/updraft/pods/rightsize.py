@@ -46,13 +46,13 @@ def rightsize(compute: PodCompute, used: Sequence[Used]) -> tuple[Proposal, ...]
     """
     if not used:
         return ()
-    hours = sum(each.seconds for each in used) / 3600
-    found = [_memory(compute, used, hours), _cpu(compute, used, hours), _gpu(compute, used, hours)]
-    return tuple(each for each in found if each is not None)
+    hours = sum(usage.seconds for usage in used) / 3600
+    proposals = [_memory(compute, used, hours), _cpu(compute, used, hours), _gpu(compute, used, hours)]
+    return tuple(proposal for proposal in proposals if proposal is not None)
 
 
 def _memory(compute: PodCompute, used: Sequence[Used], hours: float) -> Proposal | None:
-    peak = max(used, key=lambda each: each.peak_memory_mb)
+    peak = max(used, key=lambda usage: usage.peak_memory_mb)
     wanted = math.ceil(peak.peak_memory_mb * 2**20 * MARGIN / _STEP) * _STEP
     now = memory_bytes(compute.memory)
     if abs(wanted - now) <= now / 10:
@@ -64,7 +64,7 @@ def _memory(compute: PodCompute, used: Sequence[Used], hours: float) -> Proposal
 
 
 def _cpu(compute: PodCompute, used: Sequence[Used], hours: float) -> Proposal | None:
-    known = [each.cpu_seconds / each.seconds for each in used if each.cpu_seconds and each.seconds]
+    known = [usage.cpu_seconds / usage.seconds for usage in used if usage.cpu_seconds and usage.seconds]
     if not known:
         return None
     wanted, now = max(math.ceil(max(known) * 10 + 1e-9) / 10, 0.1), cpu_cores(compute.cpu)
@@ -75,12 +75,12 @@ def _cpu(compute: PodCompute, used: Sequence[Used], hours: float) -> Proposal | 
 
 
 def _gpu(compute: PodCompute, used: Sequence[Used], hours: float) -> Proposal | None:
-    known = [each.gpu_percent for each in used if each.gpu_percent is not None]
+    known = [usage.gpu_percent for usage in used if usage.gpu_percent is not None]
     if not compute.gpu or not known or max(known) >= _IDLE_GPU:
         return None
     why = f"its GPU was busy {max(known):.0f} % of the time at most"
     return Proposal("gpu", str(compute.gpu), "0", why, _saving(compute.gpu, hours, "GPU hours"))
 
 
-def _saving(each: float, hours: float, unit: str) -> str:
-    return f"{'saves' if each > 0 else 'costs'} {abs(each) * hours:.2f} {unit}"
+def _saving(amount: float, hours: float, unit: str) -> str:
+    return f"{'saves' if amount > 0 else 'costs'} {abs(amount) * hours:.2f} {unit}"

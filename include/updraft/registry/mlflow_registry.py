@@ -69,17 +69,17 @@ class ModelRegistry:
             raise TrainingError(f"{project}: the training left no MLflow run; run it again with a tracking_uri")
         alone = exclusive(str(self.home / "models" / project))
         with alone, mlflow_errors(self.tracking_uri, "registering the model"):
-            found = self.find(project, result.request_sha256)
-            if found is None:
+            version = self.find(project, result.request_sha256)
+            if version is None:
                 model_id = self._log_model(result)
                 created = self._create_version(project, result, model_id, tags or {})
-                found = self._only_one(project, result.request_sha256, created)
-        return found
+                version = self._only_one(project, result.request_sha256, created)
+        return version
 
     def find(self, project: str, request_sha256: str) -> str | None:
         """The version of a request, or None."""
-        found = self.client.search_model_versions(f"name='{project}' and tags.`{REQUEST_TAG}`='{request_sha256}'")
-        return min((version.version for version in found), key=int, default=None)
+        versions = self.client.search_model_versions(f"name='{project}' and tags.`{REQUEST_TAG}`='{request_sha256}'")
+        return min((version.version for version in versions), key=int, default=None)
 
     def refuse(self, project: str, version: str, reason: str) -> None:
         """Mark a version as refused by the gates: it stays, with the reason."""
@@ -108,12 +108,12 @@ class ModelRegistry:
 
         with mlflow_errors(self.tracking_uri, f"reading the aliases of {project}"):
             try:
-                found = self.client.get_registered_model(project).aliases
+                version_by_alias = self.client.get_registered_model(project).aliases
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
                 return {}
-        return {str(name): str(version) for name, version in found.items()}
+        return {str(name): str(version) for name, version in version_by_alias.items()}
 
     def reconcile(self, project: str, wanted: Mapping[str, str | None]) -> dict[str, str | None]:
         """Bring aliases in line with what the store decided. Aliases that are not named stay.
@@ -151,9 +151,9 @@ class ModelRegistry:
                 shutil.rmtree(folder)
         if not folder.exists():
             self._fetch(project, version, folder)
-        if (found := content_of(folder)) != expected:
+        if (content := content_of(folder)) != expected:
             raise IntegrityError(
-                f"version {version} of {project} is signed, but holds content {found[:12]} where {expected[:12]} was "
+                f"version {version} of {project} is signed, but holds content {content[:12]} where {expected[:12]} was "
                 "registered; somebody put another model in its place"
             )
         model = load_model(str(folder), expected)

@@ -205,8 +205,8 @@ def _hashing() -> Any:
 def _words(error: Exception) -> str:
     text = str(error).strip()
     if text.startswith("Signature mismatch: "):  # followed by the repr of a list, with the digests in it
-        found = ast.literal_eval(text.removeprefix("Signature mismatch: "))
-        return "; ".join(difference.partition(": Expected")[0] for difference in found)
+        differences = ast.literal_eval(text.removeprefix("Signature mismatch: "))
+        return "; ".join(difference.partition(": Expected")[0] for difference in differences)
     if text.startswith("Key mismatch"):
         return "it was signed with the key of another deployment"
     return f"{SIGNATURE} is no valid signature ({type(error).__name__}: {text})"

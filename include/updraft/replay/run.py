@@ -65,7 +65,7 @@ class Replay:
 
     def keys(self, last: int | None = None) -> list[str]:
         """The partitions to play, in order."""
-        return [one.key for one in partitions(self.project.spec)][:last]
+        return [partition.key for partition in partitions(self.project.spec)][:last]
 
     def play(self, keys: Sequence[str], done: Callable[[int, IngestedPartition], None]) -> None:
         """Play partitions in order; ``done`` is called after each with its number and what ingestion did.
@@ -126,8 +126,8 @@ class Replay:
             row = self.store.partition(self.project.name, key)
             if row is not None and (row.state == "published" or self._ended(dag, run)):
                 return row
-            found = self.airflow.run(dag, run) if rarely() else None
-            if row is None and found is not None and found["state"] == "failed":
+            dag_run = self.airflow.run(dag, run) if rarely() else None
+            if row is None and dag_run is not None and dag_run["state"] == "failed":
                 if cleared == 2:
                     raise StackError(f"{dag} {run} failed; its log says why: {self.airflow.base}/dags/{dag}/runs/{run}")
                 cleared += 1
@@ -138,8 +138,8 @@ class Replay:
         )
 
     def _ended(self, dag: str, run: str) -> bool:
-        found = self.airflow.run(dag, run)
-        return found is not None and found["state"] in ("success", "failed")
+        dag_run = self.airflow.run(dag, run)
+        return dag_run is not None and dag_run["state"] in ("success", "failed")
 
     def _settle(self, key: str) -> None:
         deadline, rarely = time.monotonic() + self.timeout, _rarely()
@@ -259,8 +259,8 @@ class Replay:
         :raises StackError: when it fails again, or does not end.
         """
         dag, deadline, cleared = f"{self.project.name}.train", time.monotonic() + self.timeout, False
-        while (found := self.airflow.run(dag, run)) is None or found["state"] != "success":
-            if found is not None and found["state"] == "failed":
+        while (dag_run := self.airflow.run(dag, run)) is None or dag_run["state"] != "success":
+            if dag_run is not None and dag_run["state"] == "failed":
                 if cleared:
                     raise StackError(f"{dag} {run} failed; its log says why: {self.airflow.base}/dags/{dag}/runs/{run}")
                 cleared = True

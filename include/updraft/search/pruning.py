@@ -30,5 +30,5 @@ def stop_above(curves: Sequence[Sequence[float]], after_rounds: int) -> tuple[fl
         return ()
     lowest = [list(accumulate(curve, min)) for curve in curves]
     rounds = max(map(len, lowest))
-    limits = [median(each[min(at, len(each) - 1)] for each in lowest) for at in range(rounds)]
+    limits = [median(losses[min(at, len(losses) - 1)] for losses in lowest) for at in range(rounds)]
     return tuple(None if at < after_rounds else limit for at, limit in enumerate(limits))

@@ -63,7 +63,7 @@ def suggest(
         seed=int.from_bytes(mixed[:4], "big"),
     )
     study = optuna.create_study(sampler=sampler)
-    study.add_trials([_frozen(each, space) for each in before])
+    study.add_trials([_frozen(trial, space) for trial in before])
     params: dict[str, Value] = study.ask(dict(space)).params
     return params
 
@@ -83,15 +83,15 @@ def _frozen(tried: Tried, space: Mapping[str, BaseDistribution]) -> object:
 
 def inside(params: Mapping[str, Value], space: Space) -> dict[str, Value] | None:
     """The searched parameters among those of a training, when all of them are set and lie in the space."""
-    found = {name: params[name] for name in space if name in params}
-    fits = len(found) == len(space) and all(_fits(value, space[name]) for name, value in found.items())
-    return found if fits else None
+    searched = {name: params[name] for name in space if name in params}
+    fits = len(searched) == len(space) and all(_fits(value, space[name]) for name, value in searched.items())
+    return searched if fits else None
 
 
 def _fits(value: Value, tried: Span | Choice) -> bool:
     if isinstance(tried, Span):
         return tried.holds(value)
-    return any(each == value and isinstance(each, bool) == isinstance(value, bool) for each in tried)
+    return any(choice == value and isinstance(choice, bool) == isinstance(value, bool) for choice in tried)
 
 
 def quiet() -> None:

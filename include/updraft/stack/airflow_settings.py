@@ -74,16 +74,16 @@ def load(path: Path) -> AirflowSettings:
     if document.node is None and problems:
         raise SettingsError("\n".join(problems))
     sections = _sections(document.data or {}, problems)
-    found: dict[str, tuple[Entity, ...]] = {}
+    entities_by_section: dict[str, tuple[Entity, ...]] = {}
     for section, build in _BUILDERS.items():
         items = [_checked(item, section, index, problems) for index, item in enumerate(sections.get(section) or [])]
         entities = [build(item, f"airflow.{section}[{index}]", problems) for index, item in enumerate(items) if item]
-        found[section] = tuple(entity for entity in entities if entity is not None)
-        _refuse_twins(section, found[section], problems)
+        entities_by_section[section] = tuple(entity for entity in entities if entity is not None)
+        _refuse_twins(section, entities_by_section[section], problems)
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise SettingsError(f"{path} has {len(problems)} problem(s):\n{listed}")
-    return AirflowSettings(**found)
+    return AirflowSettings(**entities_by_section)
 
 
 def push(settings: AirflowSettings, api: AirflowApi) -> int:
@@ -138,7 +138,7 @@ def _checked(item: Any, section: str, index: int, problems: list[str]) -> Entity
         elif value in (None, "") or value == {}:
             continue
         elif not isinstance(value, keys[key]) or (isinstance(value, bool) and bool not in keys[key]):
-            allowed = " or ".join(_WORDS[one] for one in keys[key])
+            allowed = " or ".join(_WORDS[allowed_type] for allowed_type in keys[key])
             shown = "(hidden)" if key in _SECRET else repr(value)[:80]
             problems.append(f"{where}.{key}: expected {allowed}, found {shown}")
         elif isinstance(value, str) and _UNFIT.search(value):

@@ -63,10 +63,10 @@ def find_python(running: Tuple[str, Tuple[int, int]], on_path: Iterable[Tuple[st
             return path
         if version is not None:
             known.append(f"{path} is {version[0]}.{version[1]}")
-    found = ", ".join(known)
+    listed = ", ".join(known)
     raise BootstrapError(
         f"Updraft needs Python {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}, and none is on the path "
-        f"(found: {found}). Install one, or name it: `make demo PYTHON=/path/to/python3.11`."
+        f"(found: {listed}). Install one, or name it: `make demo PYTHON=/path/to/python3.11`."
     )
 
 
@@ -113,8 +113,8 @@ def noted(root: str) -> Mapping[str, object]:
 
 def extras_of(root: str) -> List[str]:
     """The extras that ``.venv`` has."""
-    found = noted(root).get("extras", [])
-    return [str(name) for name in found] if isinstance(found, list) else []
+    extras = noted(root).get("extras", [])
+    return [str(name) for name in extras] if isinstance(extras, list) else []
 
 
 def is_built(root: str, extras: Iterable[str] = ()) -> bool:

@@ -271,7 +271,7 @@ def _running_plan(layout: Layout) -> plan.Plan | None:
 def _await(layout: Layout, name: str, taken: dict[str, int], seconds: float) -> None:
     secrets = load_or_make(layout.secrets)
     deadline = time.monotonic() + seconds
-    while _trouble(next(one for one in supervision.states(layout) if one.name == name), taken, secrets):
+    while _trouble(next(state for state in supervision.states(layout) if state.name == name), taken, secrets):
         if time.monotonic() > deadline:
             raise _did_not_come_up(layout, name, seconds)
         time.sleep(0.3)

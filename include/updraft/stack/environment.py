@@ -77,55 +77,46 @@ def public(settings: Settings, layout: Layout, ports: Mapping[str, int], secrets
     }
 
 
+_SCHEDULER: Mapping[str, object] = {
+    "scheduler_idle_sleep_time": 0,  # the executor waits in its place, until a task ends
+    "task_queued_timeout": 90,  # a worker takes a task within milliseconds: one that is not begun by then was lost with it
+    "task_queued_timeout_check_interval": 15,
+    "scheduler_heartbeat_sec": 2,
+    "scheduler_health_check_threshold": 20,
+    # A killed scheduler takes its tasks with it (they are reaped): find that out in seconds, not minutes.
+    "orphaned_tasks_check_interval": 10,
+    "task_instance_heartbeat_timeout": 30,
+    "task_instance_heartbeat_timeout_detection_interval": 5,
+    "trigger_timeout_check_interval": 5,
+    "enable_health_check": False,
+    "catchup_by_default": False,
+}
+_DAG_PROCESSOR: Mapping[str, object] = {
+    "refresh_interval": 10,
+    "parsing_processes": 1,
+    "min_file_process_interval": 30,
+    "bundle_refresh_check_interval": 2,
+    "print_stats_interval": 300,
+}
+_WORKERS: Mapping[str, object] = {
+    # A worker that looks just before its task's process has gone looks again after this many seconds, and holds
+    # its slot until then: with the usual 5 and eight workers, tasks at a fast pace wait for up to 5 s.
+    "min_heartbeat_interval": 1,
+    # The API server restarts in about 15 s; a running task waits for it instead of dying with it.
+    "max_failed_heartbeats": 90,
+    "execution_api_retries": 10,
+    "execution_api_retry_wait_max": 10,
+}
+
+
 def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
     """Airflow's configuration, as the environment variables that it reads."""
-    database = postgres.url("airflow", ports["postgres"], secrets.database_airflow)
     base = addresses(ports)[1]
-    sections: dict[str, dict[str, object]] = {
-        "core": {
-            "executor": "updraft_airflow.executor.PromptLocalExecutor",
-            "parallelism": 16,  # idle workers are forks of the scheduler and share its memory
-            "mp_start_method": "fork",  # tasks share what the scheduler has imported
-            "dags_folder": layout.dags,
-            "plugins_folder": layout.root / "plugins",
-            "load_examples": False,
-            "dags_are_paused_at_creation": False,
-            "fernet_key": secrets.fernet,
-            "auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
-            "simple_auth_manager_users": "admin:admin",
-            "simple_auth_manager_passwords_file": layout.airflow_passwords,
-            "execution_api_server_url": f"{base}/execution/",
-            "default_task_retry_delay": 5,
-            "min_serialized_dag_update_interval": 5,
-            "hostname_callable": "socket.gethostname",  # the full name asks DNS, for 5 s where there is none
-        },
-        "database": {
-            "sql_alchemy_conn": database,
-            "sql_alchemy_conn_async": postgres.url(
-                "airflow", ports["postgres"], secrets.database_airflow, driver="psycopg"
-            ),
-        },
-        "scheduler": {
-            "scheduler_idle_sleep_time": 0,  # the executor waits in its place, until a task ends
-            "task_queued_timeout": 90,  # a worker takes a task within milliseconds: one that is not begun by then was lost with it
-            "task_queued_timeout_check_interval": 15,
-            "scheduler_heartbeat_sec": 2,
-            "scheduler_health_check_threshold": 20,
-            # A killed scheduler takes its tasks with it (they are reaped): find that out in seconds, not minutes.
-            "orphaned_tasks_check_interval": 10,
-            "task_instance_heartbeat_timeout": 30,
-            "task_instance_heartbeat_timeout_detection_interval": 5,
-            "trigger_timeout_check_interval": 5,
-            "enable_health_check": False,
-            "catchup_by_default": False,
-        },
-        "dag_processor": {
-            "refresh_interval": 10,
-            "parsing_processes": 1,
-            "min_file_process_interval": 30,
-            "bundle_refresh_check_interval": 2,
-            "print_stats_interval": 300,
-        },
+    sections: dict[str, Mapping[str, object]] = {
+        "core": _core(layout, base, secrets),
+        "database": _database(ports, secrets),
+        "scheduler": _SCHEDULER,
+        "dag_processor": _DAG_PROCESSOR,
         "triggerer": {"job_heartbeat_sec": 2, "triggerer_health_check_threshold": 20},
         "api": {
             "host": LOOPBACK,
@@ -136,22 +127,8 @@ def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets)
             "instance_name": "Updraft",
         },
         "api_auth": {"jwt_secret": secrets.jwt, "jwt_issuer": issuer(layout)},
-        "workers": {
-            # A worker that looks just before its task's process has gone looks again after this many seconds, and holds
-            # its slot until then: with the usual 5 and eight workers, tasks at a fast pace wait for up to 5 s.
-            "min_heartbeat_interval": 1,
-            # The API server restarts in about 15 s; a running task waits for it instead of dying with it.
-            "max_failed_heartbeats": 90,
-            "execution_api_retries": 10,
-            "execution_api_retry_wait_max": 10,
-        },
-        "logging": {
-            "base_log_folder": layout.airflow_home / "logs",
-            "dag_processor_child_process_log_directory": layout.airflow_home / "logs" / "dag_processor",
-            "colored_console_log": False,
-            "file_task_handler_new_folder_permissions": "0o700",
-            "file_task_handler_new_file_permissions": "0o600",
-        },
+        "workers": _WORKERS,
+        "logging": _logging(layout),
         "metrics": {"statsd_on": False, "otel_on": False},
     }
     env = {
@@ -160,6 +137,44 @@ def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets)
         for key, value in keys.items()
     }
     return {"AIRFLOW_HOME": str(layout.airflow_home), **env}
+
+
+def _core(layout: Layout, base: str, secrets: Secrets) -> dict[str, object]:
+    return {
+        "executor": "updraft_airflow.executor.PromptLocalExecutor",
+        "parallelism": 16,  # idle workers are forks of the scheduler and share its memory
+        "mp_start_method": "fork",  # tasks share what the scheduler has imported
+        "dags_folder": layout.dags,
+        "plugins_folder": layout.root / "plugins",
+        "load_examples": False,
+        "dags_are_paused_at_creation": False,
+        "fernet_key": secrets.fernet,
+        "auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+        "simple_auth_manager_users": "admin:admin",
+        "simple_auth_manager_passwords_file": layout.airflow_passwords,
+        "execution_api_server_url": f"{base}/execution/",
+        "default_task_retry_delay": 5,
+        "min_serialized_dag_update_interval": 5,
+        "hostname_callable": "socket.gethostname",  # the full name asks DNS, for 5 s where there is none
+    }
+
+
+def _database(ports: Mapping[str, int], secrets: Secrets) -> dict[str, object]:
+    port, password = ports["postgres"], secrets.database_airflow
+    return {
+        "sql_alchemy_conn": postgres.url("airflow", port, password),
+        "sql_alchemy_conn_async": postgres.url("airflow", port, password, driver="psycopg"),
+    }
+
+
+def _logging(layout: Layout) -> dict[str, object]:
+    return {
+        "base_log_folder": layout.airflow_home / "logs",
+        "dag_processor_child_process_log_directory": layout.airflow_home / "logs" / "dag_processor",
+        "colored_console_log": False,
+        "file_task_handler_new_folder_permissions": "0o700",
+        "file_task_handler_new_file_permissions": "0o600",
+    }
 
 
 def issuer(layout: Layout) -> str:

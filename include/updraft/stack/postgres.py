@@ -156,7 +156,7 @@ def outside(layout: Layout) -> Path:
 def open_to_others(path: Path) -> bool:
     """Whether every user may enter the folder (or run the file) and all folders above it."""
     resolved = path.resolve()
-    return all(one.stat().st_mode & stat.S_IXOTH for one in (resolved, *resolved.parents))
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (resolved, *resolved.parents))
 
 
 def _unprivileged() -> tuple[int, int]:

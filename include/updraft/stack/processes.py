@@ -25,11 +25,11 @@ def members(stack_id: str, program: str | None = None, *, data: Path | None = No
     """
     wanted = f"{stack_id}:{program}" if program else f"{stack_id}:"
     spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    found = []
+    processes = []
     for process in psutil.process_iter():
         if process.pid not in spared and _belongs(process, wanted, exactly=program is not None, data=data):
-            found.append(process)
-    return found
+            processes.append(process)
+    return processes
 
 
 def _belongs(process: psutil.Process, wanted: str, *, exactly: bool, data: Path | None) -> bool:
@@ -79,9 +79,9 @@ def listens(pid: int, port: int) -> bool:
     try:
         family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
         return any(
-            one.status == psutil.CONN_LISTEN and one.laddr.port == port
+            connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
             for process in family
-            for one in process.net_connections("tcp")
+            for connection in process.net_connections("tcp")
         )
     except psutil.Error:
         return False  # it ended meanwhile

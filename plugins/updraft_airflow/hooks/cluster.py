@@ -39,20 +39,20 @@ class Cluster:
 
     def pods(self, selector: str) -> list[dict[str, Any]]:
         """The pods with some labels."""
-        found = self._api.list_namespaced_pod(self.namespace, label_selector=selector).items
-        return [self._plain(each) for each in found]
+        listed = self._api.list_namespaced_pod(self.namespace, label_selector=selector).items
+        return [self._plain(pod) for pod in listed]
 
     def events(self, pod: str) -> list[dict[str, Any]]:
         """The events of a pod, oldest first."""
-        found = self._api.list_namespaced_event(self.namespace, field_selector=f"involvedObject.name={pod}").items
-        plain = [self._plain(each) for each in found]
+        listed = self._api.list_namespaced_event(self.namespace, field_selector=f"involvedObject.name={pod}").items
+        plain = [self._plain(event) for event in listed]
         return sorted(
             plain, key=lambda event: str(event.get("lastTimestamp") or event["metadata"]["creationTimestamp"])
         )
 
     def nodes(self) -> list[dict[str, Any]]:
         """The nodes of the cluster."""
-        return [self._plain(each) for each in self._api.list_node().items]
+        return [self._plain(node) for node in self._api.list_node().items]
 
     def remove(self, pod: str, *, at_once: bool = False) -> None:
         """Delete a pod; ``at_once`` does not wait for a node that does not answer."""
@@ -66,8 +66,8 @@ class Cluster:
 
     def jobs(self, selector: str) -> list[dict[str, Any]]:
         """The Jobs with some labels."""
-        found = self._batch.list_namespaced_job(self.namespace, label_selector=selector).items
-        return [self._plain(each) for each in found]
+        listed = self._batch.list_namespaced_job(self.namespace, label_selector=selector).items
+        return [self._plain(job) for job in listed]
 
     def create_job(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Create a Job; as the cluster then has it."""
@@ -146,15 +146,15 @@ def cluster_errors(connection: str, namespace: str) -> Iterator[None]:
         ) from error
     except ApiException as error:
         said = _message(error)
-        found = _FORBIDDEN.search(said)
-        if found and error.status == 403:
+        denied = _FORBIDDEN.search(said)
+        if denied and error.status == 403:
             scope = (
                 "ClusterRole updraft-nodes"
-                if found[2] == "nodes"
+                if denied[2] == "nodes"
                 else f"Role updraft-launcher in namespace {namespace}"
             )
-            group = _API_GROUPS.get(found[2], '""')
-            rule = f"{{apiGroups: [{group}], resources: [{found[2]}], verbs: [{found[1]}]}}"
+            group = _API_GROUPS.get(denied[2], '""')
+            rule = f"{{apiGroups: [{group}], resources: [{denied[2]}], verbs: [{denied[1]}]}}"
             raise SettingsError(
                 f"the cluster refuses: {said}. Missing rule: {rule}; it belongs to {scope}: kubectl apply -f docker/kubernetes/rbac.yaml"
             ) from error

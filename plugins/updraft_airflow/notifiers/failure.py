@@ -139,11 +139,11 @@ def audience_of(settings: Settings, project: str) -> list[ProjectSpec]:
     from updraft.spec.load import load_projects
     from updraft.spec.model import Project
 
-    found = load_projects(settings.projects)
-    if project in found:
-        own = found[project]
+    known = load_projects(settings.projects)
+    if project in known:
+        own = known[project]
         return [own.spec] if isinstance(own, Project) else []
-    return one_per_channel(project.spec for project in found.values() if isinstance(project, Project))
+    return one_per_channel(project.spec for project in known.values() if isinstance(project, Project))
 
 
 def alert_or_less(context: Context, *, project: str, airflow: str) -> Alert:

@@ -44,14 +44,14 @@ class TrainInGroup(TrainInPod):
         job = self._job(pod_request_obj, context)
         name = str(job["metadata"]["name"])
         deadline = time.monotonic() + (0.0 if job["spec"].get("suspend") else _SOON_SECONDS)
-        while not (found := self._cluster.pods(f"{JOB}={name},{WORKER_INDEX}=0")):
+        while not (pods := self._cluster.pods(f"{JOB}={name},{WORKER_INDEX}=0")):
             if time.monotonic() > deadline:
                 self.log.info(
                     "Job %s waits for its pods%s", name, " in its queue" if job["spec"].get("suspend") else ""
                 )
                 self._wait_for_start(name, time.time() + float(self.schedule_timeout_seconds or 0))
             time.sleep(0.2)
-        return self._noted(PodGenerator.deserialize_model_dict(found[0]), context)
+        return self._noted(PodGenerator.deserialize_model_dict(pods[0]), context)
 
     def started(self, context: Context, event: Mapping[str, Any]) -> Any:
         """The Job has a pod, or is gone: go on as at the start, which finds the one and makes up for the other."""
@@ -89,7 +89,7 @@ class TrainInGroup(TrainInPod):
         for job in self._jobs(run_id(context)):
             name = str(job["metadata"]["name"])
             conditions = job.get("status", {}).get("conditions") or []
-            over = any(each["type"] in _ENDED and each["status"] == "True" for each in conditions)
+            over = any(condition["type"] in _ENDED and condition["status"] == "True" for condition in conditions)
             # A pod that was told to end takes its Job along: of a cleared task, say.
             if over or any(pod["metadata"].get("deletionTimestamp") for pod in self._cluster.pods(f"{JOB}={name}")):
                 self._cluster.remove_job(name)
@@ -146,8 +146,8 @@ class TrainInGroup(TrainInPod):
         """Of the worker that needs most: all get the same."""
         number = self._wishes(loop).workers
         told = [loop.training(run).usage(rank) for rank in range(1, number)]
-        peaks = [super()._peak_memory_mb(loop, run), *(each.peak_memory_mb for each in told if each)]
-        return max((each for each in peaks if each is not None), default=None)
+        peaks = [super()._peak_memory_mb(loop, run), *(usage.peak_memory_mb for usage in told if usage)]
+        return max((peak for peak in peaks if peak is not None), default=None)
 
     def _discard(self, pod: Mapping[str, Any]) -> None:
         self._cluster.remove_job(pod["metadata"]["labels"][JOB])

@@ -87,9 +87,9 @@ class ValidatePartition(StepOperator):
         context["ti"].xcom_push(
             key="return_value", value={"key": key}
         )  # the data docs of a refused partition are wanted most
-        found = validate(loop, key, run=str(context["dag_run"].run_id))
-        self.log.info("%s", found.words)
-        return {"key": found.key, "quarantined": found.quarantined}
+        validated = validate(loop, key, run=str(context["dag_run"].run_id))
+        self.log.info("%s", validated.words)
+        return {"key": validated.key, "quarantined": validated.quarantined}
 
 
 class PublishPartition(StepOperator):

@@ -32,21 +32,21 @@ class ForEachProject(BaseOperator):
         from updraft.spec.load import load_projects
         from updraft.spec.model import Project
 
-        found: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         failed: list[str] = []
         for name, project in load_projects(settings().projects).items():
             if not isinstance(project, Project):
                 self.log.warning("%s is broken; see its DAG %s.broken", name, name)
                 continue
             try:
-                found[name] = self.step(open_loop(name))
-                self.log.info("%s: %s", name, found[name])
+                results[name] = self.step(open_loop(name))
+                self.log.info("%s: %s", name, results[name])
             except Exception as error:
                 self.log.exception("%s", name)
                 failed.append(f"{name}: {in_words(error)}")
         if failed:
             raise AirflowFailException("; ".join(failed))
-        return found
+        return results
 
 
 class ReconcileAliases(ForEachProject):
@@ -123,8 +123,8 @@ class RemovePods(BaseOperator):
         from updraft.spec.load import load_projects
         from updraft.spec.model import Project
 
-        projects = [one for one in load_projects(settings().projects).values() if isinstance(one, Project)]
-        if not any(one.spec.training.compute.backend == "kubernetes" for one in projects):
+        projects = [project for project in load_projects(settings().projects).values() if isinstance(project, Project)]
+        if not any(project.spec.training.compute.backend == "kubernetes" for project in projects):
             return {}
         with fails_at_once():
             return self._remove()
@@ -141,15 +141,15 @@ class RemovePods(BaseOperator):
         with cluster_errors(kubernetes.connection, kubernetes.namespace):
             cluster = Cluster(KubernetesHook(conn_id=kubernetes.connection).core_v1_client, kubernetes.namespace)
             labels = ",".join(f"{name}={value}" for name, value in owned(settings()).items())
-            found = orphans(cluster.pods(labels), _state_of_training, datetime.now(UTC))
-            for pod, why in found:
+            pods = orphans(cluster.pods(labels), _state_of_training, datetime.now(UTC))
+            for pod, why in pods:
                 self.log.info("Removing pod %s: %s", pod, why)
                 cluster.remove(pod)
             jobs = orphans(cluster.jobs(labels), _state_of_training, datetime.now(UTC))
             for job, why in jobs:
                 self.log.info("Removing Job %s: %s", job, why)
                 cluster.remove_job(job)
-        return dict([*found, *jobs])
+        return dict([*pods, *jobs])
 
 
 def _state_of_training(project: str, run: str) -> str | None:

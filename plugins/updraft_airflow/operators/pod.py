@@ -203,7 +203,7 @@ class TrainInPod(KubernetesPodOperator):
 
     def _noted(self, pod: Any, context: Context) -> Any:
         loop, run = open_loop(self.project), run_id(context)
-        known = {each.pod for each in read_attempts(loop.store, loop.name, run)}
+        known = {noted.pod for noted in read_attempts(loop.store, loop.name, run)}
         if pod.metadata.name not in known:
             kubernetes = load_deployment(loop.settings.deployment).kubernetes
             asked, following = self._asked(loop, kubernetes), self._next(loop, kubernetes, run)
@@ -228,10 +228,10 @@ class TrainInPod(KubernetesPodOperator):
 
     def _collected(self, loop: Loop, context: Context) -> bool:
         """Take a result that is there, verified; whether there is one."""
-        found = collect(loop, run_id(context))
-        if found is None:
+        result = collect(loop, run_id(context))
+        if result is None:
             return False
-        context["ti"].xcom_push(key="return_value", value=references(self.log, found))
+        context["ti"].xcom_push(key="return_value", value=references(self.log, result))
         return True
 
     def _take(
@@ -273,20 +273,20 @@ class TrainInPod(KubernetesPodOperator):
         return usage.peak_memory_mb if usage else None
 
     def _memory_of(self, loop: Loop, run: str, pod: str) -> str:
-        return next((each.memory for each in read_attempts(loop.store, loop.name, run) if each.pod == pod), "")
+        return next((attempt.memory for attempt in read_attempts(loop.store, loop.name, run) if attempt.pod == pod), "")
 
     def _close(self, loop: Loop, run: str, name: str, end: End, pod: Mapping[str, Any] | None) -> Attempt | None:
         """Note how a pod ended."""
-        attempt = next((each for each in read_attempts(loop.store, loop.name, run) if each.pod == name), None)
+        attempt = next((noted for noted in read_attempts(loop.store, loop.name, run) if noted.pod == name), None)
         if attempt is None:
             return None
         statuses = ((pod or {}).get("status") or {}).get("containerStatuses") or [{}]
-        found = {
+        facts = {
             "node": ((pod or {}).get("spec") or {}).get("nodeName") or self.seen.get("node"),
             "image_id": statuses[0].get("imageID") or self.seen.get("image_id"),
             "peak_memory_mb": self._peak_memory_mb(loop, run),
         }
-        closed = ended(attempt, end.ending, end.words, **found)
+        closed = ended(attempt, end.ending, end.words, **facts)
         note_attempt(loop.store, loop.name, run, closed)
         return closed
 
@@ -311,7 +311,7 @@ class TrainInPod(KubernetesPodOperator):
         """No node within the limit: wait on, fall back to CPU, or fail; on-call hears of it once."""
         name, run = str(pod["metadata"]["name"]), run_id(context)
         asked = self._asked(loop, load_deployment(loop.settings.deployment).kubernetes)
-        seen = next((each for each in read_attempts(loop.store, loop.name, run) if each.pod == name), None)
+        seen = next((attempt for attempt in read_attempts(loop.store, loop.name, run) if attempt.pod == name), None)
         does = without_node(asked, seen)
         limit = shown_duration(asked.wait_at_most)
         self.log.warning("No node within %s: %s; it %s", limit, waits, does.value)

@@ -37,8 +37,8 @@ class CheckStaging(StepOperator):
         from updraft.loop import alerting
         from updraft.loop.release import check_staging
 
-        found = check_staging(loop, context["params"]["release"])
-        return {**found, "version_url": alerting.version_url(loop, found["version"])}
+        staged = check_staging(loop, context["params"]["release"])
+        return {**staged, "version_url": alerting.version_url(loop, staged["version"])}
 
 
 class ChooseLane(BaseBranchOperator):

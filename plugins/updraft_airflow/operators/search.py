@@ -81,18 +81,20 @@ def begin(loop: Loop, context: Context, number: int) -> str:
     from updraft.loop.search import Waits, begin_trial, give_up_trials
 
     run = search_run(context)
-    found = begin_trial(loop, run, number)
-    if isinstance(found, Waits):
+    begun = begin_trial(loop, run, number)
+    if isinstance(begun, Waits):
         states = trial_states(context)
-        give_up_trials(loop, run, {each: "its task failed" for each in found.numbers if states.get(each) in OVER})
-        found = begin_trial(loop, run, number)
-    if isinstance(found, Waits):
-        _named(context, f"{number}: waits for {', '.join(map(str, found.numbers))}")
+        give_up_trials(
+            loop, run, {earlier: "its task failed" for earlier in begun.numbers if states.get(earlier) in OVER}
+        )
+        begun = begin_trial(loop, run, number)
+    if isinstance(begun, Waits):
+        _named(context, f"{number}: waits for {', '.join(map(str, begun.numbers))}")
         raise AirflowRescheduleException(datetime.now(UTC) + AGAIN)
-    if found is None:
+    if begun is None:
         _named(context, f"{number}: out of time")
         raise AirflowSkipException("the search's timeout has passed; no trial starts any more")
-    return found
+    return begun
 
 
 def trial_states(context: Context) -> dict[int, str]:
@@ -103,23 +105,23 @@ def trial_states(context: Context) -> dict[int, str]:
     return {int(number): state for number, state in numbered.items() if number.isdigit()}
 
 
-def conclude(context: Context, found: Ended) -> dict[str, Any]:
+def conclude(context: Context, trial: Ended) -> dict[str, Any]:
     """What a trial hands over.
 
     :raises AirflowSkipException: for one that was given up, so that it is seen at a glance.
     """
     from updraft_airflow.deployment import registry
 
-    _named(context, found.words)
+    _named(context, trial.words)
     handed = {
-        "mlflow_url": registry().run_url(found.mlflow_run_id) if found.mlflow_run_id else None,
-        "loss": found.loss,
-        "rounds": found.rounds,
-        "params": found.params,
+        "mlflow_url": registry().run_url(trial.mlflow_run_id) if trial.mlflow_run_id else None,
+        "loss": trial.loss,
+        "rounds": trial.rounds,
+        "params": trial.params,
     }
-    if found.pruned:
+    if trial.pruned:
         context["ti"].xcom_push(key="return_value", value=handed)  # for the link: a skipped task returns nothing
-        raise AirflowSkipException(found.words)
+        raise AirflowSkipException(trial.words)
     return handed
 
 
@@ -141,21 +143,21 @@ class ChooseParameters(StepOperator):
         from updraft_airflow.deployment import registry
 
         run = search_run(context)
-        found, plan = conclude_search(loop, run), plan_of(loop, run)
-        self.log.info("%s", found.words)
-        if found.best.mlflow_run_id:
-            registry().log_html(found.best.mlflow_run_id, page_of(loop, run), "search.html")
+        result, plan = conclude_search(loop, run), plan_of(loop, run)
+        self.log.info("%s", result.words)
+        if result.best.mlflow_run_id:
+            registry().log_html(result.best.mlflow_run_id, page_of(loop, run), "search.html")
         handed: dict[str, Any] = {
             "search": run,
-            "mlflow_url": registry().run_url(found.best.mlflow_run_id) if found.best.mlflow_run_id else None,
+            "mlflow_url": registry().run_url(result.best.mlflow_run_id) if result.best.mlflow_run_id else None,
             "form": {
                 "trainer": plan.request.trainer,
-                "parameters": found.params,
-                "reason": f"search: {found.words}",
+                "parameters": result.params,
+                "reason": f"search: {result.words}",
                 "search": run,
             },
         }
-        if not found.better or not context["params"].get("train", True):
+        if not result.better or not context["params"].get("train", True):
             context["ti"].xcom_push(key="return_value", value=handed)  # for the links: a skipped task returns nothing
-            raise AirflowSkipException(found.words)
+            raise AirflowSkipException(result.words)
         return handed

@@ -60,8 +60,8 @@ class _Trial(TrainInPod):
 
     def _conclude(self, context: Context) -> None:
         with fails_at_once():
-            found = conclude(context, end_trial(open_loop(self.project), search_run(context), self.number))
-        context["ti"].xcom_push(key="return_value", value=found)
+            handed = conclude(context, end_trial(open_loop(self.project), search_run(context), self.number))
+        context["ti"].xcom_push(key="return_value", value=handed)
 
 
 class TrialInPod(_Trial):

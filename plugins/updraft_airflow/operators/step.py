@@ -81,11 +81,11 @@ class StepOperator(BaseOperator):
             loop = open_loop(self.project)
             with tells_tampering(loop, self.task_id, context):
                 try:
-                    found = step(loop, context)
+                    result = step(loop, context)
                 finally:  # a step that ends in a skip has decided something too
                     _tell_head(loop)
         deliver_alerts(loop)
-        return found
+        return result
 
 
 def _tell_head(loop: Loop) -> None:

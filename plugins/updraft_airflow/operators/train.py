@@ -72,15 +72,15 @@ class TrainModel(StepOperator):
         return references(self.log, train_here(loop, run_id(context)))
 
 
-def references(log: Any, found: TrainingResult) -> dict[str, Any]:
+def references(log: Any, result: TrainingResult) -> dict[str, Any]:
     """What `train_model` hands over, wherever it ran: references, and the figures that people look at first."""
     from updraft_airflow.deployment import registry
 
-    log.info("%d rounds on %s rows in %.1f s: %s", found.rounds, f"{found.rows:,}", found.seconds, found.metrics)
+    log.info("%d rounds on %s rows in %.1f s: %s", result.rounds, f"{result.rows:,}", result.seconds, result.metrics)
     return {
-        "mlflow_url": registry().run_url(found.mlflow_run_id) if found.mlflow_run_id else None,
-        "rounds": found.rounds,
-        "metrics": found.metrics,
+        "mlflow_url": registry().run_url(result.mlflow_run_id) if result.mlflow_run_id else None,
+        "rounds": result.rounds,
+        "metrics": result.metrics,
     }
 
 
@@ -118,13 +118,13 @@ class RegisterModel(StepOperator):
         gates = loop.training(run).evaluation
         alerting.trained(loop, run, version, gates)
         mlflow_run = loop.training(run).result.mlflow_run_id
-        found = {
+        handed = {
             "version": version,
             "version_url": alerting.version_url(loop, version),
             "mlflow_url": registry().run_url(mlflow_run) if mlflow_run else None,
             "release": release,
         }
         if release is None:
-            context["ti"].xcom_push(key="return_value", value=found)  # for the links: a skipped task returns nothing
+            context["ti"].xcom_push(key="return_value", value=handed)  # for the links: a skipped task returns nothing
             raise AirflowSkipException(f"version {version} was refused: {'; '.join(gates['reasons'])}")
-        return found
+        return handed

@@ -45,7 +45,7 @@ class TrainingPodTrigger(KubernetesPodTrigger):
     async def _get_pod(self) -> V1Pod:
         pod = await super()._get_pod()
         statuses = (pod.status.container_statuses if pod.status else None) or []
-        images = [each.image_id for each in statuses if each.image_id]
+        images = [status.image_id for status in statuses if status.image_id]
         self._seen = {"node": pod.spec.node_name if pod.spec else None, "image_id": images[0] if images else None}
         return pod
 
@@ -74,8 +74,8 @@ class TrainingPodTrigger(KubernetesPodTrigger):
 
 
 def _cannot_start(pod: V1Pod) -> str | None:
-    for each in (pod.status.container_statuses if pod.status else None) or []:
-        waiting = each.state.waiting if each.state else None
+    for status in (pod.status.container_statuses if pod.status else None) or []:
+        waiting = status.state.waiting if status.state else None
         if waiting is not None and waiting.reason in NOT_MADE:
             return f"{waiting.reason}: {waiting.message}"
     return None
