@@ -45,6 +45,8 @@ COMMANDS = (
     "pass-over",
     "show",
     "reproduce",
+    "quarantine list",
+    "quarantine show",
     "keys rotate",
     "backup",
     "restore",

@@ -25,6 +25,8 @@ OF_THE_STORE = {
     "status of one": ("status", P, "--json"),
     "show": ("show", P, "1"),
     "reproduce": ("reproduce", P, "1"),
+    "quarantine list": ("quarantine", "list", P),
+    "quarantine show": ("quarantine", "show", P, "2013-04-01T0500"),
     "pass-over": ("pass-over", P, "2013-04-01T0500", *WHY),
     "readmit a partition": ("readmit", P, "2013-04-01T0500", *WHY),
     "readmit a column": ("readmit", P, "--column", "temp", *WHY),

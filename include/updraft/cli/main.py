@@ -15,6 +15,7 @@ from updraft.cli import backtest as backtest_command
 from updraft.cli import backup as backup_command
 from updraft.cli import keys as keys_command
 from updraft.cli import pass_over as pass_over_command
+from updraft.cli import quarantine as quarantine_command
 from updraft.cli import readmit as readmit_command
 from updraft.cli import replay as replay_command
 from updraft.cli import reproduce as reproduce_command
@@ -51,6 +52,7 @@ train_app = typer.Typer(help="Training jobs.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 app.add_typer(audit_app, name="audit")
 app.add_typer(keys_command.app, name="keys")
+app.add_typer(quarantine_command.app, name="quarantine")
 
 app.command("validate")(validate_command.validate)
 app.command("status")(status_command.status)

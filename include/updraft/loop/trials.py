@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from updraft.jobs.plan import Plan
 from updraft.jobs.run import checkpoint_of
 from updraft.lake.places import FitFolder, Lake
 from updraft.lock import exclusive
-from updraft.loop.context import Loop
+from updraft.loop.context import Loop, label_file
 from updraft.loop.judge import compare
 from updraft.loop.sealed_notes import SealedNotes
 from updraft.monitoring.trial import Trial, paired_trial
@@ -29,9 +30,35 @@ if TYPE_CHECKING:
 
 def training_data(loop: Loop, plan: Plan) -> TrainingData:
     """Features and known labels of a plan's window."""
-    features = {key: loop.feature_frame(key) for key in plan.window}
-    labels = [files.read_parquet(url, sha256) for url, sha256 in label_files(loop, plan).values()]
-    return TrainingData.join(features, labels, plan.window)
+    features = {row.key: _FRAMES.read(*loop.features_file(row)) for row in loop.all_published(plan.window)}
+    labels = [label_file(url, sha256) for url, sha256 in label_files(loop, plan).values()]
+    return TrainingData.join(features, labels, plan.window)  # which copies: the frames are shared
+
+
+class _Frames:
+    """The feature frames that were read last: windows of one tick after another share most of theirs. Nobody changes a frame."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._held = most, 0
+        self._frames: OrderedDict[tuple[str, str], tuple[pd.DataFrame, int]] = OrderedDict()
+
+    def read(self, url: str, sha256: str) -> pd.DataFrame:
+        """A file as it was recorded; its name comes from its content."""
+        if (url, sha256) in self._frames:
+            self._frames.move_to_end((url, sha256))
+            return self._frames[url, sha256][0]
+        frame = files.read_parquet(url, sha256)
+        size = int(frame.memory_usage(deep=True).sum())
+        if size <= self._most:
+            self._frames[url, sha256] = frame, size
+            self._held += size
+        while self._held > self._most:
+            _, (_, gone) = self._frames.popitem(last=False)
+            self._held -= gone
+        return frame
+
+
+_FRAMES = _Frames(64 * 2**20)
 
 
 def label_files(loop: Loop, plan: Plan) -> dict[str, tuple[str, str]]:

@@ -96,6 +96,7 @@ class Partitions(Base):
         newest: int | None = None,
         learnable: bool = False,
         but: Iterable[str] = (),
+        quarantined: bool = False,
     ) -> list[PartitionRow]:
         """Partitions in order of their keys.
 
@@ -106,6 +107,7 @@ class Partitions(Base):
         :param newest: only the newest so many of them.
         :param learnable: without those that are kept out, as their feed was found broken.
         :param but: keys that are not kept out, whatever was found.
+        :param quarantined: only those with rows in quarantine.
         """
         p = t.partitions.c
         query = sa.select(*_PARTITION_ROW).where(p.project == project)
@@ -117,6 +119,8 @@ class Partitions(Base):
             query = query.where(p.key > after)
         if until is not None:
             query = query.where(p.key <= until)
+        if quarantined:
+            query = query.where(p.quarantined > 0)
         if learnable:
             excepted = list(but)
             query = query.where(sa.or_(p.key.in_(excepted), ~_KEPT_OUT) if excepted else ~_KEPT_OUT)

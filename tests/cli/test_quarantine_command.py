@@ -1,0 +1,85 @@
+"""``updraft quarantine``: which rows broke the contract, of which partitions, and why."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.support.made_project import MadeProject
+from typer.testing import CliRunner
+
+from updraft.cli.main import app
+from updraft.data.partitions import partitions
+from updraft.loop.context import Loop
+from updraft.loop.in_process import KeptModels
+from updraft.loop.ingest import ingest
+from updraft.store.store import Store
+
+RULES = """orders:
+  rows:
+    - {expect: column_values_to_be_between, column: amount, min_value: 0}
+"""
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch, store_url):
+    monkeypatch.setenv("UPDRAFT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("UPDRAFT_PROJECTS", str(tmp_path / "projects"))
+    monkeypatch.setenv("UPDRAFT_STORE", store_url)
+    made = MadeProject(tmp_path, 2)
+    made.write(lambda spec: spec["data"].update(private=["id"]))
+    (made.folder / "expectations.yaml").write_text(RULES)
+    head, first, second, *rest = made.file(2).read_text().splitlines()
+    cells = head.split(",")
+    at = cells.index("amount")
+
+    def spoilt(line: str) -> str:
+        parts = line.split(",")
+        parts[at] = "-5"
+        return ",".join(parts)
+
+    made.file(2).write_text("\n".join([head, spoilt(first), spoilt(second), *rest, ""]))
+    store = Store.open(store_url)
+    loop = Loop(made.project, made.settings, store, KeptModels())
+    for partition in partitions(loop.spec):
+        ingest(loop, partition.key)
+    store.close()
+    return made, [partition.key for partition in partitions(loop.spec)]
+
+
+def said(*arguments):
+    done = CliRunner().invoke(app, ["quarantine", *arguments])
+    return done.exit_code, done.stdout + done.stderr
+
+
+def test_the_list_tells_partitions_with_rows_in_quarantine_and_the_reasons(shop):
+    _, (_, second) = shop
+    code, told = said("list", "shop")
+    assert code == 0
+    assert told.splitlines()[0] == f"{second}: 2 of 60 rows (3.3%), published"
+    assert len(told.splitlines()) == 2
+    assert told.splitlines()[1].startswith("  orders: amount")
+    assert told.splitlines()[1].endswith(": 2")
+
+
+def test_show_prints_the_rows_in_order_with_private_values_as_pseudonyms(shop):
+    made, (_, second) = shop
+    code, told = said("show", "shop", second, "--rows", "1")
+    assert code == 0
+    assert "amount=-5" in told
+    assert "  orders: and 1 more (--rows)" in told
+    ids = {line.split(",")[0] for line in made.file(2).read_text().splitlines()[1:]}
+    rows = json.loads(said("show", "shop", second, "--json")[1])["rows"]["orders"]
+    assert len(rows) == 2
+    assert not {row["id"] for row in rows} & ids
+    [reason] = {row["_reasons"] for row in rows}
+    assert json.loads(said("show", "shop", second, "--reason", reason, "--json")[1])["rows"]["orders"] == rows
+
+
+def test_what_is_not_there_is_told_by_name(shop):
+    _, (first, second) = shop
+    assert said("show", "shop", first) == (0, f"shop: no row of {first} is in quarantine\n")
+    code, told = said("show", "shop", "2031-01-01T0000")
+    assert (code, f"partition '2031-01-01T0000' was not ingested; the newest one is {second}" in told) == (2, True)
+    code, told = said("show", "shop", second, "--reason", "because")
+    assert (code, "for 'because'; there are: amount" in told) == (2, True)
