@@ -129,6 +129,109 @@ class PlattScaling(_Affine):
         return AffineLayer(float(parameters[0]), float(parameters[1]))
 
 
+@dataclass(frozen=True)
+class VectorLayer:
+    """``margin -> intercept + slope * (margin - its mean over the classes)``, an intercept and a slope for each class.
+
+    What is added to the margins of all classes of a row changes no score, and is taken away first: slopes that differ would make a change of it.
+    """
+
+    intercepts: tuple[float, ...] = ()
+    slopes: tuple[float, ...] = ()
+    """None for the identity."""
+
+    def apply(self, margin: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See :meth:`Layer.apply`."""
+        import numpy as np
+
+        if not self.slopes:
+            return margin
+        return np.asarray(self.intercepts, np.float64) + np.asarray(self.slopes, np.float64) * _centred(margin)
+
+    def as_dict(self) -> dict[str, float]:
+        """See :meth:`Layer.as_dict`."""
+        return {
+            f"{name}_{position}": value
+            for name, values in (("intercept", self.intercepts), ("slope", self.slopes))
+            for position, value in enumerate(values)
+        }
+
+    @property
+    def keeps_order(self) -> bool:
+        """See :attr:`Layer.keeps_order`: no class is turned round."""
+        return all(slope > 0 for slope in self.slopes)
+
+
+class VectorScaling(CalibrationFamily):
+    """A slope and an intercept for each class (Guo et al. 2017, "On calibration of modern neural networks")."""
+
+    def layer(self, parameters: Mapping[str, float] | None) -> VectorLayer:
+        """See :meth:`CalibrationFamily.layer`."""
+        if not parameters:
+            return VectorLayer()
+        classes = range(len(parameters) // 2)
+        names = [f"{name}_{position}" for name in ("intercept", "slope") for position in classes]
+        if set(parameters) != set(names):
+            raise DataError(
+                f"a calibration layer here has an intercept and a slope for each class, not {', '.join(parameters)}"
+            )
+        values = tuple(parameters[name] for name in names)
+        return VectorLayer(values[: len(classes)], values[len(classes) :])
+
+    def fit(self, label: NDArray[np.float64], margin: NDArray[np.float64], prior_rows: float) -> VectorLayer:
+        """By Newton's method; the objective is convex. A step that does not lower it enough is halved, as in :class:`PlattScaling`."""
+        import numpy as np
+
+        rows, classes = margin.shape
+        moved = _centred(margin)
+        came = np.asarray(label[:, None] == np.arange(classes), np.float64)
+        identity = np.repeat([0.0, 1.0], classes)
+
+        def scores(at: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+            """Probabilities, and the penalised negative log-likelihood."""
+            layered = at[:classes] + at[classes:] * moved
+            highest = layered.max(axis=1, keepdims=True)
+            raised = np.exp(layered - highest)
+            whole = raised.sum(axis=1, keepdims=True)
+            lost = float((highest + np.log(whole)).sum() - (came * layered).sum())
+            from_identity = at - identity
+            return raised / whole, lost + prior_rows * float(from_identity @ from_identity) / 2
+
+        parameters = identity.copy()
+        p, present = scores(parameters)
+        for _ in range(50):
+            off = p - came
+            gradient = np.concatenate([off.sum(axis=0), (off * moved).sum(axis=0)])
+            gradient += prior_rows * (parameters - identity)
+            design = np.concatenate([p, p * moved], axis=1)
+            hessian = -design.T @ design
+            of_intercepts, of_slopes = np.arange(classes), np.arange(classes, 2 * classes)
+            hessian[of_intercepts, of_intercepts] += p.sum(axis=0)
+            hessian[of_slopes, of_slopes] += (p * moved**2).sum(axis=0)
+            both = (p * moved).sum(axis=0)
+            hessian[of_intercepts, of_slopes] += both
+            hessian[of_slopes, of_intercepts] += both
+            # The same intercept for all classes changes no score: without a prior, only this keeps the matrix regular.
+            hessian += max(prior_rows, 1e-9 * rows) * np.eye(2 * classes)
+            step = np.linalg.solve(hessian, gradient)
+            if float(np.abs(step).max()) < 1e-10:
+                break
+            size, fall = 1.0, float(gradient @ step)
+            next_p, following = scores(parameters - size * step)
+            while following > present - 1e-4 * size * fall and size > 1e-8:
+                size /= 2
+                next_p, following = scores(parameters - size * step)
+            if following >= present:  # as near as numbers can tell
+                break
+            parameters, p, present = parameters - size * step, next_p, following
+        return VectorLayer(tuple(map(float, parameters[:classes])), tuple(map(float, parameters[classes:])))
+
+
+def _centred(margin: NDArray[np.float64]) -> NDArray[np.float64]:
+    centred: NDArray[np.float64] = margin - margin.mean(axis=1, keepdims=True)
+    return centred
+
+
 class LinearRecalibration(_Affine):
     """A line on the predicted value, by penalised least squares."""
 
