@@ -11,7 +11,7 @@ from updraft import files
 from updraft.backtest.dependencies import Dependencies, HistoryDependencies, changed
 from updraft.backtest.processes import WORKERS, Say, several
 from updraft.data.partitions import partitions
-from updraft.data.pinned import read_schema, schema_url
+from updraft.data.pinned import classes_url, read_schema, schema_url
 from updraft.data.sources import close_raw_zone, table
 from updraft.errors import DataError, PartitionRefused, SourceMissing
 from updraft.lake.places import Lake
@@ -147,6 +147,7 @@ class _Reading:
         if self._changed:
             for source in sources:
                 files.remove(schema_url(base, source))
+            files.remove(classes_url(base))
         self._take(oldest, _ingest(self._project, self._settings, oldest, depends_on[oldest]))
         others = sorted(
             f"{source}.{column}"

@@ -64,6 +64,8 @@ class LabelCounts:
     """Without a label: null, and left out."""
     infinite: int
     """The expression gave no finite number; left out."""
+    unlisted: int = 0
+    """None of ``data.label.classes``; left out."""
     in_breach: int = 0
     """Rows whose labels were due and that break the contract: left out."""
     without_row: int = 0

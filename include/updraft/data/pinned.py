@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,35 @@ def read_schema(base: str, source: str) -> dict[str, ColumnType]:
             f"{url}: the schema of source {source} cannot be read ({type(error).__name__}: {error}); restore it from a backup, "
             "or remove it, and the next partition's file tells the types anew"
         ) from error
+
+
+def classes_url(base: str) -> str:
+    """URL of the label's classes as they were when its first labels were published. No source has this name."""
+    return f"{base}/schema/.classes.json"
+
+
+def keep_classes(project: Project, base: str) -> None:
+    """Write down the label's classes the first time, and hold them against it ever after: a published label is a position in this list.
+
+    :raises DataError: when the list is another one by now.
+    """
+    classes = list(project.spec.data.label.classes)
+    url = classes_url(base)
+    if not files.exists(url):
+        if not classes:
+            return
+        with exclusive(f"{base}/schema/.writing"):
+            if not files.exists(url):
+                files.write_json(url, classes)
+    if (kept := files.read_json(url)) != classes:
+        raise DataError(
+            f"{project.name}: data.label.classes is {_listed(classes)}, and was {_listed(kept)} when the first labels were published; published "
+            "labels and models speak of positions in that list, so put it back. For other classes, begin a project of another name"
+        )
+
+
+def _listed(classes: Sequence[str]) -> str:
+    return f"[{', '.join(map(str, classes))}]"
 
 
 LONG: tuple[ColumnKind, str] = ("integer", "BIGINT")

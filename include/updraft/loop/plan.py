@@ -54,7 +54,7 @@ def plan_training(
         lane=_lane(loop, recipe_sha256(loop, chosen)),
         workers=spec.training.compute.workers,
     )
-    plan.recipe(spec.task)  # refuses an unknown parameter before anything starts
+    plan.recipe(spec)  # refuses an unknown parameter before anything starts
     return plan
 
 
