@@ -76,6 +76,11 @@ class LabelCounts:
     """What the key of a row looks like that is published in the same partition."""
 
     @property
+    def unlisted_share(self) -> float:
+        """Share of the labels that are none of the classes."""
+        return self.unlisted / (self.published + self.unlisted) if self.unlisted else 0.0
+
+    @property
     def lost_share(self) -> float:
         """Share of the published labels that find no row."""
         return self.without_row / self.published if self.published else 0.0
