@@ -135,6 +135,25 @@ def test_margins_that_separate_the_classes_still_have_a_layer() -> None:
     assert np.isfinite([*layer.slopes, *layer.intercepts]).all()
 
 
+def test_the_margin_of_one_class_that_says_the_opposite_is_made_to_say_nothing() -> None:
+    """The other classes keep their slopes: the layer is the best one of those whose slopes are not below the least."""
+    turned = MARGIN * [1.0, 1.0, -1.0, 1.0]
+    family = VectorScaling()
+    layer = family.fit(LABEL, turned, prior_rows=1.0)
+    assert layer.keeps_order
+    assert layer.slopes[2] == family.least_slope
+    assert min(layer.slopes[:2]) > 0.3
+    best = TASK.mean_margin_loss(LABEL, layer.apply(turned))
+    for place in range(8):
+        for step in (-0.02, 0.02):
+            parameters = np.array([*layer.intercepts, *layer.slopes])
+            parameters[place] += step
+            if parameters[6] < family.least_slope:
+                continue
+            other = VectorLayer(tuple(parameters[:4]), tuple(parameters[4:]))
+            assert best < TASK.mean_margin_loss(LABEL, other.apply(turned)) + 1e-6
+
+
 def test_a_class_that_is_turned_round_keeps_no_order() -> None:
     assert VectorLayer((0.0, 0.0), (0.5, 2.0)).keeps_order
     assert not VectorLayer((0.0, 0.0), (0.5, -0.1)).keeps_order
