@@ -24,6 +24,7 @@ KEY = "2013-05-06T0500"
 EVERY = {
     "failure": messages.failure(P, dag="flights.train", task="train_model", run="r1", error="boom", key=KEY),
     "labels_lost": messages.labels_lost(P, key=KEY, labels=90, of=100, form="9", form_of_rows="999"),
+    "labels_unlisted": messages.labels_unlisted(P, key=KEY, labels=9, of=100),
     "late": messages.late(P, key=KEY, source="flights", error="no file", until="12:00", links={"Run": "http://a/r"}),
     "outside": messages.outside(P, key=KEY, source="flights", rows=90, timeless=3, of=6103),
     "quarantine": messages.quarantine(P, key=KEY, rows=12, of=6103, reasons={"wind_speed in [0, 120]": 12}),

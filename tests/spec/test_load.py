@@ -100,7 +100,7 @@ def test_every_one_of_many_errors_is_told_at_once(make_project):
     }
     assert found["release.margin"].endswith("project.yaml:18: release.margin = -1: must be at least 0")
     assert "did you mean `release`?" in found["relase"]
-    assert "did you mean `binary`?; allowed: binary, regression" in found["task"]
+    assert "did you mean `binary`?; allowed: binary, multiclass, regression" in found["task"]
     assert "did you mean `performance`?" in found["monitoring.remedies.retrain.on[0]"]
     assert "set by Updraft from `training.seed`" in found["training.trainers[0].params.seed"]
     assert "did you mean `max_depth`?" in found["training.trainers[0].params.max_dept"]

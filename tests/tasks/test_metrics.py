@@ -59,7 +59,7 @@ def test_the_base_rate_is_the_best_constant() -> None:
         (lambda: LOG_LOSS(np.array([1.0, np.nan]), np.array([0.5, 0.5])), "label of row 1 is no number"),
         (lambda: BINARY.headline.value(np.array([]), np.array([])), "of no rows"),
         (lambda: BINARY.metric("f1"), "f1 does not fit a binary model; its metrics are log_loss, brier, auc"),
-        (lambda: task_type("ranking"), "no task type 'ranking'; there are binary, regression"),
+        (lambda: task_type("ranking"), "no task type 'ranking'; there are binary, multiclass, regression"),
     ],
 )
 def test_what_cannot_be_measured_is_an_error_that_says_why(call, match) -> None:

@@ -21,6 +21,7 @@ from updraft.scoring.scorer import Scores
 from updraft.spec.model import Gates
 from updraft.tasks import registry
 from updraft.tasks.binary import BINARY
+from updraft.tasks.multiclass import MULTICLASS
 from updraft.tasks.regression import REGRESSION
 from updraft.training.host import ALONE
 from updraft.training.learning import group_loss, start_of
@@ -31,9 +32,15 @@ DAY = np.array([f"d{day:02}" for day in np.sort(RNG.integers(0, DAYS, ROWS))], o
 TRUE = RNG.normal(0, 1.5, (ROWS, GRADES))
 GRADE = np.array([RNG.choice(GRADES, p=p) for p in THREE_GRADES.link(TRUE)], np.float64)
 HOUSE = Path(__file__).parents[2] / "include" / "updraft"
-LABELS = {BINARY: (RNG.random(ROWS) < 0.3).astype(float), REGRESSION: RNG.normal(5, 3, ROWS), THREE_GRADES: GRADE}
-MARGINS = {BINARY: RNG.normal(-1, 1, ROWS), REGRESSION: RNG.normal(5, 3, ROWS), THREE_GRADES: TRUE}
-EVERY = pytest.mark.parametrize("task", [BINARY, REGRESSION, THREE_GRADES], ids=lambda task: task.name)
+CLASSES = MULTICLASS.of_classes(("low", "middle", "high"))
+LABELS = {
+    BINARY: (RNG.random(ROWS) < 0.3).astype(float),
+    REGRESSION: RNG.normal(5, 3, ROWS),
+    THREE_GRADES: GRADE,
+    CLASSES: GRADE,
+}
+MARGINS = {BINARY: RNG.normal(-1, 1, ROWS), REGRESSION: RNG.normal(5, 3, ROWS), THREE_GRADES: TRUE, CLASSES: TRUE}
+EVERY = pytest.mark.parametrize("task", [BINARY, REGRESSION, THREE_GRADES, CLASSES], ids=lambda task: task.name)
 
 
 @EVERY
@@ -172,12 +179,12 @@ spec = ProjectSpec.model_validate({"name": "exams", "owner": "o", "task": "three
                                    "gates": {"grade_loss": {"no_worse_than_champion_by": 0.1}}})
 assert spec.release.metric == "grade_loss", spec.release
 assert spec.task_type is THREE_GRADES and list(spec.gates.metrics) == ["grade_loss"]
-assert json_schema()["properties"]["task"]["enum"] == ["binary", "regression", "three_grades"]
+assert json_schema()["properties"]["task"]["enum"] == ["binary", "multiclass", "regression", "three_grades"]
 assert registry.figure_names()[-2:] == ("grade_loss", "wrong")
 try:
     ProjectSpec.model_validate({"name": "exams", "owner": "o", "task": "grades", "data": data})
 except ValidationError as error:
-    assert "'binary', 'regression' or 'three_grades'" in str(error), error
+    assert "'binary', 'multiclass', 'regression' or 'three_grades'" in str(error), error
 else:
     raise SystemExit("an unknown task was taken")
 

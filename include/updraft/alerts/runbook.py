@@ -70,6 +70,15 @@ ALERTS: dict[str, Entry] = {
         "Look at the key in both files: another form of it, such as 7 for 007, is another row. Write it as it was, and clear the run.",
         "The partition is published anew, and its labels count.",
     ),
+    "labels_unlisted": Entry(
+        "Labels of no known class",
+        "Labels came that are none of `data.label.classes`, and none or far fewer did before: they are written in another way, or the world has"
+        " a new class. They are left out.",
+        "`updraft status PROJECT` counts them by partition; `updraft validate PROJECT` names the labels that it meets.",
+        "Written wrongly: mend the source, and clear the run. A new class: published labels and models speak of positions in the list, so it"
+        " needs a project of another name; or let `data.label.expr` put it under a class that there is.",
+        "The partition is published anew, and its labels count.",
+    ),
     "late": Entry(
         "A file is late",
         "A partition has no file yet, longer after its tick than data.sources.NAME.wait allows. It is read by itself if it comes before the"

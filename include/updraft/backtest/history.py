@@ -147,6 +147,7 @@ class _Reading:
         if self._changed:
             for source in sources:
                 files.remove(self._lake.schema(source))
+            files.remove(self._lake.classes)
         self._take(oldest, _ingest(self._project, self._settings, oldest, depends_on[oldest]))
         others = sorted(
             f"{source}.{column}"

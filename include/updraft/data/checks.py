@@ -64,6 +64,8 @@ class LabelCounts:
     """Without a label: null, and left out."""
     infinite: int
     """The expression gave no finite number; left out."""
+    unlisted: int = 0
+    """None of ``data.label.classes``; left out."""
     in_breach: int = 0
     """Rows whose labels were due and that break the contract: left out."""
     without_row: int = 0
@@ -72,6 +74,11 @@ class LabelCounts:
     """What the key of such a label looks like (:func:`updraft.data.lost_labels.form_of`)."""
     form_of_rows: str = ""
     """What the key of a row looks like that is published in the same partition."""
+
+    @property
+    def unlisted_share(self) -> float:
+        """Share of the labels that are none of the classes."""
+        return self.unlisted / (self.published + self.unlisted) if self.unlisted else 0.0
 
     @property
     def lost_share(self) -> float:

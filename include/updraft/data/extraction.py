@@ -306,7 +306,7 @@ def check_label(con: duckdb.DuckDBPyConnection, project: Project, table: str, co
     if wrong := label.wrong or published_private(data.label.expr, data):
         raise DataError(f"{where}: {wrong}")
     attempt(
-        lambda: con.execute(f"SELECT {label_number(data.label.expr)} FROM {table} LIMIT 0"),
+        lambda: con.execute(f"SELECT {label_number(data.label)} FROM {table} LIMIT 0"),
         lambda error: DataError(f"{where} cannot be evaluated: {kind_of(error)}; its columns are {', '.join(columns)}"),
     )
     if unknown := label.unknown(columns):

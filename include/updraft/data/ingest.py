@@ -26,6 +26,7 @@ from updraft.data.extraction import (
     read_not_read,
     slices,
 )
+from updraft.data.pinned import keep_classes
 from updraft.data.privacy import ID_SUFFIX, KEY_FILE, Pseudonymiser, check_key, load_key
 from updraft.data.publication import Publisher, parquet_bytes, quarantine, write_table
 from updraft.data.validation import Validator
@@ -130,6 +131,7 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Ingeste
         for source, path in bad.items():
             views.mark(source, f"SELECT * FROM {parquet(str(path))}")
         publisher = Publisher(views, pseudonyms)
+        keep_classes(project, lake)
         if checks.state == "passed":
             table = publisher.rows()
             rows = len(table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,30 @@ def read_schema(lake: Lake, source: str) -> dict[str, ColumnType]:
             f"{url}: the schema of source {source} cannot be read ({type(error).__name__}: {error}); restore it from a backup, "
             "or remove it, and the next partition's file tells the types anew"
         ) from error
+
+
+def keep_classes(project: Project, lake: Lake) -> None:
+    """Write down the label's classes the first time, and hold them against it ever after: a published label is a position in this list.
+
+    :raises DataError: when the list is another one by now.
+    """
+    classes = list(project.spec.data.label.classes)
+    url = lake.classes
+    if not files.exists(url):
+        if not classes:
+            return
+        with exclusive(lake.schema_lock):
+            if not files.exists(url):
+                files.write_json(url, classes)
+    if (kept := files.read_json(url)) != classes:
+        raise DataError(
+            f"{project.name}: data.label.classes is {_listed(classes)}, and was {_listed(kept)} when the first labels were published; published "
+            "labels and models speak of positions in that list, so put it back. For other classes, begin a project of another name"
+        )
+
+
+def _listed(classes: Sequence[str]) -> str:
+    return f"[{', '.join(map(str, classes))}]"
 
 
 LONG: tuple[ColumnKind, str] = ("integer", "BIGINT")

@@ -18,7 +18,7 @@ from updraft.data.partitions import partition
 from updraft.data.privacy import Pseudonymiser
 from updraft.data.views import CLOCKS, INTERNAL, Views, joined_by, label_columns, private_columns, pseudonymised
 from updraft.errors import DataError
-from updraft.spec.label import label_number
+from updraft.spec.label import UNLISTED, label_number
 
 if TYPE_CHECKING:
     import duckdb
@@ -54,7 +54,7 @@ class Publisher:
     def labels(self) -> tuple[pa.Table, LabelCounts]:
         """Labels of good rows that matured in (previous tick, tick], by event time and row, and what became of the rows that were due.
 
-        A label that is not finite is no label: nothing can be learnt from it, or measured on it.
+        A label that is not finite, or is none of ``data.label.classes``, is no label: nothing can be learnt from it, or measured on it.
 
         :raises DataError: when the expression is no label (the project may have changed since the extraction), or fails.
         """
@@ -64,7 +64,7 @@ class Publisher:
         own = partition(spec, self.views.key)
         after = spec.data.label.matures_after
         time = name(str(spec.data.sources[source].event_time))
-        number = label_number(spec.data.label.expr)
+        number = label_number(spec.data.label)
         every = (
             f"(SELECT * FROM {name(f'src_{source}')} WHERE {time} >= {literal(own.start - after)} "
             f"AND {time} < {literal(own.tick - after)})"
@@ -78,8 +78,10 @@ class Publisher:
         )
         hidden = {column: column for column in private_columns(self.views.project, source, self.views.columns(source))}
         con.execute(f"CREATE TEMP TABLE matured_hidden AS {pseudonymised(con, 'matured', hidden, self.pseudonyms)}")
-        without, infinite = first(
-            con, "SELECT count(*) FILTER (_label IS NULL), count(*) FILTER (NOT isfinite(_label)) FROM matured"
+        without, infinite, unlisted = first(
+            con,
+            "SELECT count(*) FILTER (_label IS NULL), count(*) FILTER (NOT isfinite(_label)), "
+            f"count(*) FILTER (_label = {UNLISTED}) FROM matured",
         )
         con.execute("DELETE FROM matured_hidden WHERE NOT isfinite(_label)")
         zero = spec.data.label.missing == "zero"
@@ -90,7 +92,11 @@ class Publisher:
             f"SELECT * FROM (SELECT {identity}, _slice AS {PARTITION}, {label} AS {LABEL} FROM matured_hidden) "
             f"WHERE {LABEL} IS NOT NULL ORDER BY {EVENT_TIME}, {ROW}",
         )
-        counts = LabelCounts(len(made), 0 if zero else int(without), int(infinite), in_breach=int(in_breach))
+        missing = 0 if zero else int(without)
+        if spec.data.label.classes:
+            counts = LabelCounts(len(made), missing, 0, in_breach=int(in_breach), unlisted=int(unlisted))
+        else:
+            counts = LabelCounts(len(made), missing, int(infinite), in_breach=int(in_breach))
         return made.select([ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL]), counts
 
     def _no_label(self, due: str, number: str, error: duckdb.Error) -> DataError:

@@ -8,6 +8,7 @@ would say later, and features are tried on rows as they are published: joined, w
 from __future__ import annotations
 
 import itertools
+import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from updraft.data.partitions import partitions
 from updraft.data.views import CLOCKS
 from updraft.errors import DataError, PartitionRefused, SourceAway, TrainingError
 from updraft.settings import Settings
-from updraft.spec.data import LAST_DAY
+from updraft.spec.data import LAST_DAY, Label
 from updraft.spec.document import read_document
 from updraft.spec.feature_trial import ROWS, SECONDS, try_features
 from updraft.spec.label import label_number, read_label
@@ -35,12 +36,15 @@ from updraft.tasks.registry import task_names
 from updraft.tasks.task_type import TaskType
 
 if TYPE_CHECKING:
+    import duckdb
     import numpy as np
     from numpy.typing import NDArray
 
 LAST = datetime.combine(LAST_DAY, datetime.min.time(), UTC)
 """Where the first partitions of an open history are looked for."""
 _CENTURY = timedelta(days=36500)
+_SHOWN = 5
+"""Labels, or classes, that are named."""
 ENOUGH = 2_000
 """Labels of some partitions among which one class only is a mistake rather than a rare event."""
 
@@ -71,7 +75,7 @@ def rehearse(project: Project, settings: Settings, *, seconds: float = SECONDS) 
             elif (too_large := _too_large(project, keys[0])) is not None:
                 came_of_it.notes.append(f"features and labels are not tried: {too_large}")
             else:
-                came_of_it.problems += _of_labels(project, aside, keys[0])
+                came_of_it.problems += _of_labels(project, aside, keys[0], came_of_it.notes)
                 came_of_it.problems += _of_clusters(project, aside)
                 if not came_of_it.problems:
                     rows = _rows_of_one(project, aside, keys, home, came_of_it.notes)
@@ -101,8 +105,11 @@ def _keys_with_files(project: Project) -> list[str]:
     ]
 
 
-def _of_labels(project: Project, aside: Settings, key: str) -> Iterator[str]:
-    """What is wrong with the labels of the row source's file, which is that of the partition or of all of them."""
+def _of_labels(project: Project, aside: Settings, key: str, notes: list[str]) -> Iterator[str]:
+    """What is wrong with the labels of the row source's file, which is that of the partition or of all of them.
+
+    :param notes: takes what may be as it should.
+    """
     import numpy as np
 
     spec = project.spec
@@ -111,7 +118,7 @@ def _of_labels(project: Project, aside: Settings, key: str) -> Iterator[str]:
     if read_by.wrong or not read_by.names:
         return  # told of the expression itself
     whole = "{key}" not in at.url
-    expr, number = spec.data.label.expr, label_number(spec.data.label.expr)
+    expr, number = spec.data.label.expr, label_number(spec.data.label, lenient=True)
     extracted = extract_partition(_with_all_rows(project) if whole else project, aside, key)
     path = files.local_path(extracted.sources[source].url)
     with connection([path]) as con:
@@ -124,17 +131,26 @@ def _of_labels(project: Project, aside: Settings, key: str) -> Iterator[str]:
 
         query = (
             f"SELECT l, l IS NULL AND NOT missing AS text FROM "
-            f"(SELECT {number.replace('CAST(', 'TRY_CAST(', 1)} AS l, (\n{expr}\n) IS NULL AS missing FROM {table})"
+            f"(SELECT {number} AS l, (\n{expr}\n) IS NULL AS missing FROM {table})"
         )
         rows = attempt(
             lambda: con.execute(query).fetchnumpy(),
             lambda error: DataError(told(f"cannot be evaluated: {kind_of(error)}")),
         )
+        if spec.data.label.classes:
+            of_classes = _LabelsOfClasses.counted(con, spec.data.label, table)
+            notes += [told(message) for message in of_classes.notes(spec.data.refuse_above)]
+            if problem := of_classes.problem(spec.data.refuse_above):
+                yield told(problem)
+                return
     texts, label = int(rows["text"].sum()), np.ma.compressed(np.ma.asarray(rows["l"], np.float64))
+    if spec.data.label.classes:  # any text may be one, and what is none has been told
+        texts, label = 0, label[np.isfinite(label)]
     looked_at = len(rows["text"])
     if texts:
         yield told(
-            f"gives text that is no number in {texts:,} of {looked_at:,} rows; write what is to be learnt as a comparison, such as column = 'Y'"
+            f"gives text that is no number in {texts:,} of {looked_at:,} rows; write what is to be learnt as a comparison, such as "
+            "column = 'Y', or name its classes in data.label.classes, with a task that takes them"
         )
     elif not len(label):
         if looked_at and whole:
@@ -149,6 +165,53 @@ def _of_labels(project: Project, aside: Settings, key: str) -> Iterator[str]:
             f"gives the same label in all of {len(label):,} rows that have one, so there is nothing to learn; is it the right column, "
             "and the right value?"
         )
+
+
+@dataclass(frozen=True)
+class _LabelsOfClasses:
+    """The labels of a file against ``data.label.classes``."""
+
+    labelled: int
+    unlisted: dict[str, int]
+    """Rows of each label that is none of the classes, the most frequent first."""
+    absent: tuple[str, ...]
+    """Classes without a row."""
+
+    @classmethod
+    def counted(cls, con: duckdb.DuckDBPyConnection, label: Label, table: str) -> _LabelsOfClasses:
+        groups = con.execute(
+            f"SELECT l, v, count(*) FROM (SELECT {label_number(label)} AS l, CAST((\n{label.expr}\n) AS VARCHAR) AS v FROM {table}) "
+            "WHERE l IS NOT NULL GROUP BY l, v ORDER BY count(*) DESC, v"
+        ).fetchall()
+        seen = {int(position) for position, _, _ in groups if not math.isinf(position)}
+        return cls(
+            sum(rows for _, _, rows in groups),
+            {value: rows for position, value, rows in groups if math.isinf(position)},
+            tuple(name for position, name in enumerate(label.classes) if position not in seen),
+        )
+
+    def problem(self, refuse_above: float) -> str | None:
+        """What is wrong, as the end of a sentence: more labels are of no class than a project puts up with."""
+        return (
+            f"{self._of_none()}; add them, or let expr put them under a class" if self._share > refuse_above else None
+        )
+
+    def notes(self, refuse_above: float) -> Iterator[str]:
+        """What may be as it should, as ends of sentences."""
+        if 0 < self._share <= refuse_above:
+            yield f"{self._of_none()}; such rows are left out and counted"
+        if self.absent and self.labelled > sum(self.unlisted.values()):
+            names = ", ".join(map(repr, self.absent[:_SHOWN])) + (", …" if len(self.absent) > _SHOWN else "")
+            yield f"gives no row of the class {names}; until there are some, a model takes it for nearly impossible"
+
+    @property
+    def _share(self) -> float:
+        return sum(self.unlisted.values()) / self.labelled if self.labelled else 0.0
+
+    def _of_none(self) -> str:
+        shown = ", ".join(map(repr, list(self.unlisted)[:_SHOWN])) + (", …" if len(self.unlisted) > _SHOWN else "")
+        rows = sum(self.unlisted.values())
+        return f"gives labels that are none of data.label.classes in {rows:,} of {self.labelled:,} rows: {shown}"
 
 
 def _with_all_rows(project: Project) -> Project:

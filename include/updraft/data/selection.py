@@ -134,7 +134,7 @@ def that_bind(
     unknown = set(schema.unpinned(types)) & set(label_columns(schema.project, types))
     if not unknown:
         return dict(types)
-    expr = label_number(schema.project.spec.data.label.expr)
+    expr = label_number(schema.project.spec.data.label)
     candidates: tuple[tuple[ColumnKind, str], ...] = (("number", "DOUBLE"), ("text", "VARCHAR"), ("boolean", "BOOLEAN"))
     for kind, storage in candidates:
         tried = {

@@ -13,7 +13,8 @@ from updraft.jobs.attested import is_sealed, seal
 from updraft.jobs.device import Wanted
 from updraft.lake.places import RunFolder
 from updraft.tasks.names import TaskName
-from updraft.tasks.registry import DEFAULT
+from updraft.tasks.registry import DEFAULT, task_type
+from updraft.tasks.task_type import TaskType
 from updraft.training.importance import GAIN
 from updraft.training.recipe import Device, TrainerName
 
@@ -56,6 +57,7 @@ class TrainingRequest(Contract):
     project: str = Field(min_length=1)
     key: str = Field(description="partition at whose tick the training happens")
     task: TaskName = DEFAULT.name
+    classes: tuple[str, ...] = Field((), description="of the label, in order, where the task has a list of them")
     trainer: TrainerName = "xgboost"
     params: dict[str, Scalar] = Field(default_factory=dict, description="the trainer's own")
     seed: int = Field(1, ge=0)
@@ -94,7 +96,13 @@ class TrainingRequest(Contract):
         where = _WHERE_NOT_WHAT if self.device == "cuda" else _WHERE_NOT_WHAT | {"device"}
         where = where if self.trial is not None else where | {"trial"}
         where |= {"workers"} if self.workers == 1 else set()
+        where |= set() if self.classes else {"classes"}
         return files.canonical_hash(self.model_dump(mode="json", exclude=set(where)))
+
+    @property
+    def task_type(self) -> TaskType:
+        """What the task means."""
+        return task_type(self.task, self.classes)
 
     @property
     def folder(self) -> RunFolder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from updraft.spec.model import Trainer
+from updraft.spec.model import ProjectSpec, Trainer
 from updraft.store.records import Lane
 from updraft.training.recipe import Recipe
 
@@ -27,15 +27,16 @@ class Plan:
     lane: Lane
     workers: int = 1
 
-    def recipe(self, task: str) -> Recipe:
-        """The recipe as the trainer takes it.
+    def recipe(self, spec: ProjectSpec) -> Recipe:
+        """The recipe as the trainer takes it, for the task of its project.
 
         :raises TrainingError: when a parameter is unknown.
         """
         return Recipe(
-            task=task,
+            task=spec.task,
             params=self.trainer.params,
             seed=self.seed,
             threads=self.threads,
             trainer=self.trainer.name,
+            classes=spec.data.label.classes,
         )

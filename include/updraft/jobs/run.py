@@ -28,7 +28,6 @@ from updraft.jobs.usage import Usage, watched
 from updraft.jobs.watch import watching
 from updraft.jobs.workers import train_with_local_workers
 from updraft.lock import exclusive
-from updraft.tasks.registry import task_type
 from updraft.training.data import load_training_data
 from updraft.training.external import train_from_disk
 from updraft.training.fit import FittedModel, train_in_memory
@@ -160,8 +159,9 @@ def check_result(request: TrainingRequest, result: TrainingResult) -> None:
     model = load_model(model_url, result.model_sha256)
     made_of = _made_of(request.on(result.device))
     wrong = [name for name, value in made_of.items() if model.meta.get(name) != value]
-    if wrong or (model.task, model.trainer, model.threads) != (request.task, request.trainer, request.threads):
-        what = ", ".join(wrong) or "task, trainer or threads"
+    same = all(getattr(model, name) == getattr(request, name) for name in ("task", "classes", "trainer", "threads"))
+    if wrong or not same:
+        what = ", ".join(wrong) or "task, classes, trainer or threads"
         raise IntegrityError(f"{model_url}: {what}: not what the training was asked for")
     source = model.features_source
     if (source is None) != (request.features_path is None) or (
@@ -204,7 +204,15 @@ def _earlier(asked: TrainingRequest, key: str | None) -> TrainingResult | None:
 
 
 def _fit(request: TrainingRequest, kept: FolderCheckpoint, watch: Watch, group: Group) -> FittedModel:
-    recipe = Recipe(request.task, request.params, request.seed, request.threads, request.trainer, _device(request))
+    recipe = Recipe(
+        request.task,
+        request.params,
+        request.seed,
+        request.threads,
+        request.trainer,
+        _device(request),
+        request.classes,
+    )
     manifest = load_snapshot(request.snapshot_url, request.snapshot_sha256)
     if recipe.external_memory or group.size > 1:
         checkpoint = GroupCheckpoint(group, kept) if group.size > 1 else kept
@@ -350,4 +358,4 @@ def _tracked(request: TrainingRequest) -> Iterator[TrackedRun | None]:
 
 
 def _curve_name(request: TrainingRequest) -> str:
-    return f"validation_{task_type(request.task).headline.name}_by_round"
+    return f"validation_{request.task_type.headline.name}_by_round"

@@ -233,6 +233,11 @@ class Lake:
         """What a process holds that writes a schema."""
         return self.at("schema/.writing")
 
+    @property
+    def classes(self) -> str:
+        """The label's classes as they were when its first labels were published. No source has this name."""
+        return self.at("schema/.classes.json")
+
     def schema(self, source: str) -> str:
         """The pinned types of a source."""
         return self.at(f"schema/{source}.json")

@@ -62,6 +62,7 @@ def in_words(account: Mapping[str, Any]) -> str:
     kinds = {
         "missing": "missing",
         "infinite": "not finite",
+        "unlisted": "of no class in data.label.classes",
         "in_breach": "of rows in breach",
         "without_row": "find no row",
     }

@@ -135,6 +135,29 @@ def labels_lost(loop: Loop, row: IngestedPartition, before: IngestedPartition | 
         )
 
 
+@never_fails
+def labels_unlisted(loop: Loop, row: IngestedPartition, before: IngestedPartition | None) -> None:
+    """Labels of no known class: told when they begin, and when they are twice the share of the last time.
+
+    :param before: the partition published before.
+    """
+    labels, before_it = row.checks["labels"], (before.checks.get("labels") if before else None) or {}
+    usual = LabelCounts(**before_it).unlisted_share if before_it else 0.0
+    if LabelCounts(**labels).unlisted_share > 2 * usual:
+        unlisted = labels["unlisted"]
+        record(
+            loop,
+            messages.labels_unlisted(
+                loop.name,
+                key=row.key,
+                labels=unlisted,
+                of=unlisted + labels["published"],
+                content=row.labels_sha256 or "",
+                docs=docs_url(loop, row.key),
+            ),
+        )
+
+
 def _outside_share(checks: Mapping[str, Any]) -> tuple[float, int]:
     """Share of a file's rows that are not the partition's, and how many rows it has; of an earlier version's checks, none."""
     outside = int(checks.get("outside", 0)) + int(checks.get("timeless", 0))

@@ -6,6 +6,7 @@ import math
 
 from updraft import files
 from updraft.data.columns import LABEL, PARTITION
+from updraft.data.vectors import as_values
 from updraft.evaluation.card import CardData, Measured, card_html
 from updraft.evaluation.gates import GateResult, MetricComparison
 from updraft.loop.context import Loop
@@ -31,8 +32,8 @@ def card_data(loop: Loop, run: str, comparison: Comparison) -> CardData:
     metric = task.headline
     by_partition = {
         str(key): Measured(
-            metric.value(frame[LABEL].to_numpy(float), frame["candidate"].to_numpy(float)),
-            metric.value(frame[LABEL].to_numpy(float), frame["champion"].to_numpy(float))
+            metric.value(frame[LABEL].to_numpy(float), as_values(frame["candidate"])),
+            metric.value(frame[LABEL].to_numpy(float), as_values(frame["champion"]))
             if frame["champion"].notna().all()
             else None,
             rows=len(frame),
@@ -49,6 +50,7 @@ def card_data(loop: Loop, run: str, comparison: Comparison) -> CardData:
         "parameters": ", ".join(f"{name}={value}" for name, value in sorted(plan.trainer.params.items())),
         "rounds": str(result.rounds),
         "rows": f"{result.rows:,}",
+        **task.label_facts(result.metrics),
         "seed": str(plan.seed),
         "environment": ", ".join(f"{name} {version}" for name, version in sorted(result.environment.items())),
     }
@@ -65,7 +67,7 @@ def card_data(loop: Loop, run: str, comparison: Comparison) -> CardData:
         partitions=by_partition,
         slices={name: _measured(task, part.comparison, part.rows) for name, part in gates.slices.items()},
         label=rows[LABEL].to_numpy(float),
-        score=rows["candidate"].to_numpy(float),
+        score=as_values(rows["candidate"]),
         curve=next(iter(result.curve.values()), []),
         rounds=result.rounds,
         importance=result.importance,

@@ -110,7 +110,7 @@ def fit(loop: Loop, plan: Plan) -> Fit:
             files.write_bytes(folder.proof, content)  # for the trials of this plan
             note_proof(loop, plan, trained.proof_sha256)
             return replace(trained, proof_url=folder.proof)
-        data, recipe = training_data(loop, plan), plan.recipe(loop.spec.task)
+        data, recipe = training_data(loop, plan), plan.recipe(loop.spec)
         fitted = train_in_memory(recipe, data, plan.holdout, proved_there(loop, plan))
         proof = files.write_parquet(folder.proof, fitted.holdout)
         note_proof(loop, plan, proof)

@@ -121,6 +121,8 @@ def _publish(loop: Loop, key: str) -> IngestedPartition:
             alerting.rows_outside(loop, row, before)
     if row.checks["labels"]["without_row"]:
         alerting.labels_lost(loop, row, before)
+    if row.checks["labels"].get("unlisted"):
+        alerting.labels_unlisted(loop, row, before)
     return row
 
 

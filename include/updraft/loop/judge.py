@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from updraft.data.columns import CLUSTER, LABEL, PARTITION, ROW, SCORE
+from updraft.data.vectors import as_cells, as_values
 from updraft.evaluation.gates import GateResult, judge_gates
 from updraft.jobs.plan import Plan
 from updraft.loop.context import Loop
@@ -47,7 +48,7 @@ def compare(loop: Loop, plan: Plan, holdout: pd.DataFrame) -> pd.DataFrame:
         frame = holdout[holdout[PARTITION] == part.key].sort_values(ROW, ignore_index=True)[
             [PARTITION, ROW, CLUSTER, LABEL]
         ]
-        frame = frame.assign(candidate=Scores.of(task, layer, part.margin).score)
+        frame = frame.assign(candidate=as_cells(Scores.of(task, layer, part.margin).score))
         served = loop.store.predictions(loop.name, part.key).get("champion")
         if served is None or part.key in broken:  # it was served on other features than the candidate is judged on
             frames.append(frame.assign(champion=np.nan))
@@ -77,8 +78,8 @@ def judge_candidate(loop: Loop, plan: Plan, holdout: pd.DataFrame) -> Comparison
         slices = {column: looked_up[column].to_numpy(object) for column in by}
     result = judge_gates(
         label=against[LABEL].to_numpy(float),
-        candidate=against["candidate"].to_numpy(float),
-        champion=against["champion"].to_numpy(float) if compared.any() else None,
+        candidate=as_values(against["candidate"]),
+        champion=as_values(against["champion"]) if compared.any() else None,
         cluster=against[CLUSTER].astype(str).to_numpy(object),
         slices=slices,
         gates=gates,

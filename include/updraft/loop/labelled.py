@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, PARTITION, ROW, SCORE
+from updraft.data.vectors import as_values
 from updraft.loop.context import LabelFile, Loop, labelled_rows, labels_of
 from updraft.loop.plan import newest_labelled
 from updraft.monitoring.calibration import Matured
@@ -96,12 +97,12 @@ def guard(loop: Loop, version: str, as_of: str) -> str | None:
     task = loop.spec.task_type
     newest = max(task.calibration.look_back, partitions_with(FEWEST_CLUSTERS, per_partition))
     scored = loop.store.predictions_of(loop.name, version, until=newest_labelled(loop.spec, as_of), newest=newest)
-    if task.default_loss.by_class or not scored:
+    if not scored:
         return None
     rows = pd.concat([part[[CLUSTER, LABEL, SCORE]] for part in matured_of(loop, scored, as_of)], ignore_index=True)
     holdout = holdout_of(loop, version)
     served = Served(
-        rows[LABEL].to_numpy(np.float64), rows[SCORE].to_numpy(np.float64), rows[CLUSTER].astype(str).to_numpy(object)
+        rows[LABEL].to_numpy(np.float64), as_values(rows[SCORE]), rows[CLUSTER].astype(str).to_numpy(object)
     )
     return worse_than_none(task, served, np.array([]) if holdout is None else holdout[LABEL].to_numpy(np.float64))
 
@@ -151,6 +152,6 @@ def _part(key: str, frame: pd.DataFrame) -> Matured:
     return Matured(
         key,
         frame[LABEL].to_numpy(np.float64),
-        frame[MARGIN].to_numpy(np.float64),
+        as_values(frame[MARGIN]),
         frame[CLUSTER].astype(str).to_numpy(object),
     )

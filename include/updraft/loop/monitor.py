@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from updraft.data.columns import CLUSTER, LABEL, ROW, SCORE
 from updraft.data.partitions import KEY_FORMAT
+from updraft.data.vectors import as_values
 from updraft.loop.challenger import aged_challenger, plan_remedy
 from updraft.loop.context import Loop, rounded
 from updraft.loop.feature_drift import Drifting, broken_feed, look_for_drift
@@ -88,7 +89,7 @@ def measure(loop: Loop, key: str) -> tuple[PerformanceRow, ...]:
             rows = matured(loop, prediction, as_of)
             if not len(rows):
                 continue
-            label, score = rows[LABEL].to_numpy(float), rows[SCORE].to_numpy(float)
+            label, score = rows[LABEL].to_numpy(float), as_values(rows[SCORE])
             metrics = loop.spec.task_type.measure(label, score)
             row = PerformanceRow(target, as_of, prediction.role, prediction.version, len(rows), rounded(metrics))
             loop.store.record_performance(loop.name, row)
@@ -167,8 +168,8 @@ def _gains(loop: Loop, release: ReleaseRow, target: str, fresh: frozenset[int], 
     if not len(older):
         return None
     loss = loop.spec.task_type.loss_named(loop.spec.release.metric)
-    gain = loss(older[LABEL].to_numpy(float), older[SCORE].to_numpy(float)) - loss(
-        newer[LABEL].to_numpy(float), newer[SCORE].to_numpy(float)
+    gain = loss(older[LABEL].to_numpy(float), as_values(older[SCORE])) - loss(
+        newer[LABEL].to_numpy(float), as_values(newer[SCORE])
     )
     rows = older[[ROW, CLUSTER]].copy()
     rows[_GAIN], rows[_AGAINST] = gain, pair[0].version

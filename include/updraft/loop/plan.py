@@ -72,7 +72,7 @@ def _plan(loop: Loop, key: str, chosen: Trainer, asked: str) -> Plan:
         lane=_lane(loop, recipe_sha256(loop, chosen)),
         workers=spec.training.compute.workers,
     )
-    plan.recipe(spec.task)  # refuses an unknown parameter before anything starts
+    plan.recipe(spec)  # refuses an unknown parameter before anything starts
     return plan
 
 

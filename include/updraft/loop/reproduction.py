@@ -8,6 +8,7 @@ from typing import Any
 
 from updraft import files
 from updraft.data.columns import MARGIN, PARTITION, ROW
+from updraft.data.vectors import as_values
 from updraft.errors import TrainingError
 from updraft.jobs.contract import TrainingRequest, TrainingResult
 from updraft.jobs.run import run_training
@@ -140,4 +141,4 @@ def _largest_shift(first: TrainingResult, again: TrainingResult) -> float | None
     rows = [PARTITION, ROW]
     if not len(then) or not then[rows].equals(now[rows]):
         return None
-    return float(np.abs(then[MARGIN].to_numpy(float) - now[MARGIN].to_numpy(float)).max())
+    return float(np.abs(as_values(then[MARGIN]) - as_values(now[MARGIN])).max())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from updraft import files
 from updraft.data.columns import MARGIN, ROW, SCORE
+from updraft.data.vectors import as_cells
 from updraft.errors import DataError, IntegrityError, SpecError, TrainingError, Transient, UpdraftError
 from updraft.loop import alerting
 from updraft.loop.context import Loop
@@ -92,7 +93,7 @@ def _scored(loop: Loop, key: str, role: Role, version: str, layer: dict[str, flo
     scorer = loop.scorer(version, layer)
     frame = loop.feature_frame(key, scorer.features)
     scores = scorer.score_features(frame)
-    predictions = frame[[ROW]].assign(**{MARGIN: scores.margin, SCORE: scores.score})
+    predictions = frame[[ROW]].assign(**{MARGIN: as_cells(scores.margin), SCORE: as_cells(scores.score)})
     stem = loop.lake.predictions_stem(key, role, version)
     url, sha256 = files.write_parquet_named_by_content(stem, predictions)
     row = PredictionRow(key, role, version, layer, url, sha256, len(predictions))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from updraft.alerts.words import gained
 from updraft.data.columns import CLUSTER, LABEL, ROW, SCORE
+from updraft.data.vectors import as_cells, as_values
 from updraft.errors import DataError, UpdraftError
 from updraft.loop.context import Loop, labels_of
 from updraft.loop.labelled import matured
@@ -98,8 +99,8 @@ def side_by_side(loop: Loop, serving: str, other: str) -> SideBySide:
         both = ours.merge(theirs[[ROW, SCORE]], on=ROW, suffixes=("", "_other"))
         label = both[LABEL].to_numpy(float)
         losses = {
-            "serving": loss(label, both[SCORE].to_numpy(float)),
-            "other": loss(label, both[f"{SCORE}_other"].to_numpy(float)),
+            "serving": loss(label, as_values(both[SCORE])),
+            "other": loss(label, as_values(both[f"{SCORE}_other"])),
         }
         keys.append(row.key)
         frames.append(both[[CLUSTER]].assign(**losses))
@@ -129,5 +130,5 @@ def _scores(loop: Loop, version: str, key: str, as_of: str, learnt: str | None) 
         return None
     scorer = loop.scorer(version, loop.store.layer(loop.name, version, before=key))
     frame = loop.feature_frame(key, scorer.features)
-    scored = frame[[ROW]].assign(**{SCORE: scorer.score_features(frame).score})
+    scored = frame[[ROW]].assign(**{SCORE: as_cells(scorer.score_features(frame).score)})
     return labels_of(key, loop.label_files([key], as_of)[key])[[ROW, CLUSTER, LABEL]].merge(scored, on=ROW, how="inner")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from updraft import files
 from updraft.data.columns import LABEL, MARGIN, PARTITION, ROW, SCORE
+from updraft.data.vectors import as_cells, as_values
 from updraft.errors import IntegrityError, TrainingError
 from updraft.jobs.attested import training_for
 from updraft.jobs.contract import TrainingRequest, TrainingResult
@@ -24,7 +25,6 @@ from updraft.loop.release import open_release, point_aliases, release_id
 from updraft.loop.trials import fit_name, hand_over, label_files, note_training
 from updraft.spec.deployment import load_deployment
 from updraft.store.records import TrainingRow
-from updraft.tasks.registry import task_type
 from updraft.training.data import load_training_data
 from updraft.training.trainers import library_versions
 
@@ -119,6 +119,7 @@ def request_for(loop: Loop, plan: Plan, run: str) -> TrainingRequest:
         project=loop.name,
         key=plan.key,
         task=loop.spec.task,
+        classes=loop.spec.data.label.classes,
         trainer=plan.trainer.name,
         params=dict(plan.trainer.params),
         seed=plan.seed,
@@ -214,10 +215,12 @@ def proved_holdout(loop: Loop, run: str) -> pd.DataFrame:
     rows, named = given.keys.assign(**{LABEL: given.label}), [PARTITION, ROW]
     try:
         told = files.read_parquet(url, result.holdout_predictions_sha256)[[*named, LABEL, MARGIN]]
-        told = told.astype({PARTITION: str, LABEL: np.float64, MARGIN: np.float64})
+        told = told.astype({PARTITION: str, LABEL: np.float64})
         same = len(told) == len(rows) and not told.duplicated(named).any()
         aligned = told.set_index(named).reindex(pd.MultiIndex.from_frame(rows[named].astype({PARTITION: str})))
-        margin = aligned[MARGIN].to_numpy(np.float64)
+        task = request.task_type
+        margin = as_values(aligned[MARGIN])
+        same = same and margin.shape == (len(rows), *task.shape)
         same = same and bool((aligned[LABEL].to_numpy() == given.label).all() and np.isfinite(margin).all())
     except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise IntegrityError(f"{url} is no proof: {type(error).__name__}") from error
@@ -225,7 +228,7 @@ def proved_holdout(loop: Loop, run: str) -> pd.DataFrame:
         raise IntegrityError(
             f"{url}: its rows, labels or scores are not those of the snapshot that the training was given"
         )
-    return rows.assign(**{MARGIN: margin, SCORE: task_type(request.task).link(margin)})
+    return rows.assign(**{MARGIN: as_cells(margin), SCORE: as_cells(task.link(margin))})
 
 
 def enter(

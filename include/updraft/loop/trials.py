@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data.columns import CLUSTER, LABEL
+from updraft.data.vectors import as_values
 from updraft.files import canonical_hash
 from updraft.jobs.checkpoint import Begun, FolderCheckpoint
 from updraft.jobs.contract import TrainingRequest, TrainingResult
@@ -107,7 +108,7 @@ def proof(loop: Loop, plan: Plan) -> pd.DataFrame:
         if (sha256 := proof_sha256(loop, plan)) is not None:
             return files.read_parquet(folder.proof, sha256)
         kept = _checkpoint(loop, folder, plan)
-        predictions = prove(plan.recipe(loop.spec.task), training_data(loop, plan), plan.holdout, kept).predictions
+        predictions = prove(plan.recipe(loop.spec), training_data(loop, plan), plan.holdout, kept).predictions
         note_proof(loop, plan, files.write_parquet(folder.proof, predictions))
         return predictions
 
@@ -178,7 +179,7 @@ def proved_there(loop: Loop, plan: Plan) -> Begun | None:
 
 def _as_a_trial(loop: Loop, plan: Plan) -> bool:
     """Whether the plan's training, on a CPU, adds up in the order of a trial: a group of workers and a training from disk do not."""
-    return plan.workers == 1 and not plan.recipe(loop.spec.task).external_memory
+    return plan.workers == 1 and not plan.recipe(loop.spec).external_memory
 
 
 def _checkpoint(loop: Loop, folder: FitFolder, plan: Plan) -> FolderCheckpoint:
@@ -209,5 +210,5 @@ def refit_trial(loop: Loop, plan: Plan) -> Trial | None:
         return None
     label = rows[LABEL].to_numpy(float)
     loss = loop.spec.task_type.default_loss
-    gain = loss(label, rows["champion"].to_numpy(float)) - loss(label, rows["candidate"].to_numpy(float))
+    gain = loss(label, as_values(rows["champion"])) - loss(label, as_values(rows["candidate"]))
     return paired_trial(gain, rows[CLUSTER].astype(str).to_numpy(object))

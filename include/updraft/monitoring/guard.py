@@ -18,7 +18,7 @@ GUARD_LEVEL = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Served:
-    """Rows that a version scored, with labels that are known by now: arrays of shape (rows,). Nothing is said of scores that are vectors."""
+    """Rows that a version scored, with labels that are known by now: arrays of shape (rows,); scores may be of shape (rows, classes)."""
 
     label: NDArray[np.float64]
     score: NDArray[np.float64]
@@ -39,9 +39,14 @@ def worse_than_none(task: TaskType, served: Served, known: NDArray[np.float64]) 
 
     if not len(served.label):
         return None
-    ranking = paired_trial(_agreement(served), served.cluster, GUARD_LEVEL)
+    ranking = paired_trial(_agreement(task, served), served.cluster, GUARD_LEVEL)
     if ranking.shown_negative:
-        return f"its scores rank the wrong way round: rows with higher scores had lower labels, over {ranking.clusters} clusters"
+        found = (
+            "rows with higher scores had lower labels"
+            if not task.shape
+            else "classes came less often where their score was higher"
+        )
+        return f"its scores rank the wrong way round: {found}, over {ranking.clusters} clusters"
     if not len(known):
         return None
     loss = task.default_loss
@@ -56,8 +61,8 @@ def worse_than_none(task: TaskType, served: Served, known: NDArray[np.float64]) 
     )
 
 
-def _agreement(served: Served) -> NDArray[np.float64]:
-    """Per row, what it adds to the covariance of score and label within its cluster."""
+def _agreement(task: TaskType, served: Served) -> NDArray[np.float64]:
+    """Per row, what it adds to the covariance of score and outcome within its cluster; of a vector of scores, the sum over its classes."""
     import numpy as np
 
     _, codes = np.unique(served.cluster.astype(str), return_inverse=True)
@@ -67,4 +72,9 @@ def _agreement(served: Served) -> NDArray[np.float64]:
         deviations: NDArray[np.float64] = values - (np.bincount(codes, values) / rows)[codes]
         return deviations
 
-    return centred(served.score) * centred(served.label)
+    columns = zip(_columns(served.score), _columns(task.outcomes(served.label)), strict=True)
+    return np.asarray(sum(centred(score) * centred(outcome) for score, outcome in columns), np.float64)
+
+
+def _columns(values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    return [values] if values.ndim == 1 else list(values.T)

@@ -323,11 +323,12 @@ def _assemble(result: TrainingResult, folder: Path, model_id: str) -> None:
         {"type": "string" if column.kind == "category" else "double", "name": column.name, "required": False}
         for column in model.encoder.columns
     ]
+    outputs = [{"type": "double", "name": name} for name in model.task_type.outputs]
     described = {
         "flavors": {"updraft": {"format": meta["format"], "data": model.file, "versions": dict(result.environment)}},
         "model_id": model_id,
         "run_id": result.mlflow_run_id,
-        "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps([{"type": "double", "name": "score"}])},
+        "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs)},
         "metadata": {"request_sha256": result.request_sha256, "model_sha256": result.model_sha256},
     }
     (folder / "MLmodel").write_text(yaml.safe_dump(described, sort_keys=True))

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from updraft.spec.document import Document, Path_, dotted
-from updraft.spec.label import published_private
+from updraft.spec.label import class_values, published_private
 from updraft.spec.model import FixedLimit, ProjectSpec
 from updraft.spec.problems import Problem
 from updraft.spec.search import space_complaints
@@ -21,7 +21,7 @@ def cross_check(document: Document, validated: Validated[ProjectSpec], folder: s
     if validated.spec is None:
         return ()
     checks = _Checks(document, validated.spec, validated.broken)
-    problems = [*checks.name(folder), *checks.time(), *checks.sources(), *checks.columns()]
+    problems = [*checks.name(folder), *checks.time(), *checks.sources(), *checks.columns(), *checks.classes()]
     problems += [*checks.training(), *checks.trainers(), *checks.search(), *checks.metrics(), *checks.remedies()]
     return tuple(problems)
 
@@ -135,6 +135,20 @@ class _Checks:
             expr = self._spec.data.label.expr
             if message := published_private(expr, self._spec.data):
                 yield self._problem(path, message, expr)
+
+    def classes(self) -> Iterator[Problem]:
+        """A list of classes belongs to tasks that have one."""
+        label, here = self._spec.data.label, ("data", "label")
+        if not self._sound(("task",), (*here, "classes")):
+            return
+        complaints = self._spec.task_type.complaints(label.classes, missing_is_zero=label.missing == "zero")
+        values = {"classes": list(label.classes), "missing": label.missing}
+        for key, message in complaints:
+            yield self._problem((*here, key), message, values[key] or None)
+        values_of_classes = class_values(label.classes)
+        twice = [value for value in values_of_classes if values_of_classes.count(value) > 1]
+        for name in dict.fromkeys(twice):
+            yield self._problem((*here, "classes"), f"names {name} twice", list(label.classes))
 
     def training(self) -> Iterator[Problem]:
         holdout, path = self._spec.release.refresh.holdout, ("release", "refresh", "holdout")

@@ -89,8 +89,31 @@ class Source(Part):
     )
 
 
+def _class_name(value: object) -> object:
+    """Numbers are names too; what YAML reads as true or false is none, as ``yes`` and ``no`` were other words before."""
+    if isinstance(value, bool):
+        raise ValueError('is true or false; write the class in quotes, such as "yes"')
+    if isinstance(value, int | float):
+        value = str(int(value)) if float(value).is_integer() else str(value)
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > LONGEST_CLASS:
+        raise ValueError(f"write a class as a number, or as a text of at most {LONGEST_CLASS} printable characters")
+    return value
+
+
+LONGEST_CLASS = 100
+"""Characters of the name of a class."""
+ClassName = Annotated[str, BeforeValidator(_class_name, json_schema_input_type=str | int | float)]
+
+
 class Label(Part):
-    expr: str = Field(description="SQL expression (DuckDB) over the row source; true/false or a number")
+    expr: str = Field(
+        description="SQL expression (DuckDB) over the row source; true/false or a number, or one of the classes where they are named"
+    )
+    classes: tuple[ClassName, ...] = Field(
+        default=(),
+        description="what the label may be, where the task has a list of classes; its order is that of a model's scores, and stays",
+        exclude_if=lambda classes: not classes,
+    )
     missing: Literal["exclude", "zero"] = "exclude"
     matures_after: Duration = timedelta(days=1)
 

@@ -7,12 +7,13 @@ stand only where nothing but true, false or null comes of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from updraft.spec.data import Data
+from updraft.spec.data import Data, Label
 
 _LONGEST = 10_000
 """Characters of an expression."""
@@ -34,6 +35,7 @@ _MAKE_ROWS = frozenset(("generate_subscripts", "regexp_split_to_table", "unlist"
 _MATCHES = frozenset(("~~", "!~~", "~~*", "!~~*", "~~~"))
 """LIKE, NOT LIKE, ILIKE, NOT ILIKE and GLOB, as DuckDB's parser calls them."""
 _COMPARING_OPERATORS = frozenset(("COMPARE_IN", "COMPARE_NOT_IN", "OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL"))
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _CLOCKS = frozenset(("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"))
 """What DuckDB reads as a function without brackets, where no column has the name."""
 
@@ -87,9 +89,41 @@ def private_names(data: Data) -> frozenset[str]:
     return frozenset(name.lower() for name in names)
 
 
-def label_number(expr: str) -> str:
-    """SQL for the label as a number. On lines of its own, so that a comment in it ends where it ends."""
-    return f"CAST((\n{expr}\n) AS DOUBLE)"
+UNLISTED = "'Infinity'::DOUBLE"
+"""The number, in SQL, of a label that is none of the classes."""
+
+
+def label_number(label: Label, *, lenient: bool = False) -> str:
+    """SQL for the label as a number: of one with classes its position in their list, or :data:`UNLISTED`.
+
+    On lines of its own, so that a comment in the expression ends where it ends.
+
+    :param lenient: whether a text that is no number is null and no error.
+    """
+    if not label.classes:
+        return f"{'TRY_' * lenient}CAST((\n{label.expr}\n) AS DOUBLE)"
+    values = class_values(label.classes)
+    compared = "TRY_CAST(said.value AS DOUBLE)" if isinstance(values[0], float) else "CAST(said.value AS VARCHAR)"
+    position = " ".join(f"WHEN {_literal(value)} THEN {number}" for number, value in enumerate(values))
+    # NaN is how a file without nulls writes that a number is missing.
+    missing = (
+        "said.value IS NULL OR (typeof(said.value) IN ('DOUBLE', 'FLOAT') AND isnan(TRY_CAST(said.value AS DOUBLE)))"
+    )
+    return (  # of literals of ours, and of an expression that read_label has read
+        f"(SELECT CAST(CASE WHEN {missing} THEN NULL ELSE CASE {compared} {position} ELSE {UNLISTED} END END AS DOUBLE) "  # noqa: S608
+        f"FROM (SELECT (\n{label.expr}\n)) AS said(value))"
+    )
+
+
+def class_values(classes: Sequence[str]) -> list[float | str]:
+    """What labels are held against: numbers where every class is written as one, else texts."""
+    if all(_NUMBER.fullmatch(name) for name in classes):
+        return [float(name) for name in classes]
+    return list(classes)
+
+
+def _literal(value: float | str) -> str:
+    return repr(value) if isinstance(value, float) else f"'{value.replace(chr(39), chr(39) * 2)}'"
 
 
 @lru_cache(maxsize=512)  # a project is read at every parse of a DAG file

@@ -336,7 +336,7 @@ class ProjectSpec(Part):
     @property
     def task_type(self) -> TaskType:
         """What the project's task means."""
-        return task_type(self.task)
+        return task_type(self.task, self.data.label.classes)
 
 
 class Project(BaseModel):

@@ -9,7 +9,7 @@ from updraft.tasks.calibration import PlattScaling
 from updraft.tasks.corp import decompose
 from updraft.tasks.losses import BRIER, LOG_LOSS
 from updraft.tasks.metrics import Auc, MeanLoss, Metric
-from updraft.tasks.objectives import TorchObjective, XgboostObjective
+from updraft.tasks.objectives import Start, TorchObjective, XgboostObjective
 from updraft.tasks.task_type import TaskType
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def _torch_loss(functional: Any, output: Any, label: Any) -> Any:
     return functional.binary_cross_entropy_with_logits(output, label, reduction="sum")
 
 
-def _torch_first_bias(torch: Any, start: float) -> Any:
+def _torch_first_bias(torch: Any, start: Start) -> Any:
     return torch.logit(torch.tensor([start], dtype=torch.float64)).float()
 
 

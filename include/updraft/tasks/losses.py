@@ -63,6 +63,9 @@ def checked(
         if not finite.all():
             row = int(np.flatnonzero(~finite)[0])
             raise DataError(f"the {name} of row {row} is no number; drop rows without a label before comparing models")
+    if by_class and not np.isin(label, np.arange(score.shape[1])).all():
+        row = int(np.flatnonzero(~np.isin(label, np.arange(score.shape[1])))[0])
+        raise DataError(f"the label of row {row} is {label[row]:g}, and there are scores of {score.shape[1]} classes")
     return label, score
 
 
@@ -86,8 +89,43 @@ def _absolute(label: NDArray[np.float64], score: NDArray[np.float64]) -> NDArray
     return np.abs(label - score)
 
 
+def score_of_label(label: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each row the value in the column of its label.
+
+    :param label: positions of columns, shape (rows,).
+    :param values: shape (rows, classes).
+    """
+    import numpy as np
+
+    return np.asarray(values[np.arange(len(label)), label.astype(np.intp)], np.float64)
+
+
+def _log_loss_of_classes(label: NDArray[np.float64], score: NDArray[np.float64]) -> NDArray[np.float64]:
+    import numpy as np
+
+    return -np.log(score_of_label(label, score))
+
+
+def _brier_of_classes(label: NDArray[np.float64], score: NDArray[np.float64]) -> NDArray[np.float64]:
+    import numpy as np
+
+    # Σ (p_k - y_k)² = Σ p_k² - 2 p_y + 1
+    return np.asarray((score**2).sum(axis=1) - 2 * score_of_label(label, score) + 1, np.float64)
+
+
+def _zero_one(label: NDArray[np.float64], score: NDArray[np.float64]) -> NDArray[np.float64]:
+    import numpy as np
+
+    return np.asarray(score.argmax(axis=1) != label, np.float64)
+
+
 LOG_LOSS = RowLoss("log_loss", "nats", log_likelihood_loss, within=(CLIP, 1 - CLIP))
 BRIER = RowLoss("brier", "", _squared)
 """Squared difference of probability and outcome (Brier 1950)."""
+LOG_LOSS_OF_CLASSES = RowLoss("log_loss", "nats", _log_loss_of_classes, within=(CLIP, 1 - CLIP), by_class=True)
+BRIER_OF_CLASSES = RowLoss("brier", "", _brier_of_classes, by_class=True)
+"""Sum over the classes of the squared difference of probability and outcome (Brier 1950): from 0 to 2, twice that of two classes by :data:`BRIER`."""
+ZERO_ONE = RowLoss("zero_one", "", _zero_one, by_class=True)
+"""1 where the likeliest class is not the one that came; of equally likely ones the first counts."""
 SQUARED_ERROR = RowLoss("squared_error", "squared units of the label", _squared)
 ABSOLUTE_ERROR = RowLoss("absolute_error", "units of the label", _absolute)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from updraft.errors import DataError
-from updraft.tasks.losses import RowLoss, checked
+from updraft.tasks.losses import ZERO_ONE, RowLoss, checked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,3 +128,65 @@ class Auc(Metric):
         with np.errstate(invalid="ignore", divide="ignore"):
             ranked = np.einsum("ra,ra->r", counts @ pairs, counts)
             return np.asarray(ranked / ((counts @ ones) * (counts @ zeros)), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class ShareRight(Metric):
+    """Share of the rows whose likeliest class is the one that came."""
+
+    name: str = "accuracy"
+    unit: str = ""
+    higher_is_better: bool = True
+    undefined: str = "it is a share of no rows"
+
+    def _value(self, label: NDArray[np.float64], score: NDArray[np.float64]) -> float:
+        return 1.0 - float(ZERO_ONE(label, score).mean())
+
+    def resampled(
+        self, label: NDArray[np.float64], score: NDArray[np.float64], resamples: ClusterResamples
+    ) -> NDArray[np.float64]:
+        """See :meth:`Metric.resampled`."""
+        return 1.0 - resamples.mean(ZERO_ONE(label, score))
+
+
+@dataclass(frozen=True)
+class MacroAuc(Metric):
+    """Mean over the classes of the AUC of each class against all others: those that have rows, and are not all there is.
+
+    NaN when only one class is present.
+    """
+
+    name: str = "auc"
+    unit: str = ""
+    higher_is_better: bool = True
+    undefined: str = "the holdout holds one class only"
+
+    def _value(self, label: NDArray[np.float64], score: NDArray[np.float64]) -> float:
+        label, score = checked(label, score, by_class=True)
+        auc = Auc()
+        return _mean_of_known([auc.value(of_class, column) for of_class, column in _against_others(label, score)])
+
+    def resampled(
+        self, label: NDArray[np.float64], score: NDArray[np.float64], resamples: ClusterResamples
+    ) -> NDArray[np.float64]:
+        """The mean over the classes in each resample, of those that it holds."""
+        import numpy as np
+
+        auc = Auc()
+        every = [auc.resampled(of_class, column, resamples) for of_class, column in _against_others(label, score)]
+        return np.array([_mean_of_known(values) for values in np.transpose(every)], np.float64)
+
+
+def _against_others(
+    label: NDArray[np.float64], score: NDArray[np.float64]
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """For each class whether a row is of it, and its score."""
+    import numpy as np
+
+    for position in range(score.shape[1]):
+        yield np.asarray(label == position, np.float64), score[:, position]
+
+
+def _mean_of_known(values: Iterable[float]) -> float:
+    known = [float(value) for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else float("nan")

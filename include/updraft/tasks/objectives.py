@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+Start = float | list[float]
+"""Where learning starts: see :meth:`updraft.tasks.task_type.TaskType.start`."""
+
 
 @dataclass(frozen=True)
 class XgboostObjective:
@@ -24,7 +27,7 @@ class TorchObjective:
 
     loss: Callable[[Any, Any, Any], Any]
     """(``torch.nn.functional``, output in float32, label in float32) -> the loss summed over the rows of a batch."""
-    first_bias: Callable[[Any, float], Any]
-    """(``torch``, the start of :meth:`TaskType.start`) -> float32 tensor of shape (1,), the output's first bias."""
+    first_bias: Callable[[Any, Start], Any]
+    """(``torch``, the start of :meth:`TaskType.start`) -> float32 tensor of the output's first bias: shape (1,), or (classes,)."""
     standardises_label: bool
     """Whether the label is learnt less its mean and over its standard deviation."""

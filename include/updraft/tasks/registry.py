@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from updraft.errors import DataError
 from updraft.tasks.binary import BINARY
+from updraft.tasks.multiclass import MULTICLASS
 from updraft.tasks.regression import REGRESSION
 from updraft.tasks.task_type import TaskType
 
@@ -24,18 +25,19 @@ def register(task: TaskType) -> None:
     _TASK_TYPES[task.name] = task
 
 
-for _task in (BINARY, REGRESSION):
+for _task in (BINARY, MULTICLASS, REGRESSION):
     register(_task)
 
 
-def task_type(name: str) -> TaskType:
+def task_type(name: str, classes: tuple[str, ...] = ()) -> TaskType:
     """A task type by its name.
 
+    :param classes: of the label, in order, where the task has such a list.
     :raises DataError: when there is none of this name; names those that there are.
     """
     if name not in _TASK_TYPES:
         raise DataError(f"there is no task type {name!r}; there are {', '.join(task_names())}")
-    return _TASK_TYPES[name]
+    return _TASK_TYPES[name].of_classes(classes)
 
 
 def task_names() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from updraft.errors import TrainingError
 from updraft.tasks.calibration import LinearRecalibration
 from updraft.tasks.losses import ABSOLUTE_ERROR, SQUARED_ERROR
 from updraft.tasks.metrics import MeanLoss, Metric
-from updraft.tasks.objectives import TorchObjective, XgboostObjective
+from updraft.tasks.objectives import Start, TorchObjective, XgboostObjective
 from updraft.tasks.task_type import TaskType
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def _torch_loss(functional: Any, output: Any, label: Any) -> Any:
     return functional.mse_loss(output, label, reduction="sum")
 
 
-def _torch_first_bias(torch: Any, start: float) -> Any:
+def _torch_first_bias(torch: Any, start: Start) -> Any:
     return torch.zeros(1)  # the label is standardised: its mean is 0
 
 

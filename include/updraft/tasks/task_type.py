@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from updraft.errors import DataError
 from updraft.tasks.calibration import CalibrationFamily
 from updraft.tasks.losses import RowLoss
 from updraft.tasks.metrics import MeanLoss, Metric
-from updraft.tasks.objectives import TorchObjective, XgboostObjective
+from updraft.tasks.objectives import Start, TorchObjective, XgboostObjective
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,12 +33,40 @@ class TaskType(ABC):
     losses: tuple[RowLoss, ...]
     """The row losses that ``release.metric`` may name; the first one is the default, and what refit trials are judged by."""
     calibration: CalibrationFamily
-    xgboost: XgboostObjective
     torch: TorchObjective
     mean_label: str
     """What the mean label of some rows is called, on an axis."""
     figures: tuple[str, ...]
     """What one line about a partition tells, of the names that :meth:`measure` gives."""
+
+    @property
+    @abstractmethod
+    def xgboost(self) -> XgboostObjective:
+        """What XGBoost minimises."""
+
+    # -- the classes of a label, where the task has a list of them
+
+    def of_classes(self, classes: tuple[str, ...]) -> TaskType:
+        """The task for a label with these classes, in order; the task itself where it has no list of them."""
+        return self
+
+    def complaints(self, classes: Sequence[str], *, missing_is_zero: bool) -> Iterator[tuple[str, str]]:
+        """What is wrong with ``data.label`` in project.yaml for this task: its key, and the end of a sentence.
+
+        :param missing_is_zero: whether a row without a label counts as 0.
+        """
+        if classes:
+            yield "classes", f"does not suit task {self.name}, whose label is a number of its own"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one row's margin and score: ``()``, or ``(classes,)`` where the task serves a vector."""
+        return ()
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What a model gives of a row, by name, in order."""
+        return ("score",)
 
     # -- scores
 
@@ -112,6 +141,10 @@ class TaskType(ABC):
         As it has seen them, beating it is not luck of the base rate.
         """
 
+    def outcomes(self, label: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What scores should have been: labels in the shape of scores."""
+        return label
+
     def reliability(
         self, label: NDArray[np.float64], score: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -119,6 +152,14 @@ class TaskType(ABC):
         return label, score
 
     # -- how it is learnt
+
+    def label_figures(self, label: NDArray[np.float64]) -> dict[str, float]:
+        """What is kept of the labels that a model learnt from, beside its metrics."""
+        return {"label_mean": float(label.mean())}
+
+    def label_facts(self, figures: Mapping[str, float]) -> dict[str, str]:
+        """What the card says of :meth:`label_figures`, by name."""
+        return {}
 
     @abstractmethod
     def label_totals(self, label: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -128,8 +169,8 @@ class TaskType(ABC):
         """
 
     @abstractmethod
-    def start(self, totals: NDArray[np.float64]) -> float:
-        """From :meth:`label_totals` of all workers the score that learning starts from.
+    def start(self, totals: NDArray[np.float64]) -> Start:
+        """From :meth:`label_totals` of all workers where learning starts: a score, or of a task that serves a vector a margin for each class.
 
         :raises TrainingError: when there is no label, or nothing to learn from them.
         """

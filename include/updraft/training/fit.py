@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from updraft.data.columns import CLUSTER, LABEL, MARGIN, SCORE
+from updraft.data.vectors import as_cells, as_values
 from updraft.errors import TrainingError
 from updraft.training.encoding import Encoder
 from updraft.training.host import UNWATCHED, Watch
@@ -194,6 +195,7 @@ def model_of(
         features_source=features_source,
         threads=recipe.threads,
         trainer=recipe.trainer,
+        classes=recipe.classes,
     )
 
 
@@ -230,14 +232,14 @@ def validation_clusters(names: Sequence[str]) -> frozenset[str]:
 def predictions_of(rows: TrainingData, proof: Model) -> pd.DataFrame:
     """Keys, label, margin and score by the proof model."""
     margin = proof.margin(rows.features)
-    return rows.keys.assign(**{LABEL: rows.label, MARGIN: margin, SCORE: proof.score(margin)})
+    return rows.keys.assign(**{LABEL: rows.label, MARGIN: as_cells(margin), SCORE: as_cells(proof.score(margin))})
 
 
 def _metrics(recipe: Recipe, found: Progress, holdout: pd.DataFrame, label: NDArray[np.float64]) -> dict[str, float]:
-    metrics = {"rows": float(len(label)), "label_mean": float(label.mean())}
+    metrics = {"rows": float(len(label)), **recipe.task_type.label_figures(label)}
     if found.best is not None:
         metrics[f"validation_{recipe.loss}"] = found.best
     if len(holdout):
-        loss = recipe.task_type.mean_margin_loss(holdout[LABEL].to_numpy(), holdout[MARGIN].to_numpy())
+        loss = recipe.task_type.mean_margin_loss(holdout[LABEL].to_numpy(), as_values(holdout[MARGIN]))
         metrics |= {f"holdout_{recipe.loss}": loss, "holdout_rows": float(len(holdout))}
     return metrics

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from updraft.tasks.objectives import Start
 from updraft.training.host import ALONE
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Scorer(Protocol):
     """Weights, loaded."""
 
     def margin(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Raw output per encoded row: the margin that the task's link takes."""
+        """Raw output per encoded row: the margin that the task's link takes, of shape (rows,) or (rows, classes)."""
         ...
 
     def gain(self) -> NDArray[np.float64] | None:
@@ -122,8 +123,8 @@ class Trainer(Protocol):
         ...
 
 
-def start_of(task: TaskType, label: NDArray[np.float64], group: Group = ALONE) -> float:
-    """The score from which learning starts, of the labels of all workers.
+def start_of(task: TaskType, label: NDArray[np.float64], group: Group = ALONE) -> Start:
+    """Where learning starts, of the labels of all workers.
 
     :raises TrainingError: when there is no label, one is none of this task, or there is nothing to learn from them.
     """

@@ -59,9 +59,13 @@ class Architecture(_Declared):
     categories: tuple[Category, ...]
     layers: int = Field(ge=1)
     width: int = Field(ge=1)
+    outputs: int = Field(default=1, ge=1)
+    """Of a row; more than one where a task serves a vector."""
 
     @classmethod
-    def of(cls, encoder: Encoder, missing: NDArray[np.bool_], layers: int, width: int, embedding: int) -> Architecture:
+    def of(
+        cls, encoder: Encoder, missing: NDArray[np.bool_], layers: int, width: int, embedding: int, outputs: int = 1
+    ) -> Architecture:
         """The architecture for encoded rows; an indicator for each number that is missing somewhere.
 
         :param missing: by column, whether some row has no value there.
@@ -75,7 +79,7 @@ class Architecture(_Declared):
                 n = len(column.categories)
                 wide = max(1, min(embedding, math.ceil(1.6 * n**0.56)))
                 categories.append(Category(column=i, values=n, width=wide))
-        return cls(numbers=tuple(numbers), categories=tuple(categories), layers=layers, width=width)
+        return cls(numbers=tuple(numbers), categories=tuple(categories), layers=layers, width=width, outputs=outputs)
 
     @property
     def inputs(self) -> int:
@@ -92,8 +96,12 @@ class Architecture(_Declared):
             yield f"layer.{i}.weight", (self.width, wide)
             yield f"layer.{i}.bias", (self.width,)
             wide = self.width
-        yield "output.weight", (1, wide)
-        yield "output.bias", (1,)
+        yield "output.weight", (self.outputs, wide)
+        yield "output.bias", (self.outputs,)
+
+    def as_json(self) -> str:
+        """For the header of a file; a single output is not told, as it was not when there was no other."""
+        return self.model_dump_json(exclude={"outputs"} if self.outputs == 1 else None)
 
     def measured(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Name and shape of what standardises: float64, as the mean of a large number has more digits than float32."""
@@ -134,7 +142,7 @@ def to_bytes(architecture: Architecture, tensors: Tensors) -> bytes:
     """A safetensors file; equal models are equal bytes (one key of metadata: their order is not kept)."""
     from safetensors.numpy import save
 
-    return bytes(save(dict(tensors), metadata={"architecture": architecture.model_dump_json()}))
+    return bytes(save(dict(tensors), metadata={"architecture": architecture.as_json()}))
 
 
 def from_bytes(content: bytes) -> MlpScorer:
@@ -175,10 +183,11 @@ class MlpScorer:
     tensors: Tensors
 
     def margin(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Raw output per encoded row."""
+        """Raw output per encoded row: shape (rows,), or (rows, outputs) where there are several."""
         import numpy as np
 
-        found = np.empty(len(values), np.float64)
+        outputs = self.architecture.outputs
+        found = np.empty((len(values), outputs) if outputs > 1 else len(values), np.float64)
         for first in range(0, len(values), _CHUNK):
             found[first : first + _CHUNK] = self._margin(values[first : first + _CHUNK])
         return found
@@ -197,7 +206,10 @@ class MlpScorer:
         )
         for i in range(made.layers):
             hidden = np.maximum(hidden @ held[f"layer.{i}.weight"].T + held[f"layer.{i}.bias"], 0.0)
-        out = hidden @ held["output.weight"][0] + held["output.bias"][0]
+        if made.outputs > 1:
+            out = hidden @ held["output.weight"].T + held["output.bias"]
+        else:
+            out = hidden @ held["output.weight"][0] + held["output.bias"][0]
         margin: NDArray[np.float64] = held["label.mean"][0] + held["label.scale"][0] * out
         return margin
 

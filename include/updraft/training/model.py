@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ENCODER, META, FEATURES = "encoder.json", "meta.json", "features.py"
 FORMAT = 1
+_OURS = frozenset({"format", "task", "threads", "trainer", "classes"})
+"""Keys of ``meta.json`` that are fields of the model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,8 @@ class Model:
     """Source of the feature function that the model was trained with, when it travels along."""
     threads: int = 2
     trainer: TrainerName = "xgboost"
+    classes: tuple[str, ...] = ()
+    """Of the label, in the order of the columns of margin and score, where the task has a list of them."""
 
     def margin(self, features: pd.DataFrame) -> NDArray[np.float64]:
         """Raw output per row, which the task's link makes scores of.
@@ -49,7 +53,7 @@ class Model:
         import numpy as np
 
         if not len(features):
-            return np.empty(0, np.float64)
+            return np.empty((0, *self.task_type.shape), np.float64)
         return self.scorer.margin(self.encoder.encode(features))
 
     def score(self, margin: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -59,7 +63,7 @@ class Model:
     @property
     def task_type(self) -> TaskType:
         """What the model's task means."""
-        return task_type(self.task)
+        return task_type(self.task, self.classes)
 
     @property
     def file(self) -> str:
@@ -74,7 +78,7 @@ class Model:
     def contents(self) -> dict[str, bytes]:
         """The files of the folder by name."""
         ours = {"format": FORMAT, "task": self.task, "threads": self.threads, "trainer": self.trainer}
-        meta = {**self.meta, **ours}
+        meta = {**self.meta, **ours, **({"classes": list(self.classes)} if self.classes else {})}
         found = {
             self.file: self.weights,
             ENCODER: self.encoder.to_json().encode(),
@@ -114,7 +118,7 @@ def load_model(url: str, sha256: str | None = None) -> Model:
         name = meta.get("trainer", "xgboost")  # the only one there was before they were named
         file = BY_NAME[name].file
         encoder = Encoder.from_json(contents[ENCODER])
-        task, threads = meta["task"], meta["threads"]
+        task, threads, classes = meta["task"], meta["threads"], tuple(map(str, meta.get("classes", ())))
         if task not in task_names():
             raise IntegrityError(f"{url}/{META}: task {task!r}, this Updraft knows {', '.join(task_names())}")
     except (ValueError, KeyError, TypeError) as error:
@@ -128,10 +132,11 @@ def load_model(url: str, sha256: str | None = None) -> Model:
         task=task,
         encoder=encoder,
         weights=contents[file],
-        meta={key: value for key, value in meta.items() if key not in {"format", "task", "threads", "trainer"}},
+        meta={key: value for key, value in meta.items() if key not in _OURS},
         features_source=contents.get(FEATURES),
         threads=threads,
         trainer=name,
+        classes=classes,
     )
 
 

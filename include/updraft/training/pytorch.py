@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from updraft.tasks.objectives import Start
 from updraft.training import mlp
 from updraft.training.collective import torch_collective
 from updraft.training.host import ALONE, Group, Watch, leave
@@ -114,13 +116,18 @@ class _Network:
         start = start_of(recipe.task_type, rows.label, group)
         missing = group.total((~np.isfinite(rows.values)).sum(axis=0)) > 0
         self.architecture = Architecture.of(
-            encoder, missing, *(int(recipe.own(name)) for name in ("layers", "width", "embedding"))
+            encoder,
+            missing,
+            layers=int(recipe.own("layers")),
+            width=int(recipe.own("width")),
+            embedding=int(recipe.own("embedding")),
+            outputs=math.prod(recipe.task_type.shape),
         )
         self.measured = _measure(self.architecture, rows, recipe.task_type.torch.standardises_label, group)
         drawn = dict(self._draw(start))
         self.parameters = {name: drawn[name].to(recipe.device).requires_grad_() for name in drawn}
 
-    def _draw(self, start: float) -> Iterator[tuple[str, Any]]:
+    def _draw(self, start: Start) -> Iterator[tuple[str, Any]]:
         """Uniform within 1/√inputs, as torch's Linear; embeddings are small, of what was never seen zero."""
         torch = self.torch
         inputs = 1
@@ -148,7 +155,7 @@ class _Network:
         return numbers, codes, labels
 
     def __call__(self, numbers: Any, codes: Any, dropout: Callable[[Any], Any] | None = None) -> Any:
-        """Standardised output per row.
+        """Standardised output per row: shape (rows,), or (rows, outputs) where there are several.
 
         :param dropout: of a hidden layer.
         """
@@ -161,7 +168,8 @@ class _Network:
             hidden = functional.linear(hidden, held[f"layer.{i}.weight"], held[f"layer.{i}.bias"]).relu_()
             if dropout is not None:
                 hidden = dropout(hidden)
-        return functional.linear(hidden, held["output.weight"], held["output.bias"]).squeeze(1)
+        out = functional.linear(hidden, held["output.weight"], held["output.bias"])
+        return out.squeeze(1) if self.architecture.outputs == 1 else out
 
     def autocast(self) -> Any:
         """bfloat16 where the recipe takes mixed precision: by itself on a GPU, where it is the faster one."""
@@ -335,9 +343,9 @@ class _Phase:
         with torch.no_grad():
             parts = [
                 self.network(numbers[i : i + _EVALUATED_AT_ONCE], codes[i : i + _EVALUATED_AT_ONCE])
-                for i in range(0, len(numbers), _EVALUATED_AT_ONCE)
+                for i in range(0, max(len(numbers), 1), _EVALUATED_AT_ONCE)  # no rows have a part too, which is empty
             ]
-        out = torch.cat([torch.empty(0, device=numbers.device), *parts]).double().cpu().numpy()
+        out = torch.cat(parts).double().cpu().numpy()
         held = self.network.measured
         margin: NDArray[np.float64] = held["label.mean"][0] + held["label.scale"][0] * out
         return group_loss(self.recipe.task_type, self.validating.label, margin, self.group)

@@ -25,6 +25,8 @@ class Recipe:
     threads: int = 2
     trainer: TrainerName = "xgboost"
     device: Device = "cpu"
+    classes: tuple[str, ...] = ()
+    """Of the label, in order, where the task has a list of them."""
 
     def __post_init__(self) -> None:
         """:raises TrainingError: names every parameter that is not known, out of range, or not the user's to set."""
@@ -56,7 +58,7 @@ class Recipe:
     @property
     def task_type(self) -> TaskType:
         """What the task means."""
-        return task_type(self.task)
+        return task_type(self.task, self.classes)
 
     @property
     def loss(self) -> str:

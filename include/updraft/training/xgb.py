@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from updraft.errors import IntegrityError
 from updraft.spec.trainers import TRAINERS
+from updraft.tasks.objectives import Start
 from updraft.training.collective import xgboost_collective
 from updraft.training.host import ALONE, Group, Watch, leave
 from updraft.training.learning import Checkpoint, Learnt, Progress, Rows, start_of
@@ -111,7 +112,7 @@ class XgboostScorer:
     names: tuple[str, ...]
 
     def margin(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Raw output per row."""
+        """Raw output per row; of a booster of several classes one for each."""
         import numpy as np
 
         return np.asarray(self.booster.inplace_predict(values, predict_type="margin"), np.float64)
@@ -127,7 +128,7 @@ class XgboostScorer:
 def _learn(
     recipe: Recipe,
     phase: str,
-    base_score: float,
+    base_score: Start,
     matrices: Callable[[], tuple[Any, Any]],
     rounds: int,
     checkpoint: Checkpoint | None,
@@ -152,7 +153,7 @@ class _Phase:
     matrix: Any
     watched: Any
     """The validation rows, or None."""
-    base_score: float
+    base_score: Start
     rounds: int
     rows: int
     watch: Watch

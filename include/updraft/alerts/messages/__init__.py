@@ -7,7 +7,15 @@ event, so that a task that runs twice says nothing twice.
 Alerts are published: they carry counts and names of checks, never values of rows.
 """
 
-from updraft.alerts.messages.data import REFUSALS, labels_lost, outside, pass_over_command, quarantine, refused
+from updraft.alerts.messages.data import (
+    REFUSALS,
+    labels_lost,
+    labels_unlisted,
+    outside,
+    pass_over_command,
+    quarantine,
+    refused,
+)
 from updraft.alerts.messages.endings import reinstated, superseded, training_ended, unjudged
 from updraft.alerts.messages.episodes import episode
 from updraft.alerts.messages.learning import OVERDUE, lasting_sign, training_overdue
@@ -26,6 +34,7 @@ __all__ = [
     "episode",
     "failure",
     "labels_lost",
+    "labels_unlisted",
     "lasting_sign",
     "late",
     "more_memory",

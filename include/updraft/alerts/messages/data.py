@@ -98,6 +98,27 @@ def labels_lost(
     )
 
 
+def labels_unlisted(project: str, *, key: str, labels: int, of: int, content: str = "", docs: str = "") -> Alert:
+    """Labels that are none of the classes that the project names.
+
+    :param labels: of ``of`` labels that matured.
+    """
+    return Alert(
+        project=project,
+        kind="quarantine",
+        entry="labels_unlisted",
+        dedup=f"labels_unlisted:{key}:{content}",
+        fold=f"labels_unlisted:{key}",
+        title=f"{labels:,} labels are of no known class",
+        text=f"{labels:,} of {of:,} labels ({share(labels, of)}) that matured are none of data.label.classes.",
+        does="They are left out: nothing is learnt from them, nor measured on them. The other labels count.",
+        needs="If they are written wrongly, mend the source and clear the ingest run of this partition. If a new class has come, begin a "
+        "project of another name that lists it, or let data.label.expr put it under a class that there is.",
+        key=key,
+        links={"Data docs": docs},
+    )
+
+
 def refused(
     project: str, *, key: str, rules: Sequence[str], by_rows: bool, content: str = "", links: Mapping[str, str]
 ) -> Alert:
