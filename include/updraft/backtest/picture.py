@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from updraft.backtest.run import Played
@@ -11,7 +12,8 @@ from updraft.backtest.run import Played
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#8c8c8c", "#d62728", "#ff9896", "#ffbb78", "#c5b0d5", "#9467bd", "#1f77b4")
+COLOURS = ("#8c8c8c", "#d62728", "#ff9896", "#ffbb78", "#c5b0d5", "#9467bd", "#1f77b4", "#2ca02c", "#98df8a", "#bcbd22")
+"""One for each policy, in order; those of the literature come last."""
 MARKERS = {"promotion": ("^", "#2ca02c"), "refusal": ("x", "#d62728"), "rollback": ("v", "#d62728")}
 
 
@@ -21,13 +23,17 @@ def frontier(played: Sequence[Played], loss: str) -> bytes:
 
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.subplots()
-    for policy_run, colour in zip(played, COLOURS, strict=False):
-        axes.scatter(len(policy_run.trainings), policy_run.mean, color=colour, s=70, zorder=3)
+    most = max((len(policy_run.trainings) for policy_run in played), default=0)
+    for policy_run, colour in zip(played, cycle(COLOURS), strict=False):
+        trainings = len(policy_run.trainings)
+        to_the_left = 2 * trainings > most  # a name that begins at the right edge would go beyond it
+        axes.scatter(trainings, policy_run.mean, color=colour, s=70, zorder=3)
         axes.annotate(
             policy_run.policy,
-            (len(policy_run.trainings), policy_run.mean),
+            (trainings, policy_run.mean),
             textcoords="offset points",
-            xytext=(8, 4),
+            xytext=(-8 if to_the_left else 8, 4),
+            ha="right" if to_the_left else "left",
             fontsize=9,
         )
     axes.set_xlabel("trainings")
