@@ -179,6 +179,8 @@ def test_while_what_the_project_asks_for_is_in_shadow_the_champion_is_refreshed_
 def test_the_form_that_watch_hands_over_asks_for_the_recipe_in_shadow_and_another_recipe_takes_no_evidence_over(lake):
     loop, models, release, champion = challenger_refreshed(lake)
     episode = due_episode(loop)
+    with pytest.raises(TrainingError, match="says by itself what is learnt; leave episode or parameters empty"):
+        prepare(loop, "by-hand-again", episode.opened_at, episode=episode.id, params={"max_depth": 2})
     prepare(loop, episode.id, episode.opened_at, episode=episode.id, reason=episode.diagnosis["words"])
     asked, learnt = loop.training(episode.id).plan, loop.store.training_of(loop.name, release.version)
     of_champion = loop.store.training_of(loop.name, champion)

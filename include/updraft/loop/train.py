@@ -65,6 +65,10 @@ def prepare(
     newest = loop.store.newest_partition(loop.name)
     if newest is None:
         raise TrainingError(f"{loop.name}: no partition is published yet; {loop.name}.ingest comes first")
+    if called_by is not None and params:
+        raise TrainingError(
+            f"{loop.name}: episode {episode!r} says by itself what is learnt; leave episode or parameters empty"
+        )
     if called_by is not None:
         plan = plan_remedy(loop, key or newest, called_by)
     else:
