@@ -14,7 +14,7 @@ from updraft.jobs.plan import Plan
 from updraft.loop import alerting
 from updraft.loop.challenger import aged_challenger, plan_remedy
 from updraft.loop.context import Loop
-from updraft.loop.in_process import KeptModels, fit, play, settle
+from updraft.loop.in_process import KeptModels, fit, settle
 from updraft.loop.judge import judge_candidate
 from updraft.loop.monitor import MONITOR, monitor_partition, past
 from updraft.loop.plan import plan_again, plan_training
@@ -38,10 +38,7 @@ def played(lake, count) -> tuple[Loop, KeptModels]:
     release = spec.release.model_copy(update={"margin": 0.0})  # nobody is proved within these few weeks
     changed = {"monitoring": monitoring, "release": release}
     project = flights.flights().model_copy(update={"spec": spec.model_copy(update=changed)})
-    loop, models = flights.fresh_loop(home, project)
-    for row in rows[:count]:
-        play(loop, models, row)
-    return loop, models
+    return flights.played(home, rows[:count], project)
 
 
 def entered(loop: Loop, models: KeptModels, run: str, plan: Plan) -> str:

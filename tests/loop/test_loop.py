@@ -54,10 +54,7 @@ def still_running(run):
 
 def played(lake, count=13, project=None):
     home, rows = lake
-    loop, models = flights.fresh_loop(home, project)
-    for row in rows[:count]:
-        play(loop, models, row)
-    return loop, models
+    return flights.played(home, rows[:count], project)
 
 
 def known_labels(loop, key, as_of):
@@ -79,7 +76,10 @@ def test_the_first_model_comes_after_eight_partitions_and_serves_the_ninth(finis
 
 
 def test_playing_the_same_history_again_gives_the_same_decisions(finished, lake):
-    again, _ = played(lake)
+    home, rows = lake
+    again, models = flights.fresh_loop(home)
+    for row in rows:
+        play(again, models, row)
     loop, _ = finished
     first, second = (
         [(d.seq, d.key, d.kind, d.subject, d.body) for d in one.store.decisions(loop.name)] for one in (loop, again)

@@ -6,18 +6,21 @@ import fcntl
 import json
 import os
 import shutil
+import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from updraft.backtest.history import history
 from updraft.lake.places import Lake
 from updraft.loop.context import Loop
-from updraft.loop.in_process import KeptModels
+from updraft.loop.in_process import KeptModels, play
 from updraft.loop.sealed_notes import SealedNotes
 from updraft.settings import Settings
 from updraft.spec.load import load_project
 from updraft.spec.model import Project
 from updraft.store.records import IngestedPartition
 from updraft.store.store import Store
+from updraft.training.model import Model
 
 PROJECTS = Path(__file__).parents[2] / "include" / "projects"
 
@@ -64,3 +67,32 @@ def fresh_loop(home: Path, project: Project | None = None) -> tuple[Loop, KeptMo
     """A loop with an empty store in memory, on the lake below ``home``."""
     models = KeptModels()
     return Loop(project or flights(), settings(home), Store.in_memory(), models), models
+
+
+_PLAYED: dict[tuple[Path, str], list[tuple[bytes, dict[str, Model]]]] = {}
+"""Stores and models after no partition, after one, and so on, by lake and policy: what was played once is copied."""
+
+
+def played(home: Path, rows: Sequence[IngestedPartition], project: Project | None = None) -> tuple[Loop, KeptModels]:
+    """A loop of its own, after the first partitions of the year.
+
+    :param rows: as :func:`ingested` gives them, from the first on.
+    """
+    loop, models = fresh_loop(home, project)
+    stages = _PLAYED.setdefault((home, loop.spec.model_dump_json()), [])
+    if stages:
+        content, versions = stages[min(len(rows), len(stages) - 1)]
+        _connection(loop.store).deserialize(content)
+        models.versions.update(versions)
+    else:
+        stages.append((_connection(loop.store).serialize(), {}))
+    for row in rows[len(stages) - 1 :]:
+        play(loop, models, row)
+        stages.append((_connection(loop.store).serialize(), dict(models.versions)))
+    return loop, models
+
+
+def _connection(store: Store) -> sqlite3.Connection:
+    connection = store.engine.raw_connection().driver_connection
+    assert isinstance(connection, sqlite3.Connection)
+    return connection
