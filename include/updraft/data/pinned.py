@@ -45,8 +45,8 @@ def read_schema(base: str, source: str) -> dict[str, ColumnType]:
 
 
 def classes_url(base: str) -> str:
-    """URL of the label's classes as they were when its first labels were published. No source has this name."""
-    return f"{base}/schema/.classes.json"
+    """URL of the label's classes as they were when its first labels were published. No source has such a name: theirs have no hyphen."""
+    return f"{base}/schema/label-classes.json"
 
 
 def keep_classes(project: Project, base: str) -> None:
