@@ -27,9 +27,7 @@ BROKEN = 9
 def broken(lake, monkeypatch):
     """A loop at the tick of a partition with a broken feed; the profiles that each later one was held against."""
     home, rows = lake
-    loop, models = flights.fresh_loop(home)
-    for row in rows[:BROKEN]:
-        play(loop, models, row)
+    loop, models = flights.played(home, rows[:BROKEN])
     held_against = {}
     faulty = {rows[BROKEN].key}
 
@@ -123,9 +121,7 @@ def test_a_readmitted_sign_is_news_again_when_the_champion_has_learnt_of_it_or_i
 def jumped(lake):
     """A loop with a champion, and partitions that come without temperatures from then on."""
     home, rows = lake
-    loop, models = flights.fresh_loop(home)
-    for row in rows[:BROKEN]:
-        play(loop, models, row)
+    loop, models = flights.played(home, rows[:BROKEN])
     return loop, lambda row: play(loop, models, with_nulls(loop, row)), rows
 
 

@@ -9,7 +9,6 @@ from tests.support import flights
 
 from updraft.alerts.outbox import recent
 from updraft.errors import InputError, IntegrityError, MLflowAway, ReleaseMoved
-from updraft.loop.in_process import play
 from updraft.loop.monitor import MONITOR, monitor_partition
 from updraft.loop.release import next_step, open_release, promote, release_id
 from updraft.loop.returning import carry_out, plan_reinstatement, plan_rollback
@@ -33,9 +32,7 @@ class Guesses:
 @pytest.fixture
 def two(lake):
     """A loop in which a version serves that is much worse than the one before; both have scored two partitions."""
-    loop, models = flights.fresh_loop(lake[0])
-    for row in lake[1][:9]:
-        play(loop, models, row)
+    loop, models = flights.played(lake[0], lake[1][:9])
     first = loop.store.serving(loop.name).champion
     second = models.add(Guesses(models.load(first)))
     open_release(loop, second, "refresh", loop.store.seen_by(loop.name, MONITOR))
@@ -89,9 +86,7 @@ def test_what_was_not_scored_is_scored_for_the_comparison_and_not_recorded(two, 
 
 
 def test_without_evidence_it_says_so(lake):
-    loop, models = flights.fresh_loop(lake[0])
-    for row in lake[1][:9]:
-        play(loop, models, row)
+    loop, models = flights.played(lake[0], lake[1][:9])
     version = models.add(models.load(loop.store.serving(loop.name).champion))
     open_release(loop, version, "refresh", loop.store.seen_by(loop.name, MONITOR))
     promote(loop, release_id(loop, version))

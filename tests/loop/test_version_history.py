@@ -6,7 +6,6 @@ import pytest
 from tests.support import flights
 
 from updraft.errors import InputError
-from updraft.loop.in_process import play
 from updraft.loop.release import roll_back_by_hand
 from updraft.loop.version_history import version_history
 
@@ -14,9 +13,7 @@ from updraft.loop.version_history import version_history
 @pytest.fixture(scope="module")
 def played(lake):
     home, rows = lake
-    loop, models = flights.fresh_loop(home)
-    for row in rows:
-        play(loop, models, row)
+    loop, _ = flights.played(home, rows)
     return loop, [row.key for row in rows]
 
 
@@ -50,9 +47,7 @@ def test_what_it_scored_is_counted_by_role_and_its_loss_is_that_of_the_rows_whos
 
 def test_it_served_until_the_next_one_was_promoted_and_again_when_that_one_is_taken_back(lake):
     home, rows = lake
-    loop, models = flights.fresh_loop(home)
-    for row in rows:
-        play(loop, models, row)
+    loop, _ = flights.played(home, rows)
     champion, previous = loop.store.serving(loop.name).champion, loop.store.serving(loop.name).previous
     promoted = loop.store.decision(loop.name, "promote", f"flight_delays-v{champion}")
     before = version_history(loop, previous)

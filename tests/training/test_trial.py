@@ -99,7 +99,7 @@ def test_limits_are_part_of_what_is_asked_and_a_training_without_a_trial_keeps_i
     request = write_request(f"file://{tmp_path}")
     fields = request.model_dump(mode="json")
     left_out = ("features_path", "tracking_uri", "output_url", "experiment", "run_name", "tags", "snapshot_url")
-    left_out += ("code_commit", "device", "trial", "workers")
+    left_out += ("code_commit", "device", "trial", "workers", "classes")
     known = {name: value for name, value in fields.items() if name not in left_out}
     assert request.request_sha256 == files.canonical_hash(known)
     trials = [request.model_copy(update={"trial": Trial(stop_above=limits)}) for limits in ((), (0.5,), (0.6,))]

@@ -235,8 +235,8 @@ class Lake:
 
     @property
     def classes(self) -> str:
-        """The label's classes as they were when its first labels were published. No source has this name."""
-        return self.at("schema/.classes.json")
+        """The label's classes as they were when its first labels were published. No source has such a name: theirs have no hyphen."""
+        return self.at("schema/label-classes.json")
 
     def schema(self, source: str) -> str:
         """The pinned types of a source."""
