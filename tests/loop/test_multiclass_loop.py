@@ -9,6 +9,7 @@ from tests.support.grades import CLASSES, ROWS, Grades, by_score
 
 from updraft import files
 from updraft.alerts import outbox
+from updraft.backtest.history import history
 from updraft.data.vectors import as_cells, as_values
 from updraft.errors import DataError
 from updraft.evaluation.card import card_html
@@ -196,6 +197,20 @@ def test_another_list_of_classes_publishes_nothing_more(tmp_path) -> None:
     assert loop.store.partition("grades", key(2)) is None
     ingest(loop, key(2))  # put back, it goes on
     loop.store.close()
+
+
+def test_a_backtest_of_another_list_ingests_all_partitions_again(tmp_path) -> None:
+    made = Grades(tmp_path, 3)
+    settings = made.settings.of_backtests()
+    before = history(made.project, settings, None, lambda _: None).rows
+    made.spec["data"]["label"]["classes"] = [CLASSES[2], CLASSES[1], CLASSES[0]]
+    made.write()
+    said: list[str] = []
+    after = history(made.project, settings, None, said.append).rows
+    assert any("3 partitions are ingested again, as there is a change in data.label.classes" in words for words in said)
+    for old, new in zip(before, after, strict=True):
+        labels = [files.read_parquet(row.labels_url, row.labels_sha256)["label"].to_numpy() for row in (old, new)]
+        np.testing.assert_array_equal(labels[0], 2 - labels[1])
 
 
 def test_cells_and_values_undo_each_other() -> None:

@@ -8,7 +8,6 @@ would say later, and features are tried on rows as they are published: joined, w
 from __future__ import annotations
 
 import itertools
-import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -27,7 +26,7 @@ from updraft.data.partitions import partitions
 from updraft.data.views import CLOCKS
 from updraft.errors import DataError, PartitionRefused, SourceAway, TrainingError
 from updraft.settings import Settings
-from updraft.spec.data import LAST_DAY, Label
+from updraft.spec.data import LAST_DAY, LONGEST_CLASS, Label
 from updraft.spec.document import read_document
 from updraft.spec.feature_trial import ROWS, SECONDS, try_features
 from updraft.spec.label import label_number, read_label
@@ -172,23 +171,24 @@ class _LabelsOfClasses:
     """The labels of a file against ``data.label.classes``."""
 
     labelled: int
-    unlisted: dict[str, int]
-    """Rows of each label that is none of the classes, the most frequent first."""
+    unlisted: int
+    """Rows whose label is none of the classes."""
+    examples: tuple[str, ...]
+    """Some such labels, the most frequent first."""
     absent: tuple[str, ...]
     """Classes without a row."""
 
     @classmethod
     def counted(cls, con: duckdb.DuckDBPyConnection, label: Label, table: str) -> _LabelsOfClasses:
-        groups = con.execute(
-            f"SELECT l, v, count(*) FROM (SELECT {label_number(label)} AS l, CAST((\n{label.expr}\n) AS VARCHAR) AS v FROM {table}) "
-            "WHERE l IS NOT NULL GROUP BY l, v ORDER BY count(*) DESC, v"
+        labels = f"(SELECT {label_number(label)} AS l, CAST((\n{label.expr}\n) AS VARCHAR) AS v FROM {table})"
+        [(labelled, unlisted)] = con.execute(f"SELECT count(l), count(*) FILTER (isinf(l)) FROM {labels}").fetchall()
+        positions = con.execute(f"SELECT DISTINCT l FROM {labels} WHERE isfinite(l)").fetchall()
+        seen = {int(position) for (position,) in positions}
+        examples = con.execute(
+            f"SELECT v FROM {labels} WHERE isinf(l) GROUP BY v ORDER BY count(*) DESC, v LIMIT {_SHOWN + 1}"
         ).fetchall()
-        seen = {int(position) for position, _, _ in groups if not math.isinf(position)}
-        return cls(
-            sum(rows for _, _, rows in groups),
-            {value: rows for position, value, rows in groups if math.isinf(position)},
-            tuple(name for position, name in enumerate(label.classes) if position not in seen),
-        )
+        absent = tuple(name for position, name in enumerate(label.classes) if position not in seen)
+        return cls(labelled, unlisted, tuple(value for (value,) in examples), absent)
 
     def problem(self, refuse_above: float) -> str | None:
         """What is wrong, as the end of a sentence: more labels are of no class than a project puts up with."""
@@ -200,18 +200,21 @@ class _LabelsOfClasses:
         """What may be as it should, as ends of sentences."""
         if 0 < self._share <= refuse_above:
             yield f"{self._of_none()}; such rows are left out and counted"
-        if self.absent and self.labelled > sum(self.unlisted.values()):
-            names = ", ".join(map(repr, self.absent[:_SHOWN])) + (", …" if len(self.absent) > _SHOWN else "")
-            yield f"gives no row of the class {names}; until there are some, a model takes it for nearly impossible"
+        if self.absent and self.labelled > self.unlisted:
+            yield f"gives no row of the class {_some(self.absent)}; until there are some, a model takes it for nearly impossible"
 
     @property
     def _share(self) -> float:
-        return sum(self.unlisted.values()) / self.labelled if self.labelled else 0.0
+        return self.unlisted / self.labelled if self.labelled else 0.0
 
     def _of_none(self) -> str:
-        shown = ", ".join(map(repr, list(self.unlisted)[:_SHOWN])) + (", …" if len(self.unlisted) > _SHOWN else "")
-        rows = sum(self.unlisted.values())
-        return f"gives labels that are none of data.label.classes in {rows:,} of {self.labelled:,} rows: {shown}"
+        return f"gives labels that are none of data.label.classes in {self.unlisted:,} of {self.labelled:,} rows: {_some(self.examples)}"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    """The first few of some names, each cut where it is long."""
+    shown = [repr(name if len(name) <= LONGEST_CLASS else f"{name[:LONGEST_CLASS]}…") for name in names[:_SHOWN]]
+    return ", ".join(shown) + (", …" if len(names) > _SHOWN else "")
 
 
 def _with_all_rows(project: Project) -> Project:
