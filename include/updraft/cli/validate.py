@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -44,19 +44,24 @@ def validate(
                     f"no project {project!r} in {settings().projects}; there are {', '.join(found) or 'none'}"
                 )
             found = {project: found[project]}
-        told = {name: _judge(one, every=every) for name, one in found.items()}
+        told = {name: judge(one, every=every) for name, one in found.items()}
     if as_json:
         write_json(told)
     else:
-        for name, one in told.items():
-            console.print(_headline(name, one))
-            for line in [*one["problems"], *one["notes"]]:
-                console.print(f"  {line}", markup=False, soft_wrap=True)
+        show_judged(told)
     if any(not one["sound"] for one in told.values()):
         raise typer.Exit(BAD_INPUT)
 
 
-def _headline(name: str, one: dict[str, Any]) -> str:
+def show_judged(judged: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print what :func:`judge` says of projects, by their names."""
+    for name, one in judged.items():
+        console.print(_headline(name, one))
+        for line in [*one["problems"], *one["notes"]]:
+            console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _headline(name: str, one: Mapping[str, Any]) -> str:
     return (
         f"{name}: sound"
         if one["sound"]
@@ -64,7 +69,11 @@ def _headline(name: str, one: dict[str, Any]) -> str:
     )
 
 
-def _judge(found: Project | BrokenProject, *, every: bool) -> dict[str, Any]:
+def judge(found: Project | BrokenProject, *, every: bool) -> dict[str, Any]:
+    """Whether a project is ``sound``, its ``problems`` and ``notes``.
+
+    :param every: whether to read the files of every partition, however long it takes.
+    """
     from updraft.data import file_reading
     from updraft.data.file_reading import read_files
     from updraft.data.mentions import check_mentions

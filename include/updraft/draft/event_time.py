@@ -1,0 +1,243 @@
+"""Which column says when a row happened, and how its times are written. Day and month are never guessed."""
+
+# ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from updraft.data.catalogue import TYPES
+from updraft.data.cells import NULLS, listed, time_of
+from updraft.data.duck import first, literal, name
+from updraft.draft.question import Question, Settle
+from updraft.draft.table import Written
+from updraft.draft.words import AFTERWARDS_WORDS, BIRTH_WORDS, EVENT_TIMES, OUTCOME_WORDS, TIME_WORDS, has_word
+from updraft.errors import InputError
+from updraft.spec.data import EPOCHS, Source
+from updraft.spec.problems import did_you_mean
+
+_DATES = ("%d.%m.%Y", "%m.%d.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y",
+          "%Y.%m.%d", "%Y%m%d", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y")  # fmt: skip
+_CLOCKS = (
+    "",
+    " %H:%M",
+    " %H:%M:%S",
+    " %H:%M:%S.%f",
+    " %I:%M %p",
+    " %I:%M:%S %p",
+    ", %H:%M",
+    ", %H:%M:%S",
+    "T%H:%M:%S",
+    "T%H%M%S",
+)
+FORMATS = tuple(f"{date}{clock}" for date in _DATES for clock in _CLOCKS)
+"""How times are written that are not ISO 8601."""
+_FIRST_YEAR, _LAST_YEAR = 1900, 2100
+_FIRST_EPOCH = 1980
+"""Year before which a number is no count of seconds: read as milliseconds, today's seconds are in January of 1970."""
+_LARGEST_EPOCH = 1e14
+_GLANCE = 200
+_COMPLETE = 0.9
+"""Share of rows with a time from which a column is worth naming."""
+
+
+@dataclass(frozen=True)
+class TimeColumn:
+    """A column that may be of times."""
+
+    name: str
+    formats: tuple[str | None, ...]
+    """How every time in it may be written; None for ISO 8601, or a type of its own."""
+    missing: int
+    """Rows without a time."""
+    wrong: int = 0
+    """Rows whose cell is no time, of a column of times."""
+
+
+def time_columns(written: Written, stated: str | None = None) -> list[TimeColumn]:
+    """Every column whose cells read as times, in the order of the file.
+
+    :param stated: a format that somebody said.
+    """
+    found = []
+    for column, kind in written.kinds.items():
+        stored = written.stored[column].partition("(")[0]
+        formats: tuple[str | None, ...] = ()
+        if stored in TYPES["time"] or (kind is not None and kind[0] == "time"):
+            formats = (None,)
+        elif stated is not None and (stored == "VARCHAR" or (stated in EPOCHS and stored in TYPES["number"])):
+            formats = (stated,) if _reads(written, column, stated) == 0 else ()
+        elif stored == "VARCHAR" and kind is not None:
+            formats = _formats_of(written, column, is_number=kind[0] == "number")
+        elif stored in TYPES["number"] and has_word(column, TIME_WORDS):
+            formats = _epochs(written, column)
+        if formats:
+            present = _present(written, column)
+            (missing,) = first(written.con, f"SELECT count(*) FILTER (NOT ({present})) FROM written")
+            found.append(TimeColumn(column, formats, int(missing), _reads(written, column, formats[0])))
+    return found
+
+
+def choose(
+    written: Written, settle: Settle, *, column: str | None, time_format: str | None, time_zone: str | None
+) -> tuple[Source, str]:
+    """The source with its event time, and on what the choice rests.
+
+    :param column: what somebody said, as the two after it.
+    :raises InputError: when no column, or no format, can be told.
+    """
+    columns = time_columns(written, time_format)
+    if column is not None:
+        chosen, why = _named(written, columns, column, time_format), "as you said"
+    else:
+        chosen, why = _guessed(written, columns, settle)
+    if time_format is None and len(chosen.formats) > 1:
+        formats = [each for each in chosen.formats if each is not None]
+        time_format = settle(
+            Question(
+                "--time-format",
+                f"How are the times of {chosen.name!r} written?",
+                None,
+                False,
+                "Every one of them reads with the day first and with the month first, and which is meant is not guessed",
+                tuple(formats),
+            )
+        )
+        if time_format not in formats:
+            raise InputError(f"--time-format {time_format!r}: the times of {chosen.name!r} are not written so")
+    elif time_format is None:
+        time_format = chosen.formats[0]
+    if chosen.wrong:
+        raise InputError(
+            f"{chosen.name!r} is no time in {chosen.wrong:,} of {written.rows:,} rows, and a row without one is in no partition; mend them, "
+            "or say how times are written with --time-format"
+        )
+    told = {"event_time": chosen.name, "time_format": time_format, "time_zone": time_zone}
+    return Source.model_validate({**written.source.model_dump(), **told}), why
+
+
+def _named(written: Written, columns: Sequence[TimeColumn], column: str, time_format: str | None) -> TimeColumn:
+    if column not in written.stored:
+        raise InputError(
+            f"--time {column!r} is no column{did_you_mean(column, written.stored)}; there are {', '.join(written.stored)}"
+        )
+    chosen = next((each for each in columns if each.name == column), None)
+    if chosen is not None:
+        return chosen
+    if written.stored[column].partition("(")[0] in (*TYPES["number"], "VARCHAR") and time_format is None:
+        epochs = _epochs(written, column)
+        if len(epochs) == 1:
+            return TimeColumn(column, epochs, 0)
+    said = f" as --time-format {time_format!r} says" if time_format else ""
+    raise InputError(
+        f"--time {column!r} does not read as a time{said} in every row that has one; say how its times are written with --time-format, as for "
+        'strptime, such as "%d/%m/%Y %H:%M", or unix, or unix_ms'
+    )
+
+
+def _guessed(written: Written, columns: Sequence[TimeColumn], settle: Settle) -> tuple[TimeColumn, str]:
+    whole = [each for each in columns if not each.missing and not each.wrong and not has_word(each.name, BIRTH_WORDS)]
+    named = [each for each in whole if each.name.lower() in EVENT_TIMES]
+    before = [each for each in whole if not has_word(each.name, AFTERWARDS_WORDS | OUTCOME_WORDS)] or whole
+    if len(whole) == 1:
+        return whole[0], "the only column that reads as a time in every row"
+    if len(named) == 1:
+        return named[0], "by its name; it reads as a time in every row"
+    if not whole:
+        raise InputError(_no_time(written, columns))
+    question = Question(
+        "--time",
+        "Which column says when a row happened, the moment at which its prediction is made?",
+        before[0].name if len(before) == 1 else _earliest(written, before),
+        False,
+        "Several columns are times",
+        tuple(each.name for each in whole),
+    )
+    answer = settle(question)
+    chosen = next((each for each in columns if each.name == answer), None)
+    if chosen is None:
+        raise InputError(f"--time {answer!r} is none of the columns that are times: {', '.join(question.choices)}")
+    return chosen, "by its name and its place before the other times"
+
+
+def _no_time(written: Written, columns: Sequence[TimeColumn]) -> str:
+    begin = f"no column of {written.source.url} reads as a time in every row, and Updraft learns along time: it needs the moment of each row"
+    some = [
+        f"{each.name!r} is no time in {each.missing + each.wrong:,} of {written.rows:,} rows"
+        for each in columns
+        if each.missing + each.wrong < (1 - _COMPLETE) * written.rows
+    ]
+    if some:
+        return f"{begin}. {'; '.join(some)}: leave those rows out, or say --time all the same, and they are in no partition"
+    return (
+        f"{begin}. Add a column with it, such as when the order was placed or the customer was looked at, written as 2024-01-31T05:00:00Z; "
+        'or say how it is written with --time COLUMN --time-format "%d/%m/%Y"'
+    )
+
+
+def _earliest(written: Written, columns: Sequence[TimeColumn]) -> str:
+    """The column that is before the others in most rows, in the mean."""
+    means = []
+    for column in columns:
+        (mean,) = first(
+            written.con, f"SELECT avg(epoch({_as_time(written, column.name, column.formats[0])})) FROM written"
+        )
+        means.append((float(mean), column.name))
+    return min(means)[1]
+
+
+def _as_time(written: Written, column: str, time_format: str | None) -> str:
+    stored = written.stored[column]
+    value = f"trim({name(column)})" if stored == "VARCHAR" else name(column)
+    return time_of(value, stored, written.source.model_copy(update={"time_format": time_format}))
+
+
+def _present(written: Written, column: str) -> str:
+    own = name(column)
+    if written.stored[column] != "VARCHAR":
+        return f"{own} IS NOT NULL"
+    return f"({own} IS NOT NULL AND trim({own}) NOT IN ({listed((*NULLS, *written.source.nulls))}))"
+
+
+def _reads(written: Written, column: str, time_format: str | None) -> int:
+    """Cells that hold something which is no time in a format."""
+    (wrong,) = first(
+        written.con,
+        f"SELECT count(*) FILTER ({_present(written, column)} AND ({_as_time(written, column, time_format)}) IS NULL) FROM written",
+    )
+    return int(wrong)
+
+
+def _formats_of(written: Written, column: str, *, is_number: bool) -> tuple[str | None, ...]:
+    """The formats in which every cell of a text column is a time of this age."""
+    if is_number:
+        if not has_word(column, TIME_WORDS):
+            return ()
+        return _epochs(written, column) or _that_read(written, column, ("%Y%m%d",))
+    glance = f"SELECT {name(column)} AS t FROM written WHERE {_present(written, column)} LIMIT {_GLANCE}"
+    counts = ", ".join(f"count(try_strptime(trim(t), {literal(each)}))" for each in FORMATS)
+    there, *read = first(written.con, f"SELECT count(*), {counts} FROM ({glance})")
+    likely = [each for each, count in zip(FORMATS, read, strict=True) if there and count == there]
+    return _that_read(written, column, likely)
+
+
+def _that_read(
+    written: Written, column: str, formats: Sequence[str], *, since: int = _FIRST_YEAR
+) -> tuple[str | None, ...]:
+    read: list[str | None] = []
+    for time_format in formats:
+        moment = _as_time(written, column, time_format)
+        wrong, earliest, latest = first(
+            written.con,
+            f"SELECT count(*) FILTER ({_present(written, column)} AND ({moment}) IS NULL), min(year({moment})), max(year({moment})) FROM written",
+        )
+        if not wrong and earliest is not None and earliest >= since and latest <= _LAST_YEAR:
+            read.append(time_format)
+    return tuple(read)
+
+
+def _epochs(written: Written, column: str) -> tuple[str | None, ...]:
+    (largest,) = first(written.con, f"SELECT max(abs(TRY_CAST({name(column)} AS DOUBLE))) FROM written")
+    if largest is None or not largest < _LARGEST_EPOCH:
+        return ()
+    return _that_read(written, column, tuple(EPOCHS), since=_FIRST_EPOCH)
