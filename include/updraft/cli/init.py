@@ -241,9 +241,13 @@ def _next(made: Draft, *, sound: bool) -> Iterator[str]:
         yield f"Mend what stands above, then: updraft validate {made.name}"
         return
     yield "What to run next:"
-    yield f"  updraft validate {made.name}      again, whenever you have changed a file"
-    yield f"  updraft backtest {made.name}      what this policy would have cost and gained"
-    yield "  make up                     Airflow, where its DAGs are; where it runs already, they appear by themselves"
+    commands = {
+        f"updraft validate {made.name}": "again, whenever you have changed a file",
+        f"updraft backtest {made.name}": "what this policy would have cost and gained",
+        "make up": "Airflow, where its DAGs are; where it runs already, they appear by themselves",
+    }
+    for command, what in commands.items():
+        yield f"  {command:<{max(map(len, commands))}}   {what}"
 
 
 def as_dict(made: Draft) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from updraft.data.catalogue import TYPES
 from updraft.data.cells import NULLS, listed, time_of
 from updraft.data.duck import first, literal, name
@@ -35,7 +37,7 @@ FORMATS = tuple(f"{date}{clock}" for date in _DATES for clock in _CLOCKS)
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
 _FIRST_EPOCH = 1980
 """Year before which a number is no count of seconds: read as milliseconds, today's seconds are in January of 1970."""
-_LARGEST_EPOCH = 1e14
+_SMALLEST_EPOCH, _LARGEST_EPOCH = 1e8, 1e14
 _GLANCE = 200
 _COMPLETE = 0.9
 """Share of rows with a time from which a column is worth naming."""
@@ -63,10 +65,14 @@ def time_columns(written: Written, stated: str | None = None) -> list[TimeColumn
     for column, kind in written.kinds.items():
         stored = written.stored[column].partition("(")[0]
         formats: tuple[str | None, ...] = ()
-        if stored in TYPES["time"] or (kind is not None and kind[0] == "time"):
+        if stored in TYPES["time"]:
             formats = (None,)
-        elif stated is not None and (stored == "VARCHAR" or (stated in EPOCHS and stored in TYPES["number"])):
-            formats = (stated,) if _reads(written, column, stated) == 0 else ()
+        elif stated is not None and _may_be(stored, stated) and not _reads(written, column, stated):
+            formats = (stated,)
+        elif kind is not None and kind[0] == "time":
+            formats = (None,)
+        elif stated is not None:
+            formats = ()
         elif stored == "VARCHAR" and kind is not None:
             formats = _formats_of(written, column, is_number=kind[0] == "number")
         elif stored in TYPES["number"] and has_word(column, TIME_WORDS):
@@ -78,15 +84,27 @@ def time_columns(written: Written, stated: str | None = None) -> list[TimeColumn
     return found
 
 
+def _may_be(stored: str, time_format: str) -> bool:
+    return stored == "VARCHAR" or (time_format in EPOCHS and stored in TYPES["number"])
+
+
 def choose(
-    written: Written, settle: Settle, *, column: str | None, time_format: str | None, time_zone: str | None
+    written: Written,
+    columns: Sequence[TimeColumn],
+    settle: Settle,
+    *,
+    column: str | None,
+    time_format: str | None,
+    time_zone: str | None,
 ) -> tuple[Source, str]:
     """The source with its event time, and on what the choice rests.
 
+    :param columns: as :func:`time_columns` tells them.
     :param column: what somebody said, as the two after it.
     :raises InputError: when no column, or no format, can be told.
     """
-    columns = time_columns(written, time_format)
+    if time_format is not None:  # whatever else may be a time, the event time is written so
+        columns = [each for each in columns if time_format in each.formats or _is_typed(written, each.name)]
     if column is not None:
         chosen, why = _named(written, columns, column, time_format), "as you said"
     else:
@@ -105,7 +123,7 @@ def choose(
         )
         if time_format not in formats:
             raise InputError(f"--time-format {time_format!r}: the times of {chosen.name!r} are not written so")
-    elif time_format is None:
+    else:
         time_format = chosen.formats[0]
     if chosen.wrong:
         raise InputError(
@@ -113,7 +131,18 @@ def choose(
             "or say how times are written with --time-format"
         )
     told = {"event_time": chosen.name, "time_format": time_format, "time_zone": time_zone}
-    return Source.model_validate({**written.source.model_dump(), **told}), why
+    try:
+        return Source.model_validate({**written.source.model_dump(), **told}), why
+    except ValidationError as error:
+        [wrong, *_] = error.errors()
+        raise InputError(
+            f"--{str(wrong['loc'][0]).replace('_', '-')} {wrong['input']!r}: {wrong['ctx']['error']}"
+        ) from None
+
+
+def _is_typed(written: Written, column: str) -> bool:
+    """Whether the files themselves say that a column is of times."""
+    return written.stored[column].partition("(")[0] in TYPES["time"]
 
 
 def _named(written: Written, columns: Sequence[TimeColumn], column: str, time_format: str | None) -> TimeColumn:
@@ -210,14 +239,16 @@ def _reads(written: Written, column: str, time_format: str | None) -> int:
 
 def _formats_of(written: Written, column: str, *, is_number: bool) -> tuple[str | None, ...]:
     """The formats in which every cell of a text column is a time of this age."""
-    if is_number:
-        if not has_word(column, TIME_WORDS):
-            return ()
-        return _epochs(written, column) or _that_read(written, column, ("%Y%m%d",))
+    if is_number and not has_word(column, TIME_WORDS):
+        return ()
+    if is_number and (epochs := _epochs(written, column)):
+        return epochs
     glance = f"SELECT {name(column)} AS t FROM written WHERE {_present(written, column)} LIMIT {_GLANCE}"
     counts = ", ".join(f"count(try_strptime(trim(t), {literal(each)}))" for each in FORMATS)
     there, *read = first(written.con, f"SELECT count(*), {counts} FROM ({glance})")
     likely = [each for each, count in zip(FORMATS, read, strict=True) if there and count == there]
+    if is_number:
+        likely = [each for each in likely if each == "%Y%m%d"]
     return _that_read(written, column, likely)
 
 
@@ -237,7 +268,8 @@ def _that_read(
 
 
 def _epochs(written: Written, column: str) -> tuple[str | None, ...]:
-    (largest,) = first(written.con, f"SELECT max(abs(TRY_CAST({name(column)} AS DOUBLE))) FROM written")
-    if largest is None or not largest < _LARGEST_EPOCH:
+    own = f"abs(TRY_CAST({name(column)} AS DOUBLE))"
+    smallest, largest = first(written.con, f"SELECT min({own}), max({own}) FROM written")
+    if smallest is None or not _SMALLEST_EPOCH < smallest <= largest < _LARGEST_EPOCH:
         return ()
     return _that_read(written, column, tuple(EPOCHS), since=_FIRST_EPOCH)

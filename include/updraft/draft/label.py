@@ -20,6 +20,8 @@ from updraft.tasks.registry import task_names
 
 _FEW = 20
 """Different whole numbers up to which they may be classes."""
+_HOPELESS = 9
+"""Rank of a column that has the name of a label and no two values."""
 _BINARY, _REGRESSION = "binary", "regression"
 
 
@@ -48,16 +50,18 @@ def candidates(table: Table) -> list[str]:
 
 
 def _rank(column: Column) -> int | None:
-    if column.kind in (None, "time", "other") or column.distinct < 2:
+    words = words_of(column.name)
+    if column.kind in ("time", "other"):
         return None
+    if column.distinct < 2:  # nothing can be learnt from it, and it is told why
+        return _HOPELESS if column.name.lower() in LABELS or "".join(words) in OUTCOME_WORDS else None
     if column.name.lower() in LABELS:
         return 0
     if column.distinct != 2:
         return None
     if has_word(column.name, OUTCOME_WORDS):
-        return 1
-    words = words_of(column.name)
-    return 2 if words and (words[0] in ("is", "has") or words[-1] == "flag") else None
+        return 1 if len(words) == 1 else 2
+    return 3 if words and (words[0] in ("is", "has") or words[-1] == "flag") else None
 
 
 def choose(
@@ -86,10 +90,10 @@ def _which(table: Table) -> Question:
     likely = candidates(table)
     if not likely:
         two = [column.name for column in table.columns.values() if column.distinct == 2 and column.kind != "time"]
-        why = "No column has a name such as label, target, churned or is_late"
+        why = 'No column has a name such as label, target, churned or is_late; an SQL expression does too, such as "delay > 15"'
         return Question("--label", asks, None, False, why, tuple(two[:12]))
-    ranks = [_rank(table.columns[column]) for column in likely]
-    is_safe = ranks.count(ranks[0]) == 1 and (ranks[0] == 0 or (ranks[0] == 1 and len(likely) == 1))
+    ranks = [rank for column in likely if (rank := _rank(table.columns[column])) is not None]
+    is_safe = ranks.count(ranks[0]) == 1 and (ranks[0] <= 1 or (ranks[0] in (2, _HOPELESS) and len(likely) == 1))
     why = (
         "by its name"
         if is_safe

@@ -10,6 +10,8 @@ from updraft.draft.words import PRIVATE_WORDS, THINGS_WITH_NAMES, words_of
 
 _SHARE = 0.5
 """Share of a column's values from which they are of a form."""
+_EVERY = 4
+"""Of the rows of a sample whose values are looked at."""
 _FEW = 12
 """Different values up to which a column tells of nobody."""
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -29,7 +31,7 @@ def looks_private(table: Table, known: Collection[str]) -> dict[str, str]:
         if column.name in known or column.kind is None:
             continue
         written = (
-            [str(value) for value in sample[column.name].dropna()]
+            [str(value) for value in sample[column.name].dropna().iloc[::_EVERY]]
             if column.kind in ("text", "number", "integer")
             else []
         )

