@@ -85,7 +85,7 @@ def init(
             time=time,
             time_format=time_format,
             time_zone=time_zone,
-            key=tuple(part.strip() for each in key for part in each.split(",") if part.strip()) if key else None,
+            key=tuple(part.strip() for given in key for part in given.split(",") if part.strip()) if key else None,
             task=task,
             schedule=schedule,
             matures_after=_duration(matures_after),
@@ -188,7 +188,7 @@ def roles(made: Draft, column: str) -> Iterator[str]:
         yield f"not read: {made.chosen.unused[column]}"
     if any(feature.column == column for feature in made.chosen.features):
         kinds = {"number": "number", "category": "category"}
-        yield f"feature ({', '.join(kinds.get(each.how, each.name) for each in made.chosen.features if each.column == column)})"
+        yield f"feature ({', '.join(kinds.get(feature.how, feature.name) for feature in made.chosen.features if feature.column == column)})"
     if made.columns[column].misfits:
         yield f"{made.columns[column].misfits:,} cells are no {made.columns[column].type.kind}: such rows are quarantined"
 

@@ -87,22 +87,22 @@ def matches(url: str, *, source: str) -> list[str]:
         return [url]
     if files.is_local(url):
         path = files.local_path(url)
-        there = [str(file) for file in path.parent.glob(path.name) if file.is_file()]
+        paths = [str(file) for file in path.parent.glob(path.name) if file.is_file()]
     else:
         try:
             filesystem, path_there = files.filesystem(url)
-            there = [filesystem.unstrip_protocol(file) for file in filesystem.glob(path_there)]
+            paths = [filesystem.unstrip_protocol(file) for file in filesystem.glob(path_there)]
         except (PermissionError, ImportError, ValueError) as error:
             raise DataError(f"source {source}: {url} cannot be reached: {type(error).__name__}: {error}") from error
         except OSError as error:
             words = f"source {source}: {url} cannot be reached: {type(error).__name__}: {error}"
             raise SourceAway(words, source) from error
-    there = sorted(file for file in there if not file.rsplit("/", 1)[-1].startswith("."))
-    if not there:
+    paths = sorted(file for file in paths if not file.rsplit("/", 1)[-1].startswith("."))
+    if not paths:
         raise SourceMissing(
             f"source {source}: no file is of the pattern {url}; check data.sources.{source}.url in project.yaml", source
         )
-    return there
+    return paths
 
 
 def local_bytes(url: str, *, source: str) -> int:
@@ -346,7 +346,7 @@ def _check_alike(con: duckdb.DuckDBPyConnection, parts: Mapping[str, Path], sour
     told: dict[str, tuple[str, str]] = {}
     for url, part in parts.items():
         columns = columns_of(con, parquet(str(part)))
-        longs = has_long(con, parquet(str(part)), [each for each, stored in columns.items() if stored == "BIGINT"])
+        longs = has_long(con, parquet(str(part)), [column for column, stored in columns.items() if stored == "BIGINT"])
         for column, stored in columns.items():
             kind = "whole numbers beyond 2^53" if column in longs else of_storage(stored)[0]
             before, where = told.setdefault(column, (kind, url))
@@ -502,7 +502,7 @@ def encoding_of(url: str, source: str) -> str:
             told.setdefault(written, file)
     if len(told) > 1:
         raise DataError(
-            f"source {source}: {' and '.join(f'{file} is written in {each}' for each, file in told.items())}; write all files in one encoding"
+            f"source {source}: {' and '.join(f'{file} is written in {encoding}' for encoding, file in told.items())}; write all files in one encoding"
         )
     return next(iter(told), "utf-8")
 

@@ -61,7 +61,7 @@ def time_columns(written: Written, stated: str | None = None) -> list[TimeColumn
 
     :param stated: a format that somebody said.
     """
-    found = []
+    candidates = []
     for column, kind in written.kinds.items():
         stored = written.stored[column].partition("(")[0]
         formats: tuple[str | None, ...] = ()
@@ -80,8 +80,8 @@ def time_columns(written: Written, stated: str | None = None) -> list[TimeColumn
         if formats:
             present = _present(written, column)
             (missing,) = first(written.con, f"SELECT count(*) FILTER (NOT ({present})) FROM written")
-            found.append(TimeColumn(column, formats, int(missing), _reads(written, column, formats[0])))
-    return found
+            candidates.append(TimeColumn(column, formats, int(missing), _reads(written, column, formats[0])))
+    return candidates
 
 
 def _may_be(stored: str, time_format: str) -> bool:
@@ -104,13 +104,15 @@ def choose(
     :raises InputError: when no column, or no format, can be told.
     """
     if time_format is not None:  # whatever else may be a time, the event time is written so
-        columns = [each for each in columns if time_format in each.formats or _is_typed(written, each.name)]
+        columns = [
+            candidate for candidate in columns if time_format in candidate.formats or _is_typed(written, candidate.name)
+        ]
     if column is not None:
         chosen, why = _named(written, columns, column, time_format), "as you said"
     else:
         chosen, why = _guessed(written, columns, settle)
     if time_format is None and len(chosen.formats) > 1:
-        formats = [each for each in chosen.formats if each is not None]
+        formats = [form for form in chosen.formats if form is not None]
         time_format = settle(
             Question(
                 "--time-format",
@@ -150,7 +152,7 @@ def _named(written: Written, columns: Sequence[TimeColumn], column: str, time_fo
         raise InputError(
             f"--time {column!r} is no column{did_you_mean(column, written.stored)}; there are {', '.join(written.stored)}"
         )
-    chosen = next((each for each in columns if each.name == column), None)
+    chosen = next((candidate for candidate in columns if candidate.name == column), None)
     if chosen is not None:
         return chosen
     if written.stored[column].partition("(")[0] in (*TYPES["number"], "VARCHAR") and time_format is None:
@@ -165,9 +167,15 @@ def _named(written: Written, columns: Sequence[TimeColumn], column: str, time_fo
 
 
 def _guessed(written: Written, columns: Sequence[TimeColumn], settle: Settle) -> tuple[TimeColumn, str]:
-    whole = [each for each in columns if not each.missing and not each.wrong and not has_word(each.name, BIRTH_WORDS)]
-    named = [each for each in whole if each.name.lower() in EVENT_TIMES]
-    before = [each for each in whole if not has_word(each.name, AFTERWARDS_WORDS | OUTCOME_WORDS)] or whole
+    whole = [
+        candidate
+        for candidate in columns
+        if not candidate.missing and not candidate.wrong and not has_word(candidate.name, BIRTH_WORDS)
+    ]
+    named = [candidate for candidate in whole if candidate.name.lower() in EVENT_TIMES]
+    before = [
+        candidate for candidate in whole if not has_word(candidate.name, AFTERWARDS_WORDS | OUTCOME_WORDS)
+    ] or whole
     if len(whole) == 1:
         return whole[0], "the only column that reads as a time in every row"
     if len(named) == 1:
@@ -180,10 +188,10 @@ def _guessed(written: Written, columns: Sequence[TimeColumn], settle: Settle) ->
         before[0].name if len(before) == 1 else _earliest(written, before),
         False,
         "Several columns are times",
-        tuple(each.name for each in whole),
+        tuple(candidate.name for candidate in whole),
     )
     answer = settle(question)
-    chosen = next((each for each in columns if each.name == answer), None)
+    chosen = next((candidate for candidate in columns if candidate.name == answer), None)
     if chosen is None:
         raise InputError(f"--time {answer!r} is none of the columns that are times: {', '.join(question.choices)}")
     return chosen, "by its name and its place before the other times"
@@ -192,9 +200,9 @@ def _guessed(written: Written, columns: Sequence[TimeColumn], settle: Settle) ->
 def _no_time(written: Written, columns: Sequence[TimeColumn]) -> str:
     begin = f"no column of {written.source.url} reads as a time in every row, and Updraft learns along time: it needs the moment of each row"
     some = [
-        f"{each.name!r} is no time in {each.missing + each.wrong:,} of {written.rows:,} rows"
-        for each in columns
-        if each.missing + each.wrong < (1 - _COMPLETE) * written.rows
+        f"{candidate.name!r} is no time in {candidate.missing + candidate.wrong:,} of {written.rows:,} rows"
+        for candidate in columns
+        if candidate.missing + candidate.wrong < (1 - _COMPLETE) * written.rows
     ]
     if some:
         return f"{begin}. {'; '.join(some)}: leave those rows out, or say --time all the same, and they are in no partition"
@@ -244,11 +252,11 @@ def _formats_of(written: Written, column: str, *, is_number: bool) -> tuple[str 
     if is_number and (epochs := _epochs(written, column)):
         return epochs
     glance = f"SELECT {name(column)} AS t FROM written WHERE {_present(written, column)} LIMIT {_GLANCE}"
-    counts = ", ".join(f"count(try_strptime(trim(t), {literal(each)}))" for each in FORMATS)
-    there, *read = first(written.con, f"SELECT count(*), {counts} FROM ({glance})")
-    likely = [each for each, count in zip(FORMATS, read, strict=True) if there and count == there]
+    counts = ", ".join(f"count(try_strptime(trim(t), {literal(form)}))" for form in FORMATS)
+    present, *read = first(written.con, f"SELECT count(*), {counts} FROM ({glance})")
+    likely = [form for form, count in zip(FORMATS, read, strict=True) if present and count == present]
     if is_number:
-        likely = [each for each in likely if each == "%Y%m%d"]
+        likely = [form for form in likely if form == "%Y%m%d"]
     return _that_read(written, column, likely)
 
 

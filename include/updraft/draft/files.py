@@ -87,7 +87,7 @@ def _features(draft: Draft) -> str:
     for group, members in groups.items():
         if members:
             body.append(f"            # {titles[group]}")
-            body += [f"            {_quoted(each.name)}: {_expression(each)}," for each in members]
+            body += [f"            {_quoted(feature.name)}: {_expression(feature)}," for feature in members]
     moment = (
         [f"    moment = pd.to_datetime(rows[{_quoted(str(draft.source.event_time))}], utc=True)"]
         if groups["time"]
@@ -149,6 +149,6 @@ def _contract(draft: Draft) -> str:
         *(f"    {_flow({column: kind})[1:-1]}" for column, kind in limits.columns.items()),
     ]
     if limits.rows:
-        lines += ["  rows:", *(f"    - {_flow(dict(each))}   # a guess" for each in limits.rows)]
-    lines += ["  table:", *(f"    - {_flow(dict(each))}   # a guess" for each in limits.table), ""]
+        lines += ["  rows:", *(f"    - {_flow(dict(expectation))}   # a guess" for expectation in limits.rows)]
+    lines += ["  table:", *(f"    - {_flow(dict(expectation))}   # a guess" for expectation in limits.table), ""]
     return "\n".join(lines)

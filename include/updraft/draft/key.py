@@ -60,11 +60,13 @@ def _named(table: Table, columns: Sequence[str]) -> Key:
 
 
 def _question(table: Table, taken: Collection[str]) -> Question:
-    there = [
+    complete = [
         column for name, column in table.columns.items() if name not in taken and column.kind and not column.missing
     ]
     ids = [
-        column.name for column in there if names_an_id(column.name) and not column.is_measure and column.kind != "time"
+        column.name
+        for column in complete
+        if names_an_id(column.name) and not column.is_measure and column.kind != "time"
     ]
     ids.sort(key=lambda column: column.lower() not in ("id", f"{table.name}_id", f"{table.name}id"))
     asks = "Which columns tell one row from every other?"
@@ -84,10 +86,10 @@ def _question(table: Table, taken: Collection[str]) -> Question:
         shared = table.rows - table.columns[column].distinct
         if shared <= _TWICE * table.rows:
             return answer([column], f"named as an identifier; {shared:,} rows share theirs with another", is_safe=False)
-    for plain in there:
+    for plain in complete:
         if plain.distinct == table.rows and (plain.kind in ("text", "integer")):
             return answer([plain.name], "another text in every row", is_safe=False)
-    columns = _combination(table, there)
+    columns = _combination(table, complete)
     if columns is not None:
         return answer(columns, "Together they are another in every row, and no fewer of them are", is_safe=False)
     twice = table.rows - table.distinct(list(table.columns))
@@ -101,10 +103,10 @@ def _question(table: Table, taken: Collection[str]) -> Question:
     )
 
 
-def _combination(table: Table, there: Sequence[Column]) -> list[str] | None:
+def _combination(table: Table, complete: Sequence[Column]) -> list[str] | None:
     """Columns that together tell every row: the event time, then texts, then whole numbers, the most telling first, and none too many."""
-    texts = [column.name for column in there if column.kind in ("text", "boolean")]
-    numbers = [column.name for column in there if column.kind in ("number", "integer") and column.is_whole]
+    texts = [column.name for column in complete if column.kind in ("text", "boolean")]
+    numbers = [column.name for column in complete if column.kind in ("number", "integer") and column.is_whole]
     numbers.sort(key=lambda column: not names_an_id(column))
     chosen, told = [table.event_time], table.distinct([table.event_time])
     for candidates in (texts, numbers):
@@ -120,7 +122,7 @@ def _combination(table: Table, there: Sequence[Column]) -> list[str] | None:
     if told < table.rows:
         return None
     for column in chosen[::-1]:
-        fewer = [each for each in chosen if each != column]
+        fewer = [kept for kept in chosen if kept != column]
         if fewer and column != table.event_time and table.distinct(fewer) == table.rows:
             chosen = fewer
     return [*chosen[1:], chosen[0]] if len(chosen) <= _LONGEST else None

@@ -63,7 +63,7 @@ def _with_the_label(table: Table, label: Label, column: Column) -> str | None:
 def _by_name(column: Column, label: Label) -> str | None:
     if has_word(column.name, AFTERWARDS_WORDS):
         return "has the name of what is known only when it is over"
-    own, of_label = words_of(column.name), {word for each in label.columns for word in words_of(each)} & OUTCOME_WORDS
+    own, of_label = words_of(column.name), {word for read in label.columns for word in words_of(read)} & OUTCOME_WORDS
     stems = {word[:5] for word in of_label if len(word) >= 5}
     if any(word in of_label or word[:5] in stems for word in own):
         return "has the name of the label"
@@ -77,20 +77,20 @@ def _determines(rows: pd.DataFrame, column: Column, label: Label) -> str | None:
     values, target = rows[column.name], rows["_label"].to_numpy(np.float64)
     if column.kind in ("number", "integer", "boolean"):
         score = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        there = ~np.isnan(score)
+        known_rows = ~np.isnan(score)
     elif column.kind == "text" and column.distinct <= len(rows) / _LEAST:
         half = np.arange(len(rows)) % 2 == 0  # what a category says is learnt of one half, and tried on the other
         means = pd.Series(target[half]).groupby(values[half].to_numpy()).mean()
         score = values.map(means).to_numpy(np.float64, na_value=np.nan)
-        there = ~np.isnan(score) & ~half
+        known_rows = ~np.isnan(score) & ~half
     else:
         return None
-    if there.sum() < _LEAST or len(np.unique(target[there])) < 2 or len(np.unique(score[there])) < 2:
+    if known_rows.sum() < _LEAST or len(np.unique(target[known_rows])) < 2 or len(np.unique(score[known_rows])) < 2:
         return None
     if label.task == "binary":
-        area = _area(target[there], score[there])
+        area = _area(target[known_rows], score[known_rows])
         return f"tells the label alone (AUC {area:.3f})" if area >= DETERMINES else None
-    correlation = abs(float(np.corrcoef(_ranks(target[there]), _ranks(score[there]))[0, 1]))
+    correlation = abs(float(np.corrcoef(_ranks(target[known_rows]), _ranks(score[known_rows]))[0, 1]))
     return f"tells the label alone (rank correlation {correlation:.3f})" if correlation >= DETERMINES else None
 
 

@@ -56,7 +56,9 @@ def learn(table: Table, volume: Volume, columns: Sequence[str], *, typed: Sequen
             "max_value": most * ROOM,
         }
     ]
-    return Limits(types, rows, [*partition, *_missing(table, volume, [each for each in columns if each in types])])
+    return Limits(
+        types, rows, [*partition, *_missing(table, volume, [column for column in columns if column in types])]
+    )
 
 
 def _range(low: float, high: float) -> tuple[float, float]:
@@ -81,7 +83,7 @@ def _missing(table: Table, volume: Volume, columns: Sequence[str]) -> list[dict[
     told: list[dict[str, Any]] = []
     bucket = _BUCKETS.get(volume.schedule, "day")
     for part in chunks(list(columns)):
-        shares = ", ".join(f"count({name(each)}) / count(*) AS s{place}" for place, each in enumerate(part))
+        shares = ", ".join(f"count({name(column)}) / count(*) AS s{place}" for place, column in enumerate(part))
         least = ", ".join(f"min(s{place})" for place in range(len(part)))
         query = f"SELECT {least} FROM (SELECT {shares} FROM typed GROUP BY date_trunc('{bucket}', {name(table.event_time)}))"
         for column, share in zip(part, table.con.execute(query).fetchall()[0], strict=True):

@@ -62,14 +62,14 @@ def source_name(url: str) -> str:
 def _kind_of_folder(folder: Path) -> str:
     files = [path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     kinds = {kind: [file for file in files if file.lower().endswith(kind)] for kind in _KINDS}
-    there = [kind for kind, names in kinds.items() if names]
-    if not there:
+    present = [kind for kind, names in kinds.items() if names]
+    if not present:
         raise InputError(f"--data {folder} has no file that is read: {', '.join(_KINDS)}")
-    if len(there) > 1:
+    if len(present) > 1:
         raise InputError(
-            f"--data {folder} has files of several kinds ({', '.join(there)}); say which, such as '{folder}/*{there[0]}'"
+            f"--data {folder} has files of several kinds ({', '.join(present)}); say which, such as '{folder}/*{present[0]}'"
         )
-    return there[0]
+    return present[0]
 
 
 def _refuse(message: str) -> str:

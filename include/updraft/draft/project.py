@@ -79,7 +79,11 @@ def _drafted(name: str, owner: str, written: Written, said: Said, settle: Settle
     source, time_why = event_time.choose(
         written, times, settle, column=said.time, time_format=said.time_format, time_zone=said.time_zone
     )
-    same_form = [each.name for each in times if source.time_format is not None and source.time_format in each.formats]
+    same_form = [
+        candidate.name
+        for candidate in times
+        if source.time_format is not None and source.time_format in candidate.formats
+    ]
     table = typed(written, source, same_form)
     of_label, of_key = _label_and_key(table, said, settle)
     if wrong := sorted(set(of_key.columns) & set(of_label.columns)):
@@ -96,9 +100,9 @@ def _drafted(name: str, owner: str, written: Written, said: Said, settle: Settle
             f"no column of {source.url} is left to learn from: {_all_unused(chosen, outcomes, private_ones)}"
         )
     volume = schedule.choose(table, stated=said.schedule, matures_after=of_label.matures_after)
-    read_by_features = list(dict.fromkeys(each.column for each in chosen.features))
-    stated = [each for each in read_by_features if each not in of_key.columns and each != table.event_time]
-    learnt = limits.learn(table, volume, stated, typed=[*stated, *(each for each in of_label.columns)])
+    read_by_features = list(dict.fromkeys(feature.column for feature in chosen.features))
+    stated = [column for column in read_by_features if column not in of_key.columns and column != table.event_time]
+    learnt = limits.learn(table, volume, stated, typed=[*stated, *of_label.columns])
     return Draft(
         name, owner, written.name, source, time_why, table.rows, table.columns[table.event_time].missing, table.columns, of_key, of_label,
         label.candidates(table), outcomes, private_ones, chosen, volume, learnt,
@@ -123,4 +127,4 @@ def _label_and_key(table: Table, said: Said, settle: Settle) -> tuple[Label, Key
 
 
 def _all_unused(chosen: Chosen, *others: Mapping[str, str]) -> str:
-    return "; ".join(f"{column!r} {why}" for each in (chosen.unused, *others) for column, why in each.items())
+    return "; ".join(f"{column!r} {why}" for reasons in (chosen.unused, *others) for column, why in reasons.items())

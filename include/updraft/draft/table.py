@@ -140,7 +140,7 @@ def _stated(written: Written) -> dict[str, tuple[ColumnKind, str] | None]:
     con, stored = written.con, written.stored
     empty = without_values(con, "written", stored)
     longs = has_long(
-        con, "written", [each for each, kind in stored.items() if of_storage(kind) == ("number", "BIGINT")]
+        con, "written", [column for column, kind in stored.items() if of_storage(kind) == ("number", "BIGINT")]
     )
     return {
         column: None if column in empty else ("integer", "BIGINT") if column in longs else of_storage(kind)
@@ -176,12 +176,12 @@ def _null_words(con: duckdb.DuckDBPyConnection, texts: Sequence[str], source: So
             words[column] = {str(word) for (word,) in rows}
     without = infer(con, "written", list(words), source.model_copy(update={"nulls": NULL_WORDS})) if words else {}
     needed: set[str] = set()
-    for column, there in words.items():
+    for column, present in words.items():
         kind = without[column]
         if kind is None or kind[0] != "text":
-            needed |= there - set(NULLS)
-        elif "NA" not in there or not _has_codes(con, column):
-            needed |= there & set(NULLS)
+            needed |= present - set(NULLS)
+        elif "NA" not in present or not _has_codes(con, column):
+            needed |= present & set(NULLS)
     return tuple(word for word in NULL_WORDS if word in needed)
 
 
@@ -226,7 +226,9 @@ def _whole(written: Written, source: Source, types: Mapping[str, ColumnType]) ->
     numbers = [column for column, kind in types.items() if kind.kind in ("number", "integer")]
     whole: set[str] = set()
     for part in chunks(numbers):
-        asked = ", ".join(f"bool_and({is_whole(each, written.stored[each], types[each], source)})" for each in part)
+        asked = ", ".join(
+            f"bool_and({is_whole(column, written.stored[column], types[column], source)})" for column in part
+        )
         told = first(written.con, f"SELECT {asked} FROM written AS f")
         whole |= {column for column, is_so in zip(part, told, strict=True) if is_so}
     return frozenset(whole)
@@ -247,7 +249,7 @@ def _in_numbers(
     told = first(con, f"SELECT {', '.join(asked)} FROM typed")
     wrong = first(
         con,
-        f"SELECT {', '.join(f'count(*) FILTER ({misfits[each]})' if each in misfits else '0' for each in columns)} FROM written AS f",
+        f"SELECT {', '.join(f'count(*) FILTER ({misfits[column]})' if column in misfits else '0' for column in columns)} FROM written AS f",
     )
     facts = {}
     for place, column in enumerate(columns):
