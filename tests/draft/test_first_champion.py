@@ -43,8 +43,8 @@ def test_flights_has_a_first_champion(drafting):
 
 
 @pytest.mark.parametrize(
-    ("stream", "options", "last"), [("phishing", (), 15), ("luxembourg", (), None), ("moving_squares", ("--label", "label = 1"), 14),
-                                    ("interchanging_rbf", ("--label", "label = 3"), 14)],
+    ("stream", "options", "last"), [("phishing", (), 18), ("luxembourg", (), None), ("moving_squares", ("--label", "label = 1"), 18),
+                                    ("interchanging_rbf", ("--label", "label = 3"), 18)],
 )  # fmt: skip
 def test_a_stream_has_a_first_champion(drafting, stream, options, last):
     if STREAMS is None:

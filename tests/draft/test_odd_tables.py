@@ -8,6 +8,10 @@ import pytest
 import yaml
 from tests.draft.conftest import DAYS, orders
 
+from updraft.draft import place
+from updraft.draft.project import Said, draft
+from updraft.draft.question import settle_safely
+
 
 def test_a_plain_table_is_understood_whole(drafting):
     told = drafting.drafted(drafting.csv(orders()))
@@ -251,3 +255,22 @@ def test_a_number_is_a_regression_where_it_is_named_as_the_label(drafting):
     told = drafting.drafted(drafting.csv(rows))
     assert told["label"]["task"] == "regression"
     assert drafting.project.spec.release.metric == "squared_error"
+
+
+@pytest.mark.parametrize(
+    ("days", "a_day", "schedule"),
+    [
+        (6, 6000, "0 * * * *"),
+        (20, 210, "0 0 * * *"),
+        (100, 40, "0 0 * * 1"),
+        (20, 40, "0 0 * * *"),
+        (8, 40, "0 * * * *"),
+    ],
+)
+def test_the_schedule_is_the_finest_with_enough_rows_and_partitions(drafting, days, a_day, schedule):
+    said = Said(time="placed", label="late")
+    url = place.url_of(str(drafting.csv(orders(days, a_day))))
+    volume = draft("shop", url, "orders", "me", said, settle_safely).volume
+    assert volume.schedule == schedule
+    assert sum(volume.rows) == days * a_day
+    assert volume.is_long_enough

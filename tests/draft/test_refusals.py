@@ -13,6 +13,7 @@ from updraft.errors import InputError
     ("change", "options", "says"),
     [
         (lambda rows: rows.drop(columns="placed"), (), ["no column of", "reads as a time in every row", "--time-format"]),
+        (lambda rows: rows.rename(columns={"placed": "birth_date"}), (), ["no column of", "Add a column with it"]),
         (lambda rows: rows.assign(late=1), (), ["one value in all of 1,200 rows", "nothing to learn"]),
         (lambda rows: rows.assign(late=""), ("--label", "late"), ["known only in the future"]),
         (lambda rows: rows.drop(columns="late"), (), ["Which column is the label", "--label"]),

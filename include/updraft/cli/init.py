@@ -219,10 +219,10 @@ def _understood(made: Draft) -> Iterator[str]:
         f"{volume.median:,.0f} rows in the median"
     )
     yield f"volume      {bars(volume.rows)}"
-    if len(volume.rows) <= volume.first_after:
+    if not volume.is_long_enough:
         yield (
-            f"            the first model comes after {volume.first_after} partitions, more than there are: say a finer --schedule, or bring a "
-            "longer history"
+            f"            the first model comes after {volume.first_after} partitions, and there are too few for it and a backtest: "
+            "say a finer --schedule, or bring a longer history"
         )
 
 

@@ -202,7 +202,8 @@ def _no_time(written: Written, columns: Sequence[TimeColumn]) -> str:
     some = [
         f"{candidate.name!r} is no time in {candidate.missing + candidate.wrong:,} of {written.rows:,} rows"
         for candidate in columns
-        if candidate.missing + candidate.wrong < (1 - _COMPLETE) * written.rows
+        if not has_word(candidate.name, BIRTH_WORDS)
+        and candidate.missing + candidate.wrong < (1 - _COMPLETE) * written.rows
     ]
     if some:
         return f"{begin}. {'; '.join(some)}: leave those rows out, or say --time all the same, and they are in no partition"

@@ -23,6 +23,8 @@ ENOUGH_ROWS = 200
 """Of a partition, in the median: fewer tell little of a metric, or of a column's drift."""
 MOST_PARTITIONS = 1_000
 """Of a history that a backtest plays: beyond, a coarser schedule says the same sooner."""
+_AFTERWARDS = 3
+"""Partitions after the first model with which a backtest has two to compare, their labels known a partition later."""
 _TICKS = 100_000
 """That a history may have at all."""
 
@@ -40,6 +42,11 @@ class Volume:
     first_after: int
     """Partitions before the first model, as the defaults have it."""
     window: int
+
+    @property
+    def is_long_enough(self) -> bool:
+        """Whether there is something to learn from, and to compare after it."""
+        return len(self.rows) >= self.first_after + _AFTERWARDS
 
     @property
     def median(self) -> float:
@@ -61,7 +68,7 @@ def choose(table: Table, *, stated: str | None, matures_after: timedelta) -> Vol
     oldest, newest = _span(table)
     words = [word for word, length in _LENGTHS.items() if (newest - oldest) / length <= MOST_PARTITIONS] or ["weekly"]
     volumes = [_volume(table, SCHEDULES[word], word, matures_after) for word in words]
-    learns = [volume for volume in volumes if len(volume.rows) > volume.first_after]
+    learns = [volume for volume in volumes if volume.is_long_enough]
     enough = [volume for volume in learns if volume.median >= ENOUGH_ROWS]
     return (enough or learns[::-1] or volumes)[0]
 
