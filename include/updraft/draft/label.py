@@ -55,8 +55,8 @@ def _rank(column: Column) -> int | None:
         return None
     if column.distinct < 2:  # nothing can be learnt from it, and it is told why
         return _HOPELESS if column.name.lower() in LABELS or "".join(words) in OUTCOME_WORDS else None
-    if column.name.lower() in LABELS:
-        return 0
+    if column.name.lower() in LABELS:  # y may be a coordinate
+        return 1 if len(column.name) == 1 else 0
     if column.distinct != 2:
         return None
     if has_word(column.name, OUTCOME_WORDS):
