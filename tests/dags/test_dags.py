@@ -11,6 +11,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from updraft.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("ingest", "score", "monitor", "watch", "train", "release", "rollback")
@@ -96,6 +99,19 @@ def test_a_broken_project_is_a_placeholder_and_leaves_the_others_running(tmp_pat
     assert "project.yaml" in found["broken_yaml.broken"]["doc"]
     alone = parsed(projects, tmp_path, asked="my_model.broken")["dags"]
     assert "my_model.broken" in alone
+
+
+def test_a_project_that_init_made_has_its_dags_at_the_next_parse(tmp_path, monkeypatch):
+    projects, data = tmp_path / "projects", tmp_path / "orders.csv"
+    monkeypatch.setenv("UPDRAFT_PROJECTS", str(projects))
+    monkeypatch.setenv("UPDRAFT_HOME", str(tmp_path / "home"))
+    rows = [f"{n},2024-01-{1 + n // 60:02}T{n % 24:02}:00:00Z,{n % 9},{int(n % 7 > 3)}" for n in range(1200)]
+    data.write_text("\n".join(["id,at,amount,late", *rows, ""]))
+    done = CliRunner().invoke(app, ["init", "shop", "--data", str(data), "--owner", "me"])
+    assert done.exit_code == 0, done.output
+    found = parsed(projects, tmp_path)["dags"]
+    assert set(found) == {f"shop.{stage}" for stage in STAGES} | {"maintenance"}
+    assert {task["owner"] for task in found["shop.ingest"]["tasks"].values()} == {"me"}
 
 
 def test_a_task_process_builds_only_the_dag_that_it_was_asked_for(tmp_path):

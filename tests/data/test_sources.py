@@ -159,3 +159,67 @@ def test_no_error_quotes_what_stands_in_a_source(shop, content, says) -> None:
     with pytest.raises(DataError, match=says) as raised:
         read(shop, str(shop.folder / "private.csv"))
     assert "N14228" not in every_word_of(raised.value)
+
+
+def _parted(shop, make_orders) -> str:
+    """The orders of two times two days in two files, and a hidden one; the pattern that they are of."""
+    folder = shop.folder / "parts"
+    folder.mkdir()
+    rows = make_orders(days=4)
+    rows.tail(80).to_csv(folder / "orders-b.csv", index=False)
+    rows.head(80).to_csv(folder / "orders-a.csv", index=False)
+    (folder / ".orders-c.csv").write_text("half of a fi")
+    return f"file://{folder}/orders-*.csv"
+
+
+def test_the_files_of_a_pattern_are_read_as_one(shop, make_orders) -> None:
+    url = _parted(shop, make_orders)
+    shop.write(orders=make_orders(days=4))
+    pd.testing.assert_frame_equal(read(shop, url), read(shop, str(shop.folder / "orders.csv")))
+    assert set(sources.columns(shop.project, "orders", KEY)) == set(make_orders(days=1).columns)
+
+
+def test_a_pattern_is_read_again_when_a_file_is_added_and_what_a_file_lacks_is_missing(shop, make_orders) -> None:
+    url = _parted(shop, make_orders)
+    assert len(read(shop, url)) == 160
+    make_orders(days=1).drop(columns="amount").to_csv(shop.folder / "parts" / "orders-d.csv", index=False)
+    rows = read(shop, url)
+    assert len(rows) == 200
+    assert rows["amount"].isna().sum() == 40
+
+
+def test_a_pattern_without_a_file_is_a_file_that_is_not_there(shop) -> None:
+    with pytest.raises(SourceMissing, match=r"no file is of the pattern file://.*/none-\*\.csv"):
+        read(shop, f"file://{shop.folder}/none-*.csv")
+
+
+def test_a_file_of_a_pattern_that_does_not_read_is_named(shop, make_orders) -> None:
+    url = _parted(shop, make_orders)
+    path = shop.folder / "parts" / "orders-b.csv"
+    path.write_text(path.read_text() + "1,2\n")
+    with pytest.raises(DataError, match=r"orders-b\.csv: line 82 has 2 fields"):
+        read(shop, url)
+
+
+def test_files_of_a_pattern_with_other_types_or_spellings_are_refused(shop, make_orders) -> None:
+    folder = shop.folder / "typed"
+    folder.mkdir()
+    rows = make_orders(days=2)
+    rows.head(40).to_parquet(folder / "a.parquet")
+    rows.tail(40).astype({"amount": str}).to_parquet(folder / "b.parquet")
+    with pytest.raises(DataError, match=r"'amount' is of type number in .*a\.parquet and of type text in .*b\.parquet"):
+        read(shop, f"file://{folder}/*.parquet")
+    rows.tail(40).rename(columns={"amount": "Amount"}).to_parquet(folder / "b.parquet")
+    with pytest.raises(DataError, match="'Amount', 'amount'"):
+        read(shop, f"file://{folder}/*.parquet")
+    whole = rows.tail(40).assign(amount=2**53 + 1)
+    whole.to_parquet(folder / "b.parquet")
+    with pytest.raises(DataError, match="whole numbers beyond 2\\^53"):
+        read(shop, f"file://{folder}/*.parquet")
+
+
+def test_a_pattern_in_a_store_elsewhere_is_read_as_one(shop, make_orders) -> None:
+    rows = make_orders(days=4)
+    for part, there in (("a", rows.head(80)), ("b", rows.tail(80))):
+        files.write_bytes(f"memory://parts/o-{part}.csv", there.to_csv(index=False).encode())
+    assert len(read(shop, "memory://parts/o-*.csv")) == 160

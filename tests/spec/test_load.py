@@ -212,6 +212,13 @@ CHANGES = [
     ('"0 5 * * *"', '"@daily"', "data.schedule", "five fields"),
     (", event_time: at", "", "data.sources.visits", "needs event_time"),
     ("event_time: at", "event_time: at, join: [at]", "data.sources.visits.join", "joins nothing"),
+    (
+        "s3://lake/visits",
+        "s3://*/visits",
+        "data.sources.visits.url",
+        "in the name of a file, and not in that of a folder",
+    ),
+    ("s3://lake/visits/{key}.parquet", "https://lake/*.csv", "data.sources.visits.url", "not of a web server"),
     ("{key}", "{day}", "data.sources.visits.url", "{key} stands for the partition key"),
     ("visits: {", "Visits: {", "data.sources.Visits", "must begin with a lower-case letter"),
     ("key: [customer, at]", "key: [customer, at, at]", "data.key", "names column at twice"),

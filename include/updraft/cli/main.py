@@ -13,6 +13,7 @@ import typer
 
 from updraft.cli import backtest as backtest_command
 from updraft.cli import backup as backup_command
+from updraft.cli import init as init_command
 from updraft.cli import keys as keys_command
 from updraft.cli import pass_over as pass_over_command
 from updraft.cli import quarantine as quarantine_command
@@ -54,6 +55,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(keys_command.app, name="keys")
 app.add_typer(quarantine_command.app, name="quarantine")
 
+app.command("init")(init_command.init)
 app.command("validate")(validate_command.validate)
 app.command("status")(status_command.status)
 app.command("show")(show_command.show)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -44,19 +44,24 @@ def validate(
                     f"no project {project!r} in {settings().projects}; there are {', '.join(known) or 'none'}"
                 )
             known = {project: known[project]}
-        told = {name: _judge(loaded, every=every) for name, loaded in known.items()}
+        told = {name: judge(loaded, every=every) for name, loaded in known.items()}
     if as_json:
         write_json(told)
     else:
-        for name, verdict in told.items():
-            console.print(_headline(name, verdict))
-            for line in [*verdict["problems"], *verdict["notes"]]:
-                console.print(f"  {line}", markup=False, soft_wrap=True)
+        show_judged(told)
     if any(not verdict["sound"] for verdict in told.values()):
         raise typer.Exit(BAD_INPUT)
 
 
-def _headline(name: str, verdict: dict[str, Any]) -> str:
+def show_judged(judged: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print what :func:`judge` says of projects, by their names."""
+    for name, verdict in judged.items():
+        console.print(_headline(name, verdict))
+        for line in [*verdict["problems"], *verdict["notes"]]:
+            console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _headline(name: str, verdict: Mapping[str, Any]) -> str:
     return (
         f"{name}: sound"
         if verdict["sound"]
@@ -64,7 +69,11 @@ def _headline(name: str, verdict: dict[str, Any]) -> str:
     )
 
 
-def _judge(project: Project | BrokenProject, *, every: bool) -> dict[str, Any]:
+def judge(project: Project | BrokenProject, *, every: bool) -> dict[str, Any]:
+    """Whether a project is ``sound``, its ``problems`` and ``notes``.
+
+    :param every: whether to read the files of every partition, however long it takes.
+    """
     from updraft.data import file_reading
     from updraft.data.file_reading import read_files
     from updraft.data.mentions import check_mentions

@@ -109,7 +109,7 @@ def _fault(project: Project, aside: Settings, source: str, key: str) -> str | No
 
 
 def _size(url: str, source: str, key: str) -> int:
-    return files.local_path(sources.resolve(url, source=source, key=key)).stat().st_size
+    return sources.local_bytes(sources.resolve(url, source=source, key=key), source=source)
 
 
 def _ticked(spec: ProjectSpec) -> Iterator[str]:

@@ -89,7 +89,7 @@ def rehearse(project: Project, settings: Settings, *, seconds: float = SECONDS) 
 def _too_large(project: Project, key: str) -> str | None:
     for source_name, source in project.spec.data.sources.items():
         url = sources.resolve(source.url, source=source_name, key=key)
-        if files.is_local(url) and files.local_path(url).stat().st_size > LARGEST:
+        if files.is_local(url) and sources.local_bytes(url, source=source_name) > LARGEST:
             return f"source {source_name}: {source.url} has more than {LARGEST // 2**20} MiB"
     return None
 

@@ -7,9 +7,10 @@ import hashlib
 import importlib.util
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ from updraft.data import csv_file, limits, text_file
 from updraft.data.catalogue import TYPES
 from updraft.data.cells import NULLS, earlier_twin, is_wall_clock, looks_ambiguous, time_of
 from updraft.data.duck import attempt, columns_of, connection, first, kind_of, literal, name, parquet
-from updraft.data.type_inference import infer
+from updraft.data.schema import of_storage
+from updraft.data.type_inference import has_long, infer
 from updraft.data.views import CLOCKS
 from updraft.errors import DataError, SettingsError, SourceAway, SourceMissing
 from updraft.lake.places import SOURCES
@@ -70,13 +72,57 @@ def resolve(url: str, *, source: str, key: str) -> str:
     return str(Path(next(iter(package_spec.submodule_search_locations)), path))
 
 
+def is_pattern(url: str) -> bool:
+    """Whether the URL stands for several files, which are read as one: its last part has a star in it."""
+    return "*" in url.rsplit("/", 1)[-1] and not url.startswith(("http://", "https://"))
+
+
+def matches(url: str, *, source: str) -> list[str]:
+    """The files that a URL stands for, sorted: those of a pattern, hidden ones left out, or the one that it names.
+
+    :raises SourceMissing: when no file is of the pattern.
+    :raises SourceAway: when its store does not answer.
+    :raises DataError: when it cannot be reached for another reason, such as credentials.
+    """
+    if not is_pattern(url):
+        return [url]
+    if files.is_local(url):
+        path = files.local_path(url)
+        paths = [str(file) for file in path.parent.glob(path.name) if file.is_file()]
+    else:
+        try:
+            filesystem, path_there = files.filesystem(url)
+            paths = [filesystem.unstrip_protocol(file) for file in filesystem.glob(path_there)]
+        except (PermissionError, ImportError, ValueError) as error:
+            raise DataError(f"source {source}: {url} cannot be reached: {type(error).__name__}: {error}") from error
+        except OSError as error:
+            words = f"source {source}: {url} cannot be reached: {type(error).__name__}: {error}"
+            raise SourceAway(words, source) from error
+    paths = sorted(file for file in paths if not file.rsplit("/", 1)[-1].startswith("."))
+    if not paths:
+        raise SourceMissing(
+            f"source {source}: no file is of the pattern {url}; check data.sources.{source}.url in project.yaml", source
+        )
+    return paths
+
+
+def local_bytes(url: str, *, source: str) -> int:
+    """Bytes of the files of this machine that a URL stands for."""
+    return sum(files.local_path(file).stat().st_size for file in matches(url, source=source))
+
+
 def locate(url: str, *, source: str) -> Location:
     """Find a file and its fingerprint: size and time of change, or what its store tells instead of them.
+
+    Of a pattern (``orders-*.csv``) it is the fingerprint of all its files.
 
     :raises SourceMissing: when there is no such file.
     :raises SourceAway: when its store does not answer.
     :raises DataError: when it cannot be reached for another reason, such as credentials.
     """
+    if is_pattern(url):
+        fingerprints = [[file, locate(file, source=source).fingerprint] for file in matches(url, source=source)]
+        return Location(url, files.canonical_hash([url, fingerprints]))
     if files.is_local(url):
         path = files.local_path(url)
         if not path.is_file():
@@ -150,7 +196,7 @@ def table(project: Project, raw: str, source: str, key: str) -> Iterator[Path]:
     cached = f"{raw}/{SOURCES}/{source}-{version}.parquet"
     if not files.exists(cached):
         try:
-            _convert(project, place.url, source, cached)
+            _convert_all(project, matches(place.url, source=source), source, cached)
         except DataError:
             _unless_written(place, source)
             raise
@@ -193,6 +239,10 @@ def wanted_columns(project: Project, source: str) -> list[tuple[tuple[str, ...],
     return [(columns, what) for columns, what in wanted if columns]
 
 
+def _named_columns(project: Project, source: str) -> set[str]:
+    return {column for columns, _ in wanted_columns(project, source) for column in columns}
+
+
 @dataclass(frozen=True)
 class _File:
     """A source's file as DuckDB reads it."""
@@ -203,12 +253,20 @@ class _File:
 
 
 def _opened(
-    con: duckdb.DuckDBPyConnection, project: Project, path: Path, url: str, source: str, *, asked: bool = True
+    con: duckdb.DuckDBPyConnection,
+    spec: Source,
+    path: Path,
+    url: str,
+    source: str,
+    *,
+    wanted: Collection[str] = (),
+    asked: bool = True,
 ) -> _File:
-    """:param asked: whether a file without a single column that the project names is refused.
+    """:param wanted: the columns that the project names.
+    :param asked: whether a file without a single one of them is refused.
 
     :raises DataError: when it does not read, or has names that mean several columns."""
-    spec, what = project.spec.data.sources[source], f"source {source}: {url}"
+    what = f"source {source}: {url}"
     if path.suffix in _PARQUET:
         text_file.check_parquet(path, what)
         reader = parquet(str(path))
@@ -221,7 +279,6 @@ def _opened(
         columns = attempt(lambda: columns_of(con, reader), unreadable)
         names_in_file = _parquet_names(path, what)
     elif path.suffix in _TEXTS:
-        wanted = {column for chosen, _ in wanted_columns(project, source) for column in chosen}
         dialect = csv_file.read_dialect(path, what, wanted=wanted, asked=asked)
         names_in_file, reader = list(dialect.columns), dialect.reader(path)
         columns = dict.fromkeys(dialect.columns, "VARCHAR")
@@ -251,6 +308,57 @@ def _parquet_names(path: Path, what: str) -> list[str]:
     raise broken
 
 
+def _convert_all(project: Project, urls: Sequence[str], source: str, target: str) -> None:
+    """Write the files of a source as one Parquet file, in the order of the event time; a column that a file lacks is missing in its rows.
+
+    :raises DataError: when a file does not read, or has another type of a column than one before it.
+    """
+    if len(urls) == 1:
+        _convert(project, urls[0], source, target)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        parts = {url: Path(folder) / f"{number}.parquet" for number, url in enumerate(urls)}
+        for url, part in parts.items():
+            _convert(project, url, source, str(part))
+        aside, pattern = Path(folder) / "all.parquet", project.spec.data.sources[source].url
+        with connection(parts.values(), Path(folder)) as con:
+            _check_alike(con, parts, source)
+            event_time = project.spec.data.sources[source].event_time
+            order = f"ORDER BY {name(event_time)}, COLUMNS(*)" if event_time is not None else ""
+            skipped = sum(skipped_times(con, part) for part in parts.values())
+            copy = (
+                f"COPY (SELECT * FROM ({_united(parts.values())}) {order}) TO {literal(str(aside))} "
+                f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}, KV_METADATA {{{_SKIPPED}: {literal(str(skipped))}}})"
+            )
+            attempt(lambda: con.execute(copy), lambda error: DataError(f"source {source}: {pattern}: {kind_of(error)}"))
+            limits.check_rows(con, parquet(str(aside)), f"source {source}: {pattern}")
+        files.write_bytes(target, aside.read_bytes())
+
+
+def _united(parts: Iterable[Path]) -> str:
+    return " UNION ALL BY NAME ".join(f"SELECT * FROM {parquet(str(part))}" for part in parts)
+
+
+def _check_alike(con: duckdb.DuckDBPyConnection, parts: Mapping[str, Path], source: str) -> None:
+    """Refuse files whose columns differ at most in case, or in their types, as one of the two would be converted.
+
+    :raises DataError: with the column, both files and both types.
+    """
+    told: dict[str, tuple[str, str]] = {}
+    for url, part in parts.items():
+        columns = columns_of(con, parquet(str(part)))
+        longs = has_long(con, parquet(str(part)), [column for column, stored in columns.items() if stored == "BIGINT"])
+        for column, stored in columns.items():
+            kind = "whole numbers beyond 2^53" if column in longs else of_storage(stored)[0]
+            before, where = told.setdefault(column, (kind, url))
+            if before != kind:
+                raise DataError(
+                    f"source {source}: column {column!r} is of type {before} in {where} and of type {kind} in {url}; "
+                    "write both files with one type"
+                )
+    csv_file.check_names(told, f"source {source}: {next(iter(parts))} and the other files of its pattern", kept=told)
+
+
 def _convert(project: Project, url: str, source: str, target: str) -> None:
     spec = project.spec.data.sources[source]
     with ExitStack() as stack:
@@ -259,7 +367,7 @@ def _convert(project: Project, url: str, source: str, target: str) -> None:
         con = stack.enter_context(connection([path], folder))
         aside = folder / "converted.parquet"
         what = f"source {source}: {url}"
-        file = _opened(con, project, path, url, source)
+        file = _opened(con, spec, path, url, source, wanted=_named_columns(project, source))
         if path.suffix in _PARQUET:
             attempt(lambda: limits.check_rows(con, file.reader, what), file.unreadable)
         rows, order, skipped = f"(SELECT {', '.join(map(name, file.columns))} FROM {file.reader})", "", 0
@@ -366,19 +474,75 @@ def _check_times(con: duckdb.DuckDBPyConnection, file: _File, spec: Source, url:
 
 
 def columns(project: Project, source: str, key: str) -> dict[str, str]:
-    """Names and DuckDB types of a source's columns; of a text file as its first rows tell them. Nothing is kept.
+    """Names and DuckDB types of a source's columns; of a text file as its first rows tell them, of several files the last one's.
+    Nothing is kept.
 
     :raises SourceMissing: when there is no file for the key.
     :raises DataError: when it cannot be reached or does not read.
     """
     spec = project.spec.data.sources[source]
-    url = locate(resolve(spec.url, source=source, key=key), source=source).url
+    *_, url = matches(locate(resolve(spec.url, source=source, key=key), source=source).url, source=source)
     with _downloaded(url, source, spec.encoding) as path, connection([path]) as con:
-        file = _opened(con, project, path, url, source, asked=False)
+        file = _opened(con, spec, path, url, source, wanted=_named_columns(project, source), asked=False)
         texts = [column for column, kind in file.columns.items() if kind == "VARCHAR" and path.suffix not in _PARQUET]
         rows = f"(SELECT *, row_number() OVER () AS file_row_number FROM (SELECT * FROM {file.reader} LIMIT {_GLANCE}))"
         told = attempt(lambda: infer(con, rows, texts, spec), file.unreadable)
     return {column: kind[1] if (kind := told.get(column)) else stored for column, stored in file.columns.items()}
+
+
+def encoding_of(url: str, source: str) -> str:
+    """How a source's text files seem to be written, as project.yaml calls it; utf-8 for what is no text.
+
+    :raises SourceMissing: when there is no file.
+    :raises DataError: when they cannot be read, or are written differently.
+    """
+    told: dict[str, str] = {}
+    for file in matches(resolve(url, source=source, key=""), source=source):
+        locate(file, source=source)
+        with _fetched(file, source) as fetched, tempfile.TemporaryDirectory() as folder:
+            path = limits.unpacked(fetched, Path(folder), f"source {source}: {file}")
+            written = text_file.encoding_of(path) if path.suffix in _TEXTS else "ascii"
+        if written != "ascii":
+            told.setdefault(written, file)
+    if len(told) > 1:
+        raise DataError(
+            f"source {source}: {' and '.join(f'{file} is written in {encoding}' for encoding, file in told.items())}; write all files in one encoding"
+        )
+    return next(iter(told), "utf-8")
+
+
+@contextmanager
+def as_written(spec: Source, source: str) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
+    """A connection whose table ``written`` has every row of a source's files, for which there is no project yet, and its columns
+    with their DuckDB types: what is text as it stands there, and ``file_row_number`` from 0. Nothing is kept.
+
+    :raises SourceMissing: when there is no file.
+    :raises DataError: when one cannot be reached or does not read.
+    """
+    urls = matches(resolve(spec.url, source=source, key=""), source=source)
+    for url in urls:
+        locate(url, source=source)
+    with ExitStack() as stack:
+        paths = {url: stack.enter_context(_downloaded(url, source, spec.encoding)) for url in urls}
+        con = stack.enter_context(connection(paths.values()))
+        opened = {url: _opened(con, spec, path, url, source, asked=False) for url, path in paths.items()}
+        for number, (url, file) in enumerate(opened.items()):
+            attempt(partial(_copy_whole, con, file, f"part_{number}", f"source {source}: {url}"), file.unreadable)
+        csv_file.check_names(
+            {column for file in opened.values() for column in file.columns}, f"source {source}: {spec.url}"
+        )
+        union = " UNION ALL BY NAME ".join(f"SELECT * FROM part_{number}" for number in range(len(opened)))
+        make = f"CREATE TABLE written AS SELECT *, row_number() OVER () - 1 AS file_row_number FROM ({union})"
+        attempt(lambda: con.execute(make), lambda error: DataError(f"source {source}: {spec.url}: {kind_of(error)}"))
+        for number in range(len(opened)):
+            con.execute(f"DROP TABLE part_{number}")
+        stored = columns_of(con, "written")
+        yield con, {column: kind for column, kind in stored.items() if column != "file_row_number"}
+
+
+def _copy_whole(con: duckdb.DuckDBPyConnection, file: _File, table: str, what: str) -> None:
+    limits.check_rows(con, file.reader, what)
+    con.execute(f"CREATE TABLE {table} AS SELECT {', '.join(map(name, file.columns))} FROM {file.reader}")
 
 
 def need_columns(needed: tuple[str, ...], columns: Mapping[str, str], *, source: str, url: str, what: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, Literal, TextIO
 
 from updraft.errors import DataError
 
@@ -90,6 +90,27 @@ def in_utf8(path: Path, folder: Path, what: str, encoding: str) -> Path:
         with target.open("w", encoding="utf-8", newline="") as copy:
             _transcode(file, copy, codec, what, encoding)
     return target
+
+
+Encoding = Literal["ascii", "utf-8", "windows-1252", "utf-16"]
+
+
+def encoding_of(path: Path) -> Encoding:
+    """How a text file seems to be written: what reads as UTF-8 is UTF-8; else it is of Windows, as most others are."""
+    with path.open("rb") as file:
+        start = file.read(_CHUNK)
+        if any(start.startswith(mark) for mark in _UTF16):
+            return "utf-16"
+        decoder, plain, chunk = codecs.getincrementaldecoder("utf-8")(), True, start
+        while True:
+            plain = plain and chunk.isascii()
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError:
+                return "windows-1252"
+            if not chunk:
+                return "ascii" if plain else "utf-8"
+            chunk = file.read(_CHUNK)
 
 
 def _utf16_without_mark(start: bytes, what: str) -> str:

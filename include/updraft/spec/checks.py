@@ -80,6 +80,14 @@ class _Checks:
     def _url(self, path: Path_, url: str) -> Iterator[Problem]:
         if url.startswith("package://") and not re.fullmatch(r"package://[A-Za-z_]\w*/.+", url):
             yield self._problem(path, "must be package://NAME/PATH, a file of an installed package", url)
+        folder, _, file = url.rpartition("/")
+        if "*" in folder or ("*" in file and url.startswith(("http://", "https://"))):
+            where = (
+                "in the name of a file, and not in that of a folder"
+                if "*" in folder
+                else "of files, not of a web server"
+            )
+            yield self._problem(path, f"has a star, which stands for any text {where}; name the folder", url)
         for placeholder in re.findall(r"\{[^}]*\}?", url):
             if placeholder != "{key}":
                 message = (

@@ -58,7 +58,7 @@ class Source(Part):
     type: Literal["file"]
     url: str = Field(
         description="fsspec URL of a CSV (zip, gz) or Parquet file; package://NAME/PATH reads a file of an "
-        "installed package. {key} stands for the partition key"
+        "installed package. {key} stands for the partition key; a star in the file's name for any text: all such files are read as one"
     )
     event_time: str | None = Field(
         default=None, description="column with the row's time (UTC); a source without one is a lookup table, read whole"
