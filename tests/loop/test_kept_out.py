@@ -8,7 +8,7 @@ from tests.support.broken_feeds import with_nulls
 
 from updraft.alerts import outbox
 from updraft.errors import StoreError
-from updraft.loop import drifting
+from updraft.loop import feature_drift
 from updraft.loop.in_process import interrupted, play
 from updraft.loop.kept_out import readmitted_signs
 from updraft.loop.labelled import unseen_by
@@ -39,7 +39,7 @@ def broken(lake, monkeypatch):
         fault = FeedFault("nulls", "temp", 0.9, 0.0, "temp is null in 90 % of the rows")
         return (fault,) if key in faulty else ()
 
-    monkeypatch.setattr(drifting, "feed_faults", faults)
+    monkeypatch.setattr(feature_drift, "feed_faults", faults)
     play(loop, models, rows[BROKEN])
     return loop, models, rows, held_against, faulty
 
@@ -180,3 +180,10 @@ def test_the_task_of_monitor_asks_a_person_about_a_sign_that_lasts_once_however_
     titles = [told.alert.title for told in outbox.recent(loop.store.engine, loop.name)]
     assert titles.count("Fault or the new normal: nulls of temp?") == 1
     assert "No training for too long" not in titles
+    loop.store.record_partition(loop.name, rows[BROKEN + 3])
+    score_partition(loop, rows[BROKEN + 3].key)
+    for _ in range(2):
+        DecideRemedies(task_id="decide_remedies", project=loop.name).step(loop, {"partition_key": rows[BROKEN + 3].key})
+    titles = [told.alert.title for told in outbox.recent(loop.store.engine, loop.name)]
+    assert titles.count("Resolved: Fault or the new normal: nulls of temp?") == 1, "the feed is sound again"
+    assert titles.count("Resolved: Episode: the feed is broken") == 1

@@ -213,7 +213,8 @@ ALERTS: dict[str, Entry] = {
     ),
     "resolved": Entry(
         "Resolved",
-        "What was told is over: the task ended well, the partition was published or passed over. The first message says so in its "
+        "What was told is over: the task ended well, the partition was published or passed over, the feed is sound in the newest partition, a sign "
+        "shows no more or was readmitted, a training has brought a model, a program has run for ten minutes. The first message says so in its "
         "headline and keeps its cause.",
         "The thread it stands in; the data docs keep a refusal, marked as resolved.",
         "Nothing.",

@@ -9,14 +9,16 @@ Alerts are published: they carry counts and names of checks, never values of row
 
 from updraft.alerts.messages.data import REFUSALS, labels_lost, outside, pass_over_command, quarantine, refused
 from updraft.alerts.messages.endings import reinstated, superseded, training_ended, unjudged
-from updraft.alerts.messages.episodes import episode
-from updraft.alerts.messages.learning import OVERDUE, lasting_sign, training_overdue
+from updraft.alerts.messages.episodes import BROKEN_FEED, episode
+from updraft.alerts.messages.learning import ENDED, OVERDUE, lasting_incident, lasting_sign, training_overdue
 from updraft.alerts.messages.pods import more_memory, no_node
 from updraft.alerts.messages.releases import QUESTION, approval, promotion, refused_model, rollback, trained, verdict
-from updraft.alerts.messages.runs import failure, late, restarts, tampered, task_incident, untold
+from updraft.alerts.messages.runs import failure, late, restarts, restarts_incident, tampered, task_incident, untold
 from updraft.alerts.messages.summaries import backlog, digest, resolved
 
 __all__ = [
+    "BROKEN_FEED",
+    "ENDED",
     "OVERDUE",
     "QUESTION",
     "REFUSALS",
@@ -26,6 +28,7 @@ __all__ = [
     "episode",
     "failure",
     "labels_lost",
+    "lasting_incident",
     "lasting_sign",
     "late",
     "more_memory",
@@ -39,6 +42,7 @@ __all__ = [
     "reinstated",
     "resolved",
     "restarts",
+    "restarts_incident",
     "rollback",
     "superseded",
     "tampered",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from updraft.alerts.alert import Alert
+from updraft.alerts.messages.learning import ENDED
 from updraft.alerts.words import gained
 
 
@@ -111,6 +112,8 @@ def training_ended(project: str, *, episode: str, key: str, why: str, links: Map
         kind="failure",
         entry="training_ended",
         dedup=f"training_ended:{episode}",
+        incident=ENDED,
+        part=episode,
         title="A training that was called for brought nothing",
         text=f"Episode {episode} is closed: {why.rstrip('.')}.",
         does="The model that serves stays. The next training is called for as the policy says, after its cooldown.",

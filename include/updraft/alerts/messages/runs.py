@@ -60,6 +60,11 @@ def failure(
     )
 
 
+def restarts_incident(program: str) -> str:
+    """The incident of a program that keeps dying."""
+    return f"restarts:{program}"
+
+
 def late(
     project: str,
     *,
@@ -105,6 +110,8 @@ def restarts(project: str, *, program: str, times: int, minutes: int, first: str
         kind="failure",
         entry="restarts",
         dedup=f"restarts:{program}:{first}",
+        incident=restarts_incident(program),
+        part=first,
         title=f"{program} keeps dying",
         text=f"The process manager restarted {program} {times} times within {minutes} minutes (since {first}).",
         does="It goes on trying, every half minute at most.",
