@@ -72,10 +72,12 @@ ALERTS: dict[str, Entry] = {
     ),
     "late": Entry(
         "A file is late",
-        "A partition has no file yet, longer after its tick than data.sources.NAME.wait allows. It is read by itself if it comes before the"
-        " next tick.",
+        "A partition has no file yet, or the one file of all time holds nothing from the partition's start on yet, longer after its tick than"
+        " data.sources.NAME.wait allows. It is read by itself if it comes before the next tick.",
         "`updraft status PROJECT`; the run of PROJECT.ingest that waits.",
-        "Ask whoever delivers it. If it comes after the next tick, clear the run of PROJECT.ingest. If it never comes: `updraft pass-over`.",
+        "Ask whoever delivers it. If it comes after the next tick, clear the run of PROJECT.ingest; so too when a file of all time goes on with"
+        " later rows and none of this partition, which is empty then. A feed that is often quiet says `wait: 0s`. If it never comes: "
+        "`updraft pass-over`.",
         "A partition that is passed over and published later counts as any other.",
     ),
     "episode": Entry(
