@@ -94,7 +94,7 @@ def _left(project: str, kept_out: Sequence[KeptOut]) -> str:
     which = f"Partition {first} stays" if first == last else f"{len(kept_out)} partitions from {first} to {last} stay"
     return (
         f" {which} kept out of every training: where the source was mended, clear the run of {project}.ingest; where the data are right, "
-        "updraft readmit."
+        f"`updraft readmit {project} {'PARTITION' if first != last else first} --reason WHY`."
     )
 
 

@@ -68,7 +68,7 @@ def unjudged(
         text=f"{reason.rstrip('.')}. {gained(against, gain, low, high, clusters)}",
         does="It goes on serving, as it was not shown worse; the version before leaves the shadow.",
         needs="Look at both versions' losses. To judge the next one: raise release.refresh.probation_at_most, allow a larger release.margin, or "
-        f"retrain less often. `updraft rollback {project}` shows the two side by side before it asks.",
+        f"retrain less often. `updraft rollback {project} --reason WHY` shows the two side by side before it asks.",
         thread=thread or release,
         key=key,
         links=links or {},

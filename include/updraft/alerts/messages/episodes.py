@@ -36,7 +36,7 @@ def episode(
         title=f"Episode: {CAUSES.get(cause, cause)}",
         text=diagnosis,
         does=does,
-        needs=needs,
+        needs=needs.replace("PROJECT PARTITION", f"{project} {key}"),
         thread=None if broken else episode,
         incident=BROKEN_FEED if broken else None,
         part=key if broken else None,

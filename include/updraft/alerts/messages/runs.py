@@ -139,7 +139,7 @@ def tampered(
         detail=told,
         does="It was not loaded. Nothing is scored or promoted with it until it is whole again.",
         needs="Treat it as a security event: find out who wrote there; restore the files, or roll back to a version "
-        "that is whole (updraft rollback).",
+        f"that is whole (`updraft rollback {project} --to VERSION --reason WHY`).",
         key=key,
         links=links or {},
     )
