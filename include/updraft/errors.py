@@ -8,6 +8,7 @@ UpdraftError
 ├── DataError            a source or a partition is wrong
 │   ├── PartitionRefused more rows break the contract than the project allows
 │   ├── SourceMissing    a source's file is not there
+│   │   └── SourceBehind     a file of all time does not reach the partition
 │   └── SourceAway       a source does not answer
 ├── IntegrityError       something signed or hashed is not what it was
 ├── TrainingError        a training cannot start or cannot go on
@@ -63,6 +64,10 @@ class _OfSource(DataError):
 
 class SourceMissing(_OfSource):
     """A source's file is not there (yet)."""
+
+
+class SourceBehind(SourceMissing):
+    """A source's file of all time holds nothing of the partition's time, or of later, (yet)."""
 
 
 class SourceAway(_OfSource, Transient):

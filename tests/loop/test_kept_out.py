@@ -176,3 +176,10 @@ def test_the_task_of_monitor_asks_a_person_about_a_sign_that_lasts_once_however_
     titles = [told.alert.title for told in outbox.recent(loop.store.engine, loop.name)]
     assert titles.count("Fault or the new normal: nulls of temp?") == 1
     assert "No training for too long" not in titles
+    loop.store.record_partition(loop.name, rows[BROKEN + 3])
+    score_partition(loop, rows[BROKEN + 3].key)
+    for _ in range(2):
+        DecideRemedies(task_id="decide_remedies", project=loop.name).step(loop, {"partition_key": rows[BROKEN + 3].key})
+    titles = [told.alert.title for told in outbox.recent(loop.store.engine, loop.name)]
+    assert titles.count("Resolved: Fault or the new normal: nulls of temp?") == 1, "the feed is sound again"
+    assert titles.count("Resolved: Episode: the feed is broken") == 1

@@ -16,11 +16,11 @@ from updraft.alerts.outbox import recent
 from updraft.backtest.dependencies import _of_project
 from updraft.cli.main import app
 from updraft.data.partitions import tick_of
-from updraft.errors import DataError, SourceAway, SourceMissing
+from updraft.errors import DataError, SourceAway, SourceBehind, SourceMissing
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels
 from updraft.loop.ingest import extract, ingest
-from updraft.loop.late_files import Wait, await_file, look_for_files
+from updraft.loop.late_files import Wait, await_file, content_so_far, look_for_files
 from updraft.loop.policy_limits import policy_notes
 from updraft.loop.unpublished import find_unpublished, pass_over
 from updraft.spec.load import load_project, load_project_or_problems
@@ -162,6 +162,88 @@ def test_a_file_that_is_broken_is_not_waited_for(shop, store):
     with pytest.raises(DataError) as caught:
         extract(loop, KEY)
     assert not isinstance(caught.value, SourceMissing)
+
+
+def in_one_file(shop: MadeProject, days: int) -> None:
+    """The orders of these first days in one file of all time."""
+    lines = [line for day in range(1, days + 1) for line in shop.file(day).read_text().splitlines()[day > 1 :]]
+    whole = shop.root / "orders.csv"
+    whole.write_text("\n".join([*lines, ""]))
+    shop.write(lambda spec: spec["data"]["sources"]["orders"].update(url=f"file://{whole}"))
+
+
+def behind(loop: Loop) -> SourceBehind:
+    with pytest.raises(SourceBehind) as caught:
+        extract(loop, KEY, of_now=True)
+    return caught.value
+
+
+def test_a_file_of_all_time_that_does_not_reach_the_partition_is_waited_for_and_told_as_late(shop, store):
+    in_one_file(shop, days=1)
+    loop = loop_of(shop, store)
+    extract(loop, FIRST, of_now=True)
+    ingest(loop, FIRST)
+    error = behind(loop)
+    assert (
+        "orders.csv holds nothing from 2024-01-02T00:00:00+00:00 on yet, where partition 2024-01-03T0000 begins"
+        in str(error)
+    )
+    assert "its newest row is of 2024-01-01T23:" in str(error)
+    run = "http://airflow/dags/shop.ingest/runs/r"
+    assert await_file(loop, KEY, error, TICK + HOUR, run=run, waited=False) == TICK + 6 * HOUR
+    [partition] = find_unpublished(store, loop.spec, TICK + HOUR)
+    assert (partition.fate, "its newest row is of 2024-01-01T23:" in partition.reason) == ("waiting", True)
+    for _ in range(2):
+        assert await_file(loop, KEY, error, TICK + 6 * HOUR, run=run, waited=True) == TICK + 24 * HOUR
+    [alert] = [stored.alert for stored in recent(store.engine, "shop")]
+    assert alert.text.startswith(f"Nothing of orders has come for partition {KEY} yet")
+    in_one_file(shop, days=2)
+    assert extract(loop, KEY, of_now=True).sources["orders"].rows == 2 * 60
+    assert ingest(loop, KEY).state == "published"
+    assert find_unpublished(store, loop.spec, TICK + 8 * HOUR) == []
+
+
+def test_a_file_of_all_time_with_later_rows_and_none_of_the_partition_says_that_it_is_empty(shop, store):
+    shop.file(2).write_text(shop.file(2).read_text().splitlines()[0] + "\n")
+    in_one_file(shop, days=2)
+    loop = loop_of(shop, store)
+    behind(loop)
+    in_one_file(shop, days=3)
+    extract(loop, KEY, of_now=True)
+    assert ingest(loop, KEY).state == "empty"
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_file_of_all_time_says_of_what_it_begins_with_whatever_it_ends_with(shop, store, rows):
+    """No row at all; or one row, in the first second of the partition."""
+    whole = shop.root / "orders.csv"
+    whole.write_text("\n".join(["id,at,shop,amount,late", *["1,2024-01-02T00:00:00Z,a,1,0"][:rows], ""]))
+    shop.write(lambda spec: spec["data"]["sources"]["orders"].update(url=f"file://{whole}"))
+    loop = loop_of(shop, store)
+    if rows:
+        assert extract(loop, KEY, of_now=True).sources["orders"].rows == 1
+    else:
+        assert str(behind(loop)).endswith("it has no row with a time")
+
+
+def test_a_feed_that_says_its_rows_are_there_at_the_tick_and_a_history_are_empty_at_once(shop, store):
+    in_one_file(shop, days=1)
+    assert ingest(loop_of(shop, store), KEY).state == "empty", "a replay, a backtest"
+    shop.write(lambda spec: spec["data"]["sources"]["orders"].update(wait="0s"))
+    loop = loop_of(shop, store)
+    extract(loop, KEY, of_now=True)
+    assert content_so_far(loop, KEY) is None
+
+
+def test_what_was_not_there_in_time_is_told_by_status_with_what_to_do(shop, store):
+    in_one_file(shop, days=1)
+    loop = loop_of(shop, store)
+    ingest(loop, FIRST)
+    behind(loop)  # in a run that is cleared after the next tick, and so waits for nothing
+    [partition] = find_unpublished(store, loop.spec, TICK + 24 * HOUR)
+    assert partition.fate == "late"
+    assert "holds nothing from 2024-01-02T00:00:00+00:00 on yet" in partition.reason
+    assert f"clear the run of shop.ingest for {KEY}" in partition.next_step
 
 
 @contextmanager

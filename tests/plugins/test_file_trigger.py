@@ -129,3 +129,42 @@ def test_a_partition_that_is_passed_over_ends_as_skipped(shop, store):
     store.decide("shop", key=key, kind="pass_over", subject=key, body={"partition": key})
     with pytest.raises(AirflowSkipException, match="passed over"):
         task().resume(context(key), {"why": "its files are there"})
+
+
+def test_rows_that_are_not_in_the_file_of_all_time_yet_are_waited_for_without_a_worker_until_it_changes(shop):
+    """The task reads the file once for each content of it, and is done with the first that reaches the partition."""
+
+    def write(*moments):
+        lines = [f"{number},{moment:%Y-%m-%dT%H:%M:%SZ},a,1,0" for number, moment in enumerate(moments)]
+        (shop.root / "orders.csv").write_text("\n".join(["id,at,shop,amount,late", *lines, ""]))
+
+    shop.write(lambda spec: spec["data"]["sources"]["orders"].update(url=f"file://{shop.root}/orders.csv", wait="1m"))
+    shop.write(lambda spec: spec["data"].update(schedule="0 * * * *"))
+    tick = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    key, before = tick.strftime(KEY_FORMAT), tick - timedelta(hours=30)
+    write(before)
+    with pytest.raises(TaskDeferred) as deferred:
+        task().execute(context(key))
+    _, arguments = deferred.value.trigger.serialize()
+    assert arguments["seen"] is not None
+    still = type(deferred.value.trigger)(
+        **{**arguments, "until": (datetime.now(UTC) + timedelta(seconds=1)).isoformat()}
+    )
+    assert asyncio.run(first(still, 10)).payload["why"] == "time is up", "nothing has changed"
+
+    async def rows_come():
+        soon = {**arguments, "until": (datetime.now(UTC) + timedelta(seconds=20)).isoformat()}
+        waiting = asyncio.create_task(first(type(still)(**soon), 20))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        write(before, tick - timedelta(minutes=2))
+        return await waiting
+
+    assert asyncio.run(rows_come()).payload["why"] == "its files are there"
+    assert task().resume(context(key), {"why": "its files are there"}) == {"rows": {"orders": 1}}
+
+
+def test_a_replay_takes_a_file_of_all_time_as_it_is(shop):
+    (shop.root / "orders.csv").write_text("id,at,shop,amount,late\n1,2026-01-01T00:00:00Z,a,1,0\n")
+    shop.write(lambda spec: spec["data"]["sources"]["orders"].update(url=f"file://{shop.root}/orders.csv"))
+    assert task().execute(context(key_of_now(), "replay__x")) == {"rows": {"orders": 0}}

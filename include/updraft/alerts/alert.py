@@ -15,6 +15,8 @@ Kind = AlertKind | Literal["integrity", "summary"]
 
 ABOUT_ALERTS = frozenset({"resolved", "digest", "backlog"})
 """Entries of what is said about other alerts."""
+ONCE = frozenset({"episode", "lasting_sign", "restarts", "training_ended"})
+"""Entries whose event has a name of its own for ever: recorded again after it was mended, such as by a task that runs again, it is no other one."""
 CHANGES_WHAT_SERVES = frozenset({"promotion", "rollback", "reinstated"})
 """Entries of what is posted although it needs nobody."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -19,10 +19,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from updraft.alerts import messages, policy
-from updraft.alerts.alert import Alert, fitted_key, fitted_project
+from updraft.alerts.alert import ONCE, Alert, fitted_key, fitted_project
 from updraft.files import canonical_hash
 from updraft.store.base import upsert
-from updraft.store.tables import UNSENT, alerts
+from updraft.store.tables import OPEN, UNSENT, alerts
 
 _FIELDS = tuple(field.name for field in fields(Alert))
 # First number of PostgreSQL's two-number advisory locks; the second is the hash of the project.
@@ -76,15 +76,15 @@ class Standing:
 def record(engine: sa.Engine, alert: Alert, *, now: datetime | None = None) -> int:
     """Store an event and return the id of the row whose message shows it.
 
-    The same event (``project``, ``dedup``) again changes nothing, unless it was mended since: then it is another one. An event
-    whose fold has a message of the last :data:`policy.FOLD_WINDOW` joins it and counts there.
+    The same event (``project``, ``dedup``) again changes nothing, unless it was mended since: then it is another one (but for those
+    that happen :data:`ONCE`). An event whose fold has a message of the last :data:`policy.FOLD_WINDOW` joins it and counts there.
     """
     now = now or datetime.now(UTC)
     c = alerts.c
     with engine.begin() as connection:
         _lock(connection, alert.project)  # two first events of a fold at once would both become its head
         row, shown_by, new = _insert(connection, alert, now)
-        while not new and _mended_before(connection, row, now):
+        while not new and alert.entry not in ONCE and _mended_before(connection, row, now):
             alert = replace(alert, dedup=f"{alert.dedup}:{row}")
             row, shown_by, new = _insert(connection, alert, now)
         if not new:
@@ -103,7 +103,7 @@ def resolve(
     engine: sa.Engine,
     project: str,
     incident: str,
-    part: str | None,
+    part: str | Collection[str] | None,
     *,
     words: str | None,
     key: str | None = None,
@@ -111,17 +111,18 @@ def resolve(
 ) -> bool:
     """What an incident has of a part (a partition, a run) is mended: its messages say so, and a reply in their thread. Whether there was any.
 
-    :param part: None for all that stands open of the incident.
+    :param part: one, or several that are mended together; None for all that stands open of the incident.
     :param words: how it ended; None when something else that is told says so, and no reply is due.
     :param key: the partition of the run, where it has one: what other runs have of it is mended as well.
     """
     now = now or datetime.now(UTC)
     c = alerts.c
     project, incident = fitted_project(project), fitted_key(incident)
-    mended = sa.true() if part is None else c.part == fitted_key(part)
-    if key is not None:
-        mended = sa.or_(mended, c.key == key)
-    still_open = sa.and_(c.project == project, c.incident == incident, c.resolved_at.is_(None), mended)
+    parts = [part] if isinstance(part, str) else part
+    still_open = sa.and_(c.project == project, c.incident == incident, c.resolved_at.is_(None))
+    if parts is not None:
+        mended = c.part.in_([fitted_key(name) for name in parts])
+        still_open = sa.and_(still_open, mended if key is None else sa.or_(mended, c.key == key))
     with engine.connect() as connection:
         if connection.execute(sa.select(c.id).where(still_open).limit(1)).scalar() is None:
             return False
@@ -143,6 +144,19 @@ def resolve(
             )
             _insert(connection, reply, now)
     return bool(rows)
+
+
+def standing_open(engine: sa.Engine, *, project: str | None = None, entry: str) -> list[Alert]:
+    """Alerts of an entry that belong to an incident and are not mended, oldest first.
+
+    :param project: None for those of every project.
+    """
+    c = alerts.c
+    query = sa.select(alerts).where(sa.text(f"({OPEN})"), c.entry == entry).order_by(c.id)
+    if project is not None:
+        query = query.where(c.project == fitted_project(project))
+    with engine.connect() as connection:
+        return [_alert(row) for row in connection.execute(query).mappings()]
 
 
 def sum_up_week(engine: sa.Engine, project: str, *, until: datetime) -> int | None:

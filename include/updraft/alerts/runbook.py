@@ -44,13 +44,14 @@ ALERTS: dict[str, Entry] = {
         "names the rule, what was observed and what is allowed. Nothing of the partition was published; the model serves on.",
         "The data docs of the partition: the link of validate_partition in Airflow. Quarantined rows stand in the lake with their reasons.",
         "Mend the source, then clear the run of PROJECT.ingest: clearing validate_partition alone checks the copy that was read before. "
-        "If the data are right as they are, correct the rule and clear validate_partition. If they stay as they are: `updraft pass-over`.",
+        "If the data are right as they are, correct the rule and clear validate_partition. If they stay as they are: "
+        "`updraft pass-over PROJECT PARTITION --reason WHY`.",
         "A partition that is passed over and published later counts as any other.",
     ),
     "quarantine": Entry(
         "Rows in quarantine",
         "Some rows broke the contract and were set aside with their reasons; the other rows were published. Routine: it stands in the digest.",
-        "The data docs of the partition; quarantine/PARTITION/SOURCE.parquet in the project's lake.",
+        "The data docs of the partition; `updraft quarantine show PROJECT PARTITION` prints the rows.",
         "Nothing at once. If it goes on, ask the owner of the source, or correct the contract.",
         "Mend the source or the contract and clear the run: the partition is published anew.",
     ),
@@ -66,7 +67,7 @@ ALERTS: dict[str, Entry] = {
         "Labels that find no row",
         "More labels than usual are of rows that were never published: their key is written in another form than the rows' key, or the"
         " rows never came. They are kept, and nothing is learnt from them.",
-        "The alert shows the form of both keys, without what they say; `updraft status PROJECT` counts them by partition.",
+        "The alert shows the form of both keys, without what they say; the data docs of the partition.",
         "Look at the key in both files: another form of it, such as 7 for 007, is another row. Write it as it was, and clear the run.",
         "The partition is published anew, and its labels count.",
     ),
@@ -81,26 +82,28 @@ ALERTS: dict[str, Entry] = {
     ),
     "late": Entry(
         "A file is late",
-        "A partition has no file yet, longer after its tick than data.sources.NAME.wait allows. It is read by itself if it comes before the"
-        " next tick.",
+        "A partition has no file yet, or the one file of all time holds nothing from the partition's start on yet, longer after its tick than"
+        " data.sources.NAME.wait allows. It is read by itself if it comes before the next tick.",
         "`updraft status PROJECT`; the run of PROJECT.ingest that waits.",
-        "Ask whoever delivers it. If it comes after the next tick, clear the run of PROJECT.ingest. If it never comes: `updraft pass-over`.",
+        "Ask whoever delivers it. If it comes after the next tick, clear the run of PROJECT.ingest; so too when a file of all time goes on with"
+        " later rows and none of this partition, which is empty then. A feed that is often quiet says `wait: 0s`. If it never comes: "
+        "`updraft pass-over PROJECT PARTITION --reason WHY`.",
         "A partition that is passed over and published later counts as any other.",
     ),
     "episode": Entry(
         "Episode",
         "Something is to be done about the model, and why. Causes: " + "; ".join(CAUSES.values()) + ".",
-        "decide_remedies of PROJECT.monitor, with its links to the Evidently report and to the page Learning; `updraft status PROJECT`.",
+        "PROJECT.monitor: decide_remedies links to the page Learning, write_report to the Evidently report; `updraft status PROJECT`.",
         " ".join(f"*{remedy}*: {needs or does}" for remedy, (does, needs) in REMEDIES.items()),
-        "A training's model that turns out worse is rolled back by its probation; `updraft rollback` does so at once. `updraft "
-        "readmit` takes back that a partition is kept out.",
+        "A training's model that turns out worse is rolled back by its probation; `updraft rollback PROJECT --reason WHY` does so at once. "
+        "`updraft readmit PROJECT PARTITION --reason WHY` takes back that a partition is kept out.",
     ),
     "trained": Entry(
         "A version was trained",
         "A training passed its gates; the version is signed and registered, and its release starts. Routine.",
         "`updraft show PROJECT VERSION`; its page in MLflow.",
         "Nothing.",
-        "`updraft rollback`, once it serves.",
+        "`updraft rollback PROJECT --reason WHY`, once it serves.",
     ),
     "refused_model": Entry(
         "A version was refused",
@@ -121,7 +124,7 @@ ALERTS: dict[str, Entry] = {
         "A change was shown good enough in shadow. It does not serve before a person says so, and is rejected when nobody does in time.",
         "The task's page in Airflow shows the evidence and its picture; `updraft show PROJECT VERSION`.",
         "Open the link and approve or reject.",
-        "`updraft rollback PROJECT` puts the version before back; a rejected change is started anew by PROJECT.train.",
+        "`updraft rollback PROJECT --reason WHY` puts the version before back; a rejected change is started anew by PROJECT.train.",
     ),
     "promotion": Entry(
         "A version serves now",
@@ -158,7 +161,7 @@ ALERTS: dict[str, Entry] = {
         "`updraft show PROJECT VERSION` of both versions.",
         "Look at both versions' losses. To judge the next one: raise release.refresh.probation_at_most, allow a larger release.margin, or "
         "retrain less often.",
-        "`updraft rollback PROJECT` shows the two side by side before it asks.",
+        "`updraft rollback PROJECT --reason WHY` shows the two side by side before it asks.",
     ),
     "training_ended": Entry(
         "A training that was called for brought nothing",
@@ -172,16 +175,16 @@ ALERTS: dict[str, Entry] = {
         "A sign of a broken feed has kept several partitions in a row out of every training. Nothing learns from them until a "
         "person says which it is.",
         "The page Learning (link of decide_remedies); `updraft status PROJECT`.",
-        "If that is how the data are from now on, the `updraft readmit … --always` that the alert names. If it is a fault, mend the"
-        " source and clear the "
+        "If that is how the data are from now on, the command that the alert names: "
+        "`updraft readmit PROJECT --column COLUMN --sign KIND --always --reason WHY`. If it is a fault, mend the source and clear the "
         "runs of PROJECT.ingest, from the first of these partitions on.",
-        "`updraft readmit … --always --undo`.",
+        "`updraft readmit PROJECT --column COLUMN --sign KIND --undo --reason WHY`.",
     ),
     "training_overdue": Entry(
         "No training for too long",
         "More partitions have passed without a training than the policy lets pass. The alert says what is in the way, as far as the"
         " store shows it.",
-        "`updraft status PROJECT`: the lines that begin with `next:`.",
+        "`updraft status PROJECT`: what is in the way stands in a line that begins with `wanted:`, the next training in one with `next:`.",
         "Clear what is in the way. If so few trainings are right, say so in alerts.training_older_than.",
         _NOTHING_TO_UNDO,
     ),
@@ -190,7 +193,7 @@ ALERTS: dict[str, Entry] = {
         "A model, a file or a decision is not what was signed. It was not used. This cannot be switched off.",
         "`updraft audit verify PROJECT`; the log of the task that found it.",
         "Treat it as a security event: find out who wrote there. Restore the files from a backup, or roll back to a version that is"
-        " whole (`updraft rollback`).",
+        " whole: `updraft rollback PROJECT --to VERSION --reason WHY`.",
         "docs/security.md says what to do after each kind of leak.",
     ),
     "no_node": Entry(
@@ -204,7 +207,7 @@ ALERTS: dict[str, Entry] = {
         "A training was short of memory",
         "A training was killed for memory and goes on from its checkpoint with more, up to training.compute.memory_cap. Routine.",
         "The training's page of pods: a link of train_model.",
-        "Raise training.compute.memory, so that the next one need not die first; `updraft rightsize` proposes.",
+        "Raise training.compute.memory, so that the next one need not die first; `updraft rightsize PROJECT` proposes.",
         _NOTHING_TO_UNDO,
     ),
     "untold": Entry(
@@ -217,13 +220,14 @@ ALERTS: dict[str, Entry] = {
     "restarts": Entry(
         "A program keeps dying",
         "The process manager restarted a program of the stack more than twice in ten minutes. It goes on trying, every half minute at most.",
-        'make logs ARGS="PROGRAM"; `updraft doctor`.',
+        '`make logs ARGS="PROGRAM"`; `updraft doctor`.',
         "Mend what its log says: memory, disk, a port, a setting.",
         "`make down up` starts everything anew; data stay.",
     ),
     "resolved": Entry(
         "Resolved",
-        "What was told is over: the task ended well, the partition was published or passed over. The first message says so in its "
+        "What was told is over: the task ended well, the partition was published or passed over, the feed is sound in the newest partition, a sign "
+        "shows no more or was readmitted, a training has brought a model, a program has run for ten minutes. The first message says so in its "
         "headline and keeps its cause.",
         "The thread it stands in; the data docs keep a refusal, marked as resolved.",
         "Nothing.",
@@ -395,35 +399,35 @@ TASKS: dict[str, Entry] = {
         "The question could not be put, or its answer could not be written down. The model that serves stays.",
         _LOG,
         "Clear this task, and answer.",
-        "A promotion is undone by `updraft rollback PROJECT`.",
+        "A promotion is undone by `updraft rollback PROJECT --reason WHY`.",
     ),
     "approve_refresh": Entry(
         "release: approve_refresh",
         "As approve_change, of a refresh.",
         _LOG,
         "Clear this task, and answer.",
-        "A promotion is undone by `updraft rollback PROJECT`.",
+        "A promotion is undone by `updraft rollback PROJECT --reason WHY`.",
     ),
     "promote_change": Entry(
         "release: promote_change",
         "The version was not promoted: an approval or a proof is missing, or the store or MLflow does not answer.",
         _LOG,
         "Mend the cause, then clear this task: it promotes once.",
-        "`updraft rollback PROJECT`.",
+        "`updraft rollback PROJECT --reason WHY`.",
     ),
     "promote_refresh": Entry(
         "release: promote_refresh",
         "As promote_change, of a refresh.",
         _LOG,
         "Mend the cause, then clear this task: it promotes once.",
-        "`updraft rollback PROJECT`.",
+        "`updraft rollback PROJECT --reason WHY`.",
     ),
     "await_probation": Entry(
         "release: await_probation",
         "The sensor that waits for the end of a probation failed: a refresh that is worse would not be rolled back by itself.",
         _LOG,
         "Clear this task.",
-        "`updraft rollback PROJECT`.",
+        "`updraft rollback PROJECT --reason WHY`.",
     ),
     "compare_versions": Entry(
         "rollback: compare_versions",
@@ -437,7 +441,7 @@ TASKS: dict[str, Entry] = {
         "rollback: confirm_return",
         "The question whether a version is to serve again could not be asked.",
         _LOG,
-        "Clear this task, or use `updraft rollback` or `updraft reinstate`.",
+        "Clear this task, or use `updraft rollback PROJECT --reason WHY` or `updraft reinstate PROJECT VERSION --reason WHY`.",
         _NOTHING_TO_UNDO,
     ),
     "return_version": Entry(
@@ -445,7 +449,7 @@ TASKS: dict[str, Entry] = {
         "A version was to serve again and does not: something else serves by now, or the store did not answer.",
         _LOG,
         "Start PROJECT.rollback again: what it compared has changed.",
-        "`updraft reinstate PROJECT VERSION` after a rollback; `updraft rollback PROJECT` after a reinstatement.",
+        "`updraft reinstate PROJECT VERSION --reason WHY` after a rollback; `updraft rollback PROJECT --reason WHY` after a reinstatement.",
     ),
     "plan_search": Entry(
         "search: plan_search",
@@ -553,7 +557,8 @@ def markdown() -> str:
         "For each alert and each failed task: what it means, how to see more, what to do, how to undo it. Written from the texts that the",
         "alerts themselves use: `make docs`, never by hand. Every alert links to its entry here, at `/updraft/runbook` of Airflow's UI.",
         "",
-        "`PROJECT`, `VERSION` and `PARTITION` stand for yours. To clear a run or a task: its page in Airflow, *Clear*.",
+        "`PROJECT`, `PARTITION`, `VERSION`, `COLUMN`, `KIND` (of a sign, such as `nulls`), `PROGRAM` and `WHY` stand for yours.",
+        "To clear a run or a task: its page in Airflow, *Clear*.",
     ]
     for heading, part in (("Alerts", ALERTS), ("Failed tasks", TASKS)):
         lines += ["", f"## {heading}"]

@@ -25,7 +25,7 @@ REMEDIES = {  # what Updraft does, what is left for a person
     "quarantine": (
         "The partition was scored; no training, reference or calibration layer will learn from it.",
         "Ask the owner of the source. When it is mended, clear the partition's run of ingest; if the data are right as they are, "
-        "updraft readmit.",
+        "`updraft readmit PROJECT PARTITION --reason WHY`.",
     ),
     "person": (
         "Nothing more by itself: neither remedy helps on the last matured partitions.",

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from updraft.data.partitions import KEY_FORMAT, Partition, partition
 from updraft.data.pinned import SchemaOf, Told
 from updraft.data.selection import Part, that_bind, whole_columns
 from updraft.data.views import label_columns
-from updraft.errors import DataError, SourceAway
+from updraft.errors import DataError, SourceAway, SourceBehind
 from updraft.lake.places import Lake
 from updraft.settings import Settings
 from updraft.spec.label import label_number, published_private, read_label
@@ -164,6 +164,40 @@ def _extract(project: Project, settings: Settings, key: str) -> Extracted | None
     not_read = {"sources": counted, "unread": unread}
     files.write_json(raw_url(project, settings, key, NOT_READ_FILE), not_read)
     return Extracted(key, extracted)
+
+
+@without_values
+def check_reach(project: Project, settings: Settings, key: str) -> None:
+    """Tell a partition whose rows have not come yet from one that has none, by what a file of all time holds beside.
+
+    The file of the row source alone is asked, and only for one row at or after the partition's start: it stands sorted by its times.
+
+    :raises SourceBehind: when there is none. Rows of later partitions, and none of this one, show that it has none.
+    :raises DataError: as :func:`extract_partition`.
+    """
+    source, spec = next(iter(project.spec.data.sources.items()))
+    if not grows_with_time(project):
+        return
+    start = slices(project, key)[-1].start
+    check_roles(project)
+    raw, time = settings.raw_zone(project.name), name(str(spec.event_time))
+    sources.close_raw_zone(raw)
+    with sources.table(project, raw, source, key) as path, connection([path]) as con:
+        rows = parquet(str(path))
+        if con.execute(f"SELECT 1 FROM {rows} WHERE {time} >= {literal(start)} LIMIT 1").fetchone() is not None:
+            return
+        (newest,) = first(con, f"SELECT max({time}) FROM {rows}")
+    holds = f"its newest row is of {newest.isoformat()}" if newest else "it has no row with a time"
+    raise SourceBehind(
+        f"source {source}: {spec.url} holds nothing from {start.isoformat()} on yet, where partition {key} begins: {holds}",
+        source,
+    )
+
+
+def grows_with_time(project: Project) -> bool:
+    """Whether the rows of every partition come into one file, and may come after their tick: a wait of zero says that they do not."""
+    spec = next(iter(project.spec.data.sources.values()))
+    return "{key}" not in spec.url and spec.wait != timedelta(0)
 
 
 @dataclass(frozen=True)

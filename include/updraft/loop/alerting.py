@@ -256,9 +256,11 @@ def trained(loop: Loop, run: str, version: str, gates: dict[str, Any]) -> None:
         return
     key, thread = (row.key, row.episode) if row else ("", None)
     links = {"Model version": version_url(loop, version)}
+    gone = "" if gates["passed"] else ", which its gates refused"
+    for incident in (messages.OVERDUE, messages.ENDED):
+        words = f"A training has brought version {version}{gone}."
+        outbox.resolve(loop.store.engine, loop.name, incident, None, words=words)
     if gates["passed"]:
-        learns = f"A training has brought version {version}."
-        outbox.resolve(loop.store.engine, loop.name, messages.OVERDUE, messages.OVERDUE, words=learns)
         alert = messages.trained(
             loop.name,
             run=run,

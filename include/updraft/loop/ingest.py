@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from updraft import files
 from updraft.alerts.alert import redacted
-from updraft.data.extraction import Extracted
+from updraft.data.extraction import Extracted, check_reach
 from updraft.data.ingest import extract_partition, publish_partition, read_checks, validate_partition
 from updraft.data.partitions import KEY_FORMAT, partition
 from updraft.errors import DataError, PartitionRefused, UpdraftError, passes
@@ -57,12 +57,17 @@ def _record(loop: Loop, failed: FailedIngestion) -> None:
         log.exception("%s: that the ingestion of %s failed could not be recorded", loop.name, failed.key)
 
 
-def extract(loop: Loop, key: str) -> Extracted:
+def extract(loop: Loop, key: str, *, of_now: bool = False) -> Extracted:
     """Copy the partition's rows of every source into the raw zone.
 
+    :param of_now: whether rows may still come, so that a file of all time that does not reach the partition says nothing of it. Of a history
+        that is played again everything has come.
+    :raises SourceBehind: when such a file does not reach it.
     :raises DataError: when a source is not there, or does not read.
     """
     with _records_failure(loop, key, "extract_partition"):
+        if of_now:
+            check_reach(loop.project, loop.settings, key)
         return extract_partition(loop.project, loop.settings, key)
 
 

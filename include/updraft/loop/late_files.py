@@ -1,5 +1,8 @@
 """A partition's file that is not there yet: how long it is waited for, and who hears of it.
 
+A file of all time is not there as long as it holds nothing at or after the partition's start: with later rows, and none of the
+partition, the partition is empty.
+
 From its tick on it is waited for. After ``data.sources.NAME.wait`` it is late, and on-call is told, once. Late or not it is read when it
 comes, until the next tick: then the next partition has its turn, and this one is ingested when a person clears its run.
 """
@@ -12,8 +15,9 @@ from datetime import datetime, timedelta
 from updraft import files
 from updraft.alerts.alert import redacted
 from updraft.data import sources
+from updraft.data.extraction import grows_with_time
 from updraft.data.partitions import next_tick, tick_of
-from updraft.errors import SourceAway, SourceMissing
+from updraft.errors import DataError, SourceAway, SourceMissing
 from updraft.loop import alerting
 from updraft.loop.context import Loop
 from updraft.loop.unpublished import PASS_OVER
@@ -69,6 +73,19 @@ def await_file(
         loop, key, source=error.source, error=words, until=wait.until if goes_on else None, links={"Run": run}
     )
     return wait.until if goes_on else None
+
+
+def content_so_far(loop: Loop, key: str) -> str | None:
+    """Of a file of all time, what its content is before it is read, so that one that does not reach the partition is waited for until it changes.
+
+    None where it cannot be told: reading the file, which comes next, tells why.
+    """
+    if not grows_with_time(loop.project) or is_passed_over(loop, key):
+        return None
+    try:
+        return look_for_files(loop, key)
+    except DataError:
+        return None
 
 
 def look_for_files(loop: Loop, key: str) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from updraft.alerts import messages
 from updraft.alerts.words import moment
 from updraft.data.partitions import KEY_FORMAT, end_of_history, keys_before, next_tick
-from updraft.errors import InputError, SourceMissing
+from updraft.errors import InputError, SourceBehind, SourceMissing
 from updraft.spec.model import ProjectSpec
 from updraft.store.records import FailedIngestion
 from updraft.store.store import Store
@@ -149,7 +149,7 @@ def _failed(spec: ProjectSpec, failed: FailedIngestion, state: str | None, now: 
     reason = f"{failed.task}: {failed.error}" + (f": {said}" if said else "; its words are in the task's log")
     if failed.late_at is not None and state is None:
         return _awaited(spec, key, datetime.fromisoformat(failed.late_at), said, now)
-    if failed.error == SourceMissing.__name__ and state is None:
+    if failed.error in (SourceMissing.__name__, SourceBehind.__name__) and state is None:
         step = f"When the file is there, {_clear(name, key)}; {_or_pass_over(name, key)}"
         return Unpublished(name, (key,), "late", reason, step)
     mended = "It is tried again by itself; if it has failed for good," if failed.passes else "Mend the cause, and"

@@ -6,7 +6,7 @@ this is about. What is asked here is asked by key or by range, and of no more pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -51,17 +51,17 @@ class OverdueTraining:
         )
 
 
+def has_trained_lately(store: Store, spec: ProjectSpec) -> bool:
+    """Whether the last training is young enough for the policy, or the policy sets no limit."""
+    return _partitions_since_training(store, spec) is None
+
+
 def overdue_training(store: Store, spec: ProjectSpec) -> OverdueTraining | None:
     """What is told of a project whose last training is too old; None when it is not, or a training is called for at this very tick."""
-    limit, key = spec.training_due_within, store.newest_partition(spec.name, state=None)
-    if limit is None or key is None:
+    since = _partitions_since_training(store, spec)
+    if since is None:
         return None
-    last = store.newest_training(spec.name)
-    by_state = store.count_ingested(spec.name, after=last or "")
-    passed = sum(by_state.values())
-    allowed = limit if last else limit + spec.training.first_after
-    if passed < allowed:
-        return None
+    key, last, by_state, allowed = since.key, since.last, since.by_state, since.allowed
     open_episodes = [row for row in store.episodes(spec.name, states=("due", "started")) if row.remedy == "retrain"]
     if any(row.opened_at == key for row in open_episodes):
         return None
@@ -73,7 +73,28 @@ def overdue_training(store: Store, spec: ProjectSpec) -> OverdueTraining | None:
     ]
     reasons = (*under_way, *_in_the_way(store, spec, key, last or "", by_state.get("refused", 0)))
     unknown = f"nothing that the store shows; see the runs of {spec.name}.watch and {spec.name}.train"
-    return OverdueTraining(last, key, passed, allowed, reasons or (unknown,))
+    return OverdueTraining(last, key, sum(by_state.values()), allowed, reasons or (unknown,))
+
+
+@dataclass(frozen=True)
+class _Silence:
+    """More partitions since the last training than the policy lets pass."""
+
+    last: str | None
+    key: str
+    by_state: Mapping[str, int]
+    allowed: int
+
+
+def _partitions_since_training(store: Store, spec: ProjectSpec) -> _Silence | None:
+    """What has come since the last training; None while the policy lets it pass."""
+    limit, key = spec.training_due_within, store.newest_partition(spec.name, state=None)
+    if limit is None or key is None:
+        return None
+    last = store.newest_training(spec.name)
+    by_state = store.count_ingested(spec.name, after=last or "")
+    allowed = limit if last else limit + spec.training.first_after
+    return None if sum(by_state.values()) < allowed else _Silence(last, key, by_state, allowed)
 
 
 def _in_the_way(store: Store, spec: ProjectSpec, key: str, last: str, refused: int) -> Iterator[str]:

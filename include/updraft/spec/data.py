@@ -85,7 +85,8 @@ class Source(Part):
     wait: Duration | None = Field(
         default=None,
         description="how long after its tick a partition's file may take before on-call is told that it is late, such as 6h; unless said "
-        "otherwise a quarter of the time to the next tick, at most 1d. Late or not, a file is read when it comes, until the next tick",
+        "otherwise a quarter of the time to the next tick, at most 1d. Late or not, a file is read when it comes, until the next tick. "
+        "0s of a file of all time: its rows are there at the tick, so that a partition without any is empty",
     )
 
 

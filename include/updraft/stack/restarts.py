@@ -1,4 +1,8 @@
-"""Programs that the process manager restarts again and again: counted at each start, and told to on-call."""
+"""Programs that the process manager restarts again and again: counted at each start, told to on-call, and told to be over.
+
+Beside the history of each program stand two marks: ``PROGRAM.told`` while on-call knows that it keeps dying, and ``PROGRAM.runs``, since when
+it runs. The program's own start writes the latter and takes it away, and a task of Airflow takes away the former.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 MINUTES = 10
 RESTARTS = 2
@@ -40,6 +48,7 @@ def count(stack: Path, program: str, now: float) -> Series | None:
     :param now: seconds since 1970.
     """
     history, mark = stack / f"{program}.restarts.json", asked_for(stack, program)
+    (stack / f"{program}.runs").unlink(missing_ok=True)
     if mark.exists():
         mark.unlink()
         history.unlink(missing_ok=True)
@@ -54,9 +63,59 @@ def count(stack: Path, program: str, now: float) -> Series | None:
 
 def note_told(stack: Path, program: str) -> None:
     """The series was told."""
+    (stack / f"{program}.told").touch()
     history = stack / f"{program}.restarts.json"
     restarts, _ = _read(history)
     history.write_text(json.dumps({"restarts": restarts, "told": True}))
+
+
+def note_running(stack: Path, program: str, now: float) -> None:
+    """The program starts now, with everything there that it waits for.
+
+    :param now: seconds since 1970.
+    """
+    (stack / f"{program}.runs").write_text(str(now))
+
+
+def lived_well(stack: Path, now: float) -> list[str]:
+    """Programs of which on-call was told and that have run for :data:`MINUTES` since. Where no stack runs there are none.
+
+    :param now: seconds since 1970.
+    """
+    told = sorted(mark.stem for mark in stack.glob("*.told"))
+    return [program for program in told if (since := _runs_since(stack, program)) and now - since >= MINUTES * 60]
+
+
+def _runs_since(stack: Path, program: str) -> float | None:
+    try:
+        return float((stack / f"{program}.runs").read_text())
+    except (FileNotFoundError, ValueError):  # it is being started, or a crash cut the file off
+        return None
+
+
+def tell_mended(engine: sa.Engine, home: Path, now: datetime) -> list[str]:
+    """Mark what was told of programs that have lived well since as resolved; the projects that it was about.
+
+    What was told is in the store by then: whoever calls this has recorded what was kept beside it.
+
+    :raises SQLAlchemyError: when the store is away: the next one does it.
+    :raises OSError: when a mark cannot be taken away.
+    """
+    programs = lived_well(home / "stack", now.timestamp())
+    if not programs:
+        return []
+    from updraft.alerts import messages, outbox
+
+    told: dict[str, None] = {}
+    for alert in outbox.standing_open(engine, entry="restarts"):
+        for program in programs:
+            if alert.incident == messages.restarts_incident(program):
+                words = f"{program} has run for {MINUTES} minutes without a restart."
+                outbox.resolve(engine, alert.project, alert.incident, None, words=words, now=now)
+                told[alert.project] = None
+    for program in programs:
+        (home / "stack" / f"{program}.told").unlink(missing_ok=True)
+    return list(told)
 
 
 def tell(series: Series, program: str, env: Mapping[str, str], log: Path) -> None:

@@ -46,6 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         time.sleep(pause)
     for port in program.waits_for:
         await_port(name, port)
+    _note_running(plan_file.parent, name)
     _become(program, inherited(os.environ, name))
 
 
@@ -59,6 +60,14 @@ def _tell_restarts(plan: Plan, stack: Path, name: str) -> None:
             restarts.note_told(stack, name)
     except Exception as error:  # noqa: BLE001
         _say(f"{name}: that it keeps dying could not be told: {type(error).__name__}: {error}")
+
+
+def _note_running(stack: Path, name: str) -> None:
+    """Note since when the program runs. On a full disk it runs all the same: on-call is told later that it is well again."""
+    try:
+        restarts.note_running(stack, name, time.time())
+    except OSError as error:
+        _say(f"{name}: since when it runs could not be noted: {error}")
 
 
 def next_pause(history: Path, now: float) -> float:

@@ -7,11 +7,12 @@ import re
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from updraft.alerts import known, outbox, slack, untold
 from updraft.errors import UpdraftError
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
     from slack_sdk import WebClient
 
     from updraft.loop.context import Loop
@@ -65,7 +66,7 @@ def deliver_alerts(loop: Loop) -> slack.DeliveryReport:
 
 
 def send_alerts(settings: Settings, engine: sa.Engine, spec: ProjectSpec) -> slack.DeliveryReport:
-    """Send what a project's outbox holds; first record what a store that was away has not taken.
+    """Send what a project's outbox holds; first record what a store that was away has not taken, and what is over.
 
     Messages of other projects that Slack asked to send later are sent as well, now that it is later: nobody sleeps
     for them, and their own project may run next week. What Slack or the network does stands in the store and in the
@@ -73,7 +74,7 @@ def send_alerts(settings: Settings, engine: sa.Engine, spec: ProjectSpec) -> sla
 
     :raises SQLAlchemyError: when the store is away.
     """
-    kept = untold.record_kept(engine, settings.home)
+    kept = _brought_up_to_date(settings, engine)
     report = deliver(settings, engine, spec)
     later = outbox.overdue(engine, now=datetime.now(UTC), limit=OTHERS)
     for name in dict.fromkeys((*kept, *later)):
@@ -82,12 +83,24 @@ def send_alerts(settings: Settings, engine: sa.Engine, spec: ProjectSpec) -> sla
     return report
 
 
+def _brought_up_to_date(settings: Settings, engine: sa.Engine) -> tuple[str, ...]:
+    """Record what is kept beside the store, and that programs of the stack do not die any more; the projects that it was about."""
+    from updraft.stack import restarts
+
+    kept = untold.record_kept(engine, settings.home)
+    try:
+        return (*kept, *restarts.tell_mended(engine, settings.home, datetime.now(UTC)))
+    except (OSError, sa.exc.SQLAlchemyError):
+        log.exception("that programs of the stack live well again could not be told now; the next task does")
+        return kept
+
+
 def keep_up_alerts(settings: Settings, engine: sa.Engine, spec: ProjectSpec) -> slack.DeliveryReport:
     """What is done once a day: what waits is sent, the week that ended is summed up, and what Airflow knows of Slack is noted.
 
     :raises SQLAlchemyError: when the store is away.
     """
-    untold.record_kept(engine, settings.home)
+    _brought_up_to_date(settings, engine)
     before = deliver(settings, engine, spec, daily=True)
     now = datetime.now(UTC)
     monday = datetime.combine(now.date() - timedelta(days=now.weekday()), time.min, UTC)

@@ -36,36 +36,42 @@ class ExtractPartition(StepOperator):
     def _extract(self, loop: Loop, context: Context, *, waited: bool) -> dict[str, Any]:
         from updraft.errors import SourceAway, SourceMissing
         from updraft.loop.ingest import extract
+        from updraft.loop.late_files import content_so_far
+        from updraft.replay.run import RUN
 
-        key = partition_key(context)
+        key, of_now = partition_key(context), not context["dag_run"].run_id.startswith(RUN)
+        content = content_so_far(loop, key) if of_now else None
         try:
-            extracted = extract(loop, key)
+            extracted = extract(loop, key, of_now=of_now)
         except (SourceMissing, SourceAway) as error:
-            self._await(loop, context, error, waited=waited)
+            if of_now:
+                self._await(loop, context, error, content, waited=waited)
             raise
         rows = {name: source.rows for name, source in extracted.sources.items()}
         self.log.info("Extracted %s", ", ".join(f"{count:,} rows of {name}" for name, count in rows.items()))
         return {"rows": rows}
 
-    def _await(self, loop: Loop, context: Context, error: SourceMissing | SourceAway, *, waited: bool) -> None:
-        """Wait for the file; come back where it is not waited for, as in a replay or a backfill.
+    def _await(
+        self, loop: Loop, context: Context, error: SourceMissing | SourceAway, content: str | None, *, waited: bool
+    ) -> None:
+        """Wait for the file; come back where it is not waited for, as in a backfill.
 
+        :param content: what was read, of a file of all time.
         :raises AirflowSkipException: when a person has passed over the partition.
         :raises AlreadyTold: when the wait is over.
         """
+        from updraft.errors import SourceBehind
         from updraft.loop.late_files import await_file, is_passed_over
-        from updraft.replay.run import RUN
 
         key = partition_key(context)
         if waited and is_passed_over(loop, key):
             raise AirflowSkipException(f"a person has passed over partition {key}")
-        if context["dag_run"].run_id.startswith(RUN):
-            return
         until = await_file(loop, key, error, datetime.now(UTC), run=dag_url(context), waited=waited)
         if until is not None:
             self.log.info("%s: waiting until %s", error, until)
             deliver_alerts(loop)
-            trigger = FileTrigger(self.project, key, until.isoformat())
+            seen = content if isinstance(error, SourceBehind) else None
+            trigger = FileTrigger(self.project, key, until.isoformat(), seen)
             raise TaskDeferred(trigger=trigger, method_name="resume", timeout=None)
         if waited:
             deliver_alerts(loop)

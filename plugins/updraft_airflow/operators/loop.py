@@ -68,7 +68,7 @@ class DecideRemedies(StepOperator):
     operator_extra_links = (LearningLink(),)
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
-        """The episode, if there is one. On-call is told of it, of a sign that lasts, and of a training that is overdue."""
+        """The episode, if there is one. On-call is told of it, of a sign that lasts, of a training that is overdue, and of their end."""
         from updraft.loop import alerting, learning_alerts
         from updraft.loop.monitor import decide_remedies
 
@@ -83,6 +83,7 @@ class DecideRemedies(StepOperator):
             self.log.info("Episode %s: %s", decided.episode.id, decided.episode.diagnosis)
             alerting.episode_opened(loop, decided.episode)
             learning_alerts.lasting_signs_asked(loop, decided.episode)
+        learning_alerts.feed_looked_at(loop, partition_key(context))
         alerting.trainings_ended(loop, partition_key(context))
         learning_alerts.training_overdue(loop)
         return {"episode": decided.episode.id if decided.episode else None}

@@ -37,17 +37,19 @@ class FileTrigger(BaseTrigger):
     :param project: the project's name.
     :param key: the partition's.
     :param until: the moment (ISO 8601) at which it fires at the latest.
+    :param seen: the content that the task has read, and that had nothing of the partition: it fires for another one alone.
     """
 
-    def __init__(self, project: str, key: str, until: str) -> None:
+    def __init__(self, project: str, key: str, until: str, seen: str | None = None) -> None:
         super().__init__()
         self.project = project
         self.key = key
         self.until = until
+        self.seen = seen
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments."""
-        arguments = {"project": self.project, "key": self.key, "until": self.until}
+        arguments = {"project": self.project, "key": self.key, "until": self.until, "seen": self.seen}
         return "updraft_airflow.triggers.file.FileTrigger", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -65,7 +67,9 @@ class FileTrigger(BaseTrigger):
                 log.exception("%s %s: a look failed", self.project, self.key)
                 yield TriggerEvent(Woken(why=type(error).__name__))
                 return
-            if content is not None and content == before:  # one that still grows is being written
+            if (
+                content is not None and content == before and content != self.seen
+            ):  # one that still grows is being written
                 yield TriggerEvent(Woken(why="its files are there"))
                 return
             before = content

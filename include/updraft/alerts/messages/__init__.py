@@ -17,14 +17,16 @@ from updraft.alerts.messages.data import (
     refused,
 )
 from updraft.alerts.messages.endings import reinstated, superseded, training_ended, unjudged
-from updraft.alerts.messages.episodes import episode
-from updraft.alerts.messages.learning import OVERDUE, lasting_sign, training_overdue
+from updraft.alerts.messages.episodes import BROKEN_FEED, episode
+from updraft.alerts.messages.learning import ENDED, OVERDUE, lasting_incident, lasting_sign, training_overdue
 from updraft.alerts.messages.pods import more_memory, no_node
 from updraft.alerts.messages.releases import QUESTION, approval, promotion, refused_model, rollback, trained, verdict
-from updraft.alerts.messages.runs import failure, late, restarts, tampered, task_incident, untold
+from updraft.alerts.messages.runs import failure, late, restarts, restarts_incident, tampered, task_incident, untold
 from updraft.alerts.messages.summaries import backlog, digest, resolved
 
 __all__ = [
+    "BROKEN_FEED",
+    "ENDED",
     "OVERDUE",
     "QUESTION",
     "REFUSALS",
@@ -35,6 +37,7 @@ __all__ = [
     "failure",
     "labels_lost",
     "labels_unlisted",
+    "lasting_incident",
     "lasting_sign",
     "late",
     "more_memory",
@@ -48,6 +51,7 @@ __all__ = [
     "reinstated",
     "resolved",
     "restarts",
+    "restarts_incident",
     "rollback",
     "superseded",
     "tampered",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from updraft.alerts.alert import Alert
+from updraft.alerts.messages.learning import ENDED
 from updraft.alerts.words import gained
 
 
@@ -72,7 +73,7 @@ def unjudged(
         text=f"{reason.rstrip('.')}. {gained(against, gain, low, high, clusters)}",
         does="It goes on serving, as it was not shown worse; the version before leaves the shadow.",
         needs="Look at both versions' losses. To judge the next one: raise release.refresh.probation_at_most, allow a larger release.margin, or "
-        f"retrain less often. `updraft rollback {project}` shows the two side by side before it asks.",
+        f"retrain less often. `updraft rollback {project} --reason WHY` shows the two side by side before it asks.",
         thread=thread or release,
         key=key,
         links=links or {},
@@ -116,6 +117,8 @@ def training_ended(project: str, *, episode: str, key: str, why: str, links: Map
         kind="failure",
         entry="training_ended",
         dedup=f"training_ended:{episode}",
+        incident=ENDED,
+        part=episode,
         title="A training that was called for brought nothing",
         text=f"Episode {episode} is closed: {why.rstrip('.')}.",
         does="The model that serves stays. The next training is called for as the policy says, after its cooldown.",

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from updraft.alerts.alert import Alert
 from updraft.alerts.words import CAUSES, REMEDIES
 
+BROKEN_FEED = "broken_feed"
+"""The incident of a project's partitions whose feed looked broken; its parts are their keys."""
+
 
 def episode(
     project: str,
@@ -18,11 +21,12 @@ def episode(
     diagnosis: str,
     links: Mapping[str, str] | None = None,
 ) -> Alert:
-    """An episode was opened: what is wrong, shown by what, and the remedy.
+    """An episode was opened: what is wrong, shown by what, and the remedy. Those of a broken feed share a thread until it is sound.
 
     :param diagnosis: the evidence in one or two sentences.
     :param remedy: ``retrain``, ``recalibrate``, ``quarantine`` or ``person``.
     """
+    broken = remedy == "quarantine"
     does, needs = REMEDIES.get(remedy, (f"The remedy is {remedy}.", ""))
     return Alert(
         project=project,
@@ -32,8 +36,10 @@ def episode(
         title=f"Episode: {CAUSES.get(cause, cause)}",
         text=diagnosis,
         does=does,
-        needs=needs,
-        thread=episode,
+        needs=needs.replace("PROJECT PARTITION", f"{project} {key}"),
+        thread=None if broken else episode,
+        incident=BROKEN_FEED if broken else None,
+        part=key if broken else None,
         key=key,
         links=links or {},
     )

@@ -6,8 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from updraft.alerts.alert import Alert
 
+ENDED = "training_ended"
+"""The incident of trainings that were called for and brought nothing, until a training brings a model; its parts are their episodes."""
 OVERDUE = "training_overdue"
 """The incident of a project that does not learn; it has one part."""
+
+
+def lasting_incident(name: str) -> str:
+    """The incident of a sign that lasts: open until a person has answered, or the sign shows no more.
+
+    :param name: of the sign, as :func:`lasting_sign` takes it.
+    """
+    return f"lasting_sign:{name}"
 
 
 def lasting_sign(
@@ -36,6 +46,8 @@ def lasting_sign(
         kind="approval",
         entry="lasting_sign",
         dedup=f"lasting:{since}:{asked}:{name}",
+        incident=lasting_incident(name),
+        part=since,
         title=f"Fault or the new normal: {sign}?",
         text=f"{fault.rstrip('.')}. It has been so since {since}: {partitions} partitions in a row are kept out of every training.",
         does="They are scored as ever. No training, reference or calibration layer learns from them until one of the two is done; "

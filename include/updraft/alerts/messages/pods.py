@@ -38,6 +38,6 @@ def more_memory(project: str, *, run: str, words: str, link: str) -> Alert:
         title=f"{project}: a training was short of memory",
         text=f"Training {run} was {words}.",
         does="It goes on from its checkpoint in a pod with more memory, up to training.compute.memory_cap. With a higher "
-        "training.compute.memory the next one need not die first (updraft rightsize proposes).",
+        f"training.compute.memory the next one need not die first (`updraft rightsize {project}` proposes).",
         links={"Run": link},
     )

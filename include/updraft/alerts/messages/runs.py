@@ -60,6 +60,11 @@ def failure(
     )
 
 
+def restarts_incident(program: str) -> str:
+    """The incident of a program that keeps dying."""
+    return f"restarts:{program}"
+
+
 def late(
     project: str,
     *,
@@ -69,9 +74,9 @@ def late(
     until: str | None,
     links: Mapping[str, str],
 ) -> Alert:
-    """A source's file of a partition is not there, longer after the tick than the project says.
+    """A source's file of a partition is not there, or does not reach it, longer after the tick than the project says.
 
-    :param error: what is wrong: that there is no file, or that its store does not answer.
+    :param error: what is wrong: that there is no file, what a file of all time ends with, or that its store does not answer.
     :param until: the next tick, until which it is waited for; None when that has passed.
     """
     clear = f"clear the run of {project}.ingest for {key}"
@@ -84,7 +89,7 @@ def late(
         incident=task_incident(f"{project}.ingest", "extract_partition"),
         part=key,
         title=f"File of {source} is late",
-        text=f"Partition {key} has no file of {source} yet; its tick has passed longer ago than data.sources.{source}.wait allows.",
+        text=f"Nothing of {source} has come for partition {key} yet; its tick has passed longer ago than data.sources.{source}.wait allows.",
         detail=redacted(one_line(error)),
         does=goes_on if until else "The next partition has its turn, so it is not waited for any more.",
         needs=f"Ask whoever delivers it. {f'If it comes after {until}, {clear}' if until else f'When it is there, {clear}'}. If it never comes: "
@@ -105,6 +110,8 @@ def restarts(project: str, *, program: str, times: int, minutes: int, first: str
         kind="failure",
         entry="restarts",
         dedup=f"restarts:{program}:{first}",
+        incident=restarts_incident(program),
+        part=first,
         title=f"{program} keeps dying",
         text=f"The process manager restarted {program} {times} times within {minutes} minutes (since {first}).",
         does="It goes on trying, every half minute at most.",
@@ -132,7 +139,7 @@ def tampered(
         detail=told,
         does="It was not loaded. Nothing is scored or promoted with it until it is whole again.",
         needs="Treat it as a security event: find out who wrote there; restore the files, or roll back to a version "
-        "that is whole (updraft rollback).",
+        f"that is whole (`updraft rollback {project} --to VERSION --reason WHY`).",
         key=key,
         links=links or {},
     )
