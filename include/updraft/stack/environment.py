@@ -142,8 +142,8 @@ def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets)
             "min_heartbeat_interval": 1,
             # The API server restarts in about 15 s; a running task waits for it instead of dying with it.
             "max_failed_heartbeats": 90,
-            "execution_api_retries": 10,
-            "execution_api_retry_wait_max": 10,
+            "execution_api_retries": 24,
+            "execution_api_retry_wait_max": 4,  # a scheduler that dies with its database waits for its tasks to be told
         },
         "logging": {
             "base_log_folder": layout.airflow_home / "logs",
