@@ -257,7 +257,8 @@ def test_labels_that_come_late_tell_after_how_long_they_are_known(drafting):
 def test_one_of_several_classes_where_somebody_says_so(drafting, values, classes):
     rows = orders().drop(columns="late")
     path = drafting.csv(rows.assign(grade=np.asarray(values)[np.minimum(rows["items"] // 3, 2)]))
-    assert "--task multiclass" in drafting.refused(path, "--label", "grade")
+    if classes[0] != "0.5":  # such numbers are a regression, unless somebody says something else
+        assert "--task multiclass" in drafting.refused(path, "--label", "grade")
     assert drafting.drafted(path, "--label", "grade", "--task", "multiclass")["label"]["task"] == "multiclass"
     assert drafting.project.spec.data.label.classes == classes
 

@@ -23,8 +23,9 @@ from updraft.replay.airflow import AirflowClient
 from updraft.settings import MLFLOW_SIGN_IN, mlflow_sign_in
 from updraft.stack import control, doctor, environment, plan, processes, supervision
 from updraft.stack.access import sign_in
-from updraft.stack.layout import MLFLOW, PROGRAMS
+from updraft.stack.layout import MLFLOW, POSTGRES, PROGRAMS, SCHEDULER
 from updraft.stack.secrets import load_or_make
+from updraft.stack.wrapper import LIVED_WELL
 
 pytestmark = pytest.mark.integration
 
@@ -337,6 +338,24 @@ def test_a_running_task_outlives_the_api_server_and_the_database(stack: RunningS
     stack.kill("postgres")
     assert stack.wait_run_through_restarts("steady", run)["state"] == "success"
     assert stack.tasks("steady", run)["work"]["try_number"] == 1
+
+
+def test_after_an_outage_of_its_database_the_scheduler_goes_on_without_importing_anew(
+    stack: RunningStack, dags: Path
+) -> None:
+    stack.wait_healthy(seconds=150)
+    importer = psutil.Process(stack.process(SCHEDULER))
+    [life] = importer.children()
+    while time.time() - life.create_time() < LIVED_WELL + 2:  # one that dies early is the process manager's
+        time.sleep(1)
+    supervision.stop_programs(stack.layout, [POSTGRES], seconds=30)
+    time.sleep(5)
+    supervision.start_program(stack.layout, POSTGRES)
+    life.wait(120)
+    stack.wait_healthy(seconds=150)
+    assert stack.process(SCHEDULER) == importer.pid, "the process manager had to start it"
+    run = stack.start_dag("steady")
+    assert stack.wait_run_through_restarts("steady", run)["state"] == "success"
 
 
 def test_when_the_process_manager_itself_was_killed_the_next_start_clears_up_and_goes_on(

@@ -335,7 +335,12 @@ def test_the_scheduler_waits_for_its_database_after_its_imports_so_that_it_is_th
     path = os.pathsep.join([os.environ["PYTHONPATH"], str(environment.AIRFLOW_CONFIG)])
     waiting = subprocess.Popen(
         [sys.executable, "-c", told],
-        env={**os.environ, "PYTHONPATH": path, "UPDRAFT_WAITS_FOR": env["UPDRAFT_WAITS_FOR"]},
+        env={
+            **os.environ,
+            "PYTHONPATH": path,
+            "UPDRAFT_WAITS_FOR": env["UPDRAFT_WAITS_FOR"],
+            "UPDRAFT_HOME": str(tmp_path),
+        },
         stdout=subprocess.PIPE,
         text=True,
     )

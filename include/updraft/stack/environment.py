@@ -104,8 +104,8 @@ _WORKERS: Mapping[str, object] = {
     "min_heartbeat_interval": 1,
     # The API server restarts in about 15 s; a running task waits for it instead of dying with it.
     "max_failed_heartbeats": 90,
-    "execution_api_retries": 10,
-    "execution_api_retry_wait_max": 10,
+    "execution_api_retries": 24,
+    "execution_api_retry_wait_max": 4,  # a scheduler that dies with its database waits for its tasks to be told
 }
 
 

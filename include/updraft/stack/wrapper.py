@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     if data is not None:
         # Nobody works in that folder any more. After a reboot the number in the file may be another process's.
         (data / "postmaster.pid").unlink(missing_ok=True)
-    _tell_restarts(plan, plan_file.parent, name)
+    tell_restarts(plan, plan_file.parent, name)
     pause = next_pause(plan_file.with_name(f"{name}.starts.json"), time.time())
     if pause:
         _say(f"{name}: died early, waiting {pause:.0f} s before the next start")
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     _become(program, inherited(os.environ, name))
 
 
-def _tell_restarts(plan: Plan, stack: Path, name: str) -> None:
+def tell_restarts(plan: Plan, stack: Path, name: str) -> None:
     """Tell on-call of a program that keeps dying. Whatever is in the way of that stands in the program's log, and it is started all the same."""
     try:
         series = restarts.count(stack, name, time.time())

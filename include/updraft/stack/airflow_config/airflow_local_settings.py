@@ -1,7 +1,7 @@
 """Imported by every Airflow process of the stack; does something in the scheduler alone.
 
-With LocalExecutor each task is a fork of the scheduler: what is imported here once, no task imports again. Import only, and wait.
-A thread pool, a connection or an OpenMP region would not survive the fork.
+With LocalExecutor each task is a fork of the scheduler: what is imported here once, no task imports again. Import only, wait, and
+fork. A thread pool, a connection or an OpenMP region would not survive the fork.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ if os.environ.pop("UPDRAFT_PRELOAD", ""):
             )
 
 if _needs := os.environ.pop("UPDRAFT_WAITS_FOR", ""):
-    from updraft.stack.wrapper import await_port
+    from pathlib import Path
+
+    from updraft.stack.lives import live
 
     # The scheduler dies when its database goes away. What takes time is done by the time that it is back.
-    for _port in _needs.split(","):
-        await_port("scheduler", int(_port))
+    live(Path(os.environ["UPDRAFT_HOME"], "stack"), "scheduler", [int(_port) for _port in _needs.split(",")])
