@@ -52,7 +52,7 @@ def test_a_trial_is_the_proof_of_a_training_and_nothing_more(case):
     recipe = Recipe(params=request.params, threads=1, trainer=request.trainer)
     if not recipe.external_memory:
         data = load_training_data(load_snapshot(request.snapshot_url, request.snapshot_sha256), request.window)
-        assert list(prove(recipe, data, ()).found.curve) == next(iter(result.curve.values()))
+        assert list(prove(recipe, data, ()).progress.curve) == next(iter(result.curve.values()))
     assert not result.pruned
     assert result.rounds == int(np.argmin(next(iter(result.curve.values())))) + 1
     assert result.holdout_rows == 0

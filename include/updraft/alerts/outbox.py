@@ -179,7 +179,7 @@ def sum_up_week(engine: sa.Engine, project: str, *, until: datetime) -> int | No
         row, _, new = _insert(connection, digest, datetime.now(UTC))
         if not new:
             return None
-        told = c.id.in_([each["id"] for each in rows])
+        told = c.id.in_([told_of["id"] for told_of in rows])
         connection.execute(sa.update(alerts).where(told).values(state="told", folded_into=row))
         return row
 
@@ -211,11 +211,11 @@ def sum_up_backlog(
             unmended=unmended,
         )
         row, _, _ = _insert(connection, backlog, now)
-        quiet = [each["id"] for each in rows if not each["ts"]]
+        quiet = [waiting["id"] for waiting in rows if not waiting["ts"]]
         connection.execute(sa.update(alerts).where(c.id.in_(quiet)).values(state="quiet", folded_into=row, error=None))
         superseded = [number for number in taken_in if number != row]
         connection.execute(sa.update(alerts).where(c.id.in_(superseded)).values(state="quiet", folded_into=row))
-        sent_next = c.id.in_([each.id for each in follow])
+        sent_next = c.id.in_([alert.id for alert in follow])
         connection.execute(sa.update(alerts).where(sent_next).values(error=None, attempts=0, tried_at=None))
 
 
@@ -261,7 +261,7 @@ def _thread_of_incident(connection: sa.Connection, alert: Alert, own: int, now: 
 
 def _head(connection: sa.Connection, alert: Alert, own: int, now: datetime) -> int | None:
     c = alerts.c
-    found = connection.execute(
+    head = connection.execute(
         sa.select(c.id)
         .where(
             c.project == alert.project,
@@ -275,7 +275,7 @@ def _head(connection: sa.Connection, alert: Alert, own: int, now: datetime) -> i
         .order_by(c.id.desc())
         .limit(1)
     ).scalar()
-    return None if found is None else int(found)
+    return None if head is None else int(head)
 
 
 def pending(engine: sa.Engine, project: str | None = None) -> list[Stored]:
@@ -452,8 +452,8 @@ def thread_ts(engine: sa.Engine, row: Stored, *, channel: str) -> str | None:
         .limit(1)
     )
     with engine.connect() as connection:
-        found = connection.execute(query).scalar()
-    return None if found is None else str(found)
+        ts = connection.execute(query).scalar()
+    return None if ts is None else str(ts)
 
 
 def channel_id(engine: sa.Engine, channel: str) -> str | None:
@@ -463,8 +463,8 @@ def channel_id(engine: sa.Engine, channel: str) -> str | None:
         sa.select(c.channel_id).where(c.channel == channel, c.channel_id.is_not(None)).order_by(c.id.desc()).limit(1)
     )
     with engine.connect() as connection:
-        found = connection.execute(query).scalar()
-    return None if found is None else str(found)
+        known = connection.execute(query).scalar()
+    return None if known is None else str(known)
 
 
 def _set(engine: sa.Engine, row: int, **values: Any) -> None:

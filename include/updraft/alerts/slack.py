@@ -232,8 +232,8 @@ class _Delivery:
             self._update(row, row.ts, row.channel_id)
             return
         thread = outbox.thread_ts(self.engine, row, channel=self.slack.channel)
-        if row.state == "sending" and (found := self._find(row, thread)):
-            channel_id, ts = found
+        if row.state == "sending" and (posted := self._find(row, thread)):
+            channel_id, ts = posted
             # Which count it shows is not known any more; 0 has it updated when there is more than one.
             shown = 1 if row.count == 1 and row.resolved_at is None else 0
             outbox.mark_sent(self.engine, row, ts=ts, channel=self.slack.channel, channel_id=channel_id, shown=shown)

@@ -305,7 +305,7 @@ def _promoted(loop: Loop, decision: Decision) -> None:
 def of_release(loop: Loop, release: str) -> None:
     """Everything that was decided about a release, from the chain: what a killed task had written and not told is told by the next one."""
     about = loop.store.decisions_about(loop.name, release, tuple(kind for kind in TOLD if kind not in RETURNS))
-    for decision in sorted((*about, *loop.store.returns(loop.name, release)), key=lambda one: one.seq):
+    for decision in sorted((*about, *loop.store.returns(loop.name, release)), key=lambda written: written.seq):
         TOLD[decision.kind](loop, decision)
         if decision.kind in ANSWERED:
             reply = ANSWERED[decision.kind]

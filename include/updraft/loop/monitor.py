@@ -81,7 +81,7 @@ def measure(loop: Loop, key: str) -> tuple[PerformanceRow, ...]:
 
     A partition that comes late is measured on what is known by now: the ticks at which its labels matured have passed.
     """
-    found = []
+    measured = []
     as_of = str(loop.store.seen_by(loop.name, MONITOR)) if is_late(loop, key) else key
     targets = {key} if as_of != key else set(newly_known(loop, key))
     for target in sorted(targets):
@@ -93,8 +93,8 @@ def measure(loop: Loop, key: str) -> tuple[PerformanceRow, ...]:
             metrics = loop.spec.task_type.measure(label, score)
             row = PerformanceRow(target, as_of, prediction.role, prediction.version, len(rows), rounded(metrics))
             loop.store.record_performance(loop.name, row)
-            found.append(row)
-    return tuple(found)
+            measured.append(row)
+    return tuple(measured)
 
 
 def has_passed(loop: Loop, key: str) -> bool:
@@ -148,13 +148,13 @@ def _clusters(loop: Loop, release: ReleaseRow, fresh: Mapping[str, frozenset[int
     import pandas as pd
 
     frames = [_gains(loop, release, target, rows, key) for target, rows in sorted(fresh.items())]
-    found = [frame for frame in frames if frame is not None]
-    if not found:
+    labelled = [frame for frame in frames if frame is not None]
+    if not labelled:
         return []
     guarded = loop.spec.gates.slices
     return [
         _evidence(str(name), key, frame, guarded.by if guarded else ())
-        for name, frame in pd.concat(found, ignore_index=True).groupby(CLUSTER, sort=True)
+        for name, frame in pd.concat(labelled, ignore_index=True).groupby(CLUSTER, sort=True)
     ]
 
 
@@ -205,14 +205,14 @@ def refit_layer(loop: Loop, version: str, key: str, without: frozenset[str] = fr
     policy = loop.spec.monitoring.remedies.recalibrate
     if policy is None:
         return "the policy has no recalibration"
-    found = refit(loop.spec.task_type, unseen_by(loop, version, key, without), policy.window)
+    outcome = refit(loop.spec.task_type, unseen_by(loop, version, key, without), policy.window)
     body: dict[str, Any] = {
         "version": version,
-        "layer": found.layer.as_dict() if found.in_force else None,
-        "trial": found.trial.as_dict() if found.trial else None,
-        "reason": found.reason,
-        **({"strength": found.strength} if found.strength is not None else {}),
-        **({"too_few": True} if found.too_few else {}),
+        "layer": outcome.layer.as_dict() if outcome.in_force else None,
+        "trial": outcome.trial.as_dict() if outcome.trial else None,
+        "reason": outcome.reason,
+        **({"strength": outcome.strength} if outcome.strength is not None else {}),
+        **({"too_few": True} if outcome.too_few else {}),
     }
     decision = loop.store.decide(loop.name, key=key, kind="recalibrate", subject=f"{version}@{key}", body=body)
     return str(decision.body["reason"])
@@ -342,9 +342,9 @@ def _remedy(loop: Loop, key: str) -> tuple[EpisodeRow | None, Drifting | None]:
         metrics=measured[-1].metrics if measured else {},
         challenger=aged_challenger(loop),
     )
-    found = diagnose(policy, before, signs, first_after=first_after)
-    episode = _open(loop, key, found, _content(loop, key, drift.feed_faults)) if found else None
-    body = {"diagnosis": found.as_dict() if found else None, "episode": episode.id if episode else None}
+    diagnosis = diagnose(policy, before, signs, first_after=first_after)
+    episode = _open(loop, key, diagnosis, _content(loop, key, drift.feed_faults)) if diagnosis else None
+    body = {"diagnosis": diagnosis.as_dict() if diagnosis else None, "episode": episode.id if episode else None}
     body |= {"refit": signs.refit.as_dict() if signs.refit else None, "drift": drift.as_dict()}
     body |= {"jump": jump} if jump else {}
     body |= {"guard": {"version": serving.champion, "words": worse}} if worse else {}
@@ -360,13 +360,13 @@ def _still_broken(loop: Loop, key: str) -> EpisodeRow | None:
     if not known or any(row.diagnosis.get("content") == content for row in known):
         return None
     faults = broken_feed(loop, key)
-    found = diagnose(
+    diagnosis = diagnose(
         loop.spec.monitoring.remedies,
         past(loop, key),
         Signs(feed_faults=tuple(fault.words for fault in faults)),
         first_after=loop.spec.training.first_after,
     )
-    return _open(loop, key, found, _content(loop, key, faults), f"-{content}"[:9]) if faults and found else None
+    return _open(loop, key, diagnosis, _content(loop, key, faults), f"-{content}"[:9]) if faults and diagnosis else None
 
 
 def _content(loop: Loop, key: str, faults: Sequence[FeedFault]) -> dict[str, Any]:
@@ -378,18 +378,18 @@ def _content(loop: Loop, key: str, faults: Sequence[FeedFault]) -> dict[str, Any
     return {"content": loop.published(key).sha256, "signs": [list(sign) for sign in signs], "lasting": lasting}
 
 
-def _open(loop: Loop, key: str, found: Diagnosis, beside: Mapping[str, Any], suffix: str = "") -> EpisodeRow:
-    needs_action = found.remedy == "retrain"
+def _open(loop: Loop, key: str, diagnosis: Diagnosis, beside: Mapping[str, Any], suffix: str = "") -> EpisodeRow:
+    needs_action = diagnosis.remedy == "retrain"
     return loop.store.open_episode(
         EpisodeRow(
-            id=f"{loop.name}-{key}-{found.cause}{suffix}",
+            id=f"{loop.name}-{key}-{diagnosis.cause}{suffix}",
             project=loop.name,
             opened_at=key,
-            cause=found.cause,
-            remedy=found.remedy,
+            cause=diagnosis.cause,
+            remedy=diagnosis.remedy,
             state="due" if needs_action else "closed",
-            diagnosis=found.as_dict() | dict(beside),
-            outcome=None if needs_action else found.words,
+            diagnosis=diagnosis.as_dict() | dict(beside),
+            outcome=None if needs_action else diagnosis.words,
             closed_at=None if needs_action else key,
         )
     )

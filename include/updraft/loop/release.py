@@ -86,8 +86,8 @@ def taken_back_words(loop: Loop, decision: Decision) -> str:
 def _guarded(loop: Loop, version: str, tick: str) -> str | None:
     """What `monitor` found at a tick of a version that is worse than no model."""
     diagnosed = loop.store.decision(loop.name, "diagnose", tick)
-    found = diagnosed.body.get("guard") if diagnosed else None
-    return str(found["words"]) if found and found["version"] == version else None
+    guarded = diagnosed.body.get("guard") if diagnosed else None
+    return str(guarded["words"]) if guarded and guarded["version"] == version else None
 
 
 def next_step(loop: Loop, release: str, event: Event | None = None, *, tick: str | None = None) -> Transition:

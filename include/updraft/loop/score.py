@@ -22,7 +22,7 @@ def roles(loop: Loop, key: str) -> dict[Role, str]:
     champion = _champion_before(loop, key)
     if champion is None:
         return {}
-    found: dict[Role, str] = {"champion": champion}
+    versions: dict[Role, str] = {"champion": champion}
     releases = loop.store.releases(loop.name, states=("shadow", "approval", "probation"))
     learnt = loop.store.learnt_at(loop.name, [release.version for release in releases])
     for release in releases:
@@ -30,10 +30,10 @@ def roles(loop: Loop, key: str) -> dict[Role, str]:
             continue
         if release.state == "probation":
             if release.against is not None and release.version == champion:
-                found["previous"] = release.against
+                versions["previous"] = release.against
         elif release.version != champion:
-            found["challenger" if release.lane == "change" else "refresh"] = release.version
-    return found
+            versions["challenger" if release.lane == "change" else "refresh"] = release.version
+    return versions
 
 
 def _champion_before(loop: Loop, key: str) -> str | None:
@@ -47,7 +47,10 @@ def _champion_before(loop: Loop, key: str) -> str | None:
                 return version
         # The partition comes late: back through what served before, some decisions at a time.
         earlier = loop.store.newest_decisions(loop.name, SERVING, 16, before=before)
-        served, before = [str(one.body["version"]) for one in reversed(earlier)], earlier[0].seq if earlier else None
+        served, before = (
+            [str(decision.body["version"]) for decision in reversed(earlier)],
+            earlier[0].seq if earlier else None,
+        )
     return None
 
 

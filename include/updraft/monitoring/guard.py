@@ -41,12 +41,12 @@ def worse_than_none(task: TaskType, served: Served, known: NDArray[np.float64]) 
         return None
     ranking = paired_trial(_agreement(task, served), served.cluster, GUARD_LEVEL)
     if ranking.shown_negative:
-        found = (
+        ranked = (
             "rows with higher scores had lower labels"
             if not task.shape
             else "classes came less often where their score was higher"
         )
-        return f"its scores rank the wrong way round: {found}, over {ranking.clusters} clusters"
+        return f"its scores rank the wrong way round: {ranked}, over {ranking.clusters} clusters"
     if not len(known):
         return None
     loss = task.default_loss

@@ -100,9 +100,9 @@ def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) ->
 
     What serves comes before what is in shadow, whose refresh is no remedy of the champion: neither cooldown nor budget know of it.
     """
-    found = _diagnose_champion(policy, past, signs, first_after=first_after)
-    if found is not None or signs.challenger is None or policy.retrain is None or past.open_episode:
-        return found
+    diagnosis = _diagnose_champion(policy, past, signs, first_after=first_after)
+    if diagnosis is not None or signs.challenger is None or policy.retrain is None or past.open_episode:
+        return diagnosis
     aged = signs.challenger
     return Diagnosis("challenger", "retrain", aged.words, {"version": aged.version, "partition": aged.partition})
 

@@ -30,11 +30,11 @@ def evidence_picture(clusters: Sequence[ClusterGain], policy: Release, *, title:
     if len(gains):
         bounds = confidence_sequence(gains, policy.confidence)
         count = np.arange(1, len(gains) + 1)
-        known = np.array([np.isfinite(one.lower) for one in bounds])
+        known = np.array([np.isfinite(ends.lower) for ends in bounds])
         axes.plot(count, gains, "o", markersize=3, color="#9aa0a6", label=f"gain of one {policy.cluster}")
-        axes.plot(count, [one.mean for one in bounds], color="#174ea6", label="mean so far")
+        axes.plot(count, [ends.mean for ends in bounds], color="#174ea6", label="mean so far")
         if known.any():
-            lower, upper = (np.array([getattr(one, end) for one in bounds])[known] for end in ("lower", "upper"))
+            lower, upper = (np.array([getattr(ends, end) for ends in bounds])[known] for end in ("lower", "upper"))
             axes.fill_between(
                 count[known], lower, upper, color="#174ea6", alpha=0.15, label="bound, valid at every look"
             )

@@ -78,8 +78,8 @@ class Judgement:
             "margin": self.margin,
             "confidence": self.confidence,
             "slices": {
-                name: one.bound.as_dict() | {"rows": one.rows, "shown_inferior": one.shown_inferior}
-                for name, one in self.slices.items()
+                name: held.bound.as_dict() | {"rows": held.rows, "shown_inferior": held.shown_inferior}
+                for name, held in self.slices.items()
             },
         }
 
@@ -181,27 +181,29 @@ def _lately(clusters: Sequence[ClusterGain], policy: Release, champion: Champion
     )
 
 
-def _verdict_on_change(found: _Weighed, policy: Release) -> Judgement:
+def _verdict_on_change(weighed: _Weighed, policy: Release) -> Judgement:
     shadow = policy.change.shadow
-    seen = f"{found.partitions} of {shadow.at_least} to {shadow.at_most} partitions"
-    worse = [name for name, one in found.slices.items() if one.shown_inferior]
-    if found.bound.upper < -policy.margin:
-        return found.say(Verdict.REJECT, f"shown worse than the champion{_allowed(policy)}: {found.words}")
-    better = found.bound.lower > -policy.margin
-    if better and not worse and found.partitions >= shadow.at_least:
-        return found.say(Verdict.PROMOTE, f"{_shown(policy)}: {found.words}")
-    if found.partitions >= shadow.at_most:
+    seen = f"{weighed.partitions} of {shadow.at_least} to {shadow.at_most} partitions"
+    worse = [name for name, held in weighed.slices.items() if held.shown_inferior]
+    if weighed.bound.upper < -policy.margin:
+        return weighed.say(Verdict.REJECT, f"shown worse than the champion{_allowed(policy)}: {weighed.words}")
+    better = weighed.bound.lower > -policy.margin
+    if better and not worse and weighed.partitions >= shadow.at_least:
+        return weighed.say(Verdict.PROMOTE, f"{_shown(policy)}: {weighed.words}")
+    if weighed.partitions >= shadow.at_most:
         why = f"shown worse on {', '.join(worse)}" if better and worse else "neither shown good enough nor shown worse"
-        return found.say(Verdict.REJECT, f"not shown in time ({found.partitions} partitions): {why}; {found.words}")
+        return weighed.say(
+            Verdict.REJECT, f"not shown in time ({weighed.partitions} partitions): {why}; {weighed.words}"
+        )
     if better and worse:
-        return found.say(
-            Verdict.HOLD, f"{_shown(policy)}, but shown worse on {', '.join(worse)}; {seen}; {found.words}"
+        return weighed.say(
+            Verdict.HOLD, f"{_shown(policy)}, but shown worse on {', '.join(worse)}; {seen}; {weighed.words}"
         )
     if better:
-        return found.say(
-            Verdict.HOLD, f"{_shown(policy)}, and waits for {shadow.at_least} partitions; {seen}; {found.words}"
+        return weighed.say(
+            Verdict.HOLD, f"{_shown(policy)}, and waits for {shadow.at_least} partitions; {seen}; {weighed.words}"
         )
-    return found.say(Verdict.HOLD, f"not decided yet, {seen}: {found.words}")
+    return weighed.say(Verdict.HOLD, f"not decided yet, {seen}: {weighed.words}")
 
 
 def judge_probation(
@@ -211,13 +213,17 @@ def judge_probation(
 
     What is neither has not been judged: not shown worse is not shown good. Slices are shown beside it and roll nothing back.
     """
-    found = _weigh(clusters, policy, guard, partitions)
-    if found.bound.upper < -policy.margin:
-        return found.say(Verdict.ROLL_BACK, f"shown worse than the previous champion{_allowed(policy)}: {found.words}")
-    if found.bound.lower > -policy.margin:
-        return found.say(Verdict.KEEP, f"shown no worse than the previous champion{_allowed(policy)}: {found.words}")
-    return found.say(
-        Verdict.HOLD, f"neither shown worse than the previous champion nor shown to be no worse: {found.words}"
+    weighed = _weigh(clusters, policy, guard, partitions)
+    if weighed.bound.upper < -policy.margin:
+        return weighed.say(
+            Verdict.ROLL_BACK, f"shown worse than the previous champion{_allowed(policy)}: {weighed.words}"
+        )
+    if weighed.bound.lower > -policy.margin:
+        return weighed.say(
+            Verdict.KEEP, f"shown no worse than the previous champion{_allowed(policy)}: {weighed.words}"
+        )
+    return weighed.say(
+        Verdict.HOLD, f"neither shown worse than the previous champion nor shown to be no worse: {weighed.words}"
     )
 
 
@@ -289,12 +295,12 @@ def gains_of(clusters: Sequence[ClusterGain]) -> list[tuple[int, float]]:
 
 def _together(parts: Iterable[tuple[str, int, float]]) -> list[tuple[int, float]]:
     """(rows, mean gain) of each cluster, in the order of its first part."""
-    found: dict[str, tuple[int, float]] = {}
+    sums: dict[str, tuple[int, float]] = {}
     for cluster, rows, gain in parts:
-        before, mean = found.get(cluster, (0, 0.0))
+        before, mean = sums.get(cluster, (0, 0.0))
         total = before + rows
-        found[cluster] = (total, mean + (gain - mean) * (rows / total)) if total else (0, 0.0)
-    return [one for one in found.values() if one[0]]
+        sums[cluster] = (total, mean + (gain - mean) * (rows / total)) if total else (0, 0.0)
+    return [pair for pair in sums.values() if pair[0]]
 
 
 def _slices(clusters: Sequence[ClusterGain], policy: Release, guard: SliceGate) -> dict[str, SliceBound]:
@@ -304,14 +310,14 @@ def _slices(clusters: Sequence[ClusterGain], policy: Release, guard: SliceGate) 
     names = sorted({name for c in clusters for name in c.slices if name.split("=", 1)[0] in guard.by})
     parts = {name: _together((c.cluster, *c.slices[name]) for c in clusters if name in c.slices) for name in names}
     enough = {
-        name: one
-        for name, one in parts.items()
-        if len(one) >= guard.min_clusters and sum(rows for rows, _ in one) >= guard.min_rows
+        name: pairs
+        for name, pairs in parts.items()
+        if len(pairs) >= guard.min_clusters and sum(rows for rows, _ in pairs) >= guard.min_rows
     }
-    found = {}
-    for name, one in enough.items():
+    slices = {}
+    for name, pairs in enough.items():
         confidence = 1 - (1 - policy.confidence) / len(enough)
-        ends = bound(np.array([gain for _, gain in one]), confidence)
+        ends = bound(np.array([gain for _, gain in pairs]), confidence)
         inferior = ends.upper < -guard.no_worse_than_champion_by
-        found[name] = SliceBound(ends, sum(rows for rows, _ in one), inferior)
-    return found
+        slices[name] = SliceBound(ends, sum(rows for rows, _ in pairs), inferior)
+    return slices

@@ -30,9 +30,9 @@ def xgboost_collective(group: Group) -> Iterator[None]:
     tracker = RabitTracker(n_workers=group.size, host_ip=group.host, sortby="task") if group.rank == 0 else None
     if tracker is not None:
         tracker.start()
-    found = group.agreed(json.dumps(tracker.worker_args()).encode() if tracker else b"")
+    agreed = group.agreed(json.dumps(tracker.worker_args()).encode() if tracker else b"")
     try:
-        with CommunicatorContext(**json.loads(found), dmlc_task_id=f"{group.rank:06d}"):
+        with CommunicatorContext(**json.loads(agreed), dmlc_task_id=f"{group.rank:06d}"):
             yield
     finally:
         if tracker is not None:

@@ -111,9 +111,9 @@ def _labelled(
     rows = frame[ROW].to_numpy()
     order = np.lexsort((rows, pd.DatetimeIndex(frame[EVENT_TIME]).asi8))
     last = labels.drop_duplicates(ROW, keep="last")
-    found = pd.Index(last[ROW].to_numpy()).get_indexer(pd.Index(rows[order]))
-    order, found = order[found >= 0], found[found >= 0]
-    label = last[LABEL].to_numpy(np.float64)[found]
+    positions = pd.Index(last[ROW].to_numpy()).get_indexer(pd.Index(rows[order]))
+    order, positions = order[positions >= 0], positions[positions >= 0]
+    label = last[LABEL].to_numpy(np.float64)[positions]
     present = ~np.isnan(label)
     order, label = order[present], label[present]
     keys = frame[list(KEYS)].iloc[order].assign(**{PARTITION: key})

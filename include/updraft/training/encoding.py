@@ -71,20 +71,20 @@ class Encoder:
 
         :raises DataError: when a column is a number here and text there.
         """
-        return cls(tuple(_merge(columns) for columns in zip(*(each.columns for each in encoders), strict=True)))
+        return cls(tuple(_merge(columns) for columns in zip(*(encoder.columns for encoder in encoders), strict=True)))
 
     def recoded(self, values: NDArray[np.float32], other: Encoder) -> NDArray[np.float32]:
         """What this one encoded, as another encoder of the same columns encodes it."""
         import numpy as np
 
-        found = values.copy()
+        recoded = values.copy()
         for position, (mine, theirs) in enumerate(zip(self.columns, other.columns, strict=True)):
             if mine.kind == "category":
                 known = {category: code for code, category in enumerate(theirs.categories)}
                 table = np.array([known.get(category, np.nan) for category in mine.categories] + [np.nan], np.float32)
                 codes = values[:, position]
-                found[:, position] = table[np.where(np.isnan(codes), len(mine.categories), codes).astype(np.int64)]
-        return found
+                recoded[:, position] = table[np.where(np.isnan(codes), len(mine.categories), codes).astype(np.int64)]
+        return recoded
 
     def to_json(self) -> str:
         """JSON text, the same for equal encoders."""

@@ -62,21 +62,21 @@ def train_from_disk(
     validating = learnt.of_clusters(validation_clusters(learnt.clusters()))
     phases = _Phases(recipe, folder, checkpoint, watch, group)
     rows = SpilledRows(learnt, encoder, [~mask for mask in validating])
-    found = phases.learn("proof", rows, SpilledRows(learnt, encoder, validating), recipe.rounds)
-    proof = model_of(recipe, encoder, found.weights)
+    proved = phases.learn("proof", rows, SpilledRows(learnt, encoder, validating), recipe.rounds)
+    proof = model_of(recipe, encoder, proved.weights)
     predictions = _predictions(whole, holdout, proof)
     if watch.is_trial:
-        label = np.concatenate([each.label for each in whole.partitions])
-        return tried_model(recipe, proof, found.progress, predictions, label, watch)
-    rows = SpilledRows(whole, whole.encoder(), [np.ones(len(each.label), np.bool_) for each in whole.partitions])
-    release = phases.learn("release", rows, None, found.progress.best_rounds)
+        label = np.concatenate([part.label for part in whole.partitions])
+        return tried_model(recipe, proof, proved.progress, predictions, label, watch)
+    rows = SpilledRows(whole, whole.encoder(), [np.ones(len(part.label), np.bool_) for part in whole.partitions])
+    release = phases.learn("release", rows, None, proved.progress.best_rounds)
     model = model_of(recipe, rows.encoder, release.weights)
     importance = gain_importance(model)
     if importance is None:
-        masks = [np.ones(len(each.label), np.bool_) for each in whole.of(holdout).partitions]
+        masks = [np.ones(len(part.label), np.bool_) for part in whole.of(holdout).partitions]
         unseen = whole.of(holdout).taken(masks) if holdout else learnt.taken(validating)
         importance = permutation_importance(proof, unseen)
-    return fitted_model(recipe, model, found.progress, predictions, rows.label, importance)
+    return fitted_model(recipe, model, proved.progress, predictions, rows.label, importance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,7 @@ def _predictions(window: SpilledWindow, holdout: Sequence[str], proof: Model) ->
     """Of the holdout, one partition at a time."""
     import pandas as pd
 
-    held = [each.key for each in window.partitions if each.key in set(holdout)]
+    held = [part.key for part in window.partitions if part.key in set(holdout)]
     frames = [predictions_of(window.load([key]), proof) for key in held]
     if not frames:  # the columns, without a row
         return predictions_of(window.load([window.partitions[0].key]), proof).head(0)

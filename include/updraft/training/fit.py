@@ -63,7 +63,7 @@ class Proof:
     """What the proof phase finds."""
 
     model: Model
-    found: Progress
+    progress: Progress
     predictions: pd.DataFrame
     """PARTITION, ROW, EVENT_TIME, CLUSTER, LABEL, MARGIN, SCORE of the holdout; empty without one."""
     unseen: TrainingData
@@ -91,7 +91,7 @@ def prove(
     def rows(mask: NDArray[np.bool_]) -> Rows:
         return Rows(seen[mask], data.label[mask])
 
-    found = BY_NAME[recipe.trainer].learn(
+    learnt_model = BY_NAME[recipe.trainer].learn(
         recipe,
         encoder,
         "proof",
@@ -101,9 +101,9 @@ def prove(
         checkpoint=checkpoint,
         watch=watch or UNWATCHED,
     )
-    model = model_of(recipe, encoder, found.weights)
+    model = model_of(recipe, encoder, learnt_model.weights)
     predictions = predictions_of(data.take(held), model)
-    return Proof(model, found.progress, predictions, data.take(held if held.any() else validating))
+    return Proof(model, learnt_model.progress, predictions, data.take(held if held.any() else validating))
 
 
 def train_in_memory(
@@ -123,27 +123,27 @@ def train_in_memory(
     watch = watch or UNWATCHED
     proved = prove(recipe, data, holdout, checkpoint, watch)
     if watch.is_trial:
-        return tried_model(recipe, proved.model, proved.found, proved.predictions, data.label, watch)
+        return tried_model(recipe, proved.model, proved.progress, proved.predictions, data.label, watch)
     encoder = Encoder.fit(data.features) if len(holdout) else proved.model.encoder
     release = BY_NAME[recipe.trainer].learn(
         recipe,
         encoder,
         "release",
         Rows(encoder.encode(data.features), data.label),
-        rounds=proved.found.best_rounds,
+        rounds=proved.progress.best_rounds,
         validation=None,
         checkpoint=checkpoint,
         watch=watch,
     )
     model = model_of(recipe, encoder, release.weights)
     importance = gain_importance(model) or permutation_importance(proved.model, proved.unseen)
-    return fitted_model(recipe, model, proved.found, proved.predictions, data.label, importance)
+    return fitted_model(recipe, model, proved.progress, proved.predictions, data.label, importance)
 
 
 def fitted_model(
     recipe: Recipe,
     release: Model,
-    found: Progress,
+    progress: Progress,
     predictions: pd.DataFrame,
     label: NDArray[np.float64],
     importance: Importance,
@@ -156,9 +156,9 @@ def fitted_model(
         recipe=recipe,
         encoder=release.encoder,
         weights=release.weights,
-        rounds=found.best_rounds,
-        curve=found.curve,
-        metrics=_metrics(recipe, found, predictions, label),
+        rounds=progress.best_rounds,
+        curve=progress.curve,
+        metrics=_metrics(recipe, progress, predictions, label),
         holdout=predictions,
         rows=len(label),
         importance=importance,
@@ -168,15 +168,15 @@ def fitted_model(
 def tried_model(
     recipe: Recipe,
     proof: Model,
-    found: Progress,
+    progress: Progress,
     predictions: pd.DataFrame,
     label: NDArray[np.float64],
     watch: Watch,
 ) -> FittedModel:
     """What a trial leaves: the proof and its model, as nothing is to be released. What it looks at is told where it is free."""
     importance = gain_importance(proof) or Importance({}, PERMUTATION)
-    fitted = fitted_model(recipe, proof, found, predictions, label, importance)
-    return replace(fitted, pruned=watch.prunes(found.rounds, found.best))
+    fitted = fitted_model(recipe, proof, progress, predictions, label, importance)
+    return replace(fitted, pruned=watch.prunes(progress.rounds, progress.best))
 
 
 def model_of(
@@ -209,8 +209,8 @@ def validation_rows(clusters: NDArray[np.object_], among: NDArray[np.bool_]) -> 
 
     codes, names = pd.factorize(pd.Series(clusters).astype(str))
     validating = validation_clusters([str(names[code]) for code in np.unique(codes[among])])
-    found: NDArray[np.bool_] = np.array([str(name) in validating for name in names], np.bool_)[codes]
-    return found
+    rows: NDArray[np.bool_] = np.array([str(name) in validating for name in names], np.bool_)[codes]
+    return rows
 
 
 def validation_clusters(names: Sequence[str]) -> frozenset[str]:
@@ -235,10 +235,10 @@ def predictions_of(rows: TrainingData, proof: Model) -> pd.DataFrame:
     return rows.keys.assign(**{LABEL: rows.label, MARGIN: as_cells(margin), SCORE: as_cells(proof.score(margin))})
 
 
-def _metrics(recipe: Recipe, found: Progress, holdout: pd.DataFrame, label: NDArray[np.float64]) -> dict[str, float]:
+def _metrics(recipe: Recipe, progress: Progress, holdout: pd.DataFrame, label: NDArray[np.float64]) -> dict[str, float]:
     metrics = {"rows": float(len(label)), **recipe.task_type.label_figures(label)}
-    if found.best is not None:
-        metrics[f"validation_{recipe.loss}"] = found.best
+    if progress.best is not None:
+        metrics[f"validation_{recipe.loss}"] = progress.best
     if len(holdout):
         loss = recipe.task_type.mean_margin_loss(holdout[LABEL].to_numpy(), as_values(holdout[MARGIN]))
         metrics |= {f"holdout_{recipe.loss}": loss, "holdout_rows": float(len(holdout))}

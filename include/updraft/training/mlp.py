@@ -117,25 +117,25 @@ class Architecture(_Declared):
         import numpy as np
 
         indicators = [number.column for number in self.numbers if number.indicator]
-        found = np.empty((len(values), len(self.numbers) + len(indicators)), np.float32)
+        columns = np.empty((len(values), len(self.numbers) + len(indicators)), np.float32)
         for i, number in enumerate(self.numbers):
             column = (values[:, number.column].astype(np.float64) - mean[i]) / scale[i]
             column[~np.isfinite(column)] = 0.0
-            found[:, i] = np.clip(column, -CLIP, CLIP)
+            columns[:, i] = np.clip(column, -CLIP, CLIP)
         for i, position in enumerate(indicators, len(self.numbers)):
-            found[:, i] = ~np.isfinite(values[:, position])
-        return found
+            columns[:, i] = ~np.isfinite(values[:, position])
+        return columns
 
     def codes(self, values: NDArray[np.float32]) -> NDArray[np.int32]:
         """Encoded rows -> rows × categories: 0 for missing or never seen, else the category's position + 1."""
         import numpy as np
 
-        found = np.zeros((len(values), len(self.categories)), np.int32)
+        codes = np.zeros((len(values), len(self.categories)), np.int32)
         for i, category in enumerate(self.categories):
             column = values[:, category.column]
             known = np.isfinite(column)
-            found[known, i] = column[known].astype(np.int32) + 1
-        return found
+            codes[known, i] = column[known].astype(np.int32) + 1
+        return codes
 
 
 def to_bytes(architecture: Architecture, tensors: Tensors) -> bytes:
@@ -171,8 +171,8 @@ def header(content: bytes) -> dict[str, str]:
     :raises ValueError: when there is none.
     """
     size = int.from_bytes(content[:8], "little")
-    found: dict[str, str] = json.loads(content[8 : 8 + size]).get("__metadata__", {})
-    return found
+    metadata: dict[str, str] = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+    return metadata
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,10 +187,10 @@ class MlpScorer:
         import numpy as np
 
         outputs = self.architecture.outputs
-        found = np.empty((len(values), outputs) if outputs > 1 else len(values), np.float64)
+        margins = np.empty((len(values), outputs) if outputs > 1 else len(values), np.float64)
         for first in range(0, len(values), _CHUNK):
-            found[first : first + _CHUNK] = self._margin(values[first : first + _CHUNK])
-        return found
+            margins[first : first + _CHUNK] = self._margin(values[first : first + _CHUNK])
+        return margins
 
     def gain(self) -> None:
         """A network does not tell what a column gained."""

@@ -79,12 +79,12 @@ class Model:
         """The files of the folder by name."""
         ours = {"format": FORMAT, "task": self.task, "threads": self.threads, "trainer": self.trainer}
         meta = {**self.meta, **ours, **({"classes": list(self.classes)} if self.classes else {})}
-        found = {
+        contents = {
             self.file: self.weights,
             ENCODER: self.encoder.to_json().encode(),
             META: json.dumps(meta, sort_keys=True, indent=1).encode(),
         }
-        return found | ({FEATURES: self.features_source} if self.features_source is not None else {})
+        return contents | ({FEATURES: self.features_source} if self.features_source is not None else {})
 
     @property
     def sha256(self) -> str:
@@ -126,8 +126,8 @@ def load_model(url: str, sha256: str | None = None) -> Model:
     contents |= _read(url, (file,))
     if files.exists(f"{url}/{FEATURES}"):
         contents[FEATURES] = files.read_bytes(f"{url}/{FEATURES}")
-    if sha256 is not None and (found := content_hash(contents)) != sha256:
-        raise IntegrityError(f"{url}: content has hash {found}, expected {sha256}; train or fetch the model again")
+    if sha256 is not None and (actual := content_hash(contents)) != sha256:
+        raise IntegrityError(f"{url}: content has hash {actual}, expected {sha256}; train or fetch the model again")
     return Model(
         task=task,
         encoder=encoder,

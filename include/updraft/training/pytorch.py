@@ -146,12 +146,12 @@ class _Network:
         """Numbers with indicators, codes and standardised labels on the device."""
         made, held, torch = self.architecture, self.measured, self.torch
         label = (rows.label - held["label.mean"][0]) / held["label.scale"][0]
-        found = (
+        arrays = (
             made.standardised(rows.values, held["numbers.mean"], held["numbers.scale"]),
             made.codes(rows.values),
             label.astype("float32"),
         )
-        numbers, codes, labels = (torch.from_numpy(each).to(self.recipe.device) for each in found)
+        numbers, codes, labels = (torch.from_numpy(array).to(self.recipe.device) for array in arrays)
         return numbers, codes, labels
 
     def __call__(self, numbers: Any, codes: Any, dropout: Callable[[Any], Any] | None = None) -> Any:
@@ -316,9 +316,9 @@ class _Phase:
         torch = self.torch
         gradients = [held.grad for held in self.network.parameters.values()]
         last = torch.tensor([float(leaving)], device=gradients[0].device)
-        message = torch.cat([*(each.flatten() for each in gradients), last])
+        message = torch.cat([*(gradient.flatten() for gradient in gradients), last])
         torch.distributed.all_reduce(message)
-        parts = message.split([*(each.numel() for each in gradients), 1])
+        parts = message.split([*(gradient.numel() for gradient in gradients), 1])
         for gradient, part in zip(gradients, parts[:-1], strict=True):
             gradient.copy_(part.view_as(gradient))
         return bool(parts[-1] > 0)

@@ -48,16 +48,16 @@ class SpilledPartition:
         """Label by row."""
         import numpy as np
 
-        found: NDArray[np.float64] = np.load(self.folder / "label.npy", mmap_mode="r")
-        return found
+        labels: NDArray[np.float64] = np.load(self.folder / "label.npy", mmap_mode="r")
+        return labels
 
     @property
     def cluster(self) -> NDArray[np.int32]:
         """Position in ``clusters`` by row."""
         import numpy as np
 
-        found: NDArray[np.int32] = np.load(self.folder / "cluster.npy", mmap_mode="r")
-        return found
+        codes: NDArray[np.int32] = np.load(self.folder / "cluster.npy", mmap_mode="r")
+        return codes
 
     def batches(self, encoder: Encoder, rows: NDArray[np.bool_]) -> Iterator[Rows]:
         """The rows of a mask as another encoder encodes them, some at a time."""
@@ -90,22 +90,22 @@ class SpilledWindow:
         labels = _label_files(manifest, window)
         with _told_when_full(folder):
             spilled = [_spill(manifest, key, labels[key], folder) for key in window]
-        found = [partition for partition in spilled if partition is not None]
-        if not found:
+        parts = [partition for partition in spilled if partition is not None]
+        if not parts:
             raise DataError(f"no row of the window {window[0]} to {window[-1]} has a label; have they matured?")
-        names = found[0].encoder.names
-        for partition in found:
+        names = parts[0].encoder.names
+        for partition in parts:
             if partition.encoder.names != names:
                 raise DataError(f"partition {partition.key} has features {partition.encoder.names}, expected {names}")
-        return cls(manifest, tuple(found))
+        return cls(manifest, tuple(parts))
 
     def without(self, holdout: Sequence[str]) -> SpilledWindow:
         """The window without some partitions."""
-        return SpilledWindow(self.manifest, tuple(each for each in self.partitions if each.key not in set(holdout)))
+        return SpilledWindow(self.manifest, tuple(part for part in self.partitions if part.key not in set(holdout)))
 
     def of(self, keys: Sequence[str]) -> SpilledWindow:
         """Some partitions of the window."""
-        return SpilledWindow(self.manifest, tuple(each for each in self.partitions if each.key in set(keys)))
+        return SpilledWindow(self.manifest, tuple(part for part in self.partitions if part.key in set(keys)))
 
     def encoder(self) -> Encoder:
         """What :meth:`Encoder.fit` finds in all rows."""
@@ -119,7 +119,7 @@ class SpilledWindow:
         """By partition, the mask of the rows of some clusters."""
         import numpy as np
 
-        return [np.array([name in names for name in each.clusters], np.bool_)[each.cluster] for each in self.partitions]
+        return [np.array([name in names for name in part.clusters], np.bool_)[part.cluster] for part in self.partitions]
 
     def load(self, keys: Sequence[str]) -> TrainingData:
         """Some partitions in memory, such as the holdout."""
@@ -133,7 +133,7 @@ class SpilledWindow:
         :param masks: by partition.
         """
         pairs = zip(self.partitions, masks, strict=True)
-        return TrainingData.concatenated([self.load([each.key]).take(mask) for each, mask in pairs])
+        return TrainingData.concatenated([self.load([part.key]).take(mask) for part, mask in pairs])
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +165,7 @@ class SpilledRows:
         parts = list(self.batches())
         if not parts:
             return Rows(np.empty((0, len(self.encoder.columns)), np.float32), np.empty(0))
-        return Rows(np.concatenate([each.values for each in parts]), np.concatenate([each.label for each in parts]))
+        return Rows(np.concatenate([part.values for part in parts]), np.concatenate([part.label for part in parts]))
 
     def batches(self) -> Iterator[Rows]:
         """The rows, some at a time."""
@@ -183,12 +183,12 @@ class SpilledRows:
 
 def _label_files(manifest: SnapshotManifest, window: Sequence[str]) -> dict[str, list[str]]:
     """By partition, the label files that speak of it, in the order in which they became known."""
-    found: dict[str, list[str]] = {key: [] for key in window}
+    names: dict[str, list[str]] = {key: [] for key in window}
     for name in sorted(name for name in manifest.files if name.startswith("labels/")):
         spoken_of = read_snapshot_file(manifest, name, [PARTITION])[PARTITION].astype(str).unique()
-        for key in set(map(str, spoken_of)) & found.keys():
-            found[key].append(name)
-    return found
+        for key in set(map(str, spoken_of)) & names.keys():
+            names[key].append(name)
+    return names
 
 
 def _joined(manifest: SnapshotManifest, key: str, label_files: Sequence[str]) -> TrainingData | None:

@@ -301,7 +301,7 @@ def _after_each_round(call: Callable[[float | None], bool]) -> Any:
         """Hands each round's validation loss on; XGBoost's own early stopping forgets between calls."""
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Mapping[str, list[float]]]) -> bool:
-            losses = [each for name in evals_log.values() for each in name.values()]
+            losses = [values for name in evals_log.values() for values in name.values()]
             return call(float(losses[0][-1]) if losses else None)
 
     return Watcher()

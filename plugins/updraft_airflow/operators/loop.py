@@ -23,8 +23,8 @@ class ScorePartition(StepOperator):
         from updraft.loop.alerting import version_url
         from updraft.loop.score import score_partition
 
-        found = score_partition(loop, partition_key(context))
-        versions = {row.role: row.version for row in found}
+        outcome = score_partition(loop, partition_key(context))
+        versions = {row.role: row.version for row in outcome}
         self.log.info(
             "%s", ", ".join(f"{role}: version {version}" for role, version in versions.items()) or "no champion yet"
         )
@@ -56,10 +56,10 @@ class RecalibrateModels(StepOperator):
         """What became of each version's layer."""
         from updraft.loop.monitor import recalibrate
 
-        found = recalibrate(loop, partition_key(context))
-        for version, reason in found.items():
+        outcome = recalibrate(loop, partition_key(context))
+        for version, reason in outcome.items():
             self.log.info("version %s: %s", version, reason)
-        return {"layers": found}
+        return {"layers": outcome}
 
 
 class DecideRemedies(StepOperator):
