@@ -57,6 +57,7 @@ def asked(loop: Loop, *, days: int, gain: float, slices: dict[str, tuple[int, fl
         EvidenceRow(
             *(f"2013-03-{n + 1:02}", KEY, 500, gain + each),
             slices={name: (count, mean + each) for name, (count, mean) in (slices or {}).items()},
+            against="1",
         )
         for n, each in enumerate(noise)
     ]
@@ -113,7 +114,7 @@ def test_it_minds_that_something_else_serves_than_what_the_evidence_compares_wit
     with_champion(loop, "2", against="1")
     body = body_of(loop, release)
     assert "version 2, since" in body
-    assert "compares with version 1, which does not serve any more" in body
+    assert "of 10 clusters 10 compare with what does not serve any more: 10 with version 1" in body
 
 
 def test_the_first_model_of_a_project_takes_nobodys_place(loop):
