@@ -250,3 +250,26 @@ def test_a_slice_of_fewer_clusters_does_not_gate_whatever_the_policy_says_is_eno
     )
     assert not found.slices["origin=rare"].gates
     assert found.passed
+
+
+def test_without_a_stated_gate_what_misses_the_base_rate_passes_where_the_champion_is_worse_still() -> None:
+    """A world that got harder to predict: every refresh was refused, and the worst of all served for ever."""
+    bare = Gates()
+    worse, worst = blurred(4.0), blurred(6.0)
+    assert not judged(worse, None, bare).passed
+    outcome = judged(worse, worst, bare)
+    assert (outcome.passed, outcome.against, [m.metric for m in outcome.metrics]) == (True, "champion", ["log_loss"])
+    assert "(no better than the base rate, 0." in outcome.reason
+    assert outcome.reason.endswith("; the champion is worse than both)")
+    assert not judged(worst, worse, bare).passed
+    assert judged(worst, worse, bare).reasons[0].startswith("does not beat the base rate: ")
+    assert judged(TRUE, worst, bare).against == "base rate"
+    assert not judged(worst, worst, bare).passed  # no better than the champion
+
+
+def test_few_clusters_let_nothing_pass_for_being_better_than_the_champion() -> None:
+    few = np.isin(DAY, sorted(set(DAY))[:3])
+    outcome = judge_gates(
+        label=LABEL[few], candidate=blurred(4.0)[few], champion=blurred(6.0)[few], cluster=DAY[few], slices={}, gates=Gates(), task=BINARY
+    )  # fmt: skip
+    assert (outcome.passed, outcome.against) == (False, "base rate")

@@ -61,7 +61,8 @@ LOOKS = {
     "shadow unscorable": replace(NOTHING, event=Unscorable("challenger", "not what was signed")),
     "previous unscorable": replace(NOTHING, event=Unscorable("previous", "not what was signed")),
     "taken back": replace(NOTHING, event=TakenBack("ann", "odd", "1")),
-    "worse than none": replace(NOTHING, partitions=12, gains=gains(0.02), worse_than_none="ranks the wrong way"),
+    "worse than none": replace(NOTHING, partitions=12, gains=gains(-0.002), worse_than_none="ranks the wrong way"),
+    "both worse than none": replace(NOTHING, partitions=12, gains=gains(0.02), worse_than_none="ranks the wrong way"),
     "newer change": replace(NOTHING, event=Newer(replace(OTHER[0], opened_at="k4"))),
     "newer refresh": replace(NOTHING, event=Newer(replace(OTHER[1], opened_at="k4"))),
     "opened again": replace(NOTHING, event=Newer(row(lane="change"))),
@@ -93,7 +94,8 @@ TABLE = {
         shadow unscorable   | reject    reject    reject    reject    wait      done      gone gone
         previous unscorable | wait      ask       ask       ask       keep      done      gone gone
         taken back          | wait      ask       ask       ask       roll_back roll_back gone gone
-        worse than none     | prove     ask       ask       ask       roll_back done      gone gone
+        worse than none     | reject    ask       ask       ask       roll_back done      gone gone
+        both worse than none| prove     ask       ask       ask       keep      done      gone gone
         newer change        | supersede ask       supersede ask       wait      done      gone gone
         newer refresh       | wait      supersede ask       supersede wait      done      gone gone
         opened again        | wait      ask       ask       ask       wait      done      gone gone
@@ -117,7 +119,8 @@ TABLE = {
         shadow unscorable   | reject    reject    reject    reject    wait      done      gone gone
         previous unscorable | wait      promote   promote   promote   keep      done      gone gone
         taken back          | wait      promote   promote   promote   roll_back roll_back gone gone
-        worse than none     | prove     promote   promote   promote   roll_back done      gone gone
+        worse than none     | reject    promote   promote   promote   roll_back done      gone gone
+        both worse than none| prove     promote   promote   promote   keep      done      gone gone
         newer change        | supersede promote   supersede promote   wait      done      gone gone
         newer refresh       | wait      supersede promote   supersede wait      done      gone gone
         opened again        | wait      promote   promote   promote   wait      done      gone gone
@@ -141,7 +144,8 @@ TABLE = {
         shadow unscorable   | reject    reject    reject    reject    wait      done      gone gone
         previous unscorable | wait      wait      promote   promote   keep      done      gone gone
         taken back          | wait      wait      promote   promote   roll_back roll_back gone gone
-        worse than none     | prove     promote   promote   promote   roll_back done      gone gone
+        worse than none     | reject    promote   promote   promote   roll_back done      gone gone
+        both worse than none| prove     promote   promote   promote   keep      done      gone gone
         newer change        | supersede wait      supersede promote   wait      done      gone gone
         newer refresh       | wait      supersede promote   supersede wait      done      gone gone
         opened again        | wait      wait      promote   promote   wait      done      gone gone

@@ -116,6 +116,9 @@ def judge_gates(
     a project without a gate on a metric, must beat the base rate of the holdout itself; so must one whose holdout holds too few clusters
     (:mod:`updraft.tasks.clusters`) to be compared with the champion, and the result says so.
 
+    Where no gate is stated and the base rate is missed, what is better than the champion passes all the same: else a world that got harder to
+    predict would leave the worst of all serving, and nothing would ever be learnt again.
+
     :param label: shape (rows,).
     :param candidate: scores of the same rows, as are ``champion``: shape (rows,), or (rows, classes) where the task serves a vector.
     :param cluster: shape (rows,), the unit of evidence.
@@ -135,6 +138,12 @@ def judge_gates(
         reference = champion if champion is not None and against == "champion" else task.base_rate(metric, label)
         limit = limits[metric.name].no_worse_than_champion_by if against == "champion" else None
         compared.append(_Pair(label, candidate, reference, resamples).compare(metric, limit))
+    note = _note(few, compares=compares)
+    if not limits and champion is not None and few is None and not compared[0].passed:
+        with_champion = _Pair(label, candidate, champion, resamples).compare(task.headline, None)
+        if with_champion.passed:
+            note = f"no better than the base rate, {compared[0].against:.4f}; the champion is worse than both"
+            against, compared = "champion", [with_champion]
     reasons = [_refusal(comparison, against, task) for comparison in compared if not comparison.passed]
     by_slice: dict[str, SliceComparison] = {}
     if champion is not None and gates.slices is not None:
@@ -150,7 +159,7 @@ def judge_gates(
         by_slice,
         len(label),
         resamples.clusters,
-        _note(few, compares=compares),
+        note,
     )
 
 

@@ -79,7 +79,10 @@ def _facts(
         earlier = Counter(cluster.against for cluster in evidence if cluster.against not in (champion, None))
         if earlier:
             held = ", ".join(f"{number} with version {version}" for version, number in earlier.items())
-            yield "Mind", f"of {len(evidence)} clusters {sum(earlier.values())} compare with what does not serve any more: {held}"
+            yield (
+                "Mind",
+                f"of {len(evidence)} clusters {sum(earlier.values())} compare with what does not serve any more: {held}",
+            )
         if row.continues:
             versions = ", ".join(row.continues)
             yield (

@@ -13,6 +13,7 @@ from updraft.data.partitions import KEY_FORMAT
 from updraft.data.vectors import as_values
 from updraft.loop.challenger import aged_challenger, plan_remedy
 from updraft.loop.context import Loop, rounded
+from updraft.loop.evidence import gains
 from updraft.loop.feature_drift import Drifting, broken_feed, look_for_drift
 from updraft.loop.kept_out import lasting_signs
 from updraft.loop.labelled import guard, matured, newly_known, unseen_by
@@ -22,6 +23,7 @@ from updraft.monitoring.calibration import Matured, refit
 from updraft.monitoring.faults import FeedFault
 from updraft.monitoring.jump import loss_jump
 from updraft.monitoring.remedies import Diagnosis, Past, Signs, diagnose, wants_refit_trial
+from updraft.release.verdict import is_better_so_far
 from updraft.store.records import (
     Decision,
     EpisodeRow,
@@ -271,8 +273,11 @@ def _jump_in_cooldown(loop: Loop, before: Past) -> str | None:
 
 
 def _is_on_probation(loop: Loop, version: str | None) -> bool:
-    """Whether a version that is worse than no model is taken back instead of trained anew."""
-    return any(release.version == version for release in loop.store.releases(loop.name, states=("probation",)))
+    """Whether a version that is worse than no model is taken back instead of trained anew: unless what served before it does worse."""
+    return any(
+        release.version == version and not is_better_so_far(gains(loop, release.id))
+        for release in loop.store.releases(loop.name, states=("probation",))
+    )
 
 
 def _unfinished_trainings(loop: Loop, key: str) -> list[EpisodeRow]:

@@ -23,7 +23,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from updraft.release.verdict import Champion, ClusterGain, Judgement, Verdict, judge_change, judge_probation
+from updraft.release.verdict import (
+    Champion,
+    ClusterGain,
+    Judgement,
+    Verdict,
+    is_better_so_far,
+    judge_change,
+    judge_probation,
+)
 from updraft.store.records import Lane, ReleaseRow, Role
 from updraft.store.transitions import SUPERSEDED, Act, Transition, continued_by, superseded_by
 
@@ -209,7 +217,7 @@ class _Step:
         if isinstance(self.look.event, Unscorable) and self.look.event.role == "previous":
             reason = f"its probation ends early: {self.look.event.why}"
             return self._keep(reason, {"early": True})
-        if self.look.worse_than_none and self._can_go_back():
+        if self.look.worse_than_none and self._can_go_back() and not is_better_so_far(self.look.gains):
             return self._roll_back(self.look.worse_than_none, {"guard": True})
         judgement = judge_probation(
             self.look.gains, self.policy.release, self.policy.guard, partitions=self.look.partitions

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from updraft.release.bound import Bound, bound
-from updraft.tasks.clusters import FIRST_LOOK
+from updraft.tasks.clusters import FEWEST_CLUSTERS, FIRST_LOOK
 
 if TYPE_CHECKING:
     from updraft.spec.model import Release, SliceGate
@@ -286,6 +286,12 @@ def _weigh(
     seen = len({c.key for c in clusters}) if partitions is None else partitions
     slices = _slices(clusters, policy, guard) if guard else {}
     return _Weighed(bound(np.array([g for _, g in whole]), policy.confidence), slices, seen, policy)
+
+
+def is_better_so_far(clusters: Sequence[ClusterGain]) -> bool:
+    """Whether a refresh on probation costs less than its predecessor so far: then that one is no way back, however bad the refresh is."""
+    gains = [gain for _, gain in gains_of(clusters)]
+    return len(gains) >= FEWEST_CLUSTERS and sum(gains) > 0
 
 
 def gains_of(clusters: Sequence[ClusterGain]) -> list[tuple[int, float]]:
