@@ -128,3 +128,27 @@ def test_a_person_lets_an_earlier_version_serve_again_by_a_form_and_takes_it_bac
         "alerts", lambda: [a.alert.title for a in recent(store.engine, "calm") if a.alert.kind == "rollback"]
     )
     assert any("reinstated" in title for title in told)
+
+
+def test_a_change_in_shadow_learns_again_when_the_champion_is_refreshed(stack, projects, store):
+    api = client(stack, "admin")
+    change = trained(api, store, "in-shadow", parameters={"max_depth": 3, "rounds": 7})
+    assert change.lane == "change"
+    the_next_partition(api, store, projects, PARTITIONS + 5)
+    refresh = trained(api, store, "newer")
+    assert refresh.lane == "refresh"
+    eventually("its promotion", lambda: store.decision("calm", "promote", refresh.id))
+    the_next_partition(api, store, projects, PARTITIONS + 6)
+
+    def continued():
+        return next((row for row in store.releases("calm") if change.version in row.continues), None)
+
+    younger = eventually("a younger version in its place", continued)
+    older = store.release(change.id)
+    assert (older.outcome, younger.since) == ("superseded", change.opened_at)
+    assert older.reason == f"continued by {younger.id}, the same recipe on newer data"
+    before, after = (store.training_of("calm", version) for version in (change.version, younger.version))
+    assert after.result["trainer"]["params"] == before.result["trainer"]["params"]
+    assert after.key > before.key
+    [episode] = [row for row in store.episodes("calm", cause="challenger") if row.id == after.id]
+    eventually("its end", lambda: store.episode("calm", episode.id).state == "closed")
