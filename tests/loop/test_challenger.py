@@ -18,10 +18,11 @@ from updraft.loop.in_process import KeptModels, fit, settle
 from updraft.loop.judge import judge_candidate
 from updraft.loop.monitor import MONITOR, monitor_partition, past
 from updraft.loop.plan import plan_again, plan_training
-from updraft.loop.release import next_step, open_release, promote, release_id
+from updraft.loop.release import answer, next_step, open_release, promote, release_id
 from updraft.loop.score import score_partition
 from updraft.loop.sensor_looks import due_episode
 from updraft.loop.train import enter, prepare
+from updraft.release.states import Answer
 from updraft.store.records import CHALLENGER, ReleaseRow
 from updraft.training.model import load_model
 
@@ -187,6 +188,20 @@ def test_the_form_that_watch_hands_over_asks_for_the_recipe_in_shadow_and_anothe
     row = loop.store.release(release_id(loop, other))
     assert (row.continues, loop.store.evidence(loop.name, row.id)) == ((), [])
     assert loop.store.release(release.id).reason == f"superseded by {row.id}"
+
+
+def test_a_change_that_was_rejected_meanwhile_does_not_come_back_by_its_refresh(lake):
+    loop, models, release, _ = challenger_refreshed(lake)
+    answer(loop, release.id, Answer(approved=False, by="ann"))
+    settle(loop, models)
+    assert loop.store.releases(loop.name, states=("shadow", "approval")) == []
+    [refused] = [row for row in loop.store.trainings(loop.name) if row.id.endswith(CHALLENGER)]
+    assert refused.state == "refused"
+    [reason] = refused.result["gates"]["reasons"]
+    assert reason == (
+        f"the change in shadow that it refreshes, version {release.version}, was decided meanwhile: rejected, rejected by ann"
+    )
+    assert due_episode(loop) is None
 
 
 def test_opening_the_younger_release_twice_copies_nothing_twice(lake):

@@ -67,6 +67,21 @@ def plan_remedy(loop: Loop, key: str, episode: EpisodeRow | None = None) -> Plan
         return plan
 
 
+def void(loop: Loop, episode: EpisodeRow | None) -> str | None:
+    """Why a training that refreshes a change in shadow is for nothing: that change was decided meanwhile. None of any other training.
+
+    A recipe that was rejected must not come back by itself.
+    """
+    if episode is None or episode.cause != CHALLENGER:
+        return None
+    version = str(episode.diagnosis["version"])
+    if (change := _change(loop)) is not None and version in (change.version, *change.continues):
+        return None
+    ended = next((row for row in loop.store.releases(loop.name) if row.version == version), None)
+    became = f": {ended.outcome}, {ended.reason}" if ended is not None else ""
+    return f"the change in shadow that it refreshes, version {version}, was decided meanwhile{became}"
+
+
 def _change(loop: Loop) -> ReleaseRow | None:
     unpromoted = loop.store.releases(loop.name, states=("shadow", "approval"))
     return next((row for row in reversed(unpromoted) if row.lane == "change"), None)

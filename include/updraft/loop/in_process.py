@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from updraft import files
 from updraft.jobs.plan import Plan
 from updraft.lock import exclusive
-from updraft.loop.challenger import plan_remedy
+from updraft.loop.challenger import plan_remedy, void
 from updraft.loop.context import Loop
 from updraft.loop.judge import judge_candidate
 from updraft.loop.monitor import monitor_partition
@@ -121,10 +121,12 @@ def fit(loop: Loop, plan: Plan) -> Fit:
 
 def train(loop: Loop, models: KeptModels, run: str, key: str, *, episode: str | None = None) -> None:
     """Train, judge and register in this process; the model is kept in the lake, so that policies share equal trainings."""
-    plan = plan_remedy(loop, key, loop.store.episode(loop.name, episode) if episode is not None else None)
+    called_by = loop.store.episode(loop.name, episode) if episode is not None else None
+    plan = plan_remedy(loop, key, called_by)
     note_start(loop, run, plan, episode)
     fitted = fit(loop, plan)
-    comparison = judge_candidate(loop, plan, files.read_parquet(fitted.proof_url, fitted.proof_sha256))
+    holdout = files.read_parquet(fitted.proof_url, fitted.proof_sha256)
+    comparison = judge_candidate(loop, plan, holdout).unless(void(loop, called_by))
     known = loop.store.training(loop.name, run)
     if known is not None and known.version is not None:
         version = known.version  # as a registry gives a run its version once

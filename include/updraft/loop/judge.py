@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from updraft.data.columns import CLUSTER, LABEL, PARTITION, ROW, SCORE
@@ -30,6 +30,10 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """For the training's row and the decision."""
         return self.gates.as_dict()
+
+    def unless(self, reason: str | None) -> Comparison:
+        """Refused for a reason beside the gates, if there is one."""
+        return self if reason is None else replace(self, gates=replace(self.gates, passed=False, reasons=(reason,)))
 
 
 def compare(loop: Loop, plan: Plan, holdout: pd.DataFrame) -> pd.DataFrame:

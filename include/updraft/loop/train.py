@@ -17,14 +17,14 @@ from updraft.jobs.plan import Plan
 from updraft.jobs.run import run_training
 from updraft.jobs.training_run import ProofFile
 from updraft.lake.places import RunFolder
-from updraft.loop.challenger import plan_remedy
+from updraft.loop.challenger import plan_remedy, void
 from updraft.loop.context import Loop
 from updraft.loop.judge import Comparison, judge_candidate
 from updraft.loop.plan import Scalar, plan_training
 from updraft.loop.release import open_release, point_aliases, release_id
 from updraft.loop.trials import fit_name, hand_over, label_files, note_training
 from updraft.spec.deployment import load_deployment
-from updraft.store.records import TrainingRow
+from updraft.store.records import EpisodeRow, TrainingRow
 from updraft.training.data import load_training_data
 from updraft.training.trainers import library_versions
 
@@ -192,10 +192,15 @@ def evaluate(loop: Loop, run: str) -> Comparison:
     holdout = proved_holdout(loop, run)
     proof = ProofFile(*files.write_parquet_named_by_content(loop.lake.proof_stem(run), holdout))
     training.keep_proof(proof)
-    comparison = judge_candidate(loop, plan, holdout)
+    comparison = judge_candidate(loop, plan, holdout).unless(void(loop, _episode_of(loop, run)))
     note_training(loop, plan, training.fit_name, result, proof)
     training.keep_evaluation(comparison.as_dict())
     return comparison
+
+
+def _episode_of(loop: Loop, run: str) -> EpisodeRow | None:
+    row = loop.store.training(loop.name, run)
+    return loop.store.episode(loop.name, row.episode) if row is not None and row.episode is not None else None
 
 
 def proved_holdout(loop: Loop, run: str) -> pd.DataFrame:
