@@ -346,7 +346,9 @@ def test_a_tampered_model_is_refused_and_told_until_the_task_ends_well(stack, pr
         assert time.monotonic() < deadline
         time.sleep(0.5)
     _quiet(stack, "calm", api)
-    assert store.predictions("calm", key) == {}
+    assert "champion" not in store.predictions(
+        "calm", key
+    )  # what served before it may be in shadow, and is scored first
     assert any(
         "model.ubj" in alert.alert.detail for alert in recent(store.engine, "calm") if alert.alert.kind == "integrity"
     )
