@@ -236,7 +236,7 @@ def test_the_runbook_has_an_anchor_for_every_alert_and_task_for_who_is_signed_in
     page = html.unescape(runbook_page().decode())
     for name, entry in runbook.entries():
         assert f'<h3 id="{name}">{entry.title}</h3>' in page
-    assert "<code>updraft pass-over</code>" in page
+    assert "<code>updraft pass-over PROJECT PARTITION --reason WHY</code>" in page
     assert "`" not in page
 
 
