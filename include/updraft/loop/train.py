@@ -284,7 +284,7 @@ def enter(
     if episode is not None:
         said = f"version {version} {'goes to release' if passed else 'was refused'}: {'; '.join(gates['reasons'])}"
         called_by = loop.store.episode(loop.name, episode)
-        closed_at = max(plan.key, called_by.opened_at if called_by is not None else plan.key)
-        loop.store.close_episode(loop.name, episode, key=closed_at, outcome=said)
+        ended_at = max(plan.key, called_by.opened_at if called_by is not None else plan.key)
+        loop.store.close_episode(loop.name, episode, key=ended_at, outcome=said)
     point_aliases(loop)
     return release_id(loop, version) if passed else None
