@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from updraft.cli import edge
 from updraft.cli.main import app
 from updraft.settings import Settings
 from updraft.spec.load import load_project
@@ -89,6 +90,7 @@ class Drafting:
 
 @pytest.fixture
 def drafting(tmp_path, monkeypatch):
+    monkeypatch.setattr(edge.console, "width", edge.WIDE)  # as in a pipe, whatever the tests' own output is
     monkeypatch.setenv("UPDRAFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("UPDRAFT_PROJECTS", str(tmp_path / "projects"))
     return Drafting(tmp_path)
