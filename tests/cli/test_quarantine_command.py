@@ -27,18 +27,18 @@ def shop(tmp_path, monkeypatch, store_url):
     monkeypatch.setenv("UPDRAFT_PROJECTS", str(tmp_path / "projects"))
     monkeypatch.setenv("UPDRAFT_STORE", store_url)
     made = MadeProject(tmp_path, 2)
-    made.write(lambda spec: spec["data"].update(private=["id"]))
+    made.write(lambda spec: spec["data"].update(private=["id"], refuse_above=0.2))
     (made.folder / "expectations.yaml").write_text(RULES)
-    head, first, second, *rest = made.file(2).read_text().splitlines()
+    head, first, second, third, *rest = made.file(2).read_text().splitlines()
     cells = head.split(",")
     at = cells.index("amount")
 
-    def spoilt(line: str) -> str:
+    def spoilt(line: str, cell: str = "-5") -> str:
         parts = line.split(",")
-        parts[at] = "-5"
+        parts[at] = cell
         return ",".join(parts)
 
-    made.file(2).write_text("\n".join([head, spoilt(first), spoilt(second), *rest, ""]))
+    made.file(2).write_text("\n".join([head, spoilt(first), spoilt(second), spoilt(third, "n34"), *rest, ""]))
     store = Store.open(store_url)
     loop = Loop(made.project, made.settings, store, KeptModels())
     for partition in partitions(loop.spec):
@@ -56,8 +56,8 @@ def test_the_list_tells_partitions_with_rows_in_quarantine_and_the_reasons(shop)
     _, (_, second) = shop
     code, told = said("list", "shop")
     assert code == 0
-    assert told.splitlines()[0] == f"{second}: 2 of 60 rows (3.3%), published"
-    assert len(told.splitlines()) == 2
+    assert told.splitlines()[0] == f"{second}: 3 of 60 rows (5.0%), published"
+    assert len(told.splitlines()) == 3
     assert told.splitlines()[1].startswith("  orders: amount")
     assert told.splitlines()[1].endswith(": 2")
 
@@ -67,13 +67,15 @@ def test_show_prints_the_rows_in_order_with_private_values_as_pseudonyms(shop):
     code, told = said("show", "shop", second, "--rows", "1")
     assert code == 0
     assert "amount=-5" in told
-    assert "  orders: and 1 more (--rows)" in told
+    assert "  orders: and 2 more (--rows)" in told
     ids = {line.split(",")[0] for line in made.file(2).read_text().splitlines()[1:]}
     rows = json.loads(said("show", "shop", second, "--json")[1])["rows"]["orders"]
-    assert len(rows) == 2
+    assert len(rows) == 3
     assert not {row["id"] for row in rows} & ids
-    [reason] = {row["_reasons"] for row in rows}
-    assert json.loads(said("show", "shop", second, "--reason", reason, "--json")[1])["rows"]["orders"] == rows
+    below, misfit = dict.fromkeys(row["_reasons"] for row in rows)
+    assert json.loads(said("show", "shop", second, "--reason", below, "--json")[1])["rows"]["orders"] == rows[:2]
+    told = said("show", "shop", second, "--reason", misfit)[1]
+    assert f"  orders: {misfit} (amount: n34)" in told
 
 
 def test_what_is_not_there_is_told_by_name(shop):

@@ -111,7 +111,9 @@ def test_parquet_with_typed_times_and_truth_values(drafting):
 
 
 def test_a_packed_file(drafting):
-    drafting.drafted(drafting.csv(orders(), "orders.csv.gz"))
+    told = drafting.drafted(drafting.csv(orders(), "orders.csv.gz"))
+    assert (told["rows"], told["label"]["expr"]) == (len(orders()), "late")
+    assert drafting.project.spec.data.sources["orders"].url.endswith("/orders.csv.gz")
 
 
 @pytest.mark.parametrize("pattern", ["", "/*.csv"])

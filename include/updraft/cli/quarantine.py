@@ -8,7 +8,8 @@ import typer
 
 from updraft.alerts.alert import cleaned
 from updraft.cli.edge import console, explained, find_project, loop_of, open_store, write_json
-from updraft.loop.quarantined import REASONS, Quarantined, quarantine_of, quarantined_partitions, quarantined_rows
+from updraft.data.catalogue import MISFITS, REASONS
+from updraft.loop.quarantined import Quarantined, quarantine_of, quarantined_partitions, quarantined_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +70,8 @@ def show_quarantine(
     for source, frame in frames.items():
         for row in values[source]:
             cells = ", ".join(f"{name}={_cell(value)}" for name, value in row.items() if not name.startswith("_"))
-            console.print(cleaned(f"  {source}: {row[REASONS]}"), markup=False, soft_wrap=True)
+            misfits = f" ({row[MISFITS]})" if row.get(MISFITS) else ""  # what the cell held that its column cannot hold
+            console.print(cleaned(f"  {source}: {row[REASONS]}{misfits}"), markup=False, soft_wrap=True)
             console.print(cleaned(f"    {cells}"), markup=False, soft_wrap=True)
         if len(frame) > rows:
             console.print(f"  {source}: and {len(frame) - rows} more (--rows)", markup=False)

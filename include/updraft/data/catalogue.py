@@ -15,6 +15,8 @@ from typing import Any
 from updraft.data.duck import literal, name, names
 
 Args = Mapping[str, Any]
+REASONS = "_reasons"
+"""Column of quarantined rows: why each is there, several reasons with a semicolon between them."""
 MISFITS = "_misfits"
 """Column of an extracted file: name of a column → its cell as text, for the cells of a row that do not fit their type."""
 

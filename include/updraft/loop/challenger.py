@@ -29,9 +29,7 @@ def aged_challenger(loop: Loop) -> AgedChallenger | None:
         return None
     try:
         plan_again(loop, champion.key, learnt)
-    except (
-        TrainingError
-    ):  # its features, its trainer or its partitions are gone: the release says what its evidence is worth
+    except TrainingError:  # its features, trainer or partitions are gone; the release says what its evidence is worth
         return None
     words = (
         f"version {change.version}, in shadow, learnt at {learnt.key}, and version {champion.version}, which serves, at {champion.key}: "

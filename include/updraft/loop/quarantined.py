@@ -7,15 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from updraft import files
+from updraft.data.catalogue import REASONS
 from updraft.data.checks import Checks
 from updraft.errors import DataError, InputError
 from updraft.loop.context import Loop
 
 if TYPE_CHECKING:
     import pandas as pd
-
-REASONS = "_reasons"
-"""Column of quarantined rows: why each is there, several reasons separated by a semicolon."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +82,8 @@ def quarantined_rows(loop: Loop, partition: Quarantined, reason: str | None = No
                 f"{loop.name}: the quarantined rows of {source} are gone from the lake: there is no {url}"
             ) from None
         if reason is not None:
-            frame = frame[[reason in str(why).split("; ") for why in frame[REASONS]]]
+            frame = frame[
+                [f"; {reason}; " in f"; {why}; " for why in frame[REASONS]]
+            ]  # a reason may hold a semicolon itself
         frames[source] = frame
     return frames

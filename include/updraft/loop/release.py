@@ -238,12 +238,13 @@ def open_release(loop: Loop, version: str, lane: Lane, key: str) -> ReleaseRow:
     while True:
         others = loop.store.releases(loop.name, states=_UNPROMOTED)
         earlier = same_recipe(loop, row, others)
+        opening = row
         if earlier is not None:
-            row = replace(row, since=earlier.counted_from, continues=(*earlier.continues, earlier.version))
-        steps = [advance(other, look(loop, other, Newer(row)), policy) for other in others]
+            opening = replace(row, since=earlier.counted_from, continues=(*earlier.continues, earlier.version))
+        steps = [advance(other, look(loop, other, Newer(opening)), policy) for other in others]
         ended = [step for step in steps if step.act is Act.SUPERSEDE]
         try:
-            opened = write_opening(loop.store, row, ended, continuing=earlier.id if earlier is not None else None)
+            opened = write_opening(loop.store, opening, ended, continuing=earlier.id if earlier is not None else None)
         except ReleaseMoved as error:
             log.info("Looking again: %s", error)
             continue

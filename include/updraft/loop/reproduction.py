@@ -17,8 +17,8 @@ from updraft.loop.context import Loop
 from updraft.loop.version_history import known_training
 from updraft.training.model import META, Model, load_model
 
-LARGEST = 5
-"""Differing parameters or files that are told at most."""
+_LOSSES = 5
+"""Differing losses that are told at most."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _differences(first: TrainingResult, again: TrainingResult, before: Model, af
         if old.get(name) != new.get(name)
         and not (name == META and (versions or plain))  # which it carries, and are told
     ]
-    return [*versions, *plain, *losses[:LARGEST], *content]
+    return [*versions, *plain, *losses[:_LOSSES], *content]
 
 
 def _short(content: bytes | None) -> str:

@@ -49,7 +49,8 @@ class _Frames:
             self._frames.move_to_end((url, sha256))
             return self._frames[url, sha256][0]
         frame = files.read_parquet(url, sha256)
-        size = int(frame.memory_usage(deep=True).sum())
+        size = int(frame.memory_usage().sum())  # texts beside: their lengths are counted where it may be kept at all
+        size = size if size > self._most else int(frame.memory_usage(deep=True).sum())
         if size <= self._most:
             self._frames[url, sha256] = frame, size
             self._held += size
