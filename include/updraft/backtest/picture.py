@@ -20,22 +20,30 @@ MARKERS = {"promotion": ("^", "#2ca02c"), "refusal": ("x", "#d62728"), "rollback
 def frontier(played: Sequence[Played], loss: str) -> bytes:
     """PNG: mean loss against the number of trainings."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.subplots()
     most = max((len(policy_run.trainings) for policy_run in played), default=0)
+    names: dict[
+        tuple[int, float], list[str]
+    ] = {}  # policies that did the same stand at one place, and their names one below the other
     for policy_run, colour in zip(played, cycle(COLOURS), strict=False):
-        trainings = len(policy_run.trainings)
-        to_the_left = 2 * trainings > most  # a name that begins at the right edge would go beyond it
-        axes.scatter(trainings, policy_run.mean, color=colour, s=70, zorder=3)
+        place = (len(policy_run.trainings), round(policy_run.mean, 6))
+        names.setdefault(place, []).append(policy_run.policy)
+        axes.scatter(*place, color=colour, s=70, zorder=3)
+    for place, policies in names.items():
+        to_the_left = 2 * place[0] > most  # a name that begins at the right edge would go beyond it
         axes.annotate(
-            policy_run.policy,
-            (trainings, policy_run.mean),
+            "\n".join(policies),
+            place,
             textcoords="offset points",
             xytext=(-8 if to_the_left else 8, 4),
             ha="right" if to_the_left else "left",
+            va="bottom" if len(policies) == 1 else "top",
             fontsize=9,
         )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trainings")
     axes.set_ylabel(f"mean {loss} by partition")
     axes.grid(alpha=0.3)
