@@ -10,7 +10,7 @@ from tests.support import releases
 from tests.support.flights import PROJECTS
 
 from updraft.alerts.outbox import recent
-from updraft.loop import alerting
+from updraft.loop.alerting import release_alerts
 from updraft.loop.approval_question import approval_question
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels
@@ -130,7 +130,7 @@ def test_the_verdict_before_an_approval_says_that_it_waits_and_links_to_the_evid
     release = asked(loop, days=20, gain=0.05)
     body = {"version": "9", "verdict": "promote", "reason": "shown better", "evidence": {}}
     loop.store.decide(PROJECT, key=NOW, kind="verdict", subject=release, body=body)
-    alerting.of_release(loop, release)
+    release_alerts.of_release(loop, release)
     [alert] = [entry.alert for entry in recent(loop.store.engine, PROJECT) if entry.alert.title == "Version 9: promote"]
     assert alert.does.startswith("It waits for a person's approval")
     [evidence] = alert.links.values()

@@ -11,7 +11,7 @@ from updraft import files
 from updraft.alerts.outbox import recent
 from updraft.errors import TrainingError
 from updraft.jobs.plan import Plan
-from updraft.loop import alerting
+from updraft.loop.alerting import release_alerts
 from updraft.loop.challenger import aged_challenger, plan_remedy
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels, fit, settle
@@ -102,7 +102,7 @@ def test_the_release_of_the_younger_version_goes_on_with_the_evidence(lake):
     loop, models, release, champion = challenger_refreshed(lake)
     settle(loop, models)
     [younger] = [row for row in loop.store.releases(loop.name, states=("shadow",)) if row.lane == "change"]
-    alerting.of_release(loop, release.id)
+    release_alerts.of_release(loop, release.id)
     told_of = [told.alert for told in recent(loop.store.engine, loop.name)]
     [told] = [alert for alert in told_of if alert.title.startswith(f"Version {release.version}: continued by")]
     assert (told.needs, f"Version {younger.version} takes its place there, with the evidence so far." in told.does) == (

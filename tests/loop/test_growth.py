@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tests.support import hours
 
 from updraft.cli.status import describe
-from updraft.loop.alerting import of_release
+from updraft.loop.alerting.release_alerts import of_release
 from updraft.loop.in_process import play
 from updraft.loop.kept_out import lasting_signs
 from updraft.loop.sensor_looks import ask

@@ -18,7 +18,7 @@ from updraft.errors import (
     StoreError,
     TrainingError,
 )
-from updraft.loop import alerting
+from updraft.loop.alerting import release_alerts, training_alerts
 from updraft.loop.context import labels_of
 from updraft.loop.decision_words import in_words
 from updraft.loop.feature_drift import seasonal_keys
@@ -334,7 +334,7 @@ def test_a_training_that_failed_for_good_gives_way_to_the_next_one_after_the_coo
     assert loop.store.episodes(loop.name)[0].outcome == "its training failed"
     [ended] = loop.store.decisions(loop.name, kinds=("training_ended",))
     assert in_words(ended) == f"episode {episode.id} ended without a model: its training failed"
-    alerting.trainings_ended(loop, ended.key)
+    training_alerts.trainings_ended(loop, ended.key)
     assert [alert.text for alert in told(loop, "failure")] == [f"Episode {episode.id} is closed: its training failed."]
     assert opened[0] == rows[7 + max(loop.spec.monitoring.remedies.retrain.cooldown, 1)].key
     assert past(loop, rows[10].key).trained_this_year == 0
@@ -444,7 +444,7 @@ def test_what_was_decided_and_not_told_is_told_from_the_chain(lake):
     assert answer(loop, release, Answer(True, "ann"))
     promote(loop, release)
     for _ in range(2):
-        alerting.of_release(loop, release)
+        release_alerts.of_release(loop, release)
     assert len(told(loop, "verdict")) == 2  # the verdict, and the promotion that follows it
 
 
@@ -505,7 +505,7 @@ def test_a_rejected_change_leaves_one_decision_and_one_alert_whichever_way_it_ca
     for _ in range(2):
         conclude(loop, release)
         answer(loop, release, Answer(True, "too late"))
-        alerting.of_release(loop, release)
+        release_alerts.of_release(loop, release)
     row = loop.store.release(release)
     about = [d for d in loop.store.decisions(loop.name) if d.subject == release and d.kind != "verdict"]
     assert [(d.kind, d.body["version"]) for d in about] == [("rejected", row.version)]
@@ -523,12 +523,12 @@ def test_a_question_that_is_answered_says_so_in_its_headline(lake, approved):
     from updraft.alerts.outbox import recent
 
     loop, _, release, version = proved_change(lake)
-    alerting.approval_wanted(loop, release, "http://airflow/required_actions")
+    release_alerts.approval_wanted(loop, release, "http://airflow/required_actions")
     answer(loop, release, Answer(approved, "ann"))
     if approved:
         promote(loop, release)
     for _ in range(2):
-        alerting.of_release(loop, release)
+        release_alerts.of_release(loop, release)
     rows = [row for row in recent(loop.store.engine, loop.name) if row.alert.entry in ("approval", "resolved")]
     [question] = [row for row in rows if row.alert.entry == "approval"]
     assert question.resolved_at is not None
@@ -545,7 +545,7 @@ def test_decisions_of_earlier_versions_are_read_and_told_as_before(lake):
     }
     for kind, body in kinds.items():
         loop.store.decide(loop.name, key="k", kind=kind, subject=release, body={"version": version, **body})
-    alerting.of_release(loop, release)
+    release_alerts.of_release(loop, release)
     assert [alert.title for alert in told(loop, "verdict")] == [f"Version {version}: reject"]
     words = [in_words(d) for d in loop.store.decisions(loop.name, kinds=tuple(kinds))]
     assert words == [
@@ -648,7 +648,7 @@ def test_a_refresh_that_is_shown_worse_is_rolled_back(lake):
     from updraft.alerts.outbox import recent
 
     for _ in range(2):
-        alerting.of_release(loop, release_id(loop, version))
+        release_alerts.of_release(loop, release_id(loop, version))
     [told] = [one.alert for one in recent(loop.store.engine, loop.name) if one.alert.kind == "rollback"]
     assert before in told.title + told.text
 
@@ -762,7 +762,7 @@ def test_a_change_that_waits_for_approval_and_cannot_be_scored_any_more_is_close
     from updraft.alerts.outbox import recent
 
     loop, models, release, version = proved_change(lake)
-    alerting.of_release(loop, release)
+    release_alerts.of_release(loop, release)
     cannot_be_loaded(monkeypatch, models, version, SpecError("its features.py imports what is not installed any more"))
     loop.store.record_partition(loop.name, lake[1][11])
     score_partition(loop, lake[1][11].key)

@@ -10,7 +10,7 @@ from tests.support.made_project import MadeProject
 from updraft import files
 from updraft.alerts import outbox
 from updraft.errors import PartitionRefused
-from updraft.loop import alerting
+from updraft.loop.alerting import partition_alerts, training_alerts
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels
 from updraft.loop.ingest import extract, ingest, validate
@@ -91,7 +91,7 @@ def test_a_partition_that_is_passed_over_is_resolved_with_who_and_why(loop):
         extract(strict, key)
         with pytest.raises(PartitionRefused):
             validate(strict, key)
-    alerting.partition_passed_over(strict, FIRST, "ada", "the shop was closed")
+    partition_alerts.partition_passed_over(strict, FIRST, "ada", "the shop was closed")
 
     first, second, reply = told(strict)
     assert (first.resolved_at is None, second.resolved_at is None) == (False, True)
@@ -107,5 +107,5 @@ def test_a_training_that_brings_a_version_that_is_there_announces_nothing(loop):
     for run in ("first", "again"):
         row = TrainingRow(run, here.name, FIRST, None, "a" * 64, "accepted", "1", {})
         here.store.record_training(row)
-        alerting.trained(here, run, "1", gates)
+        training_alerts.trained(here, run, "1", gates)
     assert len(told(here)) == 1

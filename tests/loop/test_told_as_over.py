@@ -15,10 +15,10 @@ from tests.support.broken_feeds import NULLS, UNIT, ingest, keep_out, keys_of, t
 from tests.support.slack import TOKEN, web_client
 
 from updraft.alerts import slack
-from updraft.loop import alerting
+from updraft.loop.alerting import training_alerts
+from updraft.loop.alerting.learning_alerts import feed_looked_at, lasting_signs_asked, readmitted, training_overdue
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels
-from updraft.loop.learning_alerts import feed_looked_at, lasting_signs_asked, readmitted, training_overdue
 from updraft.loop.readmission import readmit, readmit_signs
 from updraft.store.records import EpisodeRow, IngestedPartition
 from updraft.store.store import Store
@@ -50,7 +50,7 @@ class Deployment:
 
     def broken(self, key: str, signs) -> None:
         episode = keep_out(self.loop.store, P, key, signs)
-        alerting.episode_opened(self.loop, episode)
+        training_alerts.episode_opened(self.loop, episode)
         lasting_signs_asked(self.loop, episode)
         self.looked(key)
 
@@ -67,7 +67,7 @@ class Deployment:
     def tell_again(self, key: str) -> None:
         """The task of a tick that was decided is cleared."""
         for episode in self.loop.store.episodes(P, opened_at=key):
-            alerting.episode_opened(self.loop, episode)
+            training_alerts.episode_opened(self.loop, episode)
             lasting_signs_asked(self.loop, episode)
         self.looked(key)
 
@@ -232,7 +232,7 @@ def test_an_overdue_training_is_over_when_one_was_made_even_one_that_its_gates_r
     trained(deployment.loop.store, P, KEYS[20], state="refused")
     gates = {"passed": False, "reasons": ["worse"], "against": "2"}
     for _ in range(2):
-        alerting.trained(deployment.loop, f"{P}-{KEYS[20]}-age", "9", gates)
+        training_alerts.trained(deployment.loop, f"{P}-{KEYS[20]}-age", "9", gates)
         training_overdue(deployment.loop)
         deployment.deliver()
     assert deployment.replies() == ["A training has brought version 9, which its gates refused."]
@@ -257,11 +257,11 @@ def test_a_training_that_brought_nothing_is_over_when_one_brings_a_model(deploym
     store = deployment.loop.store
     ingest(store, P, KEYS[0])
     store.decide(P, key=KEYS[0], kind="training_ended", subject="e1", body={"reason": "its training failed"})
-    alerting.trainings_ended(deployment.loop, KEYS[0])
+    training_alerts.trainings_ended(deployment.loop, KEYS[0])
     deployment.deliver()
     trained(store, P, KEYS[1])
-    alerting.trained(deployment.loop, f"{P}-{KEYS[1]}-age", "9", {"passed": True, "reasons": [], "against": "2"})
-    alerting.trainings_ended(deployment.loop, KEYS[0])
+    training_alerts.trained(deployment.loop, f"{P}-{KEYS[1]}-age", "9", {"passed": True, "reasons": [], "against": "2"})
+    training_alerts.trainings_ended(deployment.loop, KEYS[0])
     deployment.deliver()
     assert deployment.replies() == ["A training has brought version 9."]
     assert deployment.resolved() == [":white_check_mark: Resolved: A training that was called for brought nothing"]

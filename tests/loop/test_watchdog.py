@@ -9,10 +9,10 @@ from tests.support import flights
 from tests.support.broken_feeds import NULLS, UNIT, ingest, keep_out, keys_of, trained
 
 from updraft.alerts import outbox
-from updraft.loop import alerting
+from updraft.loop.alerting import training_alerts
+from updraft.loop.alerting.learning_alerts import lasting_signs_asked, training_overdue
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels
-from updraft.loop.learning_alerts import lasting_signs_asked, training_overdue
 from updraft.loop.watchdog import overdue_training
 from updraft.spec.model import Alerts, ProjectSpec, Retrain
 from updraft.store.records import EpisodeRow, ReleaseRow
@@ -180,7 +180,7 @@ def test_it_is_told_once_an_episode_and_again_when_twice_as_many_partitions_have
     training_overdue(loop)
     assert len(outbox.recent(store.engine, P)) == 2
     trained(store, P, KEYS[32])
-    alerting.trained(loop, "manual", "9", {"passed": True, "against": None, "metric": "log_loss"})
+    training_alerts.trained(loop, "manual", "9", {"passed": True, "against": None, "metric": "log_loss"})
     assert all(row.resolved_at for row in outbox.recent(store.engine, P) if row.alert.entry == "training_overdue")
     training_overdue(loop)
     for key in KEYS[33:45]:

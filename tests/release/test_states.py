@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from updraft.errors import StoreError
-from updraft.loop.alerting import TOLD
+from updraft.loop.alerting.release_alerts import TOLD
 from updraft.release.states import Answer, Asked, Look, Newer, Policy, Reinstated, TakenBack, Unscorable, advance
 from updraft.release.verdict import ClusterGain
 from updraft.spec.model import ChangeLane, RefreshLane, Release, ShadowSpan, SliceGate

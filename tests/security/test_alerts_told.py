@@ -29,7 +29,8 @@ from updraft.alerts.alert import Alert, cleaned
 from updraft.alerts.blocks import blocks, fallback
 from updraft.data.ingest import extract_partition
 from updraft.errors import DataError
-from updraft.loop import alerting
+from updraft.loop.alerting import release_alerts
+from updraft.loop.alerting.telling import tampered
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels
 from updraft.loop.ingest import validate
@@ -206,8 +207,8 @@ def test_what_was_kept_counts_as_of_its_own_time(engine, tmp_path):
 
 def test_telling_never_fails_the_task_and_what_could_not_be_read_is_told_nevertheless(engine, tmp_path, caplog):
     loop = loop_on(tmp_path, Store.open(AWAY))
-    alerting.of_release(loop, "flight_delays-v2")
-    alerting.tampered(loop, "model version 7", "file:///m", "digest")
+    release_alerts.of_release(loop, "flight_delays-v2")
+    tampered(loop, "model version 7", "file:///m", "digest")
     assert "Traceback" in caplog.text
     assert untold.waiting(tmp_path) == 2
 

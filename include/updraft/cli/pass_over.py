@@ -9,7 +9,7 @@ import typer
 
 from updraft.alerts.alert import cleaned
 from updraft.cli.edge import console, explained, find_project, loop_of, open_store, who, write_json
-from updraft.loop import alerting
+from updraft.loop.alerting import partition_alerts
 from updraft.loop.unpublished import pass_over
 
 
@@ -30,7 +30,7 @@ def pass_over_command(
         keys = [cleaned(key) for key in partitions]
         pass_over(store, loop.spec, keys, by=who(), reason=cleaned(reason), now=datetime.now(UTC))
         for key in keys:
-            alerting.partition_passed_over(loop, key, who(), cleaned(reason))
+            partition_alerts.partition_passed_over(loop, key, who(), cleaned(reason))
     if as_json:
         write_json({"project": project, "partitions": keys, "reason": reason})
         return

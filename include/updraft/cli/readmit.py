@@ -9,7 +9,7 @@ import typer
 from updraft.alerts.alert import cleaned
 from updraft.cli.edge import console, explained, find_project, loop_of, open_store, who, write_json
 from updraft.errors import InputError, StoreError
-from updraft.loop import learning_alerts
+from updraft.loop.alerting import learning_alerts
 from updraft.loop.kept_out import count_signs, sign_words
 from updraft.loop.readmission import Readmitted, readmit_signs, take_back
 from updraft.loop.readmission import readmit as readmit_partition

@@ -13,8 +13,8 @@ from updraft.data.extraction import Extracted, check_reach
 from updraft.data.ingest import extract_partition, publish_partition, read_checks, validate_partition
 from updraft.data.partitions import KEY_FORMAT, partition
 from updraft.errors import DataError, PartitionRefused, UpdraftError, passes
-from updraft.loop import alerting
 from updraft.loop.accounting import with_lost_labels
+from updraft.loop.alerting import partition_alerts
 from updraft.loop.context import Loop
 from updraft.monitoring.profiles import Profile, profile
 from updraft.store.records import FailedIngestion, IngestedPartition
@@ -81,7 +81,7 @@ def validate(loop: Loop, key: str, *, run: str | None = None) -> Validated:
         with _records_failure(loop, key, "validate_partition"):
             checks = validate_partition(loop.project, loop.settings, key)
     except PartitionRefused as error:
-        alerting.partition_refused(loop, key, run)  # first: whatever comes of recording it, on-call hears of it
+        partition_alerts.partition_refused(loop, key, run)  # first: whatever comes of recording it, on-call hears of it
         published = loop.store.partition_row(loop.name, key)
         if published is None or published.state != "published":
             publish(loop, key)
@@ -118,16 +118,16 @@ def _publish(loop: Loop, key: str) -> IngestedPartition:
     row = with_lost_labels(loop, row)
     loop.store.record_partition(loop.name, row)
     if row.state != "refused":
-        alerting.partition_mended(loop, row)
+        partition_alerts.partition_mended(loop, row)
     if row.state == "published":
         if row.quarantined:
-            alerting.rows_quarantined(loop, row)
+            partition_alerts.rows_quarantined(loop, row)
         if any(source["outside"] + source["timeless"] for source in row.checks["sources"].values()):
-            alerting.rows_outside(loop, row, before)
+            partition_alerts.rows_outside(loop, row, before)
     if row.checks["labels"]["without_row"]:
-        alerting.labels_lost(loop, row, before)
+        partition_alerts.labels_lost(loop, row, before)
     if row.checks["labels"].get("unlisted"):
-        alerting.labels_unlisted(loop, row, before)
+        partition_alerts.labels_unlisted(loop, row, before)
     return row
 
 

@@ -18,7 +18,7 @@ from updraft.data import sources
 from updraft.data.extraction import grows_with_time
 from updraft.data.partitions import next_tick, tick_of
 from updraft.errors import DataError, SourceAway, SourceMissing
-from updraft.loop import alerting
+from updraft.loop.alerting import partition_alerts
 from updraft.loop.context import Loop
 from updraft.loop.unpublished import PASS_OVER
 from updraft.spec.model import ProjectSpec
@@ -69,7 +69,7 @@ def await_file(
     loop.store.record_failed_ingestion(loop.name, failed)
     if now < wait.late_at:
         return wait.late_at
-    alerting.file_late(
+    partition_alerts.file_late(
         loop, key, source=error.source, error=words, until=wait.until if goes_on else None, links={"Run": run}
     )
     return wait.until if goes_on else None

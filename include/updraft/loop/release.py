@@ -18,7 +18,7 @@ from updraft.errors import (
     ReleaseMoved,
     TrainingError,
 )
-from updraft.loop import alerting
+from updraft.loop.alerting import release_alerts
 from updraft.loop.context import Loop
 from updraft.loop.evidence import gains
 from updraft.loop.monitor import MONITOR, refit_layer
@@ -271,7 +271,7 @@ def _recipe(loop: Loop, version: str) -> str | None:
 def _tell_ended(loop: Loop, releases: Iterable[str]) -> None:
     """Tell of releases that end as another one takes their place. A process that is killed before: their own runs of the DAG tell it."""
     for release in releases:
-        alerting.of_release(loop, release)
+        release_alerts.of_release(loop, release)
 
 
 def end_unscorable(loop: Loop, version: str, event: Unscorable, key: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from updraft.errors import InputError, StoreError, TrainingError
-from updraft.loop import alerting
+from updraft.loop.alerting import release_alerts
 from updraft.loop.context import Loop
 from updraft.loop.release import reinstate_by_hand, release_id, roll_back_by_hand, taken_back_words
 from updraft.loop.side_by_side import SideBySide, side_by_side
@@ -113,7 +113,7 @@ def carry_out(loop: Loop, planned: Return, *, by: str, reason: str) -> dict[str,
         known = reinstate_by_hand(loop, serving=planned.serving, version=planned.version, by=by, reason=reason)
     else:
         known = roll_back_by_hand(loop, serving=planned.serving, to=planned.version, by=by, reason=reason)
-    alerting.of_release(loop, release_id(loop, planned.version if planned.reinstates else planned.serving))
+    release_alerts.of_release(loop, release_id(loop, planned.version if planned.reinstates else planned.serving))
     return known
 
 

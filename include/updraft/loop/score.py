@@ -6,7 +6,9 @@ from updraft import files
 from updraft.data.columns import MARGIN, ROW, SCORE
 from updraft.data.vectors import as_cells
 from updraft.errors import DataError, IntegrityError, SpecError, TrainingError, Transient, UpdraftError
-from updraft.loop import alerting
+from updraft.loop.alerting import release_alerts
+from updraft.loop.alerting.links import version_url
+from updraft.loop.alerting.telling import tampered
 from updraft.loop.context import Loop
 from updraft.loop.release import end_unscorable
 from updraft.release.states import Unscorable
@@ -107,8 +109,8 @@ def _give_up(loop: Loop, role: Role, version_of: dict[Role, str], key: str, erro
     """Close the release of a shadow that cannot be scored; that of a previous champion is the champion's probation."""
     why = f"version {version_of[role]} cannot be scored: {error}"
     if isinstance(error, IntegrityError):
-        what, where = f"model version {version_of[role]}", alerting.version_url(loop, version_of[role])
-        alerting.tampered(loop, what, where, str(error))
+        what, where = f"model version {version_of[role]}", version_url(loop, version_of[role])
+        tampered(loop, what, where, str(error))
     version = version_of["champion" if role == "previous" else role]
     release = end_unscorable(loop, version, Unscorable(role, why), key)
-    alerting.of_release(loop, release)
+    release_alerts.of_release(loop, release)

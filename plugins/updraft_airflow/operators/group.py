@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow.sdk.log import mask_secret
 
 from updraft.jobs.group import new_token
-from updraft.loop import alerting
+from updraft.loop.alerting import training_alerts
 from updraft.pods.attempts import Ending, WithoutNode, without_node
 from updraft.pods.endings import End, end_of
 from updraft.spec.part import shown_duration
@@ -70,7 +70,7 @@ class TrainInGroup(TrainInPod):
         asked = self._asked(loop, self._configure(loop))
         limit, waits = shown_duration(asked.wait_at_most), f"queue {asked.queue} has not admitted Job {job}"
         does = without_node(asked, None)
-        alerting.no_node(loop, run_id(context), dag_url(context), waits, does, limit)
+        training_alerts.no_node(loop, run_id(context), dag_url(context), waits, does, limit)
         deliver_alerts(loop)
         if does is WithoutNode.GIVE_UP:
             self._cluster.remove_job(job)

@@ -20,7 +20,7 @@ class ScorePartition(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Version by role; empty before the first champion."""
-        from updraft.loop.alerting import version_url
+        from updraft.loop.alerting.links import version_url
         from updraft.loop.score import score_partition
 
         outcome = score_partition(loop, partition_key(context))
@@ -69,7 +69,7 @@ class DecideRemedies(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """The episode, if there is one. On-call is told of it, of a sign that lasts, of a training that is overdue, and of their end."""
-        from updraft.loop import alerting, learning_alerts
+        from updraft.loop.alerting import learning_alerts, training_alerts
         from updraft.loop.monitor import decide_remedies
 
         decided = decide_remedies(
@@ -81,10 +81,10 @@ class DecideRemedies(StepOperator):
         self.log.info("Drift: %s", drift.as_dict() if drift else "this tick was decided before, or comes late")
         if decided.episode is not None:
             self.log.info("Episode %s: %s", decided.episode.id, decided.episode.diagnosis)
-            alerting.episode_opened(loop, decided.episode)
+            training_alerts.episode_opened(loop, decided.episode)
             learning_alerts.lasting_signs_asked(loop, decided.episode)
         learning_alerts.feed_looked_at(loop, partition_key(context))
-        alerting.trainings_ended(loop, partition_key(context))
+        training_alerts.trainings_ended(loop, partition_key(context))
         learning_alerts.training_overdue(loop)
         return {"episode": decided.episode.id if decided.episode else None}
 

@@ -67,14 +67,14 @@ class VerifyDecisions(ForEachProject):
 
         :raises IntegrityError: when the chain is broken, after on-call was told.
         """
-        from updraft.loop import alerting
+        from updraft.loop.alerting.telling import tampered
         from updraft.loop.auditing import audit_decisions, complete_anchors
         from updraft_airflow.deployment import registry
 
         audit = audit_decisions(loop.store, loop.settings, loop.name, registry())
         if audit.problems:
             problems = "; ".join(audit.problems)
-            alerting.tampered(loop, "the chain of decisions", f"{loop.name}'s decisions in the store", problems)
+            tampered(loop, "the chain of decisions", f"{loop.name}'s decisions in the store", problems)
             deliver_alerts(loop)
             raise IntegrityError(f"{audit.words}; `updraft audit verify {loop.name}` lists everything")
         complete_anchors(loop.settings, audit)
@@ -96,7 +96,7 @@ class WatchLearning(ForEachProject):
 
     def step(self, loop: Loop) -> str:
         """What is told, in one line."""
-        from updraft.loop.learning_alerts import training_overdue
+        from updraft.loop.alerting.learning_alerts import training_overdue
         from updraft.loop.watchdog import overdue_training
 
         training_overdue(loop)

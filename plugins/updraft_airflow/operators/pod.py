@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowException
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.log import mask_secret
 
-from updraft.loop import alerting
+from updraft.loop.alerting import training_alerts
 from updraft.loop.train import collect
 from updraft.pods.attempts import (
     Attempt,
@@ -299,7 +299,7 @@ class TrainInPod(KubernetesPodOperator):
             compute = self._asked(loop, load_deployment(loop.settings.deployment).kubernetes)
             again = worth_another(attempt, compute)
             if again:
-                alerting.more_memory(loop, run_id(context), dag_url(context), words)
+                training_alerts.more_memory(loop, run_id(context), dag_url(context), words)
             else:
                 words += "; raise training.compute.memory (and memory_cap), or make the window smaller"
         deliver_alerts(loop)
@@ -315,7 +315,7 @@ class TrainInPod(KubernetesPodOperator):
         does = without_node(asked, seen)
         limit = shown_duration(asked.wait_at_most)
         self.log.warning("No node within %s: %s; it %s", limit, waits, does.value)
-        alerting.no_node(loop, run, dag_url(context), waits, does, limit)
+        training_alerts.no_node(loop, run, dag_url(context), waits, does, limit)
         deliver_alerts(loop)
         self.pod = self.hook.get_pod(name, self.namespace)
         if does is WithoutNode.WAIT:

@@ -34,11 +34,11 @@ class CheckStaging(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Version and what it scored."""
-        from updraft.loop import alerting
+        from updraft.loop.alerting.links import version_url
         from updraft.loop.release import check_staging
 
         staged = check_staging(loop, context["params"]["release"])
-        return {**staged, "version_url": alerting.version_url(loop, staged["version"])}
+        return {**staged, "version_url": version_url(loop, staged["version"])}
 
 
 class ChooseLane(BaseBranchOperator):
@@ -67,7 +67,8 @@ class ApproveRelease(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask, unless the answer is there, the policy wants none, or there is nothing to ask about."""
-        from updraft.loop import alerting
+        from updraft.loop.alerting import release_alerts
+        from updraft.loop.alerting.links import dag_url
         from updraft.loop.approval_question import approval_question
         from updraft.loop.evidence import write_picture
         from updraft.loop.release import ask_for_approval
@@ -86,11 +87,11 @@ class ApproveRelease(ApprovalOperator):
         now, self.response_timeout = datetime.now(UTC), loop.spec.release.change.approval_timeout
         question = approval_question(loop, release, now, now + self.response_timeout, self._links(loop, release))
         self.subject, self.body = question.subject, question.body
-        alerting.of_release(loop, release)
-        alerting.approval_wanted(
+        release_alerts.of_release(loop, release)
+        release_alerts.approval_wanted(
             loop,
             release,
-            f"{alerting.dag_url(loop, 'release', context['dag_run'].run_id)}/tasks/{self.task_id}/required_actions",
+            f"{dag_url(loop, 'release', context['dag_run'].run_id)}/tasks/{self.task_id}/required_actions",
         )
         deliver_alerts(loop)
         try:
@@ -113,10 +114,10 @@ class ApproveRelease(ApprovalOperator):
     @staticmethod
     def _links(loop: Loop, release: str) -> dict[str, str]:
         """Where a person sees more; without the card where MLflow does not say where it is."""
-        from updraft.loop import alerting
+        from updraft.loop.alerting.links import evidence_url, version_url
 
         version = loop.store.release(release).version
-        links = {"Evidence": alerting.evidence_url(loop, release), "Model": alerting.version_url(loop, version)}
+        links = {"Evidence": evidence_url(loop, release), "Model": version_url(loop, version)}
         training = loop.store.training_of(loop.name, version)
         run = training.result.get("mlflow_run_id") if training else None
         if run:
@@ -133,7 +134,7 @@ class ApproveRelease(ApprovalOperator):
 
         :raises AirflowFailException: when a person said yes to a release that was closed meanwhile, with the reason.
         """
-        from updraft.loop import alerting
+        from updraft.loop.alerting import release_alerts
         from updraft.loop.auditing import tell_head
         from updraft.loop.release import answer, next_step
         from updraft.release.states import Answer
@@ -148,7 +149,7 @@ class ApproveRelease(ApprovalOperator):
                 else Answer(event["chosen_options"] == [self.APPROVE], name_of(event.get("responded_by_user")))
             )
             promotable = not withdrawn and answer(loop, release, given)
-            alerting.of_release(loop, release)
+            release_alerts.of_release(loop, release)
             tell_head(loop, registry())
             deliver_alerts(loop)
             if withdrawn:
@@ -177,7 +178,8 @@ class PromoteModel(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Version, and the tick at which it was promoted."""
-        from updraft.loop import alerting
+        from updraft.loop.alerting import release_alerts
+        from updraft.loop.alerting.links import version_url
         from updraft.loop.evidence import write_picture
         from updraft.loop.release import is_approved, promote
 
@@ -190,12 +192,12 @@ class PromoteModel(StepOperator):
             if is_approved(loop, release):
                 raise AirflowFailException(f"the approval comes too late, nothing is promoted: {error}") from error
             raise AirflowSkipException(str(error)) from error
-        alerting.of_release(loop, release)
+        release_alerts.of_release(loop, release)
         version = str(promotion.body["version"])
         self.log.info("Version %s serves since %s: %s", version, promotion.key, promotion.body["reason"])
         return {
             "version": version,
-            "version_url": alerting.version_url(loop, version),
+            "version_url": version_url(loop, version),
             "key": promotion.key,
             PICTURE: write_picture(loop, release),
         }

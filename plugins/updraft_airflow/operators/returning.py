@@ -23,7 +23,7 @@ class CompareVersions(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """The question with its words, for the task that asks."""
-        from updraft.loop.alerting import version_url
+        from updraft.loop.alerting.links import version_url
 
         planned = _planned(loop, context)
         lines = list(planned.lines())
@@ -44,7 +44,7 @@ class ReturnVersion(StepOperator):
 
         :raises InputError: when nobody is known to have confirmed it, as where the task that asks was marked as a success.
         """
-        from updraft.loop.alerting import version_url
+        from updraft.loop.alerting.links import version_url
         from updraft.loop.returning import carry_out
 
         instance, form = context["ti"], context["params"]

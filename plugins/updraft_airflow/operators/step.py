@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from updraft.errors import IntegrityError, UpdraftError, passes
-from updraft.loop import alerting
+from updraft.loop.alerting.telling import tampered
 from updraft.loop.auditing import tell_head
 from updraft_airflow.deployment import open_loop, registry, settings
 from updraft_airflow.hooks.slack import deliver_alerts
@@ -47,7 +47,7 @@ def tells_tampering(loop: Loop, task: str, context: Context) -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        alerting.tampered(loop, f"what {task} was to use", dag_url(context), str(error))
+        tampered(loop, f"what {task} was to use", dag_url(context), str(error))
         deliver_alerts(loop)
         raise
 

@@ -109,18 +109,19 @@ class RegisterModel(StepOperator):
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
         """Version and release. A refused model ends the run here: what comes after is skipped."""
-        from updraft.loop import alerting
+        from updraft.loop.alerting import training_alerts
+        from updraft.loop.alerting.links import version_url
         from updraft.loop.registration import register
         from updraft_airflow.deployment import registry
 
         run = run_id(context)
         version, release = register(loop, run, registry())
         gates = loop.training(run).evaluation
-        alerting.trained(loop, run, version, gates)
+        training_alerts.trained(loop, run, version, gates)
         mlflow_run = loop.training(run).result.mlflow_run_id
         handed = {
             "version": version,
-            "version_url": alerting.version_url(loop, version),
+            "version_url": version_url(loop, version),
             "mlflow_url": registry().run_url(mlflow_run) if mlflow_run else None,
             "release": release,
         }

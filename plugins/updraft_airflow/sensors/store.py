@@ -80,7 +80,7 @@ class EvidenceSensor(_StoreSensor):
 
     def conclude(self, context: Context) -> dict[str, Any]:
         """What was concluded. A release that ends here, before it served, skips what comes after."""
-        from updraft.loop import alerting
+        from updraft.loop.alerting import release_alerts
         from updraft.loop.auditing import tell_head
         from updraft.loop.evidence import write_picture
         from updraft.loop.release import conclude
@@ -92,7 +92,7 @@ class EvidenceSensor(_StoreSensor):
         self.log.info("%s: %s, %s", self.subject, step.act, step.reason)
         if step.act is Act.WAIT:  # another tick came since the question, and with it the evidence says less
             self.wait()
-        alerting.of_release(loop, self.subject)
+        release_alerts.of_release(loop, self.subject)
         tell_head(loop, registry())
         deliver_alerts(loop)
         if step.act in (Act.REJECT, Act.GONE):

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from updraft.alerts import messages, outbox
 from updraft.alerts.alert import Alert, fitted_key
-from updraft.loop.alerting import dag_url, learning_url
+from updraft.loop.alerting.links import dag_url, learning_url
+from updraft.loop.alerting.telling import never_fails, record
 from updraft.loop.context import Loop
 from updraft.loop.kept_out import LastingSign, readmit_command, sign_words
 from updraft.loop.monitor import MONITOR, has_passed
-from updraft.loop.telling import never_fails, record
 from updraft.loop.watchdog import has_trained_lately, overdue_training
 from updraft.store.records import EpisodeRow, KeptOut, Sign
 

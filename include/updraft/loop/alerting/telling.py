@@ -35,3 +35,9 @@ def never_fails(tell: Callable[Concatenate[Loop, _P], None]) -> Callable[Concate
             record(loop, messages.untold(loop.name, what=what, subject=str(name), error=type(error).__name__))
 
     return telling
+
+
+@never_fails
+def tampered(loop: Loop, what: str, where: str, error: str) -> None:
+    """Something signed is not what it was."""
+    record(loop, messages.tampered(loop.name, what=what, where=where, error=error))
