@@ -6,6 +6,7 @@ import pytest
 from tests.support.tables import Table, day
 
 from updraft.alerts import outbox
+from updraft.alerts.alert import Alert
 from updraft.data.lost_labels import form_of
 from updraft.loop.accounting import accounted, in_words
 from updraft.loop.context import Loop
@@ -41,7 +42,7 @@ def write(table: Table, number: int, ids: list[str], more: str = "") -> None:
     table.write(number, "\n".join(["id,at,x,y", *rows, more]))
 
 
-def told(store: Store) -> dict[str, outbox.Alert]:
+def told(store: Store) -> dict[str, Alert]:
     return {stored.alert.entry: stored.alert for stored in outbox.standing(store.engine, "table").latest}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from updraft.alerts.runbook import ALERTS, TASKS
+from updraft.alerts.runbook.of_alerts import ALERTS
+from updraft.alerts.runbook.of_tasks import TASKS
 
 _PAGE = """<!doctype html><meta charset="utf-8"><title>Runbook</title>
 <style>body{font:15px/1.5 system-ui;margin:2em auto;max-width:60em;padding:0 1em}dt{font-weight:600}dd{margin:0 0 .4em 1.5em}

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from updraft.alerts.alert import Alert, cleaned, one_line, redacted
 from updraft.alerts.messages.data import pass_over_command
-from updraft.alerts.runbook import TASKS, entry_of_task
+from updraft.alerts.runbook import entry_of_task
+from updraft.alerts.runbook.of_tasks import TASKS
 
 ERROR_LENGTH = 300
 """Characters of an error that are told."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 from updraft.alerts.alert import Alert, Kind, one_line
-from updraft.alerts.runbook import ALERTS
+from updraft.alerts.runbook.of_alerts import ALERTS
 
 LINES = 12
 """Notable lines of a summary at most."""
