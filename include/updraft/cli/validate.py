@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from updraft.cli.edge import BAD_INPUT, console, explained, open_store, settings, write_json
-from updraft.errors import SettingsError, SpecError, TrainingError
+from updraft.cli.edge import BAD_INPUT, UNHEALTHY, console, explained, find_project, open_store, settings, write_json
+from updraft.errors import InputError, SettingsError, SpecError, TrainingError
 from updraft.spec.cluster_defaults import clusters_per_partition
 from updraft.spec.document import read_document
 from updraft.spec.evidence import evidence_words, undecidable
@@ -22,6 +22,9 @@ def validate(
     every: Annotated[
         bool, typer.Option("--all", help="read the files of every partition, however long it takes")
     ] = False,
+    data: Annotated[
+        str | None, typer.Option(help="a file as the project's first source delivers it: what would become of its rows")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for scripts")] = False,
 ) -> None:
     """Check project folders: every error at once, with file, key, value and what is allowed. Ends with 2 when one is broken.
@@ -34,8 +37,14 @@ def validate(
     Notes say what the policy can and cannot do with this schedule: how long a budget lasts, when drift is measured, whether a verdict can
     be reached at all. With a history in the store it also says which gain a change can show within release.change.shadow.at_most.
 
+    With --data the project's contract is tried on a file instead: the rows that would be refused, why, with examples, what would be
+    published, and to which type each column is read. Nothing is written. Ends with 3 when a partition would be refused.
+
     Example: updraft validate flight_delays
     """
+    if data is not None:
+        _sample(project, data, as_json=as_json)
+        return
     with explained():
         known = load_projects(settings().projects)
         if project is not None:
@@ -51,6 +60,23 @@ def validate(
         show_judged(told)
     if any(not verdict["sound"] for verdict in told.values()):
         raise typer.Exit(BAD_INPUT)
+
+
+def _sample(project: str | None, data: str, *, as_json: bool) -> None:
+    """What the contract of a project would do to a file."""
+    from updraft.cli.sample import show_sample
+    from updraft.data.sample import judge_sample
+
+    with explained():
+        if project is None:
+            raise InputError("--data is tried on one project: name it, as in `updraft validate PROJECT --data FILE`")
+        judged = judge_sample(find_project(project), settings(), data)
+    if as_json:
+        write_json({project: judged.as_dict()})
+    else:
+        show_sample(project, judged)
+    if judged.problems or judged.refused:
+        raise typer.Exit(BAD_INPUT if judged.problems else UNHEALTHY)
 
 
 def show_judged(judged: Mapping[str, Mapping[str, Any]]) -> None:

@@ -65,8 +65,7 @@ def rehearse(project: Project, settings: Settings, *, seconds: float = SECONDS) 
     came_of_it = Rehearsal()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        lake = f"file://{home / 'lake'}"
-        aside = replace(settings, home=home, lake=lake, raw="", store="", mlflow="", airflow="", audit="")
+        aside = deployment_aside(settings, home)
         rows: Path | None = None
         try:
             if not (keys := _keys_with_files(project)):
@@ -74,7 +73,7 @@ def rehearse(project: Project, settings: Settings, *, seconds: float = SECONDS) 
             elif (too_large := _too_large(project, keys[0])) is not None:
                 came_of_it.notes.append(f"features and labels are not tried: {too_large}")
             else:
-                came_of_it.problems += _of_labels(project, aside, keys[0], came_of_it.notes)
+                came_of_it.problems += label_faults(project, aside, keys[0], came_of_it.notes)
                 came_of_it.problems += _of_clusters(project, aside)
                 if not came_of_it.problems:
                     rows = _rows_of_one(project, aside, keys, home, came_of_it.notes)
@@ -84,6 +83,13 @@ def rehearse(project: Project, settings: Settings, *, seconds: float = SECONDS) 
             came_of_it.problems.append(str(error))
         came_of_it.problems += try_features(project.folder, rows, seconds=seconds)
     return came_of_it
+
+
+def deployment_aside(settings: Settings, home: Path) -> Settings:
+    """A deployment of files alone in a folder that goes with what is tried there: with keys of its own, and nothing of the real one's."""
+    return replace(
+        settings, home=home, lake=f"file://{home / 'lake'}", raw="", store="", mlflow="", airflow="", audit=""
+    )
 
 
 def _too_large(project: Project, key: str) -> str | None:
@@ -104,7 +110,7 @@ def _keys_with_files(project: Project) -> list[str]:
     ]
 
 
-def _of_labels(project: Project, aside: Settings, key: str, notes: list[str]) -> Iterator[str]:
+def label_faults(project: Project, aside: Settings, key: str, notes: list[str]) -> Iterator[str]:
     """What is wrong with the labels of the row source's file, which is that of the partition or of all of them.
 
     :param notes: takes what may be as it should.
@@ -281,7 +287,12 @@ def _published(project: Project, aside: Settings, key: str, folder: Path) -> Pat
     row = publish_partition(project, aside, key)
     if row.url is None or not row.rows:
         return None
-    rows = files.read_parquet(row.url, row.sha256).drop(columns=[ROW, EVENT_TIME, CLUSTER])
+    return rows_for_features(row.url, folder)
+
+
+def rows_for_features(url: str, folder: Path) -> Path:
+    """A file with some rows of a published partition as the feature function gets them."""
+    rows = files.read_parquet(url).drop(columns=[ROW, EVENT_TIME, CLUSTER])
     path = folder / "rows.parquet"
     rows.head(ROWS).to_parquet(path)
     return path
