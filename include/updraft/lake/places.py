@@ -303,6 +303,11 @@ class Lake:
         return self.at(f"{part}/{page}") if below else None
 
 
+def anchors_of(project: str) -> str:
+    """Where the anchors of a project's decisions stand, below the lake or the place of their own that a deployment gives them."""
+    return f"{project}/audit"
+
+
 def folder_name(run: str) -> str:
     """A run's id as the name of a folder: of its own, inside of the place, and no longer than file systems take.
 

@@ -23,6 +23,7 @@ from updraft.monitoring.trial import Trial, paired_trial
 from updraft.spec.model import ProjectSpec
 from updraft.training.data import TrainingData
 from updraft.training.fit import prove
+from updraft.training.model import is_whole
 from updraft.training.trainers import BY_NAME, learns_here, library_versions
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def trained_there(loop: Loop, plan: Plan) -> Fit | None:
     if noted is None:
         return None
     fit = Fit(**noted["fit"])
-    kept = files.exists(f"{fit.model_url}/meta.json") and files.exists(fit.proof_url)
+    kept = is_whole(fit.model_url) and files.exists(fit.proof_url)
     return fit if kept and noted["versions"] == library_versions(plan.trainer.name) else None
 
 

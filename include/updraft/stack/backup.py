@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from updraft import files
 from updraft.errors import InputError, StackError
+from updraft.lake.places import anchors_of
 from updraft.settings import Settings
 from updraft.stack import control, dumps, lake_copy
 from updraft.stack.layout import POSTGRES, Layout
@@ -133,7 +134,9 @@ def _fill(folder: Path, settings: Settings, layout: Layout, made_at: datetime, w
     if layout.migrated.exists():
         shutil.copyfile(layout.migrated, folder / MIGRATED)
     say("copied keys, anchors and MLflow's artefacts")
-    logs = () if settings.audit else tuple(f"{project}/audit/" for project in chains)  # copied already, as they were
+    logs = (
+        () if settings.audit else tuple(f"{anchors_of(project)}/" for project in chains)
+    )  # copied already, as they were
     listed = lake_copy.list_below(
         settings.lake, copy_to=folder / LAKE if with_lake else None, without=lambda name: name.startswith(logs)
     )
@@ -159,7 +162,7 @@ def copy_anchors(base: str, projects: Iterable[str], folder: Path) -> None:
     for project in projects:
         target = folder / project
         known = frozenset() if files.is_local(base) else frozenset(path.name for path in target.glob("*"))
-        lake_copy.list_below(f"{base}/{project}/audit", copy_to=target, without=known.__contains__)
+        lake_copy.list_below(f"{base}/{anchors_of(project)}", copy_to=target, without=known.__contains__)
 
 
 _IN_ORDER = ("updraft", "mlflow", "airflow")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from updraft.errors import InputError, StackError
 from updraft.files import sha256
+from updraft.lake.places import anchors_of
 from updraft.settings import Settings
 from updraft.stack import control, dumps, home, lake_copy, postgres
 from updraft.stack.layout import Layout, write_private
@@ -68,7 +69,7 @@ def restore(settings: Settings, folder: Path, *, say: Say = lambda text: None) -
         _put(folder / name, target)
     for project in manifest.chains:
         kept = list(
-            lake_copy.put_back(folder / ANCHORS / project, f"{settings.audit or settings.lake}/{project}/audit")
+            lake_copy.put_back(folder / ANCHORS / project, f"{settings.audit or settings.lake}/{anchors_of(project)}")
         )
         if kept:
             say(f"{project}: anchors that are there already stay: they tell what was decided after the backup")

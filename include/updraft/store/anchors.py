@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 from updraft import files
 from updraft.errors import SettingsError
+from updraft.lake.places import anchors_of
 from updraft.settings import Settings
 from updraft.store.chain import chain_problem
 from updraft.store.records import Decision
@@ -211,7 +212,7 @@ class Anchors:
 
     def log(self, project: str) -> AnchorLog:
         """The log of a project."""
-        return AnchorLog(f"{self.base}/{project}/audit")
+        return AnchorLog(f"{self.base}/{anchors_of(project)}")
 
     def intend(self, decision: Decision) -> None:
         """Attest that a decision is about to be committed."""

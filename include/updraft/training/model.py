@@ -104,6 +104,11 @@ def content_hash(contents: Mapping[str, bytes]) -> str:
     return files.canonical_hash({name: files.sha256(content) for name, content in contents.items()})
 
 
+def is_whole(url: str) -> bool:
+    """Whether a model's folder was written to its end."""
+    return files.exists(f"{url}/{META}")
+
+
 def load_model(url: str, sha256: str | None = None) -> Model:
     """Read a model folder. Nothing in it is executed. A folder from the registry is verified there first.
 
