@@ -85,3 +85,17 @@ def test_what_is_not_there_is_told_by_name(shop):
     assert (code, f"partition '2031-01-01T0000' was not ingested; the newest one is {second}" in told) == (2, True)
     code, told = said("show", "shop", second, "--reason", "because")
     assert (code, "for 'because'; there are: amount" in told) == (2, True)
+
+
+def test_rows_are_released_and_dropped_with_who_and_why(shop):
+    _, (_, second) = shop
+    code, told = said("release", "shop", second, "--reason", "refunds", "--breach", "amount below 0")
+    assert code == 0, told
+    assert "rows are released: 2 of orders" in told
+    assert "it is published with 59 rows" in told
+    assert "(row " in said("show", "shop", second)[1]
+    code, told = said("drop", "shop", second, "--reason", "a typing error", "--json")
+    assert (code, json.loads(told)["rows"]) == (0, {"orders": 1})
+    assert said("list", "shop") == (0, "shop: no row is in quarantine\n")
+    assert said("release", "shop", second, "--reason", " ")[0] == 2
+    assert CliRunner().invoke(app, ["status", "shop"]).stdout.count("1 dropped by a person") == 1

@@ -17,6 +17,8 @@ from updraft.data.duck import literal, name, names
 Args = Mapping[str, Any]
 REASONS = "_reasons"
 """Column of quarantined rows: why each is there, several reasons with a semicolon between them."""
+NUMBER = "_number"
+"""Column of quarantined rows: the row of the raw file, from 1."""
 MISFITS = "_misfits"
 """Column of an extracted file: name of a column → its cell as text, for the cells of a row that do not fit their type."""
 

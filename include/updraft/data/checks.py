@@ -43,6 +43,10 @@ class SourceChecks:
     """Of those the rows whose wall-clock time their zone skips, when its clocks are set forward."""
     repeated: int = 0
     """Rows of the partition in an hour that their zone has twice, when its clocks are set back."""
+    released: int = 0
+    """Rows in breach that a person has released: they are published."""
+    dropped: int = 0
+    """Rows in breach that a person has dropped: they are neither published nor in quarantine."""
 
     @property
     def read(self) -> int:

@@ -34,8 +34,10 @@ PAGE = _TEMPLATES.from_string("""<!doctype html><html lang="en"><head><meta char
 When its file is mended, clear the ingest run of {{ key }} after that of {{ earlier }}.</div>{% endfor %}
 {% for name, source in sources.items() %}
 <h2>{{ name }}</h2>
-<p>{{ source.rows + source.outside + source.timeless }} rows read: {{ source.rows - source.quarantined }} kept,
-{{ source.quarantined }} quarantined{% if source.outside %}, {{ source.outside }} outside of the partition{% endif %}
+<p>{{ source.rows + source.outside + source.timeless }} rows read: {{ source.rows - source.quarantined - source.dropped }} kept,
+{{ source.quarantined }} quarantined{% if source.released %}, {{ source.released }} of those kept released by a person{% endif %}
+{%- if source.dropped %}, {{ source.dropped }} dropped by a person{% endif %}
+{%- if source.outside %}, {{ source.outside }} outside of the partition{% endif %}
 {%- if source.timeless %}, {{ source.timeless }} without a time{% endif %}
 {%- if source.skipped %} ({{ source.skipped }} of them as their time zone skips the time that they have){% endif %}
 {%- if source.repeated %}, {{ source.repeated }} in an hour that their time zone has twice (of two rows that their time alone tells apart the

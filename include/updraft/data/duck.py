@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from updraft.errors import DataError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from updraft.spec.model import Project
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 THREADS = 2
 """Threads of one task: many tasks share a machine."""
@@ -106,13 +107,15 @@ def attempt(action: Callable[[], T], explain: Callable[[duckdb.Error], DataError
     raise failed
 
 
-def without_values(step: Callable[[Project, Settings, str], T]) -> Callable[[Project, Settings, str], T]:
+def without_values(
+    step: Callable[Concatenate[Project, Settings, str, P], T],
+) -> Callable[Concatenate[Project, Settings, str, P], T]:
     """Make a step of ingestion tell every failure of DuckDB that it does not explain itself by its kind alone."""
 
     @functools.wraps(step)
-    def run(project: Project, settings: Settings, key: str) -> T:
+    def run(project: Project, settings: Settings, key: str, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return attempt(
-            lambda: step(project, settings, key),
+            lambda: step(project, settings, key, *args, **kwargs),
             lambda error: DataError(f"{project.name}: partition {key}: {step.__name__} failed: {kind_of(error)}"),
         )
 

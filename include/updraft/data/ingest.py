@@ -29,6 +29,7 @@ from updraft.data.extraction import (
 from updraft.data.pinned import keep_classes
 from updraft.data.privacy import ID_SUFFIX, KEY_FILE, Pseudonymiser, check_key, load_key
 from updraft.data.publication import Publisher, parquet_bytes, quarantine, write_table
+from updraft.data.settled import NOTHING_SETTLED, SettledRows
 from updraft.data.validation import Validator
 from updraft.data.views import Views
 from updraft.errors import DataError, PartitionRefused
@@ -64,12 +65,15 @@ def pseudonymiser(project: Project, settings: Settings) -> Pseudonymiser:
 
 
 @without_values
-def validate_partition(project: Project, settings: Settings, key: str) -> Checks:
+def validate_partition(
+    project: Project, settings: Settings, key: str, settled: SettledRows = NOTHING_SETTLED
+) -> Checks:
     """Hold the extracted sources against the contract; quarantine rows in breach, write data docs and ``checks.json``.
 
     Quarantine: ``<lake>/<project>/quarantine/<key>/<source>.parquet``, with ``_reasons``. Data docs:
     ``<lake>/<project>/docs/<key>/index.html``. A partition without rows passes as ``empty``.
 
+    :param settled: rows in breach of which a person has decided.
     :raises PartitionRefused: a table expectation fails, or too many rows are in breach; what was found is written.
     :raises SpecError: the contract is wrong.
     :raises DataError: the partition has not been extracted.
@@ -82,7 +86,9 @@ def validate_partition(project: Project, settings: Settings, key: str) -> Checks
         con = stack.enter_context(connection(raw.values()))
         views = Views(con, project, covered)
         views.open(raw)
-        checks = Validator(views, contract, pseudonyms, read_not_read(project, settings, key)).run(tuple(raw), digests)
+        checks = Validator(views, contract, pseudonyms, read_not_read(project, settings, key), settled).run(
+            tuple(raw), digests
+        )
         lake = Lake(settings.lake, project.name)
         for source in raw:
             bad = arrow(con, f'SELECT * FROM "bad_{source}" ORDER BY _n')

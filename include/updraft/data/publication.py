@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from updraft import files
-from updraft.data.catalogue import MISFITS
+from updraft.data.catalogue import MISFITS, NUMBER
 from updraft.data.cells import as_text
 from updraft.data.checks import LabelCounts
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
@@ -176,7 +176,10 @@ class Publisher:
 
 
 def quarantine(views: Views, source: str, pseudonyms: Pseudonymiser) -> pa.Table:
-    """The partition's rows of a source that are in breach, with ``_reasons`` and ``_misfits`` (text), pseudonymised."""
+    """The partition's rows of a source that are in breach and were not dropped, pseudonymised.
+
+    With ``_reasons`` and ``_misfits`` (text), and ``_number``: the row of the raw file, from 1.
+    """
     con = views.con
     relation = name(f"quarantined_{source}")
     columns = views.columns(source)
@@ -188,10 +191,10 @@ def quarantine(views: Views, source: str, pseudonyms: Pseudonymiser) -> pa.Table
     con.execute(
         f"CREATE VIEW {relation} AS SELECT w.* EXCLUDE (_slice, {MISFITS}), {told} AS {MISFITS}, "
         f"array_to_string(b._reasons, '; ') AS _reasons "
-        f"FROM {name(f'win_{source}')} AS w JOIN {name(f'bad_{source}')} AS b USING (_n)"
+        f"FROM {name(f'win_{source}')} AS w JOIN {name(f'bad_{source}')} AS b USING (_n) WHERE NOT b._dropped"
     )
     query = pseudonymised(con, relation, hidden, pseudonyms)
-    return arrow(con, f"SELECT * EXCLUDE (_n) FROM ({query}) ORDER BY _n")
+    return arrow(con, f"SELECT * EXCLUDE (_n), _n + 1 AS {NUMBER} FROM ({query}) ORDER BY _n")
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -19,6 +19,7 @@ from updraft.data.duck import first, kind_of, literal, name
 from updraft.data.extraction import NotRead, Outside
 from updraft.data.privacy import Pseudonymiser
 from updraft.data.schema import of_storage
+from updraft.data.settled import NOTHING_SETTLED, SettledRows, settle
 from updraft.data.views import Views, joined_by, private_columns
 from updraft.spec.model import Project
 
@@ -99,6 +100,7 @@ class Validator:
     pseudonyms: Pseudonymiser
 
     not_read: NotRead = field(default_factory=lambda: NotRead({}, {}))
+    settled: SettledRows = NOTHING_SETTLED
 
     @property
     def _con(self) -> duckdb.DuckDBPyConnection:
@@ -117,6 +119,7 @@ class Validator:
         if not self.views.count(f"win_{self.views.row_source}"):
             for source in sources:
                 self._mark(source, [], self._present(source))
+                settle(self.views, source, self.pseudonyms, self.settled)
             rows = {source: SourceChecks(self.views.count(f"win_{source}"), 0, {}, ()) for source in sources}
             elsewhere = self._all_elsewhere()
             state: State = "refused" if elsewhere else "empty"
@@ -187,8 +190,21 @@ class Validator:
         errors = self._mark(source, failed, present)
         checks = [self._check(source, judgement, errors) for judgement in judged]
         rows = self.views.count(f"win_{source}")
-        quarantined = rows - self.views.count(f"good_{source}")
-        return SourceChecks(rows, quarantined, self._reasons(source, failed), (*broken, *checks))
+        in_breach = rows - self.views.count(f"good_{source}")
+        settle(self.views, source, self.pseudonyms, self.settled)
+        left = rows - self.views.count(f"good_{source}")
+        (dropped,) = first(
+            self._con,
+            f"SELECT count(*) FROM {name(f'win_{source}')} JOIN {name(f'bad_{source}')} USING (_n) WHERE _dropped",
+        )
+        return SourceChecks(
+            rows,
+            left - int(dropped),
+            self._reasons(source, failed),
+            (*broken, *checks),
+            released=in_breach - left,
+            dropped=int(dropped),
+        )
 
     def _mark(
         self, source: str, failed: Sequence[Expectation], present: Sequence[Expectation]
@@ -351,7 +367,7 @@ class Validator:
     def _reasons(self, source: str, usable: Sequence[Expectation]) -> dict[str, int]:
         rows = self._con.execute(
             f"SELECT why, count(*) FROM (SELECT unnest(_reasons) AS why FROM {name(f'bad_{source}')} "
-            f"JOIN {name(f'win_{source}')} USING (_n)) GROUP BY why"
+            f"JOIN {name(f'win_{source}')} USING (_n) WHERE NOT _dropped) GROUP BY why"
         ).fetchall()
         rows_by_reason = {str(why): int(count) for why, count in rows}
         order = [self._reason(source, expectation) for expectation in usable if expectation.kind == "row"]

@@ -3,7 +3,7 @@
 For a source ``s``:
     ``src_s``   every raw row, with ``_n`` (row of the file) and ``_slice`` (key of the partition that it lies in),
     ``win_s``   the rows of this partition: what is judged,
-    ``bad_s``   table: ``_n`` and ``_reasons`` (list of text) of every raw row in breach,
+    ``bad_s``   table: ``_n`` and ``_reasons`` (list of text) of every raw row in breach, and whether a person has dropped it (``_dropped``),
     ``good_s``  the rows of this partition that are not in breach.
 """
 
@@ -107,8 +107,18 @@ class Views:
     def mark(self, source: str, breaches: str) -> None:
         """Make ``bad_*`` from SQL that yields ``_n`` and ``_reasons``, and ``good_*``."""
         bad, win, good = name(f"bad_{source}"), name(f"win_{source}"), name(f"good_{source}")
-        self.con.execute(f"CREATE OR REPLACE TABLE {bad} AS {breaches}")
+        self.con.execute(f"CREATE OR REPLACE TABLE {bad} AS SELECT _n, _reasons, FALSE AS _dropped FROM ({breaches})")
         self.con.execute(f"CREATE OR REPLACE VIEW {good} AS SELECT * FROM {win} WHERE _n NOT IN (SELECT _n FROM {bad})")
+
+    def settle(self, source: str, released: Iterable[int], dropped: Iterable[int]) -> None:
+        """Take rows out of ``bad_*`` that a person has released, and mark those that were dropped; both by ``_n``."""
+        import pyarrow as pa
+
+        bad = name(f"bad_{source}")
+        for action, rows in (("DELETE FROM {}", released), ("UPDATE {} SET _dropped = TRUE", dropped)):
+            self.con.register("settled_in", pa.table({"_n": pa.array(sorted(rows), pa.int64())}))
+            self.con.execute(f"{action.format(bad)} WHERE _n IN (SELECT _n FROM settled_in)")
+            self.con.unregister("settled_in")
 
     def count(self, view: str) -> int:
         """Rows of a view."""

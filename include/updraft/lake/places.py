@@ -254,6 +254,17 @@ class Lake:
         """The rows of a partition's source that broke the contract."""
         return self.at(f"quarantine/{key}/{source}.parquet")
 
+    def settled_stem(self, key: str) -> str:
+        """A list of rows in quarantine of which a person has decided, but for the end of its name.
+
+        No source has such a name: theirs have no hyphen.
+        """
+        return self.at(f"quarantine/{key}/settled")
+
+    def settled(self, key: str, sha256: str) -> str:
+        """The same list by its hash."""
+        return f"{self.settled_stem(key)}-{sha256[:8]}.parquet"
+
     def snapshot(self, sha256: str) -> str:
         """The manifest of a snapshot."""
         return self.at(f"snapshots/{sha256}.json")

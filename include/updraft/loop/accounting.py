@@ -33,6 +33,7 @@ def accounted(row: IngestedPartition) -> dict[str, Any] | None:
         return None
     source, checks = next(iter(sources.items()))
     outside, timeless = int(checks.get("outside", 0)), int(checks.get("timeless", 0))
+    dropped = int(checks.get("dropped", 0))
     quarantined, rows = int(checks.get("quarantined", 0)), int(checks.get("rows", 0))
     return {
         "key": row.key,
@@ -41,7 +42,8 @@ def accounted(row: IngestedPartition) -> dict[str, Any] | None:
         "read": rows + outside + timeless,
         "published": row.rows,
         "quarantined": quarantined,
-        "refused": 0 if row.state == "published" else rows - quarantined,
+        "dropped": dropped,
+        "refused": 0 if row.state == "published" else rows - quarantined - dropped,
         "outside": outside,
         "timeless": timeless,
         "reasons": dict(checks.get("reasons", {})),
@@ -54,6 +56,7 @@ def in_words(account: Mapping[str, Any]) -> str:
     parts = [
         f"{account['published']:,} published",
         f"{account['quarantined']:,} quarantined{_reasons(account['reasons'])}",
+        *([f"{account['dropped']:,} dropped by a person"] if account["dropped"] else []),
         *([f"{account['refused']:,} refused with their partition"] if account["refused"] else []),
         f"{account['outside']:,} outside of the partition",
         f"{account['timeless']:,} without a time",

@@ -24,6 +24,8 @@ TELLING = (
     "readmit",
     "accept_sign",
     "pass_over",
+    "release_rows",
+    "drop_rows",
 )
 """Kinds of decisions that always say something. A diagnosis does where it calls for a remedy."""
 
@@ -63,7 +65,7 @@ def _words(decision: Decision) -> str | None:
             if diagnosis:
                 return f"episode {body['episode']}: {diagnosis['remedy']}, {diagnosis['words']}"
             return None
-        case "readmit" | "accept_sign" | "pass_over":
+        case "readmit" | "accept_sign" | "pass_over" | "release_rows" | "drop_rows":
             return f"{_about_partitions(decision)} (by {body['by']}): {reason}"
         case "recalibrate":
             layer = body["layer"]
@@ -92,6 +94,10 @@ def _about_partitions(decision: Decision) -> str:
         return f"readmitted partition {body['partition']}"
     if decision.kind == "pass_over":
         return f"passed over partition {body['partition']}, {body['fate']}"
+    if decision.kind in ("release_rows", "drop_rows"):
+        rows = ", ".join(f"{count:,} rows of {source}" for source, count in body["rows"].items())
+        done = "released" if decision.kind == "release_rows" else "dropped"
+        return f"{done} {rows} from the quarantine of partition {body['partition']}"
     signs = ", ".join(sign_words((kind, column)) for kind, column in body["signs"])
     return f"{signs}: {'no fault any more' if body['accepted'] else 'a fault again'}"
 

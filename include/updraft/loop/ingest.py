@@ -16,6 +16,7 @@ from updraft.errors import DataError, PartitionRefused, UpdraftError, passes
 from updraft.loop.accounting import with_lost_labels
 from updraft.loop.alerting import partition_alerts
 from updraft.loop.context import Loop
+from updraft.loop.settled import settled_rows
 from updraft.monitoring.profiles import Profile, profile
 from updraft.store.records import FailedIngestion, IngestedPartition
 
@@ -79,7 +80,7 @@ def validate(loop: Loop, key: str, *, run: str | None = None) -> Validated:
     """
     try:
         with _records_failure(loop, key, "validate_partition"):
-            checks = validate_partition(loop.project, loop.settings, key)
+            checks = validate_partition(loop.project, loop.settings, key, settled_rows(loop, key))
     except PartitionRefused as error:
         partition_alerts.partition_refused(loop, key, run)  # first: whatever comes of recording it, on-call hears of it
         published = loop.store.partition_row(loop.name, key)
