@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.slack import SlackServer, running_slack
 
-pytest_plugins = ["tests.support.cluster", "tests.support.team_airflow", "tests.support.lanes"]
+pytest_plugins = ["tests.support.cluster", "tests.support.team_airflow", "tests.support.lanes", "tests.support.cost"]
 
 # Importing Airflow writes its configuration into its home: let that be nobody's own. Before any test imports it.
 _airflow_home = tempfile.TemporaryDirectory(prefix="updraft-airflow-")
@@ -19,6 +20,16 @@ os.environ["AIRFLOW_HOME"] = _airflow_home.name
 if "UPDRAFT_TESTS_SHARED" not in os.environ:
     _shared = tempfile.TemporaryDirectory(prefix="updraft-tests-")
     os.environ["UPDRAFT_TESTS_SHARED"] = _shared.name
+
+
+# Five thousand tests and a dozen heavy libraries are a million objects, which live to the end: to look through them for garbage again and again
+# takes a quarter of the time of collecting the tests. So nothing is looked for until they are there, and they are never looked at.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

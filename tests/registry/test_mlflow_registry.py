@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mlflow.entities import LoggedModelOutput
 from tests.support.training_case import KEYS, SOURCE, features_and_labels, write_request
 from tests.support.without_torch.sitecustomize import torch_hidden
 
@@ -154,6 +153,8 @@ def test_a_version_says_where_it_comes_from(case):
 
 
 def test_a_registration_that_was_killed_half_way_goes_on(case):
+    from mlflow.entities import LoggedModelOutput
+
     client = case.registry.client
     run = client.get_run(case.result.mlflow_run_id)
     left = client.create_logged_model(run.info.experiment_id, name="model", source_run_id=run.info.run_id)

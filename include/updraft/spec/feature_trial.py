@@ -84,8 +84,11 @@ def try_features(folder: Path, rows: Path | None, *, seconds: float = SECONDS) -
     return (f"{file}: {how} when it was tried; it must return a table of features, and do nothing else",)
 
 
-def _complaints(folder: Path, rows: Path | None) -> Iterator[str]:
-    """Run in the process of the trial."""
+def complaints(folder: Path, rows: Path | None) -> Iterator[str]:
+    """What is wrong with the feature function, as the process of the trial finds it.
+
+    :param rows: as in :func:`try_features`.
+    """
     try:
         code = load_features(load_project(folder))
     except SpecError as error:
@@ -157,7 +160,7 @@ def _main() -> None:
     os.dup2(2, 1)  # what the function prints is no answer
     _shut_in()
     rows = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-    told = json.dumps(list(dict.fromkeys(_complaints(Path(sys.argv[1]), rows))))
+    told = json.dumps(list(dict.fromkeys(complaints(Path(sys.argv[1]), rows))))
     os.write(answer, told.encode())
     os._exit(0)
 
