@@ -146,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--partitions", type=int, default=20)
     count = parser.parse_args().partitions
-    os.environ["UPDRAFT_PRELOAD"] = "1"
+    os.environ["UPDRAFT_PRELOAD"] = "tasks"
     runpy.run_path(str(AIRFLOW_CONFIG / "airflow_local_settings.py"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -24,7 +24,7 @@ from updraft.registry import signing
 from updraft.settings import Settings
 from updraft.spec.load import load_project
 from updraft.stack import control, doctor, environment, postgres, processes, restarts, secrets, supervision, wrapper
-from updraft.stack.layout import ROOT, SCHEDULER, Layout, write_private
+from updraft.stack.layout import DAG_PROCESSOR, ROOT, SCHEDULER, Layout, write_private
 from updraft.stack.plan import Plan
 
 KNOWN = secrets.Secrets(**{f.name: f"secret-{f.name}-itself" for f in dataclasses.fields(secrets.Secrets)})
@@ -323,6 +323,32 @@ def test_a_stack_that_never_ran_is_told_as_not_running(tmp_path: Path) -> None:
     assert not any(row.healthy for row in rows)
 
 
+def test_a_fork_of_the_dag_processor_imports_nothing_anew_to_read_a_dag_file(tmp_path: Path) -> None:
+    env = environment.of_program(DAG_PROCESSOR, _layout(tmp_path), {"PYTHONPATH": "", "AIRFLOW__API__SECRET_KEY": "x"})
+    read = (
+        "import airflow_local_settings, runpy, sys\n"
+        "ahead = set(sys.modules)\n"
+        "for file in sys.argv[1:]: runpy.run_path(file)\n"
+        "print(sorted(name for name in set(sys.modules) - ahead if name.startswith('updraft')))"
+    )
+    dags = sorted(map(str, Path(__file__).parents[2].joinpath("dags").glob("*.py")))
+    path = os.pathsep.join([os.environ["PYTHONPATH"], str(environment.AIRFLOW_CONFIG)])
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", read, *dags],
+        env={
+            **os.environ,
+            "PYTHONPATH": path,
+            "UPDRAFT_PRELOAD": env["UPDRAFT_PRELOAD"],
+            "UPDRAFT_HOME": str(tmp_path),
+            "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.splitlines()[-1] == "[]"
+
+
 def test_the_scheduler_waits_for_its_database_after_its_imports_so_that_it_is_there_soon_after_it(
     tmp_path: Path,
 ) -> None:
@@ -330,7 +356,7 @@ def test_the_scheduler_waits_for_its_database_after_its_imports_so_that_it_is_th
     env = environment.of_program(
         SCHEDULER, _layout(tmp_path), {"PYTHONPATH": "", "AIRFLOW__API__SECRET_KEY": "x"}, [port]
     )
-    assert env["UPDRAFT_PRELOAD"] == "1"
+    assert env["UPDRAFT_PRELOAD"] == "tasks"
     told = "import airflow_local_settings, os; print('there', 'UPDRAFT_WAITS_FOR' in os.environ, flush=True)"
     path = os.pathsep.join([os.environ["PYTHONPATH"], str(environment.AIRFLOW_CONFIG)])
     waiting = subprocess.Popen(

@@ -28,6 +28,7 @@ LAYERS = st.one_of(st.none(), st.fixed_dictionaries({"intercept": st.floats(-1, 
 STEPS = st.one_of(
     st.tuples(st.just("promote"), VERSIONS, KEYS),
     st.tuples(st.just("roll_back"), VERSIONS, KEYS),
+    st.tuples(st.just("take_back"), VERSIONS, KEYS),
     st.tuples(st.just("reinstate"), VERSIONS, KEYS),
     st.tuples(st.just("recalibrate"), VERSIONS, KEYS, LAYERS),
     st.tuples(st.just("quarantine"), KEYS, CONTENTS),
@@ -68,6 +69,9 @@ def take(store: Store, step: tuple) -> None:
         case ("reinstate", version, key):
             body = {"version": version, "previous": store.serving(P).champion, "reason": "", "by": "ann"}
             store.decide(P, key=key, kind="reinstate", subject=f"{P}-v{version}@{store.last_seq(P)}", body=body)
+        case ("take_back", version, key):
+            body = {"version": version, "previous": store.serving(P).champion or "1", "reason": "", "by": "ann"}
+            store.decide(P, key=key, kind="roll_back", subject=f"{P}-v{version}@{store.last_seq(P)}", body=body)
         case ("recalibrate", version, key, layer):
             body = {"version": version, "layer": layer, "reason": ""}
             store.decide(P, key=key, kind="recalibrate", subject=f"{version}@{key}", body=body)
@@ -81,6 +85,16 @@ def take(store: Store, step: tuple) -> None:
             store.decide(P, key=key, kind="readmit", subject=f"{key}@{content}", body=body)
         case ("ingest", key, kind, content, quarantined):
             store.record_partition(P, IngestedPartition(key, kind, None, content, 9, quarantined, None, {}, None))
+
+
+def taken_back_by_hand(store: Store) -> dict[str, int]:
+    """The versions that a person took back and that no return has brought back since, each with the number of the decision."""
+    returns = store.decisions(P, kinds=("roll_back", "reinstate"))
+    taken = [(d.body["previous"], d.seq) for d in returns if d.kind == "roll_back" and d.body.get("by")]
+    back = [(d.body["version"], d.seq) for d in returns]
+    return {
+        version: seq for version, seq in taken if not any(other == version and later > seq for other, later in back)
+    }
 
 
 def kept_out_by_hand(store: Store) -> set[str]:
@@ -115,6 +129,11 @@ def test_after_any_decisions_the_kept_state_is_the_fold_of_the_chain_even_of_tho
             earlier = [d for d in store.decisions(P, kinds=("recalibrate",)) if d.key < before]
             expected = [d.body["layer"] for d in earlier if d.body["version"] == version]
             assert store.layer(P, version, before=before) == (expected[-1] if expected else None)
+    taken = store.taken_back(P, ["1", "2", "11"])
+    assert {version: decision.seq for version, decision in taken.items()} == taken_back_by_hand(store)
+    for version in ("1", "2", "11"):
+        about = [d for d in store.returns(P) if d.subject.partition("@")[0] == f"{P}-v{version}"]
+        assert store.returns(P, f"{P}-v{version}") == about
     out = kept_out_by_hand(store)
     assert store.kept_out(P, until="2014") == out
     assert [(row.key, row.signs) for row in store.keeping_out(P, until="2014")] == [
@@ -137,6 +156,8 @@ def history(store: Store) -> None:
     take(store, ("promote", "2", keys[2]))
     take(store, ("recalibrate", "2", keys[2], None))
     take(store, ("roll_back", "2", keys[3]))
+    take(store, ("promote", "11", keys[3]))
+    take(store, ("take_back", "1", keys[3]))
     for key in keys[:2]:
         take(store, ("quarantine", key, "a" * 64))
     take(store, ("readmit", keys[0], "a" * 64))
@@ -161,7 +182,7 @@ def test_the_migration_fills_what_is_kept_for_a_store_that_has_a_chain_already(d
     history(deployed)
     kept = {
         name: deployed._rows(sa.select(tables.metadata.tables[name]))
-        for name in ("serving", "layers", "partition_counts")
+        for name in ("serving", "layers", "taken_back", "partition_counts")
     }
     episodes = deployed._rows(sa.select(tables.episodes).order_by(tables.episodes.c.id))
     assert [(row["content"], row["readmitted"] is not None) for row in episodes] == [
@@ -186,6 +207,8 @@ def test_the_migration_fills_what_is_kept_for_a_store_that_has_a_chain_already(d
         (sa.delete(tables.serving), "what serves is kept as nothing"),
         (sa.update(tables.layers).where(tables.layers.c.version == "1").values(layer=None), "the layer of version 1"),
         (sa.delete(tables.layers).where(tables.layers.c.version == "2"), "the layer of version 2 is kept as None"),
+        (sa.delete(tables.taken_back), "version 11 is kept as not taken back, and the decisions say taken back by"),
+        (sa.update(tables.taken_back).values(version="1"), "version 1 is kept as taken back by"),
         (sa.update(tables.episodes).values(readmitted=None), r"episode .*-01T.* keeps out .*\(not readmitted\)"),
         (sa.update(tables.episodes).values(content="c" * 64), "keeps out content c"),
         (sa.update(tables.partition_counts).values(partitions=7), r"published partitions .* kept as \(7, "),

@@ -51,7 +51,7 @@ def look(loop: Loop, row: ReleaseRow, event: Event | None = None) -> Look:
         seen = replace(seen, returns=len(store.returns(loop.name, row.id)), on_probation=_on_probation(loop))
     if row.state == "closed":
         return seen
-    taken = store.taken_back(loop.name)
+    taken = store.taken_back(loop.name, [version for version in (row.version, row.against) if version is not None])
     seen = replace(seen, taken_back={version: taken_back_words(loop, taken[version]) for version in taken})
     since = promotion.key if row.state == "probation" and promotion is not None else row.counted_from
     monitored = store.count_published(loop.name, after=since, until=tick) if tick is not None else 0

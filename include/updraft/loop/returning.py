@@ -79,7 +79,7 @@ def plan_rollback(loop: Loop, to: str | None = None) -> Return:
     if to is None:
         raise InputError(f"{loop.name}: there is no previous champion to roll back to; name a version with --to")
     _check_version(loop, to, serving)
-    if (taken := loop.store.taken_back(loop.name).get(to)) is not None:
+    if (taken := loop.store.taken_back(loop.name, [to]).get(to)) is not None:
         raise InputError(f"{loop.name}: {taken_back_words(loop, taken)}")
     return _looked_at(loop, to, serving, reinstates=False)
 

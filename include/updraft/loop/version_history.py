@@ -11,8 +11,7 @@ from updraft.loop.context import Loop
 from updraft.loop.decision_words import TELLING, gates_in_words, in_words
 from updraft.loop.release import release_id
 from updraft.store.records import Decision, PerformanceRow, Role, ScoredSpan, TrainingRow
-from updraft.store.releases import RETURNS
-from updraft.store.state import SERVING
+from updraft.store.state import RETURNS, SERVING
 
 _NAMED = 20
 """Versions that are named when there is none of a name."""

@@ -135,7 +135,7 @@ class Look:
     on_probation: tuple[str, ...] = ()
     """Ids of the project's releases on probation."""
     taken_back: Mapping[str, str] = field(default_factory=dict)
-    """Versions that a person took back and nobody has reinstated, each with what is to be known of it."""
+    """Of the release's version and of what it is held against: what a person took back and nobody has reinstated, each with what is to be known."""
     returns: int = 0
     """How often the release's version was taken back or reinstated so far."""
     event: Event | None = None

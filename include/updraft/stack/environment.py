@@ -8,7 +8,7 @@ from pathlib import Path
 
 from updraft.settings import MLFLOW_PATIENCE, Settings
 from updraft.stack import mlflow_accounts, postgres
-from updraft.stack.layout import API_SERVER, LOOPBACK, MLFLOW, POSTGRES, SCHEDULER, Layout
+from updraft.stack.layout import API_SERVER, DAG_PROCESSOR, LOOPBACK, MLFLOW, POSTGRES, SCHEDULER, Layout
 from updraft.stack.processes import MARK
 from updraft.stack.secrets import Secrets
 
@@ -109,6 +109,10 @@ _WORKERS: Mapping[str, object] = {
 }
 
 
+_FORKS: Mapping[str, str] = {SCHEDULER: "tasks", DAG_PROCESSOR: "dags"}
+"""Programs that fork for each piece of work, and what they import ahead for it."""
+
+
 def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
     """Airflow's configuration, as the environment variables that it reads."""
     base = addresses(ports)[1]
@@ -198,10 +202,10 @@ def of_program(name: str, layout: Layout, shared: Mapping[str, str], waits_for: 
     }
     if name != API_SERVER:
         del env["AIRFLOW__API__SECRET_KEY"]  # signs people's web sessions
+    if name in _FORKS:
+        env |= {"UPDRAFT_PRELOAD": _FORKS[name], "OPENBLAS_NUM_THREADS": "1"}  # no thread pool before the fork
     if name == SCHEDULER:
-        needs = ",".join(str(port) for port in waits_for)
-        env |= {"UPDRAFT_PRELOAD": "1", "UPDRAFT_WAITS_FOR": needs}
-        env |= {"OPENBLAS_NUM_THREADS": "1"}  # no thread pool before the fork
+        env |= {"UPDRAFT_WAITS_FOR": ",".join(str(port) for port in waits_for)}
     return env
 
 

@@ -88,7 +88,7 @@ class Chain(Base):
         d = t.decisions.c
         query = sa.select(t.decisions).where(d.project == project, d.kind == kind, d.subject == subject)
         row = connection.execute(query).mappings().first()
-        return _decision(row) if row is not None else None
+        return as_decision(row) if row is not None else None
 
     def decision(self, project: str, kind: str, subject: str) -> Decision | None:
         """The decision of a kind about a subject; None when there is none."""
@@ -110,13 +110,13 @@ class Chain(Base):
         query = sa.select(t.decisions).where(d.project == project, d.seq > since)
         if kinds:
             query = query.where(d.kind.in_(kinds))
-        return [_decision(row) for row in connection.execute(query.order_by(d.seq)).mappings()]
+        return [as_decision(row) for row in connection.execute(query.order_by(d.seq)).mappings()]
 
     def decisions_about(self, project: str, subject: str, kinds: Sequence[str]) -> list[Decision]:
         """The decisions of some kinds about one subject, in order."""
         d = t.decisions.c
         query = sa.select(t.decisions).where(d.project == project, d.kind.in_(kinds), d.subject == subject)
-        return [_decision(row) for row in self._rows(query.order_by(d.seq))]
+        return [as_decision(row) for row in self._rows(query.order_by(d.seq))]
 
     def newest_decisions(
         self, project: str, kinds: Sequence[str], number: int, *, before: int | None = None
@@ -131,7 +131,7 @@ class Chain(Base):
             query = sa.select(t.decisions).where(d.project == project, d.kind == kind)
             if before is not None:
                 query = query.where(d.seq < before)
-            newest += [_decision(row) for row in self._rows(query.order_by(d.seq.desc()).limit(number))]
+            newest += [as_decision(row) for row in self._rows(query.order_by(d.seq.desc()).limit(number))]
         return sorted(newest, key=lambda decision: decision.seq)[-number:] if number > 0 else []
 
     def last_seq(self, project: str) -> int:
@@ -173,7 +173,8 @@ def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def _decision(row: Mapping[Any, Any]) -> Decision:
+def as_decision(row: Mapping[Any, Any]) -> Decision:
+    """A link as it was hashed, of its row."""
     moment = row["written_at"]
     utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment  # SQLite keeps no zone
     return as_record(Decision, {**row, "written_at": _iso(utc)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,16 +10,13 @@ import sqlalchemy as sa
 from updraft.errors import StoreError
 from updraft.store import tables as t
 from updraft.store.base import as_record
-from updraft.store.chain import Chain
+from updraft.store.chain import Chain, as_decision
 from updraft.store.records import Decision, ReleaseRow, ReleaseState, Serving
-from updraft.store.state import read_champion, read_layers
-
-RETURNS = ("roll_back", "reinstate")
-"""Kinds of decisions by which a version that had served serves again. There may be several about one release; see :func:`release_of`."""
+from updraft.store.state import RETURNS, read_champion, read_layers
 
 
 def release_of(subject: str) -> str:
-    """The release that a return is about: the second one's subject carries its number beside the release."""
+    """The release that a return is about: the second one's subject carries its number beside the release, after an ``@``."""
     return subject.partition("@")[0]
 
 
@@ -85,14 +82,19 @@ class Releases(Chain):
 
     def returns(self, project: str, release: str | None = None) -> list[Decision]:
         """The decisions by which a version serves again, of all releases or of one that was taken back or reinstated, in order."""
-        decided = self.decisions(project, kinds=RETURNS)
-        return [decision for decision in decided if release is None or release_of(decision.subject) == release]
+        d = t.decisions.c
+        query = sa.select(t.decisions).where(d.project == project, d.kind.in_(RETURNS))
+        if release is not None:
+            query = query.where((d.subject == release) | d.subject.startswith(f"{release}@", autoescape=True))
+        return [as_decision(row) for row in self._rows(query.order_by(d.seq))]
 
-    def taken_back(self, project: str) -> dict[str, Decision]:
-        """The versions that a person took back and nobody has reinstated, each with the decision."""
-        taken: dict[str, Decision] = {}
-        for decision in self.returns(project):
-            taken.pop(str(decision.body["version"]), None)
-            if decision.kind == "roll_back" and decision.body.get("by"):
-                taken[str(decision.body["previous"])] = decision
-        return taken
+    def taken_back(self, project: str, versions: Collection[str]) -> dict[str, Decision]:
+        """Those of some versions that a person took back and nobody has reinstated, each with the decision."""
+        c, d = t.taken_back.c, t.decisions.c
+        query = (
+            sa.select(t.decisions)
+            .join(t.taken_back, (c.project == d.project) & (c.seq == d.seq))
+            .where(c.project == project, c.version.in_(list(versions)))
+        )
+        decided = [as_decision(row) for row in self._rows(query)]
+        return {str(decision.body["previous"]): decision for decision in decided}

@@ -16,7 +16,9 @@ from updraft.store import tables as t
 from updraft.store.base import upsert
 from updraft.store.records import Decision
 
-SERVING = ("promote", "roll_back", "reinstate")
+RETURNS = ("roll_back", "reinstate")
+"""Kinds of decisions by which a version that had served serves again."""
+SERVING = ("promote", *RETURNS)
 """Kinds of decisions that change what serves."""
 CHANGING = (*SERVING, "recalibrate", "readmit")
 """Kinds of decisions that change the state."""
@@ -52,6 +54,8 @@ class State:
     champion: Champion | None = None
     layers: dict[str, LayerInForce] = field(default_factory=dict)
     """By version."""
+    taken_back: dict[str, int] = field(default_factory=dict)
+    """Number of the decision by which a person took a version back that nobody has reinstated, by version."""
     readmitted: dict[str, int] = field(default_factory=dict)
     """Number of the decision that readmitted a partition's content, by its subject (:func:`readmission`)."""
 
@@ -64,6 +68,10 @@ def fold(chain: Iterable[Decision]) -> State:
         match decision.kind:
             case "promote" | "roll_back" | "reinstate":
                 state.champion = _champion(decision)
+                if decision.kind in RETURNS:
+                    state.taken_back.pop(body["version"], None)
+                if (version := _taken_back(decision)) is not None:
+                    state.taken_back[version] = decision.seq
             case "recalibrate":
                 state.layers[body["version"]] = LayerInForce(body["layer"], decision.key, decision.seq)
             case "readmit":
@@ -80,6 +88,7 @@ def follow(connection: sa.Connection, decision: Decision) -> None:
             row: dict[str, Any] = {"champion": champion.version, "previous": champion.previous}
             row |= {"since": champion.since, "seq": champion.seq}
             upsert(connection, t.serving, {"project": project, **row}, change=tuple(row))
+            _follow_return(connection, decision)
         case "recalibrate":
             layer = {"layer": body["layer"], "key": decision.key, "seq": decision.seq}
             upsert(connection, t.layers, {"project": project, "version": body["version"], **layer}, change=tuple(layer))
@@ -91,6 +100,20 @@ def follow(connection: sa.Connection, decision: Decision) -> None:
                 .where(e.project == project, e.opened_at == key, e.remedy == "quarantine", e.content == content)
                 .values(readmitted=decision.seq)
             )
+
+
+def _follow_return(connection: sa.Connection, decision: Decision) -> None:
+    """What serves by a return is taken back no more; what a person took back for it is, from now on."""
+    project, c = decision.project, t.taken_back.c
+    if decision.kind in RETURNS:
+        connection.execute(sa.delete(t.taken_back).where(c.project == project, c.version == decision.body["version"]))
+    if (version := _taken_back(decision)) is not None:
+        upsert(connection, t.taken_back, {"project": project, "version": version, "seq": decision.seq}, change=("seq",))
+
+
+def _taken_back(decision: Decision) -> str | None:
+    """The version that a person takes back with this decision; what the evidence rolls back may be promoted again."""
+    return str(decision.body["previous"]) if decision.kind == "roll_back" and decision.body.get("by") else None
 
 
 def readmission(key: str, content: str) -> str:
@@ -120,6 +143,13 @@ def read_layers(
     return {row["version"]: LayerInForce(row["layer"], row["key"], row["seq"]) for row in rows}
 
 
+def read_taken_back(connection: sa.Connection, project: str) -> dict[str, int]:
+    """Number of the decision that took a version back, of every version that is taken back, as it is kept."""
+    c = t.taken_back.c
+    rows = connection.execute(sa.select(c.version, c.seq).where(c.project == project))
+    return {row.version: row.seq for row in rows}
+
+
 def differences(connection: sa.Connection, project: str, chain: Iterable[Decision]) -> list[str]:
     """In what the kept state differs from what it follows from, in words; nothing when it is equal.
 
@@ -135,6 +165,12 @@ def differences(connection: sa.Connection, project: str, chain: Iterable[Decisio
         f"the layer of version {version} is kept as {layers.get(version)}, and the decisions say {state.layers.get(version)}"
         for version in sorted({*layers, *state.layers})
         if layers.get(version) != state.layers.get(version)
+    ]
+    taken = read_taken_back(connection, project)
+    problems += [
+        f"version {version} is kept as {_taken(taken.get(version))}, and the decisions say {_taken(state.taken_back.get(version))}"
+        for version in sorted({*taken, *state.taken_back})
+        if taken.get(version) != state.taken_back.get(version)
     ]
     e = t.episodes.c
     condemned = sa.select(e.id, e.opened_at, e.diagnosis, e.content, e.readmitted).where(
@@ -153,7 +189,7 @@ def differences(connection: sa.Connection, project: str, chain: Iterable[Decisio
 
 def rewrite(connection: sa.Connection, project: str, chain: Iterable[Decision]) -> None:
     """Write the kept state anew as it follows from the chain, the episodes and the partitions; for a person who knows why it differs."""
-    for table in (t.serving, t.layers, t.partition_counts):
+    for table in (t.serving, t.layers, t.taken_back, t.partition_counts):
         connection.execute(sa.delete(table).where(table.c.project == project))
     e, p = t.episodes.c, t.partitions.c
     condemned = sa.select(e.id, e.diagnosis).where(e.project == project, e.remedy == "quarantine")
@@ -183,6 +219,10 @@ def _miscounted(connection: sa.Connection, project: str) -> list[str]:
 
 def _words(champion: Champion | None) -> Any:
     return "nothing" if champion is None else champion
+
+
+def _taken(seq: int | None) -> str:
+    return "not taken back" if seq is None else f"taken back by decision {seq}"
 
 
 def _readmission(seq: int | None) -> str:

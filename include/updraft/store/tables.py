@@ -228,6 +228,14 @@ layers = Table(  # kept: the layer that the newest recalibration gave each versi
     Column("seq", Integer, nullable=False),
 )
 
+taken_back = Table(  # kept: the versions that a person took back and nobody has reinstated
+    "taken_back",
+    metadata,
+    Column("project", String(63), primary_key=True),
+    Column("version", String(32), primary_key=True),
+    Column("seq", Integer, nullable=False),  # the decision that took it back
+)
+
 seen = Table(
     "seen",
     metadata,

@@ -12,7 +12,8 @@ from updraft.loop.context import Loop
 from updraft.release.bound import Bound
 from updraft.release.states import Policy
 from updraft.store.records import Decision, ReleaseRow
-from updraft.store.releases import RETURNS, release_of
+from updraft.store.releases import release_of
+from updraft.store.state import RETURNS
 
 
 def _thread(loop: Loop, release: ReleaseRow) -> str | None:
