@@ -162,6 +162,8 @@ def lengthen(loop: Loop, models: KeptModels, hours: int) -> None:
         if hour in versions:
             champion, previous = versions[hour], champion
             _release(rows, chain, first, name, hour, champion, previous, open_still=hour == terms[-1])
+            if hour != terms[-1]:
+                _return(chain, name, hour, champion, previous)
         partition = ingested(loop, hour) if real else replace(shared, key=now)
         rows["partitions"].append({"project": name, **asdict(partition)})
         said = _prediction(loop, models, hour) if real else scored
@@ -190,7 +192,7 @@ def lengthen(loop: Loop, models: KeptModels, hours: int) -> None:
             for d in chain.added
             if d.kind in state.CHANGING
         }
-        for decision in newest.values():
+        for decision in sorted(newest.values(), key=lambda newest_of_kind: newest_of_kind.seq):
             state.follow(connection, decision)
         counts = {"partitions": hours, "quarantined": hours}
         connection.execute(sa.update(tables.partition_counts).values(**counts))
@@ -198,6 +200,14 @@ def lengthen(loop: Loop, models: KeptModels, hours: int) -> None:
             connection.execute(sa.text("ANALYZE"))  # as PostgreSQL does by itself, some time after so many rows
     store.mark_seen(name, "monitor", key(hours - 1))
     store.mark_seen(name, "remedy", key(hours - 1))
+
+
+def _return(chain: _Chain, name: str, hour: int, champion: str, previous: str) -> None:
+    """A person takes a version back that has just begun to serve, and reinstates it."""
+    beside = {"by": "ann", "reason": "a look at the one before"}
+    release = f"{name}-v{champion}"
+    chain.add(name, key(hour), "roll_back", release, {"version": previous, "previous": champion, **beside})
+    chain.add(name, key(hour), "reinstate", f"{release}@2", {"version": champion, "previous": previous, **beside})
 
 
 class _Chain:

@@ -25,7 +25,7 @@ audit_app = typer.Typer(help="What was decided: whole, and as it was written.", 
 
 @audit_app.command("rewrite-state")
 def rewrite_state(project: Annotated[str, typer.Argument(help="name of the project")]) -> None:
-    """Write what is kept beside the chain (what serves, its layers, what is kept out, counts) anew as the decisions say.
+    """Write what is kept beside the chain (what serves, its layers, what was taken back, what is kept out, counts) anew as the decisions say.
 
     For when `audit verify` names a difference and you know where it comes from, such as an earlier Updraft that still ran during an upgrade.
 
