@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 from tests.support import flights
 from typer.testing import CliRunner
 
 from updraft import files
+from updraft.cli import lineage as lineage_command
 from updraft.cli import reproduce as command
 from updraft.cli.main import app
+from updraft.data.snapshots import load_snapshot
 from updraft.errors import DataError, InputError, IntegrityError, TrainingError
 from updraft.jobs import run as training_job
 from updraft.loop.in_process import play
+from updraft.loop.lineage import lineage
 from updraft.loop.plan import plan_training
 from updraft.loop.reproduction import reproduce
 from updraft.loop.train import enter, prepare, train_here
@@ -100,3 +105,46 @@ def test_the_command_says_so_and_ends_with_3_when_it_is_not_the_same(loop, monke
     other = CliRunner().invoke(app, ["reproduce", loop.name, "11"])
     assert other.exit_code == 3
     assert "version of xgboost: 3.2.0 then, 9.9 now" in other.stdout
+
+
+def test_a_version_is_traced_back_to_its_files_and_forward_to_what_came_of_it(loop, lake, monkeypatch):
+    traced = lineage(loop, "11")
+    request = loop.training("first").request
+    manifest = load_snapshot(request.snapshot_url, request.snapshot_sha256)
+    assert tuple(partition.key for partition in traced.partitions) == request.window
+    assert not any(partition.changed for partition in traced.partitions)
+    for partition in traced.partitions:
+        assert partition.features_sha256 == manifest.files[f"features/{partition.key}.parquet"].sha256
+        assert set(partition.sources) == {"flights", "weather", "planes"}
+        assert all(len(sha256) == 64 for sha256 in partition.sources.values())
+    assert traced.features_code_sha256 == loop.features.sha256
+    assert traced.parameters["rounds"] == 20
+    assert "xgboost" in traced.environment
+    as_dict = traced.as_dict()
+    assert as_dict["back"]["model_sha256"] == loop.training("first").result.model_sha256
+    assert as_dict["forward"]["decisions"]
+    assert json.loads(json.dumps(as_dict)) == json.loads(json.dumps(as_dict, default=str))
+    monkeypatch.setattr(lineage_command, "lineage", lambda *_: traced)
+    monkeypatch.setattr(lineage_command, "find_project", lambda _: loop.project)
+    monkeypatch.setattr(lineage_command, "open_store", lambda: nullcontext(loop.store))
+    monkeypatch.setattr(lineage_command, "loop_of", lambda *_: loop)
+    told = CliRunner().invoke(app, ["lineage", loop.name, "11"]).stdout
+    assert f"snapshot {request.snapshot_sha256[:12]}" in told
+    assert "rounds=20" in told
+    with pytest.raises(InputError, match="there is no version '99'"):
+        lineage(loop, "99")
+
+
+def test_a_partition_that_was_published_anew_is_marked_in_the_lineage(loop):
+    key = lineage(loop, "11").partitions[0].key
+    row = loop.store.partition(loop.name, key)
+    loop.store.record_partition(loop.name, replace(row, sha256="0" * 64))
+    assert [partition.key for partition in lineage(loop, "11").partitions if partition.changed] == [key]
+    loop.store.record_partition(loop.name, row)
+
+
+def test_of_a_version_without_a_request_less_is_told(loop, lake):
+    enter(loop, "by-nobody-either", plan_training(loop, lake[1][4].key), "14", PASSED, {})
+    traced = lineage(loop, "14")
+    assert (traced.model_sha256, traced.environment, traced.snapshot_url) == (None, {}, None)
+    assert [partition.features_sha256 for partition in traced.partitions] == [None] * len(traced.partitions)

@@ -15,6 +15,7 @@ from updraft.cli import backtest as backtest_command
 from updraft.cli import backup as backup_command
 from updraft.cli import init as init_command
 from updraft.cli import keys as keys_command
+from updraft.cli import lineage as lineage_command
 from updraft.cli import pass_over as pass_over_command
 from updraft.cli import quarantine as quarantine_command
 from updraft.cli import readmit as readmit_command
@@ -59,6 +60,7 @@ app.command("init")(init_command.init)
 app.command("validate")(validate_command.validate)
 app.command("status")(status_command.status)
 app.command("show")(show_command.show)
+app.command("lineage")(lineage_command.lineage_command)
 app.command("reproduce")(reproduce_command.reproduce_command)
 app.command("replay")(replay_command.replay)
 app.command("backtest")(backtest_command.backtest)

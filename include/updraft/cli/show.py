@@ -39,7 +39,7 @@ def _lines(history: VersionHistory) -> Iterator[str]:
     yield f"started by: {history.started_by}"
     yield f"gates: {history.gates_words}"
     for scored in history.scored:
-        yield _scored(history, scored)
+        yield scored_words(history, scored)
     if not history.scored:
         yield "scored: nothing yet"
     for served in history.served:
@@ -55,7 +55,8 @@ def _lines(history: VersionHistory) -> Iterator[str]:
     yield from (f"  {line}" for line in history.decisions)
 
 
-def _scored(history: VersionHistory, scored: Scored) -> str:
+def scored_words(history: VersionHistory, scored: Scored) -> str:
+    """What a version scored in one role, and with which loss."""
     partitions = "1 partition" if scored.partitions == 1 else f"{scored.partitions} partitions"
     measured = (
         f"{history.metric} {scored.loss:.4f} on {scored.measured:,} rows"

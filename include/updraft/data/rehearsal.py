@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data import sources
-from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
+from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, ROW
 from updraft.data.duck import attempt, connection, kind_of, literal, name, parquet
 from updraft.data.file_reading import LARGEST
 from updraft.data.ingest import extract_partition, publish_partition, validate_partition
+from updraft.data.leakage import later_times, leaks, sentences
 from updraft.data.mentions import some_keys
 from updraft.data.partitions import partitions
 from updraft.data.views import CLOCKS
@@ -28,6 +29,7 @@ from updraft.errors import DataError, PartitionRefused, SourceAway, TrainingErro
 from updraft.settings import Settings
 from updraft.spec.data import LAST_DAY, LONGEST_CLASS, Label
 from updraft.spec.document import read_document
+from updraft.spec.feature_source import names_in
 from updraft.spec.feature_trial import ROWS, SECONDS, try_features
 from updraft.spec.label import label_number, read_label
 from updraft.spec.model import Project
@@ -75,6 +77,8 @@ def rehearse(project: Project, settings: Settings, *, seconds: float = SECONDS) 
             else:
                 came_of_it.problems += label_faults(project, aside, keys[0], came_of_it.notes)
                 came_of_it.problems += _of_clusters(project, aside)
+                if not came_of_it.problems:
+                    came_of_it.problems += _of_leaks(project, aside, list(dict.fromkeys([keys[0], keys[-1]])))
                 if not came_of_it.problems:
                     rows = _rows_of_one(project, aside, keys, home, came_of_it.notes)
         except SourceAway as error:
@@ -225,7 +229,11 @@ def _some(names: tuple[str, ...]) -> str:
 
 def _with_all_rows(project: Project) -> Project:
     """The project, but that labels mature so late that a partition's extract holds every row before it, each column of its type."""
-    label = project.spec.data.label.model_copy(update={"matures_after": _CENTURY})
+    return _with_maturity(project, _CENTURY)
+
+
+def _with_maturity(project: Project, matures_after: timedelta) -> Project:
+    label = project.spec.data.label.model_copy(update={"matures_after": matures_after})
     data = project.spec.data.model_copy(update={"label": label})
     return project.model_copy(update={"spec": project.spec.model_copy(update={"data": data})})
 
@@ -288,6 +296,35 @@ def _published(project: Project, aside: Settings, key: str, folder: Path) -> Pat
     if row.url is None or not row.rows:
         return None
     return rows_for_features(row.url, folder)
+
+
+def _of_leaks(project: Project, aside: Settings, keys: list[str]) -> Iterator[str]:
+    """Columns that features.py reads and that tell the label as nothing does that is known before it; of the partitions that are tried."""
+    import pandas as pd
+
+    spec = project.spec
+    now = _with_maturity(
+        project, timedelta(seconds=1)
+    )  # so that a partition's own tick publishes the labels that its file has
+    frames = []
+    for key in keys:
+        try:
+            extract_partition(now, aside, key)
+            validate_partition(now, aside, key)
+        except PartitionRefused:
+            continue
+        row = publish_partition(now, aside, key)
+        if row.url is not None and row.labels_url is not None:
+            labels = files.read_parquet(row.labels_url)[[ROW, LABEL]]
+            frames.append(files.read_parquet(row.url).merge(labels, on=ROW, how="left"))
+    if not frames:
+        return
+    rows = pd.concat(frames, ignore_index=True)
+    named = names_in(project.folder)
+    source = spec.data.sources[next(iter(spec.data.sources))]
+    columns = rows[[column for column in rows.columns if column in named and column != source.event_time]]
+    told = later_times(columns, rows[EVENT_TIME]) | leaks(columns, rows[LABEL].to_numpy(float), spec.task)
+    yield from sentences(told, spec.data.not_leaks)
 
 
 def rows_for_features(url: str, folder: Path) -> Path:

@@ -20,6 +20,7 @@ from updraft.lake.places import RunFolder
 from updraft.loop.challenger import plan_remedy, void
 from updraft.loop.context import Loop
 from updraft.loop.judge import Comparison, judge_candidate
+from updraft.loop.leakage import refuse_leaks
 from updraft.loop.plan import Scalar, plan_training
 from updraft.loop.release import open_release, point_aliases, release_id
 from updraft.loop.trials import fit_name, hand_over, label_files, note_training
@@ -73,6 +74,7 @@ def prepare(
         plan = plan_remedy(loop, key or newest, called_by)
     else:
         plan = plan_training(loop, key or newest, trainer=trainer, params=params)
+    refuse_leaks(loop, plan)
     request = request_for(loop, plan, run)
     if hand_over(loop, plan, request, training.key):
         log.info("The refit trial has proved this recipe on these rows: on a CPU, the training goes on from there")

@@ -129,6 +129,11 @@ class Data(Part):
     outcomes: tuple[Column, ...] = Field(
         default=(), description="columns that are not known at prediction time; features never see them"
     )
+    not_leaks: tuple[Column, ...] = Field(
+        default=(),
+        description="columns or features that tell the label as a leak does and are known at prediction time all the same",
+        exclude_if=lambda columns: not columns,
+    )
     private: tuple[Column, ...] = Field(
         default=(), description="columns that become keyed pseudonyms before anything is published"
     )

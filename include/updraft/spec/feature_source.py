@@ -41,6 +41,14 @@ def static_problems(folder: Path, spec: ProjectSpec | None) -> tuple[Problem, ..
     return tuple(Problem(file, "", None, message, (), line) for line, message in complaints)
 
 
+def names_in(folder: Path) -> frozenset[str]:
+    """Every text that stands in ``features.py``: a column that it reads is among them."""
+    tree = ast.parse((folder / FEATURES).read_bytes())
+    return frozenset(
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+
+
 def _airflow(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Line and name of each import of Airflow, wherever it stands in the file."""
     for node in ast.walk(tree):
