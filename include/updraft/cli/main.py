@@ -13,6 +13,7 @@ import typer
 
 from updraft.cli import backtest as backtest_command
 from updraft.cli import backup as backup_command
+from updraft.cli import forget as forget_command
 from updraft.cli import init as init_command
 from updraft.cli import keys as keys_command
 from updraft.cli import lineage as lineage_command
@@ -68,6 +69,7 @@ app.command("rollback")(returning_command.rollback)
 app.command("reinstate")(returning_command.reinstate)
 app.command("readmit")(readmit_command.readmit)
 app.command("pass-over")(pass_over_command.pass_over_command)
+app.command("forget")(forget_command.forget_command)
 app.command("rightsize")(rightsize_command.rightsize_command)
 app.command("schema")(schema_command.schema_command)
 app.command("backup")(backup_command.backup)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 State = Literal["passed", "refused", "empty"]
@@ -111,6 +111,19 @@ class Checks:
     def quarantined(self) -> int:
         """Quarantined rows of all sources."""
         return sum(source.quarantined for source in self.sources.values())
+
+    def without_examples(self, values: Collection[str]) -> Checks:
+        """The same without the examples and observations in which one of some values stands."""
+
+        def scrubbed(check: Check) -> Check:
+            kept = tuple(example for example in check.examples if not set(example.split(", ")) & set(values))
+            seen = str(check.observed) in values
+            return replace(check, examples=kept, observed=None if seen else check.observed)
+
+        sources = {
+            name: replace(source, checks=tuple(map(scrubbed, source.checks))) for name, source in self.sources.items()
+        }
+        return replace(self, sources=sources)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value."""

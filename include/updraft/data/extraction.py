@@ -17,8 +17,10 @@ from updraft.data import sources
 from updraft.data.cells import is_repeated
 from updraft.data.contract import load_contract
 from updraft.data.duck import attempt, columns_of, connection, first, kind_of, literal, name, parquet, without_values
+from updraft.data.forgotten import NOBODY, Forgotten, leave_out
 from updraft.data.partitions import KEY_FORMAT, Partition, partition
 from updraft.data.pinned import SchemaOf, Told
+from updraft.data.privacy import KEY_FILE, Pseudonymiser, load_key
 from updraft.data.selection import Part, that_bind, whole_columns
 from updraft.data.views import label_columns
 from updraft.errors import DataError, SourceAway, SourceBehind
@@ -103,16 +105,17 @@ _TRIES = 5
 
 
 @without_values
-def extract_partition(project: Project, settings: Settings, key: str) -> Extracted:
+def extract_partition(project: Project, settings: Settings, key: str, forgotten: Forgotten = NOBODY) -> Extracted:
     """Copy what the partition needs from its sources into ``<key>/<source>.parquet`` of the project's raw zone.
 
     The row source: rows of the partition, and of the earlier partitions whose labels mature at its tick. Other
     sources with a time: rows of the partition. Lookup tables: whole. The same content gives the same bytes.
 
+    :param forgotten: persons whose rows are left out, whatever the source holds of them.
     :raises DataError: a source that is not there or not readable, or without a column that the spec names.
     """
     for _ in range(_TRIES):
-        extracted = _extract(project, settings, key)
+        extracted = _extract(project, settings, key, forgotten)
         if extracted is not None:
             return extracted
         log.info(
@@ -124,7 +127,7 @@ def extract_partition(project: Project, settings: Settings, key: str) -> Extract
     )
 
 
-def _extract(project: Project, settings: Settings, key: str) -> Extracted | None:
+def _extract(project: Project, settings: Settings, key: str, forgotten: Forgotten) -> Extracted | None:
     """None where another ingestion has pinned other types of columns that were new here."""
     covered = slices(project, key)
     check_roles(project)
@@ -138,6 +141,8 @@ def _extract(project: Project, settings: Settings, key: str) -> Extracted | None
         tables: dict[str, dict[str, Path]] = {}
         unread: dict[str, str] = {}
         schemas: list[tuple[SchemaOf, Told]] = []
+        still_there: list[str] = []
+        pseudonyms = Pseudonymiser(load_key(settings.keys / KEY_FILE), project.name)
         for source in project.spec.data.sources:
             tables[source], unread_of_source = _tables(stack, source, project=project, raw=raw, covered=covered)
             unread |= unread_of_source
@@ -150,12 +155,16 @@ def _extract(project: Project, settings: Settings, key: str) -> Extracted | None
             columns[source], query, told = _selection(con, schema, tables=tables[source], covered=covered)
             schemas.append((schema, told))
             con.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+            if forgotten and leave_out(con, path, pseudonyms, forgotten, folder / "aside.parquet"):
+                still_there.append(source)
             (rows,) = first(con, f"SELECT count(*) FROM {parquet(str(path))}")
             content = path.read_bytes()
             url = raw_url(project, settings, key, f"{source}.parquet")
             files.write_bytes(url, content)
             outside = _outside(con, project, source, tables[source], covered)
             extracted[source] = ExtractedSource(url, files.sha256(content), int(rows), outside)
+    for source in still_there:  # the copy of the whole source holds them in clear; it is made again where it is needed
+        sources.remove_copies(raw, source)
     check_mentions(project, columns)
     written = [schema.write(told) for schema, told in schemas]  # here: a spelling mistake in the project pins no type
     if not all(written):

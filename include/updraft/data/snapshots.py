@@ -131,6 +131,20 @@ def take_snapshot(
     return Snapshot(url, sha256, revision)
 
 
+def forget_content(settings: Settings, project: str, *, md5: str, sha256: str) -> None:
+    """Remove every copy of a file that a data repository keeps of earlier snapshots: in ``data/``, in DVC's cache, and in its remote.
+
+    Their manifests stay, so that what a training learnt from stays provable by its hash; it cannot be brought back.
+
+    :param md5: of the file: under it DVC keeps it.
+    """
+    repository = settings.home / "datasets" / project
+    for path in (repository / _DATA).rglob(f"*-{sha256[:12]}.parquet"):
+        path.unlink(missing_ok=True)
+    for store in (f"file://{repository}/.dvc/cache", Lake(settings.lake, project).dvc):
+        lake_files.remove(f"{store}/files/md5/{md5[:2]}/{md5[2:]}")
+
+
 def _asked_of(manifest: bytes) -> dict[str, Any]:
     """What a manifest answers: the part of it that its caller gave."""
     value = json.loads(manifest)

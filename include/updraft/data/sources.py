@@ -210,6 +210,13 @@ def table(project: Project, raw: str, source: str, key: str) -> Iterator[Path]:
         yield path
 
 
+def remove_copies(raw: str, source: str) -> None:
+    """Remove the copies of a source's files from a raw zone; the next reading makes them anew."""
+    for file in files.names_below(f"{raw}/{SOURCES}"):
+        if re.fullmatch(rf"{re.escape(source)}-[0-9a-f]{{16}}\.parquet", file):
+            files.remove(f"{raw}/{SOURCES}/{file}")
+
+
 def _unless_written(place: Location, source: str) -> None:
     """Tell a file that is being written from one that is broken. A store elsewhere shows none before it is whole.
 

@@ -26,6 +26,7 @@ TELLING = (
     "pass_over",
     "release_rows",
     "drop_rows",
+    "forget",
 )
 """Kinds of decisions that always say something. A diagnosis does where it calls for a remedy."""
 
@@ -65,7 +66,7 @@ def _words(decision: Decision) -> str | None:
             if diagnosis:
                 return f"episode {body['episode']}: {diagnosis['remedy']}, {diagnosis['words']}"
             return None
-        case "readmit" | "accept_sign" | "pass_over" | "release_rows" | "drop_rows":
+        case "readmit" | "accept_sign" | "pass_over" | "release_rows" | "drop_rows" | "forget":
             return f"{_about_partitions(decision)} (by {body['by']}): {reason}"
         case "recalibrate":
             layer = body["layer"]
@@ -98,6 +99,8 @@ def _about_partitions(decision: Decision) -> str:
         rows = ", ".join(f"{count:,} rows of {source}" for source, count in body["rows"].items())
         done = "released" if decision.kind == "release_rows" else "dropped"
         return f"{done} {rows} from the quarantine of partition {body['partition']}"
+    if decision.kind == "forget":
+        return f"a person is forgotten, by {body['column']}"
     signs = ", ".join(sign_words((kind, column)) for kind, column in body["signs"])
     return f"{signs}: {'no fault any more' if body['accepted'] else 'a fault again'}"
 

@@ -16,6 +16,7 @@ from updraft.errors import DataError, PartitionRefused, UpdraftError, passes
 from updraft.loop.accounting import with_lost_labels
 from updraft.loop.alerting import partition_alerts
 from updraft.loop.context import Loop
+from updraft.loop.forgotten import forgotten_persons
 from updraft.loop.settled import settled_rows
 from updraft.monitoring.profiles import Profile, profile
 from updraft.store.records import FailedIngestion, IngestedPartition
@@ -69,7 +70,7 @@ def extract(loop: Loop, key: str, *, of_now: bool = False) -> Extracted:
     with _records_failure(loop, key, "extract_partition"):
         if of_now:
             check_reach(loop.project, loop.settings, key)
-        return extract_partition(loop.project, loop.settings, key)
+        return extract_partition(loop.project, loop.settings, key, forgotten_persons(loop))
 
 
 def validate(loop: Loop, key: str, *, run: str | None = None) -> Validated:
