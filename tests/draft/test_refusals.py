@@ -56,7 +56,7 @@ def test_both_the_label_and_the_key_are_asked_for_at_once(drafting):
     [
         ("postgresql://me:secret@db/shop", "Updraft reads files, and no database yet"),
         ("nothing.csv", "no such file or folder"),
-        ("s3://bucket/folder/", "say which of its files"),
+        ("https://shop.test/orders/", "does not tell its files"),
         ("orders-{key}.csv", "write a star"),
     ],
 )

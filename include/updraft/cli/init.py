@@ -35,7 +35,7 @@ def init(
     data: Annotated[
         str,
         typer.Option(
-            help="a CSV or Parquet file (also packed), a folder of them, a pattern in quotes ('orders-*.csv'), or a URL (s3://)"
+            help="a CSV or Parquet file (also packed), a folder of them, a pattern in quotes ('orders-*.csv'), a URL, or a prefix of a bucket (s3://)"
         ),
     ],
     label: Annotated[

@@ -180,7 +180,7 @@ def served(decisions: Sequence[Decision], version: str) -> list[Served]:
     :param decisions: that changed what serves, in order.
     """
     times: list[Served] = []
-    for decision, following in zip(decisions, [*decisions[1:], None], strict=True):
+    for decision, following in zip(decisions, [*decisions[1:], None], strict=False):  # before any, none follows
         if decision.body["version"] == version:
             times.append(Served(decision.key, following.key if following else None))
     return times
