@@ -90,6 +90,15 @@ def test_the_types_that_are_pinned_hold_for_the_file(made):
     assert columns["new"]["origin"] == "new"
 
 
+def test_texts_of_persons_in_what_would_be_published_are_told_by_column(made):
+    lines = [line.replace(",a,", f",ask person{n}@shop.example,") for n, line in enumerate(rows(1))]
+    told = sample(made, lines, "--json")
+    assert any(
+        "column 'shop' holds what looks like e-mail addresses in 30 of 30 texts" in note for note in told["notes"]
+    )
+    assert "shop.example" not in json.dumps(told)
+
+
 def test_what_does_not_read_is_told_by_file_and_row(made):
     told = sample(made, [*rows(1), "person-x,soon,b,3,1"], "--json", code=2)
     assert "sample.csv" in told["problems"][0]

@@ -24,7 +24,8 @@ from updraft.data.ingest import extract_partition, publish_partition, validate_p
 from updraft.data.leakage import later_times, leaks, sentences
 from updraft.data.mentions import some_keys
 from updraft.data.partitions import partitions
-from updraft.data.views import CLOCKS
+from updraft.data.personal_texts import told_within
+from updraft.data.views import CLOCKS, hidden_columns
 from updraft.errors import DataError, PartitionRefused, SourceAway, TrainingError
 from updraft.settings import Settings
 from updraft.spec.data import LAST_DAY, LONGEST_CLASS, Label
@@ -78,7 +79,9 @@ def rehearse(project: Project, settings: Settings, *, seconds: float = SECONDS) 
                 came_of_it.problems += label_faults(project, aside, keys[0], came_of_it.notes)
                 came_of_it.problems += _of_clusters(project, aside)
                 if not came_of_it.problems:
-                    came_of_it.problems += _of_leaks(project, aside, list(dict.fromkeys([keys[0], keys[-1]])))
+                    came_of_it.problems += _of_columns(
+                        project, aside, list(dict.fromkeys([keys[0], keys[-1]])), came_of_it.notes
+                    )
                 if not came_of_it.problems:
                     rows = _rows_of_one(project, aside, keys, home, came_of_it.notes)
         except SourceAway as error:
@@ -298,8 +301,11 @@ def _published(project: Project, aside: Settings, key: str, folder: Path) -> Pat
     return rows_for_features(row.url, folder)
 
 
-def _of_leaks(project: Project, aside: Settings, keys: list[str]) -> Iterator[str]:
-    """Columns that features.py reads and that tell the label as nothing does that is known before it; of the partitions that are tried."""
+def _of_columns(project: Project, aside: Settings, keys: list[str], notes: list[str]) -> Iterator[str]:
+    """Columns that features.py reads and that tell the label as nothing does that is known before it; of the partitions that are tried.
+
+    :param notes: takes the columns that hold what looks like texts of persons.
+    """
     import pandas as pd
 
     spec = project.spec
@@ -320,6 +326,7 @@ def _of_leaks(project: Project, aside: Settings, keys: list[str]) -> Iterator[st
     if not frames:
         return
     rows = pd.concat(frames, ignore_index=True)
+    notes += told_within(rows, hidden_columns(spec.data))
     named = names_in(project.folder)
     source = spec.data.sources[next(iter(spec.data.sources))]
     columns = rows[[column for column in rows.columns if column in named and column != source.event_time]]

@@ -19,10 +19,11 @@ from updraft.data.contract import load_contract
 from updraft.data.duck import connection, first, literal, name, parquet
 from updraft.data.ingest import extract_partition, publish_partition, read_checks, validate_partition
 from updraft.data.partitions import Partition, end_of_history, last_begun
+from updraft.data.personal_texts import told_within
 from updraft.data.pinned import SchemaOf, read_schema
 from updraft.data.rehearsal import deployment_aside, label_faults, rows_for_features
 from updraft.data.schema import ColumnType
-from updraft.data.views import label_columns, private_columns
+from updraft.data.views import hidden_columns, label_columns, private_columns
 from updraft.errors import DataError, PartitionRefused, SourceMissing
 from updraft.lake.places import Lake
 from updraft.settings import Settings
@@ -173,6 +174,7 @@ def _try_all(
         judged.partitions.append(outcome)
         if url is not None and rows is None:
             rows = rows_for_features(url, folder)
+            judged.notes += told_within(files.read_parquet(str(rows)), hidden_columns(project.spec.data))
     return rows
 
 

@@ -22,6 +22,7 @@ from updraft.data.duck import columns_of, first, literal, name, parquet
 from updraft.data.partitions import Partition
 from updraft.data.privacy import Pseudonymiser
 from updraft.errors import DataError
+from updraft.spec.data import Data
 from updraft.spec.model import Project
 
 if TYPE_CHECKING:
@@ -47,6 +48,14 @@ def private_columns(project: Project, source: str, columns: Iterable[str]) -> tu
 
     private = set(project.spec.data.private)
     return tuple(column for column in columns if names(column) & private)
+
+
+def hidden_columns(data: Data) -> frozenset[str]:
+    """The columns of what is published that hold pseudonyms: private ones by their names there."""
+    row_source, *others = data.sources
+    own = {column.removeprefix(f"{row_source}_") for column in data.private}
+    joined = {f"{other}_{column}" for other in others for column in data.private}
+    return frozenset({*data.private, *own, *joined})
 
 
 def label_columns(project: Project, columns: Iterable[str]) -> tuple[str, ...]:

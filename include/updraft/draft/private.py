@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
+from updraft.data.personal_texts import FORMS
 from updraft.draft.table import Column, Table
 from updraft.draft.words import PRIVATE_WORDS, THINGS_WITH_NAMES, words_of
 
@@ -14,10 +14,6 @@ _EVERY = 4
 """Of the rows of a sample whose values are looked at."""
 _FEW = 12
 """Different values up to which a column tells of nobody."""
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-_PHONE = re.compile(r"(\+|00)\d[\d ()/.-]{6,18}\d|\(?0\d{1,5}\)?[ /-]\d[\d -]{3,14}\d|\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}")
-_IBAN = re.compile(r"[A-Z]{2}\d{2}( ?[A-Z0-9]{4}){3,7}( ?[A-Z0-9]{1,3})?")
-_IP = re.compile(r"(\d{1,3}\.){3}\d{1,3}")
 
 
 def looks_private(table: Table, known: Collection[str]) -> dict[str, str]:
@@ -54,25 +50,7 @@ def _by_name(column: Column) -> str | None:
 def _by_values(column: Column, values: Sequence[str]) -> str | None:
     if not values or column.distinct <= _FEW:
         return None
-    for what, is_one in _FORMS.items():
+    for what, is_one in FORMS.items():
         if sum(bool(is_one(value.strip())) for value in values) >= _SHARE * len(values):
             return f"holds what looks like {what}"
     return None
-
-
-def _is_card(text: str) -> bool:
-    """Thirteen to nineteen digits whose checksum is right (ISO/IEC 7812-1, Luhn)."""
-    digits = re.sub(r"[ -]", "", text.removesuffix(".0"))
-    if not re.fullmatch(r"[2-6]\d{12,18}", digits):
-        return False
-    doubled = (int(digit) * (2 if place % 2 else 1) for place, digit in enumerate(reversed(digits)))
-    return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0
-
-
-_FORMS: Mapping[str, Callable[[str], object]] = {
-    "e-mail addresses": _EMAIL.fullmatch,
-    "account numbers (IBAN)": _IBAN.fullmatch,
-    "network addresses": _IP.fullmatch,
-    "phone numbers": _PHONE.fullmatch,
-    "card numbers": _is_card,
-}
