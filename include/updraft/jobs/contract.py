@@ -12,11 +12,12 @@ from updraft.errors import TrainingError
 from updraft.jobs.attested import is_sealed, seal
 from updraft.jobs.device import Wanted
 from updraft.lake.places import RunFolder
+from updraft.spec.trainers import TrainerName
 from updraft.tasks.names import TaskName
 from updraft.tasks.registry import DEFAULT, task_type
 from updraft.tasks.task_type import TaskType
 from updraft.training.importance import GAIN
-from updraft.training.recipe import Device, TrainerName
+from updraft.training.recipe import Device
 
 SHA256 = r"^[0-9a-f]{64}$"
 _WHERE_NOT_WHAT = frozenset(
@@ -136,7 +137,7 @@ class TrainingResult(Contract):
     snapshot_sha256: str
     features_sha256: str
     model_url: str = Field(
-        description="folder: model.ubj or model.safetensors, encoder.json, meta.json, and features.py when it travels along"
+        description="folder: the trainer's file (model.ubj, model.txt, …), encoder.json, meta.json, and features.py when it travels along"
     )
     model_sha256: str = Field(description="of the content of that folder, the same for the same request")
     mlflow_run_id: str | None = None

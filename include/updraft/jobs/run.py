@@ -28,13 +28,14 @@ from updraft.jobs.usage import Usage, watched
 from updraft.jobs.watch import watching
 from updraft.jobs.workers import train_with_local_workers
 from updraft.lock import exclusive
+from updraft.spec.trainers import TRAINERS, TrainerName
 from updraft.training.data import load_training_data
 from updraft.training.external import train_from_disk
 from updraft.training.fit import FittedModel, train_in_memory
 from updraft.training.host import ALONE, Group, Watch
 from updraft.training.learning import Progress
 from updraft.training.model import Model, load_model
-from updraft.training.recipe import Device, Recipe, TrainerName
+from updraft.training.recipe import Device, Recipe
 from updraft.training.trainers import BY_NAME, library_versions
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def _run(asked: TrainingRequest, place: Place | None) -> TrainingResult:
         if done is not None:
             checkpoint_of(asked).discard()
             return done
-        request = asked.on(choose_device(asked.device))
+        request = asked.on(_device_for(asked))
         gpu = request.device == "cuda"
         with (
             watched(request.folder.usage()) as usage,
@@ -101,7 +102,7 @@ def follow_training(request_url: str, place: Place) -> None:
     :raises TrainingInterrupted: when the group was asked to end, or another worker is lost.
     """
     asked = TrainingRequest.read(request_url)
-    request = asked.on(choose_device(asked.device))
+    request = asked.on(_device_for(asked))
     gpu = request.device == "cuda"
     with (
         failures_told(request.folder, place.rank),
@@ -235,6 +236,20 @@ def _scratch(url: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _device_for(asked: TrainingRequest) -> Device:
+    """Where it runs: a trainer that learns on the CPU alone takes no GPU that happens to be there.
+
+    :raises TrainingError: when it was asked to take one.
+    """
+    if TRAINERS[asked.trainer].gpu:
+        return choose_device(asked.device)
+    if asked.device == "cuda":
+        raise TrainingError(
+            f"the request asks for device cuda, and the {asked.trainer} trainer learns on the CPU; ask for device auto or cpu"
+        )
+    return "cpu"
 
 
 def _device(request: TrainingRequest) -> Device:

@@ -12,7 +12,7 @@ from updraft.spec.label import class_values, published_private
 from updraft.spec.model import FixedLimit, ProjectSpec
 from updraft.spec.problems import Problem
 from updraft.spec.search import space_complaints
-from updraft.spec.trainers import complaints
+from updraft.spec.trainers import TRAINERS, complaints, unlearnt
 from updraft.spec.validation import Validated, at
 
 
@@ -173,6 +173,17 @@ class _Checks:
             for name, message, allowed in complaints(trainer.name, trainer.params):
                 if self._sound((*path, "params", name)):
                     yield self._problem((*path, "params", name), message, trainer.params[name], allowed)
+            if not self._sound((*path, "params"), ("task",), ("data", "label")):
+                continue
+            if why := unlearnt(trainer.name, trainer.params, self._spec.task_type):
+                yield self._problem(path, f"{why} (task {self._spec.task})", trainer.name)
+            workers = self._spec.training.compute.workers
+            if workers > 1 and not TRAINERS[trainer.name].workers and self._sound(("training", "compute")):
+                several = ", ".join(name for name in TRAINERS if TRAINERS[name].workers)
+                message = (
+                    f"learns in one process, and training.compute.workers is {workers}; {several} learn in several"
+                )
+                yield self._problem((*path, "name"), message, trainer.name)
 
     def search(self) -> Iterator[Problem]:
         search, trainers, here = self._spec.training.search, self._spec.training.trainers, ("training", "search")

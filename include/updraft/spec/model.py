@@ -26,6 +26,7 @@ from updraft.spec.compute import Compute
 from updraft.spec.data import Data
 from updraft.spec.part import Column, Duration, Name, Part
 from updraft.spec.search import Search
+from updraft.spec.trainers import TrainerName
 from updraft.tasks.clusters import FEWEST_CLUSTERS
 from updraft.tasks.names import LossName, MetricName, TaskName
 from updraft.tasks.registry import DEFAULT, metric_names, task_names, task_type
@@ -35,7 +36,7 @@ _LONGER = "more unless said otherwise where partitions hold few clusters"
 
 
 class Trainer(Part):
-    name: Literal["xgboost", "torch"]
+    name: TrainerName
     params: dict[str, bool | int | float | str] = Field(default_factory=dict)
 
 

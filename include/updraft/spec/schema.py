@@ -29,6 +29,7 @@ def json_schema() -> dict[str, Any]:
     schema = ProjectSpec.model_json_schema(mode="validation")
     _tidy(schema)
     schema["$defs"]["Data"]["properties"]["sources"]["additionalProperties"] = False
+    schema["$defs"]["Trainer"]["properties"]["name"]["enum"] = list(TRAINERS)
     schema["$defs"]["Trainer"]["allOf"] = [
         {"if": {"properties": {"name": {"const": name}}}, "then": {"properties": {"params": _params(rules.params)}}}
         for name, rules in TRAINERS.items()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from updraft.spec.part import Duration, Part
-from updraft.spec.trainers import TRAINERS, Param, Value, complaints
+from updraft.spec.trainers import TRAINERS, Param, TrainerName, Value, complaints
 
 Number = int | float
 
@@ -68,9 +68,7 @@ class Search(Part):
     prune: bool = Field(default=True, description="stop a trial that is worse than the median of those before it")
     seed: int | None = Field(default=None, ge=0, description="training.seed when left out")
     timeout: Duration | None = Field(default=None, description="no trial starts after it")
-    trainer: Literal["xgboost", "torch"] | None = Field(
-        default=None, description="one of training.trainers; the first when left out"
-    )
+    trainer: TrainerName | None = Field(default=None, description="one of training.trainers; the first when left out")
     space: Annotated[Space, Field(min_length=1)] = Field(
         description="by parameter: {at_least, at_most} with log or step, or a list of values"
     )
@@ -88,6 +86,8 @@ def space_complaints(trainer: str, params: Mapping[str, Value], space: Space) ->
         if known is None:
             for _, message, allowed in complaints(trainer, {name: 0}):
                 yield (name,), message, None, allowed
+        elif unsuited := rules.unsuited and rules.unsuited(name, params):
+            yield (name,), unsuited, None, ()
         elif isinstance(tried, Span):
             yield from _of_span(name, known, tried)
         else:

@@ -9,7 +9,7 @@ from updraft.tasks.calibration import PlattScaling
 from updraft.tasks.corp import decompose
 from updraft.tasks.losses import BRIER, LOG_LOSS
 from updraft.tasks.metrics import Auc, MeanLoss, Metric
-from updraft.tasks.objectives import Start, TorchObjective, XgboostObjective
+from updraft.tasks.objectives import LightgbmObjective, Start, TorchObjective, XgboostObjective
 from updraft.tasks.task_type import TaskType
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ class Binary(TaskType):
     losses = (LOG_LOSS, BRIER)
     calibration = PlattScaling()
     xgboost = XgboostObjective("binary:logistic", "logloss")
+    lightgbm = LightgbmObjective("binary", "binary_logloss")
     torch = TorchObjective(_torch_loss, _torch_first_bias, standardises_label=False)
+    label_is = "classes"
     mean_label = "share of positives"
     figures = ("log_loss", "auc", "mcb", "dsc")
 

@@ -15,7 +15,7 @@ from updraft.errors import TrainingError
 from updraft.tasks.calibration import VectorScaling
 from updraft.tasks.losses import BRIER_OF_CLASSES, LOG_LOSS_OF_CLASSES, ZERO_ONE, score_of_label
 from updraft.tasks.metrics import MacroAuc, MeanLoss, Metric, ShareRight
-from updraft.tasks.objectives import Start, TorchObjective, XgboostObjective
+from updraft.tasks.objectives import LightgbmObjective, Start, TorchObjective, XgboostObjective
 from updraft.tasks.task_type import TaskType
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Multiclass(TaskType):
     losses = (LOG_LOSS_OF_CLASSES, BRIER_OF_CLASSES, ZERO_ONE)
     calibration = VectorScaling()
     torch = TorchObjective(_torch_loss, _torch_first_bias, standardises_label=False)
+    label_is = "classes"
     mean_label = "share in which the likeliest class is right"
     figures = ("log_loss", "accuracy")
 
@@ -93,6 +94,11 @@ class Multiclass(TaskType):
     def xgboost(self) -> XgboostObjective:
         """Trees for each class in every round, from the logarithms of the classes' shares."""
         return XgboostObjective("multi:softprob", "mlogloss", {"num_class": len(self.classes)})
+
+    @property
+    def lightgbm(self) -> LightgbmObjective:
+        """The same; a class without a row stays at the logarithm of its share, which is counted as 1e-15."""
+        return LightgbmObjective("multiclass", "multi_logloss", {"num_class": len(self.classes)})
 
     def link(self, margin: NDArray[np.float64]) -> NDArray[np.float64]:
         """Softmax."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+LabelKind = Literal["classes", "numbers"]
+"""What a label is to an estimator of scikit-learn: positions in a list of classes, or numbers."""
 
 Start = float | list[float]
 """Where learning starts: see :meth:`updraft.tasks.task_type.TaskType.start`."""
@@ -19,6 +22,16 @@ class XgboostObjective:
     """Early stopping looks at it; its value must be the task's headline metric."""
     params: Mapping[str, int | float | str] = field(default_factory=dict)
     """Further ones, such as ``num_class``."""
+
+
+@dataclass(frozen=True)
+class LightgbmObjective:
+    """The same for LightGBM, whose raw score is what :meth:`TaskType.link` takes."""
+
+    objective: str
+    metric: str
+    """As XGBoost's ``eval_metric``."""
+    params: Mapping[str, int | float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from updraft.errors import TrainingError
 from updraft.tasks.calibration import LinearRecalibration
 from updraft.tasks.losses import ABSOLUTE_ERROR, SQUARED_ERROR
 from updraft.tasks.metrics import MeanLoss, Metric
-from updraft.tasks.objectives import Start, TorchObjective, XgboostObjective
+from updraft.tasks.objectives import LightgbmObjective, Start, TorchObjective, XgboostObjective
 from updraft.tasks.task_type import TaskType
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ class Regression(TaskType):
     losses = (SQUARED_ERROR,)
     calibration = LinearRecalibration()
     xgboost = XgboostObjective("reg:squarederror", "rmse")
+    lightgbm = LightgbmObjective("regression", "rmse")
     torch = TorchObjective(_torch_loss, _torch_first_bias, standardises_label=True)
+    label_is = "numbers"
     mean_label = "mean value"
     figures = ("rmse",)
 

@@ -10,7 +10,7 @@ from updraft.errors import DataError
 from updraft.tasks.calibration import CalibrationFamily
 from updraft.tasks.losses import RowLoss
 from updraft.tasks.metrics import MeanLoss, Metric
-from updraft.tasks.objectives import Start, TorchObjective, XgboostObjective
+from updraft.tasks.objectives import LabelKind, LightgbmObjective, Start, TorchObjective, XgboostObjective
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +34,8 @@ class TaskType(ABC):
     """The row losses that ``release.metric`` may name; the first one is the default, and what refit trials are judged by."""
     calibration: CalibrationFamily
     torch: TorchObjective
+    label_is: LabelKind | None = None
+    """None where no estimator of scikit-learn learns the task."""
     mean_label: str
     """What the mean label of some rows is called, on an axis."""
     figures: tuple[str, ...]
@@ -43,6 +45,11 @@ class TaskType(ABC):
     @abstractmethod
     def xgboost(self) -> XgboostObjective:
         """What XGBoost minimises."""
+
+    @property
+    def lightgbm(self) -> LightgbmObjective | None:
+        """What LightGBM minimises; None where it does not learn the task."""
+        return None
 
     # -- the classes of a label, where the task has a list of them
 

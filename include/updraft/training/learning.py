@@ -2,7 +2,7 @@
 
 A trainer learns one phase from encoded rows and gives the weights as the bytes of one file; from these bytes it scores.
 A new one is a module with this shape, a line in :mod:`updraft.training.trainers`, and its parameters in
-:mod:`updraft.spec.trainers`.
+:mod:`updraft.spec.trainers`; that of a team, an object with this shape and its ``rules`` behind an entry point.
 """
 
 from __future__ import annotations
@@ -86,6 +86,10 @@ class Trainer(Protocol):
     @property
     def file(self) -> str:
         """Name of the weights in a model's folder."""
+
+    @property
+    def to_install(self) -> str:
+        """What to do where a library is missing: the end of a sentence."""
 
     @property
     def libraries(self) -> tuple[str, ...]:

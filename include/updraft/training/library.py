@@ -10,6 +10,9 @@ from updraft.errors import TrainingError
 ADD_PYTORCH = "`make torch` installs PyTorch; in a pod, train with an image cpu-torch or gpu-torch"
 """What to do where it is missing: it is not part of the environment that ``make bootstrap`` builds."""
 
+IN_EVERY_ENVIRONMENT = "`make bootstrap` installs it with the rest of requirements.txt; in a pod, train with an image built from this version"
+"""The same of what is part of it."""
+
 
 def load_xgboost() -> Any:
     """XGBoost, with threads that sleep while they wait for each other.
@@ -22,6 +25,19 @@ def load_xgboost() -> Any:
     import xgboost
 
     return xgboost
+
+
+def load_lightgbm() -> Any:
+    """LightGBM, with sleeping threads as above.
+
+    :raises TrainingError: when it is not installed, or lacks the OpenMP library of the system.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        import lightgbm
+    except (ImportError, OSError) as error:
+        raise TrainingError(f"the lightgbm trainer cannot learn here: {error}; {IN_EVERY_ENVIRONMENT}") from error
+    return lightgbm
 
 
 def load_torch() -> Any:

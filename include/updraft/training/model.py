@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from updraft import files
 from updraft.errors import IntegrityError
+from updraft.spec.trainers import TrainerName
 from updraft.tasks.registry import task_names, task_type
 from updraft.tasks.task_type import TaskType
 from updraft.training.encoding import Encoder
 from updraft.training.learning import Scorer
-from updraft.training.recipe import TrainerName
 from updraft.training.trainers import BY_NAME
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Model:
     task: str
     encoder: Encoder
     weights: bytes
-    """The trainer's own file: UBJSON of XGBoost, safetensors of torch."""
+    """The trainer's own file: UBJSON of XGBoost, text of LightGBM, safetensors of torch, a skops archive of scikit-learn."""
     meta: Mapping[str, Any]
     """What the model is made from: project, request, snapshot, features, window, rounds, versions."""
     features_source: bytes | None = None

@@ -23,7 +23,7 @@ from updraft.training import mlp
 from updraft.training.collective import torch_collective
 from updraft.training.host import ALONE, Group, Watch, leave
 from updraft.training.learning import Checkpoint, Learnt, Progress, Rows, group_loss, start_of
-from updraft.training.library import load_torch
+from updraft.training.library import ADD_PYTORCH, load_torch
 from updraft.training.mlp import Architecture, MlpScorer
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class TorchTrainer:
 
     file: str = "model.safetensors"
     libraries: tuple[str, ...] = ("torch", "safetensors")
+    to_install: str = ADD_PYTORCH
 
     def learn(
         self,

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from updraft.errors import TrainingError
-from updraft.spec.trainers import TRAINERS, Value, complaints
+from updraft.spec.trainers import TRAINERS, TrainerName, Value, complaints, unlearnt
 from updraft.tasks.registry import DEFAULT, task_names, task_type
 from updraft.tasks.task_type import TaskType
 
 Device = Literal["cpu", "cuda"]
-TrainerName = Literal["xgboost", "torch"]
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,17 @@ class Recipe:
         ]
         if problems:
             raise TrainingError(f"parameters of the {self.trainer} trainer: {'; '.join(problems)}")
+        if why := unlearnt(self.trainer, self.params, self.task_type):
+            raise TrainingError(f"the {self.trainer} trainer, task {self.task}: {why}")
 
     def own(self, name: str) -> Value:
         """A parameter that has a default of ours, as set or by that default."""
         return TRAINERS[self.trainer].value(self.params, name)
+
+    @property
+    def own_names(self) -> frozenset[str]:
+        """The parameters that have a default of ours."""
+        return TRAINERS[self.trainer].own
 
     @property
     def rounds(self) -> int:
@@ -52,8 +58,8 @@ class Recipe:
 
     @property
     def external_memory(self) -> bool:
-        """Whether the rows stay on disk while they are learnt from; only XGBoost can."""
-        return self.trainer == "xgboost" and bool(self.own("external_memory"))
+        """Whether the rows stay on disk while they are learnt from; of the trainers, XGBoost can."""
+        return "external_memory" in TRAINERS[self.trainer].own and bool(self.own("external_memory"))
 
     @property
     def task_type(self) -> TaskType:

@@ -21,7 +21,7 @@ from updraft.tasks.objectives import Start
 from updraft.training.collective import xgboost_collective
 from updraft.training.host import ALONE, Group, Watch, leave
 from updraft.training.learning import Checkpoint, Learnt, Progress, Rows, start_of
-from updraft.training.library import load_xgboost
+from updraft.training.library import IN_EVERY_ENVIRONMENT, load_xgboost
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +42,7 @@ class XgboostTrainer:
 
     file: str = "model.ubj"
     libraries: tuple[str, ...] = ("xgboost",)
+    to_install: str = IN_EVERY_ENVIRONMENT
 
     def learn(
         self,
