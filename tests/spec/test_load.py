@@ -166,7 +166,19 @@ CHANGES = [
         "owner: crm",
         "owner: crm\ntraining: {trainers: [{name: forest}]}",
         "training.trainers[0].name",
-        "allowed: xgboost, torch",
+        "allowed: xgboost, lightgbm, sklearn, torch",
+    ),
+    (
+        "owner: crm",
+        "owner: crm\ntraining: {trainers: [{name: sklearn, params: {estimator: elastic_net}}]}",
+        "training.trainers[0]",
+        "elastic_net learns numbers, and the label has classes",
+    ),
+    (
+        "owner: crm",
+        "owner: crm\ntraining: {trainers: [{name: lightgbm}], compute: {workers: 2}}",
+        "training.trainers[0].name",
+        "learns in one process, and training.compute.workers is 2; xgboost, torch learn in several",
     ),
     ("owner: crm", "owner: crm\ntraining: {trainers: [{}]}", "training.trainers[0].name", "is missing"),
     (
@@ -337,12 +349,12 @@ def test_xgboost_knows_every_parameter_that_may_be_set():
     import numpy as np
     import xgboost
 
-    from updraft.spec.trainers import TRAINERS, XGBOOST
+    from updraft.spec.trainers import TRAINERS
 
     ours = TRAINERS["xgboost"].own
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # XGBoost warns of parameters that it does not use
-        params = {name: VALUES.get(name, 1) for name in XGBOOST if name not in ours}
+        params = {name: VALUES.get(name, 1) for name in TRAINERS["xgboost"].params if name not in ours}
         data = xgboost.DMatrix(np.zeros((2, 1)), np.array([0.0, 1.0]))
         xgboost.train({**params, "tree_method": "hist", "validate_parameters": True}, data, num_boost_round=1)
 

@@ -56,6 +56,7 @@ def test_the_reference_project_fits():
         "release: {change: {approval: none, approval_timeout: 2w}}",
         "training: {trainers: [{name: xgboost, params: {eta: 0.1, rounds: 50, grow_policy: lossguide}}]}",
         "training: {trainers: [{name: xgboost, params: {external_memory: true}}, {name: torch, params: {width: 64}}]}",
+        "training: {trainers: [{name: lightgbm, params: {num_leaves: 15}}, {name: sklearn, params: {estimator: random_forest}}]}",
         "training: {compute: {backend: kubernetes, cpu: 1.5, memory: 4Gi, gpu: 1, timeout: 6h, wait_at_most: 90s, tolerations: [{key: spot}]}}",
     ],
 )
@@ -76,6 +77,8 @@ def test_short_forms_are_accepted_by_both(make_project, smallest, more):
         "training: {trainers: [{name: xgboost, params: {width: 64}}]}",
         "training: {trainers: [{name: torch, params: {external_memory: true}}]}",
         "training: {trainers: [{name: torch, params: {deterministic: 1}}]}",
+        "training: {trainers: [{name: lightgbm, params: {subsample: 0.5}}]}",
+        "training: {trainers: [{name: sklearn, params: {estimator: svm}}]}",
         "relase: {}",
     ],
 )

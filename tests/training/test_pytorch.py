@@ -215,9 +215,9 @@ def test_every_parameter_changes_the_model_or_is_known_not_to(data, holdout, fit
     changed = {"rounds": 1, "early_stopping": 1, "layers": 1, "width": 16, "dropout": 0.5, "embedding": 1}
     changed |= {"learning_rate": 0.003, "weight_decay": 0.5, "batch": 100, "precision": "mixed"}
     nothing = {"checkpoint_seconds": 9.0, "deterministic": True}
-    from updraft.spec.trainers import TORCH as KNOWN
+    from updraft.spec.trainers import TRAINERS
 
-    assert changed.keys() | nothing.keys() == KNOWN.keys()
+    assert changed.keys() | nothing.keys() == TRAINERS["torch"].params.keys()
     for name, value in itertools.chain(changed.items(), nothing.items()):
         found = train_in_memory(replace(RECIPE, params={**PARAMS, name: value}), data, holdout)
         same = found.weights == fitted.weights and found.curve == fitted.curve
