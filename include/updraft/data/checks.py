@@ -48,6 +48,9 @@ class SourceChecks:
     dropped: int = 0
     """Rows in breach that a person has dropped: they are neither published nor in quarantine."""
 
+    cleaned: Mapping[str, int] = field(default_factory=dict)
+    """By step of ``data.clean`` how many cells of the partition it changed; of a parse, how many it read."""
+
     @property
     def read(self) -> int:
         """Rows of the file, as far as they are this partition's to account for: those judged, outside, and without a time."""

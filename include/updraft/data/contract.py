@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from updraft.data.catalogue import ROWS, TABLE, TYPES, Kind, columns_of, row_kind
+from updraft.data.cleaning import cleaned_columns
 from updraft.errors import SpecError
+from updraft.spec.cleaning import kind_after
 from updraft.spec.document import Document, Path_, read_document
 from updraft.spec.model import Project
 from updraft.spec.part import Duration, Part
@@ -111,6 +113,11 @@ def load_contract(project: Project) -> Contract:
         if contract.fresh_within is not None and spec.event_time is None:
             message = f"{source} has no event_time in project.yaml"
             problems.append(document.problem((source, "fresh_within"), message))
+        for column, steps in cleaned_columns(project, source).items():
+            kind, promised = kind_after(steps), contract.columns.get(column)
+            if kind and promised and kind != promised and (kind, promised) != ("integer", "number"):
+                message = f"{column} is {promised} here, and {kind} after data.clean.{column}; change one (a step {{parse: {promised}}} reads texts)"
+                problems.append(document.problem((source, "columns", column), message, promised))
     if problems:
         raise SpecProblems(sorted(problems, key=lambda problem: problem.line or 0))
     sources[row_source] = _with_key(sources.get(row_source, SourceContract()), project.spec.data.key)

@@ -43,6 +43,9 @@ When its file is mended, clear the ingest run of {{ key }} after that of {{ earl
 {%- if source.repeated %}, {{ source.repeated }} in an hour that their time zone has twice (of two rows that their time alone tells apart the
 first is the earlier; else it is the later hour){% endif %}
 {% if source.joined is not none %}, joined by {{ "%.1f"|format(100 * source.joined) }} % of the rows{% endif %}</p>
+{% if source.cleaned %}<table><tr><th>Cleaning</th><th>Values</th></tr>
+{% for step, count in source.cleaned.items() %}<tr><td><code>{{ step }}</code></td><td class="n">{{ count }}</td></tr>{% endfor %}
+</table>{% endif %}
 {% if source.reasons %}<table><tr><th>Why rows were quarantined</th><th>Rows</th></tr>
 {% for why, count in source.reasons.items() %}<tr><td>{{ why }}</td><td class="n">{{ count }}</td></tr>{% endfor %}
 </table>{% endif %}

@@ -89,6 +89,11 @@ def validate_partition(
         checks = Validator(views, contract, pseudonyms, read_not_read(project, settings, key), settled).run(
             tuple(raw), digests
         )
+        cleaned = {source: views.cleaned(source, path) for source, path in raw.items()}
+        checks = replace(
+            checks,
+            sources={source: replace(found, cleaned=cleaned[source]) for source, found in checks.sources.items()},
+        )
         lake = Lake(settings.lake, project.name)
         for source in raw:
             bad = arrow(con, f'SELECT * FROM "bad_{source}" ORDER BY _n')

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from updraft import files
+from updraft.data.cleaning import cleaned_columns
 from updraft.data.contract import Contract
 from updraft.data.duck import parquet
 from updraft.data.schema import STORAGE, ColumnKind, ColumnType, of_storage, stated
@@ -15,6 +16,7 @@ from updraft.data.views import CLOCKS, label_columns, private_columns
 from updraft.errors import DataError
 from updraft.lake.places import Lake
 from updraft.lock import exclusive
+from updraft.spec.cleaning import reads_text
 from updraft.spec.model import Project
 
 if TYPE_CHECKING:
@@ -185,6 +187,8 @@ class SchemaOf:
         sources = self.project.spec.data.sources
         if column == sources[self.source].event_time:
             return ColumnType("time", STORAGE["time"], "role")
+        if reads_text(cleaned_columns(self.project, self.source).get(column, ())):
+            return ColumnType("text", STORAGE["text"], "role")  # what it is after its steps, they say
         kind = self.contract.of(self.source).columns.get(column)
         if kind is not None:
             return stated(kind)

@@ -1,7 +1,8 @@
 """Views of one partition's raw files on a DuckDB connection; validation and publication see the same rows.
 
 For a source ``s``:
-    ``src_s``   every raw row, with ``_n`` (row of the file) and ``_slice`` (key of the partition that it lies in),
+    ``steps_s`` where ``data.clean`` has columns of it: every raw row, with its cells after each step,
+    ``src_s``   every raw row as it is cleaned, with ``_n`` (row of the file) and ``_slice`` (key of the partition that it lies in),
     ``win_s``   the rows of this partition: what is judged,
     ``bad_s``   table: ``_n`` and ``_reasons`` (list of text) of every raw row in breach, and whether a person has dropped it (``_dropped``),
     ``good_s``  the rows of this partition that are not in breach.
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from updraft.data.catalogue import MISFITS, TYPES
 from updraft.data.cells import as_text
+from updraft.data.cleaning import Cleaning, cleaned_columns
 from updraft.data.duck import columns_of, first, literal, name, parquet
 from updraft.data.partitions import Partition
 from updraft.data.privacy import Pseudonymiser
@@ -107,11 +109,48 @@ class Views:
                 )
                 which = f"CASE {cases} END"
             src, win = name(f"src_{source}"), name(f"win_{source}")
-            self.con.execute(
-                f"CREATE VIEW {src} AS SELECT * RENAME (file_row_number AS _n), {which} AS _slice "
+            rows = (
+                f"SELECT * RENAME (file_row_number AS _n), {which} AS _slice "
                 f"FROM {parquet(str(path), row_numbers=True)}"
             )
+            if cleaning := self.cleaning(source, path):
+                cleaning.check(self._listed(raw))
+                self.con.execute(f"CREATE VIEW {name(f'steps_{source}')} AS {cleaning.layers(rows)}")
+                rows = cleaning.result(name(f"steps_{source}"))
+            self.con.execute(f"CREATE VIEW {src} AS {rows}")
             self.con.execute(f"CREATE VIEW {win} AS SELECT * FROM {src} WHERE {own}")
+
+    def cleaning(self, source: str, path: Path) -> Cleaning | None:
+        """What is done to the cells of a source's raw file; None where nothing is."""
+        steps = cleaned_columns(self.project, source)
+        if not steps:
+            return None
+        kinds = {
+            column: kind for column, kind in columns_of(self.con, parquet(str(path))).items() if column not in INTERNAL
+        }
+        return Cleaning(self.project.name, source, self.project.spec.data.sources[source], steps, kinds)
+
+    def cleaned(self, source: str, path: Path) -> dict[str, int]:
+        """By step how many cells of the partition it changed."""
+        cleaning = self.cleaning(source, path)
+        if cleaning is None:
+            return {}
+        counts = cleaning.counts()
+        here = f"SELECT _n FROM {name(f'win_{source}')}"
+        row = first(
+            self.con,
+            f"SELECT {', '.join(counts.values())} FROM {name(f'steps_{source}')} WHERE _n IN ({here})",
+        )
+        return {step: int(count) for step, count in zip(counts, row, strict=True)}
+
+    def _listed(self, raw: Mapping[str, Path]) -> list[str]:
+        """The columns of the joined rows."""
+        return [
+            column if source == self.row_source else f"{source}_{column}"
+            for source, path in raw.items()
+            for column in columns_of(self.con, parquet(str(path)))
+            if column not in INTERNAL
+        ]
 
     def mark(self, source: str, breaches: str) -> None:
         """Make ``bad_*`` from SQL that yields ``_n`` and ``_reasons``, and ``good_*``."""

@@ -113,6 +113,7 @@ def recipe_sha256(loop: Loop, trainer: Trainer) -> str:
             "features": loop.features.sha256,
             "label": spec.data.label.model_dump(mode="json"),
             "task": spec.task,
+            **({"clean": spec.data.model_dump(mode="json")["clean"]} if spec.data.clean else {}),
         }
     )
 

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from updraft.spec.cleaning import Filled
+from updraft.spec.cleaning import complaints as complaints_of_steps
+from updraft.spec.cleaning import shown as steps_shown
 from updraft.spec.document import Document, Path_, dotted
 from updraft.spec.label import class_values, published_private
 from updraft.spec.model import FixedLimit, ProjectSpec
@@ -23,6 +26,7 @@ def cross_check(document: Document, validated: Validated[ProjectSpec], folder: s
     checks = _Checks(document, validated.spec, validated.broken)
     problems = [*checks.name(folder), *checks.time(), *checks.sources(), *checks.columns(), *checks.classes()]
     problems += [*checks.training(), *checks.trainers(), *checks.search(), *checks.metrics(), *checks.remedies()]
+    problems += [*checks.cleaning()]
     return tuple(problems)
 
 
@@ -143,6 +147,37 @@ class _Checks:
             expr = self._spec.data.label.expr
             if message := published_private(expr, self._spec.data):
                 yield self._problem(path, message, expr)
+
+    def cleaning(self) -> Iterator[Problem]:
+        """What names a row, or its time, stays as it is written; and the steps of a column follow from each other."""
+        data, here = self._spec.data, ("data", "clean")
+        row_source, *others = data.sources
+        kept = {
+            "is in data.key": set(data.key),
+            "is in data.private, whose values become pseudonyms as they are written": set(data.private),
+            "is release.cluster": {self._spec.release.cluster},
+            "is an event_time, which puts a row into its partition; time_format says how it is written": {
+                str(source.event_time if name == row_source else f"{name}_{source.event_time}")
+                for name, source in data.sources.items()
+            },
+            "joins sources, whose values are compared as they are written": {
+                joined
+                for name in others
+                for column in data.sources[name].join
+                for joined in (column, f"{name}_{column}")
+            },
+        }
+        for column, steps in data.clean.items():
+            if not self._sound((*here, column)):
+                continue
+            for why in (why for why, columns in kept.items() if column in columns):
+                yield self._problem((*here, column), f"{why}, and is not cleaned")
+            for position, message in complaints_of_steps(steps):
+                yield self._problem((*here, column, position), message, steps_shown(steps[position]))
+            for position, step in enumerate(steps):
+                if isinstance(step, Filled) and step.flag and column in data.outcomes:
+                    message = "flag would tell at prediction time which outcomes are missing; leave it out"
+                    yield self._problem((*here, column, position), message)
 
     def classes(self) -> Iterator[Problem]:
         """A list of classes belongs to tasks that have one."""

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from updraft.spec.cleaning import Steps
 from updraft.spec.part import Column, Duration, Fraction, Name, Part
 
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
@@ -136,6 +137,12 @@ class Data(Part):
     )
     private: tuple[Column, ...] = Field(
         default=(), description="columns that become keyed pseudonyms before anything is published"
+    )
+    clean: dict[Column, Steps] = Field(
+        default_factory=dict,
+        description="by column, what is done to its cells before the contract, in training and scoring alike: trim, lower, upper, "
+        "{map: {from: to}}, {clip: [low, high]}, {fill: value, flag: true}, {parse: number}",
+        exclude_if=lambda clean: not clean,
     )
     refuse_above: Fraction = Field(
         default=0.05, description="share of rows in breach of the contract beyond which the partition is refused"
