@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from updraft import files
+from updraft.data.columns import LABEL
 from updraft.data.contract import load_contract
 from updraft.data.ingest import extract_partition, publish_partition, read_partition, validate_partition
+from updraft.data.rehearsal import rehearse
 from updraft.errors import DataError, PartitionRefused, SpecError
 
 SECOND = "2024-01-03T0000"
@@ -58,7 +60,7 @@ def test_steps_are_applied_in_order_before_the_contract_and_counted(ugly):
         "amount: trim": 10, "amount: map": 20, "amount: parse number": 20, "amount: clip [0, 100]": 10, "amount: fill 5.5": 20,
         "age: clip [18, 60]": sum(1 for n in number if n % 4 and not 18 <= n % 90 <= 60), "age: fill 40": 10,
     }  # fmt: skip
-    assert checks.sources["weather"].cleaned == {"weather_wind".removeprefix("weather_") + ": clip [0, 8]": 1}
+    assert checks.sources["weather"].cleaned == {"wind: clip [0, 8]": 1}
     page = files.read_bytes(f"{ugly.settings.lake}/shop/docs/{SECOND}/index.html").decode()
     assert "amount: parse number" in page
 
@@ -83,7 +85,10 @@ def test_labels_read_what_is_cleaned(shop, make_orders):
     shop.data |= {"label": {"expr": "result = 'yes'", "matures_after": "12h"}, "outcomes": ["result"]}
     shop.data["clean"] = {"result": ["trim", "lower"]}
     _, _, published = ingest(shop)
-    assert set(read_partition(published.labels_url)["_label"]) == {0.0, 1.0}
+    assert set(read_partition(published.labels_url)[LABEL]) == {0.0, 1.0}
+    (shop.folder / "project.yaml").write_text("name: shop\n")
+    (shop.folder / "features.py").write_text("def features(rows):\n    return rows[['amount']]\n")
+    assert rehearse(shop.project, shop.settings).problems == []  # by the raw cells every label would be false
 
 
 def test_what_a_file_of_numbers_holds_is_cleaned_as_it_is_written(shop, make_orders):

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from updraft.data.catalogue import MISFITS, TYPES
 from updraft.data.cells import cell
-from updraft.data.duck import literal, name
+from updraft.data.duck import columns_of, literal, name, parquet
 from updraft.data.schema import STORAGE, ColumnType
 from updraft.errors import DataError
 from updraft.spec.cleaning import Clipped, Filled, Mapped, Parsed, Step, kind_after, shown
 from updraft.spec.data import Source
 from updraft.spec.model import Project
+
+if TYPE_CHECKING:
+    import duckdb
 
 FLAG = "_filled"
 
@@ -30,6 +35,28 @@ def cleaned_columns(project: Project, source: str) -> dict[str, tuple[Step, ...]
     return {
         column.removeprefix(f"{source}_"): steps for column, steps in clean.items() if column.startswith(f"{source}_")
     }
+
+
+def cleaning_of(con: duckdb.DuckDBPyConnection, project: Project, source: str, path: Path) -> Cleaning | None:
+    """What is done to the cells of a source's raw file; None where nothing is."""
+    steps = cleaned_columns(project, source)
+    if not steps:
+        return None
+    kinds = {column: kind for column, kind in columns_of(con, parquet(str(path))).items() if column != MISFITS}
+    return Cleaning(project.name, source, project.spec.data.sources[source], steps, kinds)
+
+
+def cleaned_rows(con: duckdb.DuckDBPyConnection, project: Project, source: str, path: Path) -> str:
+    """A table expression over a raw file as it is cleaned.
+
+    :raises DataError: as :meth:`Cleaning.check`.
+    """
+    cleaning = cleaning_of(con, project, source, path)
+    if cleaning is None:
+        return parquet(str(path))
+    cleaning.check(cleaning.kinds)
+    layers = cleaning.layers(f"SELECT * FROM {parquet(str(path))}")
+    return f"({cleaning.result(f'({layers})')})"
 
 
 @dataclass(frozen=True)

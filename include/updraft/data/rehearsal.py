@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data import sources
+from updraft.data.cleaning import cleaned_rows
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, ROW
 from updraft.data.duck import attempt, connection, kind_of, literal, name, parquet
 from updraft.data.file_reading import LARGEST
@@ -134,7 +135,7 @@ def label_faults(project: Project, aside: Settings, key: str, notes: list[str]) 
     extracted = extract_partition(_with_all_rows(project) if whole else project, aside, key)
     path = files.local_path(extracted.sources[source].url)
     with connection([path]) as con:
-        table = parquet(str(path))
+        table = cleaned_rows(con, project, source, path)
         line = read_document(project.folder / "project.yaml").problem
         path_of_label = ("data", "label", "expr")
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from updraft.data.catalogue import MISFITS, TYPES
 from updraft.data.cells import as_text
-from updraft.data.cleaning import Cleaning, cleaned_columns
+from updraft.data.cleaning import cleaning_of
 from updraft.data.duck import columns_of, first, literal, name, parquet
 from updraft.data.partitions import Partition
 from updraft.data.privacy import Pseudonymiser
@@ -113,26 +113,16 @@ class Views:
                 f"SELECT * RENAME (file_row_number AS _n), {which} AS _slice "
                 f"FROM {parquet(str(path), row_numbers=True)}"
             )
-            if cleaning := self.cleaning(source, path):
+            if cleaning := cleaning_of(self.con, self.project, source, path):
                 cleaning.check(self._listed(raw))
                 self.con.execute(f"CREATE VIEW {name(f'steps_{source}')} AS {cleaning.layers(rows)}")
                 rows = cleaning.result(name(f"steps_{source}"))
             self.con.execute(f"CREATE VIEW {src} AS {rows}")
             self.con.execute(f"CREATE VIEW {win} AS SELECT * FROM {src} WHERE {own}")
 
-    def cleaning(self, source: str, path: Path) -> Cleaning | None:
-        """What is done to the cells of a source's raw file; None where nothing is."""
-        steps = cleaned_columns(self.project, source)
-        if not steps:
-            return None
-        kinds = {
-            column: kind for column, kind in columns_of(self.con, parquet(str(path))).items() if column not in INTERNAL
-        }
-        return Cleaning(self.project.name, source, self.project.spec.data.sources[source], steps, kinds)
-
     def cleaned(self, source: str, path: Path) -> dict[str, int]:
         """By step how many cells of the partition it changed."""
-        cleaning = self.cleaning(source, path)
+        cleaning = cleaning_of(self.con, self.project, source, path)
         if cleaning is None:
             return {}
         counts = cleaning.counts()
