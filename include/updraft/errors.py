@@ -2,6 +2,7 @@
 
 UpdraftError
 ├── SettingsError        the environment or a settings file is wrong
+│   └── ConnectionUnknown    nobody knows a connection that a source names
 ├── InputError           what was asked for on the command line is not there
 ├── SpecError            a project's folder is wrong; carries every problem found
 ├── Transient            worth another try: with it come those below whose names say what was away
@@ -32,6 +33,10 @@ class UpdraftError(Exception):
 
 class SettingsError(UpdraftError):
     """The environment or a settings file is wrong."""
+
+
+class ConnectionUnknown(SettingsError):
+    """Nobody knows a connection that a source names."""
 
 
 class InputError(UpdraftError):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from updraft.connections import Connections, EnvironmentConnections
 from updraft.errors import SettingsError
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +54,8 @@ class Settings:
     """URL below which the anchors of decisions stand, such as a bucket whose objects cannot be removed; the lake when empty."""
     poll_seconds: float = 0.5
     """How often a deferred sensor looks at the store."""
+    connections: Connections = field(default_factory=EnvironmentConnections, repr=False)
+    """Where the addresses and secrets of sources are looked up."""
 
     @property
     def keys(self) -> Path:
@@ -66,7 +69,16 @@ class Settings:
     def of_backtests(self) -> Settings:
         """The same with a lake and a raw zone of the backtests' own, below these, and without services."""
         lake, raw = (f"{url}/.backtest" if url else "" for url in (self.lake, self.raw))
-        return Settings(home=self.home, projects=self.projects, lake=lake, raw=raw, store="", mlflow="", airflow="")
+        return Settings(
+            home=self.home,
+            projects=self.projects,
+            lake=lake,
+            raw=raw,
+            store="",
+            mlflow="",
+            airflow="",
+            connections=self.connections,
+        )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:

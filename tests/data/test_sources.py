@@ -11,6 +11,7 @@ import pytest
 
 from updraft import files
 from updraft.data import sources
+from updraft.data.readers.location import resolve
 from updraft.errors import DataError, SourceAway, SourceMissing
 
 KEY = "2024-01-02T0000"
@@ -100,7 +101,7 @@ def test_what_cannot_be_read_is_named(shop, url, says, monkeypatch) -> None:
 
 
 def test_the_key_stands_in_the_url(tmp_path) -> None:
-    assert sources.resolve("s3://bucket/{key}.csv", source="orders", key=KEY) == f"s3://bucket/{KEY}.csv"
+    assert resolve("s3://bucket/{key}.csv", source="orders", key=KEY) == f"s3://bucket/{KEY}.csv"
 
 
 def test_an_unreachable_store_is_named(shop) -> None:

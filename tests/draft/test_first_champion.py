@@ -12,7 +12,7 @@ from tests.draft.conftest import orders
 
 from updraft.backtest.policies import NEVER, PROJECT
 from updraft.backtest.run import backtest
-from updraft.data.sources import resolve
+from updraft.data.readers.location import resolve
 
 STREAMS = next((there for parent in Path(__file__).parents if (there := parent / "shared" / "streams").is_dir()), None)
 """Beside the checkout, or above it."""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 from updraft import files
+from updraft.connections import Connections
 from updraft.data.extraction import slices
-from updraft.data.sources import locate, resolve
+from updraft.data.readers.location import locate, url_of
+from updraft.data.sources import ENVIRONMENT, revision
 from updraft.errors import DataError, SourceMissing
 from updraft.files import canonical_hash
 from updraft.spec.model import Project
 
+Content = tuple[str, str, str]
+"""A source and its file's URL; of one that is asked for a window its source, key, and since when."""
 Dependencies = Mapping[str, str]
 """What a partition follows from, in words for people -> a hash of it."""
 NO_FILE = "no file"
@@ -31,22 +36,23 @@ def changed(before: object, now: Dependencies) -> tuple[str, ...]:
 class HistoryDependencies:
     """Of every partition of a project's history; each file is looked at once, however many partitions read it."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, connections: Connections = ENVIRONMENT) -> None:
         self._project = project
+        self._connections = connections
         self._of_project = _of_project(project)
-        self._fingerprints: dict[tuple[str, str], str | DataError] = {}
-        self._read: dict[tuple[str, str], list[str]] = {}
+        self._fingerprints: dict[Content, str | DataError] = {}
+        self._read: dict[tuple[str, str], list[Content]] = {}
 
     def look_ahead(self, keys: Iterable[str]) -> None:
         """Take the fingerprints of all files of these partitions, several at a time."""
         read = {
-            (source, url)
+            content
             for key in keys
             for source in self._project.spec.data.sources
-            for url in self._urls(source, key)
+            for content in self._contents(source, key)
         }
         with ThreadPoolExecutor(_LOOKS) as pool:
-            self._fingerprints.update(zip(sorted(read), pool.map(_fingerprint, sorted(read)), strict=True))
+            self._fingerprints.update(zip(sorted(read), pool.map(self._look, sorted(read)), strict=True))
 
     def of(self, key: str) -> Dependencies:
         """What a partition follows from.
@@ -56,7 +62,7 @@ class HistoryDependencies:
         """
         of_sources: dict[str, str] = {}
         for source in self._project.spec.data.sources:
-            own, *earlier = (self._fingerprint(source, url) for url in self._urls(source, key))
+            own, *earlier = (self._fingerprint(content) for content in self._contents(source, key))
             if isinstance(own, DataError):
                 raise own
             # A file that never came has no labels to mature; it is another dependency once it comes.
@@ -66,30 +72,36 @@ class HistoryDependencies:
             of_sources[f"the files of source {source}"] = canonical_hash(told)
         return {**self._of_project, **of_sources}
 
-    def _urls(self, source: str, key: str) -> list[str]:
-        """The files that a partition reads of a source: its own first, then those of earlier rows whose labels mature at its tick."""
+    def _contents(self, source: str, key: str) -> list[Content]:
+        """What a partition reads of a source: its own first, then that of earlier rows whose labels mature at its tick."""
         if (source, key) not in self._read:
-            data = self._project.spec.data
-            url = data.sources[source].url
+            spec, covered = self._project.spec.data.sources[source], slices(self._project, key)
             keys = [key]
-            if "{key}" in url and source == next(iter(data.sources)):
-                keys += [earlier.key for earlier in slices(self._project, key)[:-1]]
-            self._read[source, key] = [url.replace("{key}", covered) for covered in keys]
+            if spec.by_partition and source == next(iter(self._project.spec.data.sources)):
+                keys += [earlier.key for earlier in covered[:-1]]
+            if spec.type == "file":
+                contents = [(source, "", url_of(self._project, source, covered_key)) for covered_key in keys]
+            else:
+                since = covered[0].start.isoformat()
+                contents = [(source, covered_key, "" if spec.by_partition else since) for covered_key in keys]
+            self._read[source, key] = contents
         return self._read[source, key]
 
-    def _fingerprint(self, source: str, url: str) -> str | DataError:
-        if (source, url) not in self._fingerprints:
-            self._fingerprints[source, url] = _fingerprint((source, url))
-        return self._fingerprints[source, url]
+    def _fingerprint(self, content: Content) -> str | DataError:
+        if content not in self._fingerprints:
+            self._fingerprints[content] = self._look(content)
+        return self._fingerprints[content]
 
-
-def _fingerprint(file: tuple[str, str]) -> str | DataError:
-    """Of a file, or why there is none: it may be the file of a partition that nobody asks for."""
-    source, url = file
-    try:
-        return locate(resolve(url, source=source, key=""), source=source).fingerprint
-    except DataError as error:
-        return error
+    def _look(self, content: Content) -> str | DataError:
+        """Its fingerprint, or why there is none: it may be the file of a partition that nobody asks for."""
+        source, key, where = content
+        try:
+            if self._project.spec.data.sources[source].type == "file":
+                return locate(where, source=source).fingerprint
+            since = datetime.fromisoformat(where) if where else None
+            return revision(self._project, source, key, since=since, connections=self._connections)
+        except DataError as error:
+            return error
 
 
 def _of_project(project: Project) -> dict[str, str]:

@@ -93,14 +93,14 @@ class _Reading:
 
     def _depend_on(self, keys: list[str]) -> dict[str, Dependencies]:
         """What the partitions follow from; without those that cannot be told, which are left out."""
-        dependencies = HistoryDependencies(self._project)
+        dependencies = HistoryDependencies(self._project, self._settings.connections)
         dependencies.look_ahead(keys)
         depends_on = {}
         for key in keys:
             try:
                 depends_on[key] = dependencies.of(key)
             except SourceMissing as error:
-                if "{key}" not in self._project.spec.data.sources[error.source].url:
+                if not self._project.spec.data.sources[error.source].by_partition:
                     raise  # the one file of all partitions
                 self._left_out[key] = LeftOut(key, "missing", str(error))
             except DataError as error:
@@ -125,7 +125,7 @@ class _Reading:
         raw = self._settings.raw_zone(self._project.name)
         close_raw_zone(raw)
         for name, source in self._project.spec.data.sources.items():
-            if "{key}" not in source.url:
+            if source.type == "file" and not source.has_file_each:
                 with table(self._project, raw, name, ""):
                     pass
 
@@ -227,7 +227,7 @@ def _ingest(project: Project, settings: Settings, key: str, depends_on: Dependen
         except DataError as error:
             return _Ingested(None, LeftOut(key, "failed", str(error)))
         except OSError as error:  # such as a file that this user may not read
-            sources = (source.url.replace("{key}", key) for source in project.spec.data.sources.values())
+            sources = (source.place.replace("{key}", key) for source in project.spec.data.sources.values())
             reason = f"a file cannot be read or written: {error.strerror}: {error.filename or ', '.join(sources)}"
             return _Ingested(None, LeftOut(key, "failed", reason))
         lake = Lake(settings.lake, project.name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from updraft.data.catalogue import TYPES
 from updraft.data.duck import literal, name
 from updraft.data.schema import STORAGE, ColumnType
-from updraft.spec.data import EPOCHS, Source
+from updraft.spec.source import EPOCHS, Source
 
 NULLS = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
 """Texts that stand for a missing number, boolean or time in a CSV file. In a column of texts they are texts: NA is a country."""

@@ -21,13 +21,16 @@ from updraft.data.forgotten import NOBODY, Forgotten, leave_out
 from updraft.data.partitions import KEY_FORMAT, Partition, partition
 from updraft.data.pinned import SchemaOf, Told
 from updraft.data.privacy import KEY_FILE, Pseudonymiser, load_key
+from updraft.data.readers.opened import is_written, need_columns, wanted_columns
+from updraft.data.readers.times import skipped_times
 from updraft.data.selection import Part, that_bind, whole_columns
 from updraft.data.views import label_columns
-from updraft.errors import DataError, SourceAway, SourceBehind
+from updraft.errors import DataError, SourceAway, SourceBehind, SourceMissing
 from updraft.lake.places import Lake
 from updraft.settings import Settings
 from updraft.spec.label import label_number, published_private, read_label
-from updraft.spec.model import Project
+from updraft.spec.model import Project, ProjectSpec
+from updraft.spec.source import Source
 
 if TYPE_CHECKING:
     import duckdb
@@ -144,7 +147,9 @@ def _extract(project: Project, settings: Settings, key: str, forgotten: Forgotte
         still_there: list[str] = []
         pseudonyms = Pseudonymiser(load_key(settings.keys / KEY_FILE), project.name)
         for source in project.spec.data.sources:
-            tables[source], unread_of_source = _tables(stack, source, project=project, raw=raw, covered=covered)
+            tables[source], unread_of_source = _tables(
+                stack, source, project=project, settings=settings, covered=covered
+            )
             unread |= unread_of_source
         con = stack.enter_context(
             connection([path for paths_by_key in tables.values() for path in paths_by_key.values()], folder)
@@ -189,24 +194,37 @@ def check_reach(project: Project, settings: Settings, key: str) -> None:
         return
     start = slices(project, key)[-1].start
     check_roles(project)
+    if spec.type == "file":
+        newest = _newest_of_file(project, settings, key, start)
+    else:
+        reaches, newest = sources.reader_of(project, source, settings.connections).newest(start) or (True, None)
+        if reaches:
+            return
+    if newest is not None and newest >= start:
+        return
+    holds = f"its newest row is of {newest.isoformat()}" if newest else "it has no row with a time"
+    raise SourceBehind(
+        f"source {source}: {spec.place} holds nothing from {start.isoformat()} on yet, where partition {key} begins: {holds}",
+        source,
+    )
+
+
+def _newest_of_file(project: Project, settings: Settings, key: str, start: datetime) -> datetime | None:
+    """The newest time of a file of all time; of one that reaches a moment, any time from there on."""
+    source, spec = next(iter(project.spec.data.sources.items()))
     raw, time = settings.raw_zone(project.name), name(str(spec.event_time))
     sources.close_raw_zone(raw)
     with sources.table(project, raw, source, key) as path, connection([path]) as con:
         rows = parquet(str(path))
-        if con.execute(f"SELECT 1 FROM {rows} WHERE {time} >= {literal(start)} LIMIT 1").fetchone() is not None:
-            return
-        (newest,) = first(con, f"SELECT max({time}) FROM {rows}")
-    holds = f"its newest row is of {newest.isoformat()}" if newest else "it has no row with a time"
-    raise SourceBehind(
-        f"source {source}: {spec.url} holds nothing from {start.isoformat()} on yet, where partition {key} begins: {holds}",
-        source,
-    )
+        reached = con.execute(f"SELECT {time} FROM {rows} WHERE {time} >= {literal(start)} LIMIT 1").fetchone()
+        newest: datetime | None = reached[0] if reached else first(con, f"SELECT max({time}) FROM {rows}")[0]
+    return newest
 
 
 def grows_with_time(project: Project) -> bool:
     """Whether the rows of every partition come into one file, and may come after their tick: a wait of zero says that they do not."""
     spec = next(iter(project.spec.data.sources.values()))
-    return "{key}" not in spec.url and spec.wait != timedelta(0)
+    return not spec.by_partition and spec.wait != timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -240,7 +258,11 @@ def _outside(
     if spec.event_time is None:
         return Outside()
     time = name(spec.event_time)
-    elsewhere = f"{time} < {literal(own.start)} OR {time} >= {literal(own.tick)}" if "{key}" in spec.url else "FALSE"
+    elsewhere = (
+        f"{time} < {literal(own.start - spec.history)} OR {time} >= {literal(own.tick)}"
+        if spec.by_partition
+        else "FALSE"
+    )
     twice = "FALSE"
     if spec.time_zone:
         twice = (
@@ -253,7 +275,7 @@ def _outside(
         f"max({time}) FILTER ({elsewhere}), count(*) FILTER ({twice}) FROM {parquet(str(path))}",
     )
     begin, end = (moment.isoformat() if moment else None for moment in (earliest, latest))
-    skipped = sources.skipped_times(con, path) if spec.time_zone else 0
+    skipped = skipped_times(con, path) if spec.time_zone else 0
     return Outside(int(rows), int(timeless), begin, end, skipped, int(repeated))
 
 
@@ -273,28 +295,51 @@ def check_roles(project: Project) -> None:
 
 
 def _tables(
-    stack: ExitStack, source: str, *, project: Project, raw: str, covered: tuple[Partition, ...]
+    stack: ExitStack, source: str, *, project: Project, settings: Settings, covered: tuple[Partition, ...]
 ) -> tuple[dict[str, Path], dict[str, str]]:
-    """The files that a source's rows are taken from, by key: the partition's own first, and of a row source with a file
-    for each partition those whose labels can mature now. A file that never came has no labels to mature.
+    """The files that a source's rows are taken from, by key: the partition's own first, and of a row source that is asked for each
+    partition by itself those whose labels can mature now. A file that never came has no labels to mature.
 
     Of an earlier file that does not read, the labels alone are missing: it stops no later partition. Why stands in the second
     dictionary, by key.
     """
-    own, url = covered[-1], project.spec.data.sources[source].url
-    tables = {own.key: stack.enter_context(sources.table(project, raw, source, own.key))}
+    own, spec, raw = covered[-1], project.spec.data.sources[source], settings.raw_zone(project.name)
+    is_row_source = source == next(iter(project.spec.data.sources))
+
+    def table(key: str, since: datetime) -> Path:
+        content = sources.table(project, raw, source, key, since=since, connections=settings.connections)
+        return stack.enter_context(content)
+
+    tables = {own.key: table(own.key, since=_since(spec, covered, is_row_source=is_row_source))}
     unread: dict[str, str] = {}
-    if source == next(iter(project.spec.data.sources)) and "{key}" in url:
-        for earlier in covered[:-1]:
+    if spec.has_file_each or (is_row_source and spec.by_partition):
+        for earlier in covered[:-1] if is_row_source else _before(project.spec, own, spec.history):
             try:
-                if sources.is_there(url, source=source, key=earlier.key):
-                    tables[earlier.key] = stack.enter_context(sources.table(project, raw, source, earlier.key))
+                tables[earlier.key] = table(earlier.key, since=earlier.start)
+            except SourceMissing:  # a file that never came has no labels to mature
+                continue
             except SourceAway:  # it may answer at the next try
                 raise
             except DataError as error:
                 unread[earlier.key] = str(error)
                 log.warning("partition %s: the labels of partition %s are missing: %s", own.key, earlier.key, error)
     return tables, unread
+
+
+def _before(spec: ProjectSpec, own: Partition, history: timedelta) -> list[Partition]:
+    """The partitions before one that reach into the time of its history."""
+    before, reached = [], own.start
+    while reached > own.start - history:
+        before.append(partition(spec, reached.strftime(KEY_FORMAT)))
+        reached = before[-1].start
+    return before
+
+
+def _since(spec: Source, covered: tuple[Partition, ...], *, is_row_source: bool) -> datetime:
+    """From when on the rows of a source are needed: those whose labels can mature now, and those that join from before the partition."""
+    if is_row_source and not spec.by_partition:
+        return covered[0].start
+    return covered[-1].start - spec.history
 
 
 def _selection(
@@ -311,16 +356,15 @@ def _selection(
     there = columns_of(con, parquet(str(tables[own.key])))
     needed = _needed(project, source, there)
     columns = {column: kind for column, kind in there.items() if not spec.columns or column in (*spec.columns, *needed)}
-    written = sources.is_written(project, source)
+    written = is_written(project, source)
     told = schema.types(con, tables[own.key], columns, written=written, key=own.key)
     types = told.types
-    by_key = "{key}" in spec.url
-    start = covered[0].start if is_row_source and not by_key else own.start
-    parts = [Part(tables[own.key], columns, start, own.tick)]
-    for earlier in covered[:-1]:
-        if earlier.key in tables:
-            present = columns_of(con, parquet(str(tables[earlier.key])))
-            parts.append(Part(tables[earlier.key], present, earlier.start, earlier.tick))
+    parts = [Part(tables[own.key], columns, _since(spec, covered, is_row_source=is_row_source), own.tick)]
+    parts[0] = replace(parts[0], start=own.start) if spec.has_file_each else parts[0]
+    for earlier_key in [key for key in tables if key != own.key]:
+        earlier, path = partition(project.spec, earlier_key), tables[earlier_key]
+        start = max(earlier.start, covered[0].start if is_row_source else own.start - spec.history)
+        parts.append(Part(path, columns_of(con, parquet(str(path))), start, earlier.tick))
     if is_row_source:
         types = that_bind(con, schema, types)
     whole = whole_columns(con, parts, types, spec)
@@ -344,7 +388,7 @@ def check_label(con: duckdb.DuckDBPyConnection, project: Project, table: str, co
     """
     data = project.spec.data
     source = next(iter(data.sources))
-    where = f"source {source}: {data.sources[source].url}: data.label.expr {data.label.expr!r}"
+    where = f"source {source}: {data.sources[source].place}: data.label.expr {data.label.expr!r}"
     label = read_label(data.label.expr)
     if wrong := label.wrong or published_private(data.label.expr, data):
         raise DataError(f"{where}: {wrong}")
@@ -360,8 +404,8 @@ def _needed(project: Project, source: str, columns: Mapping[str, str]) -> tuple[
     """The columns that the spec asks of a source; refuses a source that lacks one."""
     data = project.spec.data
     needed: list[str] = []
-    for wanted, what in sources.wanted_columns(project, source):
-        sources.need_columns(wanted, columns, source=source, url=data.sources[source].url, what=what)
+    for wanted, what in wanted_columns(project, source):
+        need_columns(wanted, columns, source=source, url=data.sources[source].place, what=what)
         needed += wanted
     if source != next(iter(data.sources)):
         return tuple(needed)

@@ -13,6 +13,7 @@ from pathlib import Path
 from updraft import files
 from updraft.data import sources
 from updraft.data.partitions import KEY_FORMAT, end_of_history, keys_before
+from updraft.data.readers.location import is_there, local_bytes, resolve, url_of
 from updraft.errors import DataError, SourceAway, SourceMissing
 from updraft.settings import Settings
 from updraft.spec.model import Project, ProjectSpec
@@ -46,7 +47,7 @@ def read_files(project: Project, settings: Settings, *, seconds: float | None = 
     with tempfile.TemporaryDirectory() as folder:
         aside = replace(settings, home=Path(folder), lake=Path(folder).as_uri(), raw="")
         for name, source in project.spec.data.sources.items():
-            if "{key}" in source.url:
+            if source.has_file_each:
                 _read_files_of(project, aside, name, came_of_it, seconds=seconds)
     return came_of_it
 
@@ -55,11 +56,10 @@ def _read_files_of(
     project: Project, aside: Settings, source: str, came_of_it: FilesRead, *, seconds: float | None
 ) -> None:
     problems, notes = came_of_it.problems, came_of_it.notes
-    url, began = project.spec.data.sources[source].url, time.monotonic()
-    keys = list(_ticked(project.spec))
-    local = files.is_local(sources.resolve(url, source=source, key=""))
+    began, keys = time.monotonic(), list(_ticked(project.spec))
+    local = files.is_local(resolve(project.spec.data.sources[source].url, source=source, key=""))
     if local:  # of another store it is not asked for each tick beforehand
-        keys = [key for key in keys if sources.is_there(url, source=source, key=key)]
+        keys = [key for key in keys if is_there(project, source, key)]
     looked_at, large = 0, 0
     wrong: list[str] = []
     try:
@@ -67,7 +67,7 @@ def _read_files_of(
             if seconds is not None and looked_at and time.monotonic() - began > seconds:
                 break
             looked_at += 1
-            if seconds is not None and local and _size(url, source, key) > LARGEST:
+            if seconds is not None and local and _size(project, source, key) > LARGEST:
                 large += 1
                 continue
             if (fault := _fault(project, aside, source, key)) is not None:
@@ -108,8 +108,8 @@ def _fault(project: Project, aside: Settings, source: str, key: str) -> str | No
     return None
 
 
-def _size(url: str, source: str, key: str) -> int:
-    return sources.local_bytes(sources.resolve(url, source=source, key=key), source=source)
+def _size(project: Project, source: str, key: str) -> int:
+    return local_bytes(url_of(project, source, key), source=source)
 
 
 def _ticked(spec: ProjectSpec) -> Iterator[str]:

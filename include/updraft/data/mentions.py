@@ -16,8 +16,9 @@ from updraft.data import sources
 from updraft.data.catalogue import TYPES
 from updraft.data.duck import attempt, connection, kind_of, name
 from updraft.data.partitions import KEY_FORMAT, partitions
+from updraft.data.readers.location import locate, url_of
 from updraft.data.views import CLOCKS
-from updraft.errors import DataError, SourceAway, SourceMissing
+from updraft.errors import DataError, SettingsError, SourceAway, SourceMissing
 from updraft.spec.document import Document, Path_, read_document
 from updraft.spec.label import read_label
 from updraft.spec.model import Project, ProjectSpec
@@ -81,15 +82,15 @@ class _Mentions:
         notes = []
         for source, spec in self.spec.data.sources.items():
             timed = all(self._sound(("data", setting)) for setting in ("schedule", "start", "end"))
-            if not self._sound(("data", "sources", source, "url")) or ("{key}" in spec.url and not timed):
+            if not self._sound(("data", "sources", source)) or (spec.by_partition and not timed):
                 continue
-            if (wrong := _wrong_place(spec.url)) is not None:
+            if spec.type == "file" and (wrong := _wrong_place(spec.url)) is not None:
                 self.unreadable.append(self.document.problem(("data", "sources", source, "url"), wrong, spec.url))
                 continue
             try:
                 located = _located(project, source)
             except DataError as error:
-                if isinstance(error, SourceMissing) and "{key}" not in spec.url:
+                if isinstance(error, SourceMissing) and spec.type == "file" and not spec.has_file_each:
                     message = "there is no such file; correct the URL, or put the file there"
                     self.unreadable.append(self.document.problem(("data", "sources", source, "url"), message, spec.url))
                 else:
@@ -100,8 +101,15 @@ class _Mentions:
             except SourceAway as error:
                 notes.append(f"the columns of {source} are not checked: {error}")
             except DataError as error:
-                message = f"{error} (docs/files.md says how a file is read)"
-                self.unreadable.append(self.document.problem(("data", "sources", source, "url"), message, spec.url))
+                if spec.type == "file":
+                    message = f"{error} (docs/files.md says how a file is read)"
+                    self.unreadable.append(self.document.problem(("data", "sources", source, "url"), message, spec.url))
+                else:
+                    self.unreadable.append(self.document.problem(("data", "sources", source), str(error)))
+            except (
+                SettingsError
+            ) as error:  # such as a connection that this command line does not know, and Airflow does
+                notes.append(f"the columns of {source} are not checked: {error}")
             except OSError as error:  # such as a file that this user may not read
                 message = f"{error.filename or spec.url} cannot be read: {error.strerror}; let the user of the deployment read it"
                 self.unreadable.append(self.document.problem(("data", "sources", source, "url"), message, spec.url))
@@ -245,11 +253,15 @@ def _located(project: Project, source: str) -> str:
 
     :raises DataError: when there is none, or it cannot be reached.
     """
-    url = project.spec.data.sources[source].url
-    keys = list(some_keys(project.spec)) if "{key}" in url else [""]
+    spec = project.spec.data.sources[source]
+    keys = list(some_keys(project.spec)) if spec.type != "file" or spec.has_file_each else [""]
+    if spec.type != "file":
+        if not keys:
+            raise DataError("there is no partition yet")
+        return keys[0]
     for number, key in enumerate(keys, start=1):
         try:
-            sources.locate(sources.resolve(url, source=source, key=key), source=source)
+            locate(url_of(project, source, key), source=source)
         except SourceMissing:
             if number == len(keys):
                 raise

@@ -242,7 +242,7 @@ class SchemaOf:
         with_commas = decimal_commas(con, relation, columns)
         if not with_commas:
             return
-        where = f"source {self.source}: {self.project.spec.data.sources[self.source].url}"
+        where = f"source {self.source}: {self.project.spec.data.sources[self.source].place}"
         shown, text = (
             ", ".join(map(repr, with_commas)),
             f"`{next(iter(with_commas))}: text` under `{self.source}.columns` in the contract",

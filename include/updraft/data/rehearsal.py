@@ -26,6 +26,7 @@ from updraft.data.leakage import later_times, leaks, sentences
 from updraft.data.mentions import some_keys
 from updraft.data.partitions import partitions
 from updraft.data.personal_texts import told_within
+from updraft.data.readers.location import is_there, local_bytes, url_of
 from updraft.data.views import CLOCKS, hidden_columns
 from updraft.errors import DataError, PartitionRefused, SourceAway, TrainingError
 from updraft.settings import Settings
@@ -102,19 +103,19 @@ def deployment_aside(settings: Settings, home: Path) -> Settings:
 
 def _too_large(project: Project, key: str) -> str | None:
     for source_name, source in project.spec.data.sources.items():
-        url = sources.resolve(source.url, source=source_name, key=key)
-        if files.is_local(url) and sources.local_bytes(url, source=source_name) > LARGEST:
+        if source.type != "file":
+            continue
+        url = url_of(project, source_name, key)
+        if files.is_local(url) and local_bytes(url, source=source_name) > LARGEST:
             return f"source {source_name}: {source.url} has more than {LARGEST // 2**20} MiB"
     return None
 
 
 def _keys_with_files(project: Project) -> list[str]:
     """Some of the first and last partitions: those of which every source has its file."""
-    of_sources = project.spec.data.sources.items()
+    with_files = [source_name for source_name, source in project.spec.data.sources.items() if source.type == "file"]
     return [
-        key
-        for key in some_keys(project.spec)
-        if all(sources.is_there(source.url, source=source_name, key=key) for source_name, source in of_sources)
+        key for key in some_keys(project.spec) if all(is_there(project, source_name, key) for source_name in with_files)
     ]
 
 
@@ -130,7 +131,7 @@ def label_faults(project: Project, aside: Settings, key: str, notes: list[str]) 
     read_by = read_label(spec.data.label.expr)
     if read_by.wrong or not read_by.names:
         return  # told of the expression itself
-    whole = "{key}" not in at.url
+    whole = at.type == "file" and not at.has_file_each
     expr, number = spec.data.label.expr, label_number(spec.data.label, lenient=True)
     extracted = extract_partition(_with_all_rows(project) if whole else project, aside, key)
     path = files.local_path(extracted.sources[source].url)
@@ -140,7 +141,7 @@ def label_faults(project: Project, aside: Settings, key: str, notes: list[str]) 
         path_of_label = ("data", "label", "expr")
 
         def told(message: str) -> str:
-            return str(line(path_of_label, f"{message} (source {source}: {at.url.replace('{key}', key)})", expr))
+            return str(line(path_of_label, f"{message} (source {source}: {at.place.replace('{key}', key)})", expr))
 
         query = (
             f"SELECT l, l IS NULL AND NOT missing AS text FROM "
@@ -247,7 +248,7 @@ def _of_clusters(project: Project, aside: Settings) -> Iterator[str]:
     spec = project.spec
     source, at = next(iter(spec.data.sources.items()))
     first = list(itertools.islice(partitions(spec, LAST), spec.training.first_after))
-    if spec.release.cluster in CLOCKS or "{key}" in at.url or at.event_time is None or not first:
+    if spec.release.cluster in CLOCKS or at.type != "file" or at.has_file_each or at.event_time is None or not first:
         return
     with sources.table(project, aside.raw_zone(project.name), source, "") as path, connection([path]) as con:
         query = (

@@ -17,8 +17,8 @@ from updraft.data.pinned import SchemaOf
 from updraft.data.schema import ColumnKind, ColumnType
 from updraft.data.type_inference import chunks
 from updraft.data.views import label_columns
-from updraft.spec.data import Source
 from updraft.spec.label import label_number
+from updraft.spec.source import Source
 
 if TYPE_CHECKING:
     import duckdb

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from updraft.data.cells import CLOCK, DATE, EXACT, NULLS, PLAIN_NUMBER, TIME, listed, number_text, rounded
 from updraft.data.duck import first, literal, name
 from updraft.data.schema import STORAGE, ColumnKind
-from updraft.spec.data import Source
+from updraft.spec.source import Source
 
 if TYPE_CHECKING:
     import duckdb

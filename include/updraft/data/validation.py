@@ -149,7 +149,7 @@ class Validator:
         """What to say of a partition's own file, none of whose rows is the partition's."""
         source, own = self.views.row_source, self.views.slices[-1]
         there = self.not_read.outside.get(source)
-        if there is None or "{key}" not in self._project.spec.data.sources[source].url:
+        if there is None or not self._project.spec.data.sources[source].by_partition:
             return ()
         column = self._project.spec.data.sources[source].event_time
         texts = []

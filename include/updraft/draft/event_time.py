@@ -15,8 +15,8 @@ from updraft.draft.question import Question, Settle
 from updraft.draft.table import Written
 from updraft.draft.words import AFTERWARDS_WORDS, BIRTH_WORDS, EVENT_TIMES, OUTCOME_WORDS, TIME_WORDS, has_word
 from updraft.errors import InputError
-from updraft.spec.data import EPOCHS, Source
 from updraft.spec.problems import did_you_mean
+from updraft.spec.source import EPOCHS, Source
 
 _DATES = ("%d.%m.%Y", "%m.%d.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y",
           "%Y.%m.%d", "%Y%m%d", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y")  # fmt: skip

@@ -15,7 +15,7 @@ from updraft.draft.question import Settle
 from updraft.draft.schedule import Volume
 from updraft.draft.table import Column, Table, Written, read, typed
 from updraft.errors import InputError
-from updraft.spec.data import Source
+from updraft.spec.source import Source
 
 _FEWEST_ROWS = 50
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from updraft.data import sources
 from updraft.data.cells import NULLS, cell, is_whole, listed
 from updraft.data.duck import attempt, first, kind_of, name
+from updraft.data.readers.opened import as_written, encoding_of
 from updraft.data.schema import STORAGE, ColumnKind, ColumnType, of_storage
 from updraft.data.type_inference import chunks, decimal_commas, has_long, infer, without_values
 from updraft.errors import DataError, InputError
-from updraft.spec.data import Source
+from updraft.spec.source import Source
 
 if TYPE_CHECKING:
     import duckdb
@@ -124,9 +124,9 @@ def read(url: str, source_name: str, *, decimal: str | None) -> Iterator[Written
     :raises InputError: when they cannot be read, with what to do.
     """
     try:
-        encoding = sources.encoding_of(url, source_name)
+        encoding = encoding_of(url, source_name)
         source = Source.model_validate({"type": "file", "url": url, "encoding": encoding})
-        with sources.as_written(source, source_name) as (con, stored):
+        with as_written(source, source_name) as (con, stored):
             written = Written(con, source_name, source, stored, {})
             yield _with_kinds(written, decimal) if written.is_text else replace(written, kinds=_stated(written))
     except DataError as error:

@@ -99,13 +99,13 @@ def look_for_files(loop: Loop, key: str) -> str | None:
     if is_passed_over(loop, key):
         return PASS_OVER
     try:
-        located = [
-            sources.locate(sources.resolve(source.url, source=name, key=key), source=name)
-            for name, source in loop.spec.data.sources.items()
+        revisions = [
+            sources.revision(loop.project, name, key, connections=loop.settings.connections)
+            for name in loop.spec.data.sources
         ]
     except SourceMissing:
         return None
-    return files.canonical_hash([location.fingerprint for location in located])
+    return files.canonical_hash(revisions)
 
 
 def is_passed_over(loop: Loop, key: str) -> bool:

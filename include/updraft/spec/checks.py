@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from updraft.spec.label import class_values, published_private
 from updraft.spec.model import FixedLimit, ProjectSpec
 from updraft.spec.problems import Problem
 from updraft.spec.search import space_complaints
+from updraft.spec.source_checks import complaints as source_complaints
 from updraft.spec.trainers import TRAINERS, complaints, unlearnt
 from updraft.spec.validation import Validated, at
 
@@ -78,26 +78,10 @@ class _Checks:
                     yield self._problem((*here, "join"), message, source.join)
             elif not source.join and self._sound((*here, "join")):
                 yield self._problem(here, f"needs join, the columns that it joins {row} by")
-            if self._sound((*here, "url")):
-                yield from self._url((*here, "url"), source.url)
-
-    def _url(self, path: Path_, url: str) -> Iterator[Problem]:
-        if url.startswith("package://") and not re.fullmatch(r"package://[A-Za-z_]\w*/.+", url):
-            yield self._problem(path, "must be package://NAME/PATH, a file of an installed package", url)
-        folder, _, file = url.rpartition("/")
-        if "*" in folder or ("*" in file and url.startswith(("http://", "https://"))):
-            where = (
-                "in the name of a file, and not in that of a folder"
-                if "*" in folder
-                else "of files, not of a web server"
-            )
-            yield self._problem(path, f"has a star, which stands for any text {where}; name the folder", url)
-        for placeholder in re.findall(r"\{[^}]*\}?", url):
-            if placeholder != "{key}":
-                message = (
-                    f"has a placeholder {placeholder}; {{key}} stands for the partition key, and there is no other"
-                )
-                yield self._problem(path, message, url)
+            for key, message, value in source_complaints(source, is_row_source=name == row):
+                path: Path_ = (*here, key) if key else here
+                if self._sound(path, (*here, "type")):
+                    yield self._problem(path, message, value)
 
     def columns(self) -> Iterator[Problem]:
         data, key = self._spec.data, ("data", "key")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from updraft.spec.cleaning import Steps
 from updraft.spec.part import Column, Duration, Fraction, Name, Part
+from updraft.spec.source import Source
 
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 """Beyond them a schedule's ticks run out of the calendar of Python or of pandas."""
@@ -30,65 +30,7 @@ def _day(value: object) -> object:
     return value
 
 
-EPOCHS = {"unix": 1, "unix_ms": 1000}
-"""Values of ``time_format`` for times that are counted from 1970 on, and how many of their units are a second."""
-
-
-def _time_zone(value: object) -> object:
-    try:
-        ZoneInfo(str(value))
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError("is no time zone; write the name of a place, such as Europe/Oslo, or UTC") from error
-    return value
-
-
-def _time_format(value: str) -> str:
-    if value in EPOCHS or "%" in value:
-        return value
-    raise ValueError("write it as for strptime, such as %d/%m/%Y %H:%M, or unix, or unix_ms")
-
-
-TimeFormat = Annotated[str, AfterValidator(_time_format)]
-TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Day = Annotated[date, BeforeValidator(_day, json_schema_input_type=date)]
-
-
-class Source(Part):
-    """One table that a partition is made of. The first source of a project is its row source; the others join it."""
-
-    type: Literal["file"]
-    url: str = Field(
-        description="fsspec URL of a CSV (zip, gz) or Parquet file; package://NAME/PATH reads a file of an "
-        "installed package. {key} stands for the partition key; a star in the file's name for any text: all such files are read as one"
-    )
-    event_time: str | None = Field(
-        default=None, description="column with the row's time (UTC); a source without one is a lookup table, read whole"
-    )
-    join: tuple[Column, ...] = Field(
-        default=(), description="columns that join this source to the row source (left join)"
-    )
-    columns: tuple[Column, ...] = Field(default=(), description="columns to keep; all when empty")
-    time_format: TimeFormat | None = Field(
-        default=None,
-        description="how times are written that are not ISO 8601: as for strptime, such as %d/%m/%Y %H:%M, or unix, unix_ms",
-    )
-    time_zone: TimeZone | None = Field(
-        default=None, description="of times that are written without one, such as Europe/Oslo; UTC when it is left out"
-    )
-    decimal: Literal[".", ","] = Field(default=".", description="the decimal sign of a CSV file's numbers")
-    nulls: tuple[str, ...] = Field(
-        default=(),
-        description="words that stand for a missing text in a CSV file, such as NA; an empty field always does",
-    )
-    encoding: Literal["utf-8", "windows-1252", "latin-1", "utf-16"] = Field(
-        default="utf-8", description="of a CSV file"
-    )
-    wait: Duration | None = Field(
-        default=None,
-        description="how long after its tick a partition's file may take before on-call is told that it is late, such as 6h; unless said "
-        "otherwise a quarter of the time to the next tick, at most 1d. Late or not, a file is read when it comes, until the next tick. "
-        "0s of a file of all time: its rows are there at the tick, so that a partition without any is empty",
-    )
 
 
 def _class_name(value: object) -> object:

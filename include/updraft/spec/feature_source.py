@@ -17,12 +17,21 @@ _AIRFLOW = ("airflow", "updraft_airflow")
 
 def static_problems(folder: Path, spec: ProjectSpec | None) -> tuple[Problem, ...]:
     """What is wrong with ``features.py``, as far as it shows without running it; with a spec also the outcomes that it reads."""
-    path = folder / FEATURES
+    return complaints_of(folder / FEATURES, FUNCTION, "rows", frozenset(spec.data.outcomes) if spec else frozenset())
+
+
+def complaints_of(
+    path: Path, function: str, argument: str, outcomes: frozenset[str] = frozenset()
+) -> tuple[Problem, ...]:
+    """What is wrong with a file of a project that has one function to call, as far as it shows without running it.
+
+    :param outcomes: columns that the function may not read.
+    """
     file = shown_path(path)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return (Problem(file, "", None, f"no such file; it holds `def {FUNCTION}(rows)`"),)
+        return (Problem(file, "", None, f"no such file; it holds `def {function}({argument})`"),)
     except OSError as error:
         return (Problem(file, "", None, f"cannot be read: {error.strerror}"),)
     try:
@@ -32,11 +41,11 @@ def static_problems(folder: Path, spec: ProjectSpec | None) -> tuple[Problem, ..
     except (ValueError, RecursionError, MemoryError) as error:  # null bytes; nested too deep for the parser
         return (Problem(file, "", None, f"not Python: {str(error) or 'nested too deep'}"),)
     complaints: list[tuple[int | None, str]] = [
-        (line, f"imports {name}; features run where no Airflow is: take it out") for line, name in _airflow(tree)
+        (line, f"imports {name}; {function} run where no Airflow is: take it out") for line, name in _airflow(tree)
     ]
-    complaints += _shape(tree)
-    if spec:
-        complaints += _outcomes_read(tree, frozenset(spec.data.outcomes))
+    complaints += _shape(tree, function, argument)
+    if outcomes:
+        complaints += _outcomes_read(tree, outcomes)
     complaints.sort(key=lambda complaint: complaint[0] or 0)
     return tuple(Problem(file, "", None, message, (), line) for line, message in complaints)
 
@@ -68,25 +77,27 @@ def _airflow(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield node.lineno, name
 
 
-def _shape(tree: ast.Module) -> list[tuple[int | None, str]]:
-    """Whether there is a function ``features`` of one argument; a name bound in another way is left to loading."""
+def _shape(tree: ast.Module, function: str, argument: str) -> list[tuple[int | None, str]]:
+    """Whether there is a function of one argument with this name; a name bound in another way is left to loading."""
     bound = False
     for node in _top_level(tree.body):
-        if isinstance(node, ast.AsyncFunctionDef) and node.name == FUNCTION:
-            return [(node.lineno, f"`{FUNCTION}` is async; make it a plain function")]
-        if isinstance(node, ast.FunctionDef) and node.name == FUNCTION:
+        if isinstance(node, ast.AsyncFunctionDef) and node.name == function:
+            return [(node.lineno, f"`{function}` is async; make it a plain function")]
+        if isinstance(node, ast.FunctionDef) and node.name == function:
             arguments = [*node.args.posonlyargs, *node.args.args]
             needed = len(arguments) - len(node.args.defaults)
             keywords = sum(default is None for default in node.args.kw_defaults)
             if needed > 1 or keywords or not (arguments or node.args.vararg):
-                return [(node.lineno, f"`{FUNCTION}` must take one argument, the rows: def {FUNCTION}(rows)")]
+                return [
+                    (node.lineno, f"`{function}` must take one argument, the {argument}: def {function}({argument})")
+                ]
             bound = True
         if isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            bound |= any(isinstance(target, ast.Name) and target.id == FUNCTION for target in targets)
+            bound |= any(isinstance(target, ast.Name) and target.id == function for target in targets)
         if isinstance(node, ast.Import | ast.ImportFrom):
-            bound |= any((alias.asname or alias.name) in (FUNCTION, "*") for alias in node.names)
-    return [] if bound else [(None, f"has no function `{FUNCTION}`; write def {FUNCTION}(rows): ...")]
+            bound |= any((alias.asname or alias.name) in (function, "*") for alias in node.names)
+    return [] if bound else [(None, f"has no function `{function}`; write def {function}({argument}): ...")]
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -12,6 +12,7 @@ from updraft.spec.document import Path_, read_document
 from updraft.spec.feature_source import FEATURES, static_problems
 from updraft.spec.model import Project, ProjectSpec
 from updraft.spec.problems import Problem, SpecProblems, shown_path
+from updraft.spec.source_code import source_problems
 from updraft.spec.validation import validate
 
 __all__ = [
@@ -64,6 +65,8 @@ def load_project_or_problems(folder: Path) -> Project | BrokenProject:
     folder = folder.absolute()
     spec, problems, broken = _read_spec(folder)
     problems += static_problems(folder, spec)
+    if spec is not None and any(source.type == "python" for source in spec.data.sources.values()):
+        problems += source_problems(folder)
     if spec is None or problems:
         return BrokenProject(shown_name(folder.name), folder, tuple(problems), spec, broken)
     return Project(spec=spec, folder=folder)

@@ -32,8 +32,6 @@ _STAND_IN: dict[Path_, Any] = {
     ("owner",): "nobody",
     ("data",): _DATA,
     **{("data", key): value for key, value in _DATA.items()},
-    ("data", "sources", "*", "type"): _SOURCE["type"],
-    ("data", "sources", "*", "url"): _SOURCE["url"],
     ("data", "label", "expr"): "true",
     ("training", "trainers", "*", "name"): "xgboost",
 }
