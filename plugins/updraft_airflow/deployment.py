@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import lru_cache
 
 from updraft.loop.context import Loop
@@ -12,12 +13,13 @@ from updraft.settings import Settings
 from updraft.spec.load import load_project
 from updraft.store.anchors import Anchors
 from updraft.store.store import Store
+from updraft_airflow.connections import AirflowConnections
 
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     """Settings of this process."""
-    return Settings.from_env(os.environ)
+    return replace(Settings.from_env(os.environ), connections=AirflowConnections())
 
 
 @lru_cache(maxsize=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -12,6 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from updraft.errors import Transient
 from updraft.loop.late_files import look_for_files
+from updraft_airflow.connections import connections_of
 from updraft_airflow.deployment import open_loop, settings
 from updraft_airflow.triggers.store import PASSING
 
@@ -59,7 +61,7 @@ class FileTrigger(BaseTrigger):
         while (left := self._left()) > 0:
             await asyncio.sleep(min(pause, left))
             try:
-                content = await asyncio.to_thread(self._look)
+                content = await self._look()
             except (*PASSING, Transient) as error:
                 log.warning("%s %s: cannot look (%s); trying again", self.project, self.key, error)
                 continue
@@ -79,5 +81,9 @@ class FileTrigger(BaseTrigger):
         """Seconds until it fires."""
         return (datetime.fromisoformat(self.until) - datetime.now(UTC)).total_seconds()
 
-    def _look(self) -> str | None:
-        return look_for_files(open_loop(self.project), self.key)
+    async def _look(self) -> str | None:
+        loop = await asyncio.to_thread(open_loop, self.project)
+        connections = await connections_of(loop.spec)
+        return await asyncio.to_thread(
+            look_for_files, replace(loop, settings=replace(loop.settings, connections=connections)), self.key
+        )
