@@ -55,7 +55,9 @@ def _named(spec: ProjectSpec) -> Iterable[str]:
 
 
 def _unknown(id: str) -> ConnectionUnknown:
-    return ConnectionUnknown(f"Airflow has no connection {id!r}; add it (Admin, Connections), or set AIRFLOW_CONN_{id.upper()}")
+    return ConnectionUnknown(
+        f"Airflow has no connection {id!r}; add it (Admin, Connections), or set AIRFLOW_CONN_{id.upper()}"
+    )
 
 
 def _ours(id: str, theirs: AirflowConnection) -> Connection:

@@ -44,7 +44,10 @@ class WebService:
         size = self.size(number if self.by == "number" else len(self.asked) - 1)
         records = rows[start : start + size]
         more = start + size < len(rows)
-        answer: dict[str, Any] = {"data": {"items": records}, "next": str(start + size) if more and self.by == "cursor" else None}
+        answer: dict[str, Any] = {
+            "data": {"items": records},
+            "next": str(start + size) if more and self.by == "cursor" else None,
+        }
         return answer, f"/rows?since={since}&until={until}&skip={start + size}" if more and self.by == "link" else None
 
     def size(self, number: int) -> int:

@@ -128,6 +128,7 @@ def judge(project: Project | BrokenProject, *, every: bool) -> dict[str, Any]:
         # The newest file was looked at before: what is wrong with it is told once, with the key of project.yaml that names it.
         problems += [fault for fault in files_read.problems if not any(fault in told for told in problems)]
         notes += files_read.notes
+        notes += _joins(project.spec)
         notes += [*policy_notes(project.spec), *_missing_libraries(project.spec)]
     if not problems and isinstance(project, Project):
         notes += [f"evidence is counted {evidence_words(project.spec)}", *undecidable(project.spec), *_power(project)]
@@ -149,6 +150,15 @@ def _deeper(project: Project) -> list[str]:
         except SpecError as error:
             problems += str(error).splitlines()
     return problems
+
+
+def _joins(spec: ProjectSpec) -> list[str]:
+    """What a join by time takes, as its words in project.yaml are few."""
+    return [
+        f"data.sources.{name} joins {source.join_in_words}"
+        for name, source in spec.data.sources.items()
+        if source.asof or source.aggregate
+    ]
 
 
 def _missing_libraries(spec: ProjectSpec) -> list[str]:

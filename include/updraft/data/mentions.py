@@ -15,6 +15,7 @@ from updraft import files
 from updraft.data import sources
 from updraft.data.catalogue import TYPES
 from updraft.data.duck import attempt, connection, kind_of, name
+from updraft.data.joins import joined_names
 from updraft.data.partitions import KEY_FORMAT, partitions
 from updraft.data.readers.location import locate, url_of
 from updraft.data.views import CLOCKS
@@ -148,7 +149,7 @@ class _Mentions:
     def of_sources(self) -> Iterator[Problem]:
         """What each source says of itself."""
         for source, spec in self.spec.data.sources.items():
-            named = {"columns": spec.columns, "join": spec.join}
+            named = {"columns": spec.columns, "join": spec.join, "aggregate": tuple(spec.aggregate)}
             if spec.event_time is not None:
                 named["event_time"] = (spec.event_time,)
             for key, columns in named.items():
@@ -175,7 +176,12 @@ class _Mentions:
             return  # it may be a column of what could not be read
         own = self.columns[self.row_source]
         others = {source: columns for source, columns in self.columns.items() if source != self.row_source}
-        joined = {f"{source}_{column}": kind for source, columns in others.items() for column, kind in columns.items()}
+        joined = {
+            added: columns.get(column, "")
+            for source, columns in others.items()
+            for added, column in joined_names(source, self.spec.data.sources[source], columns).items()
+        }
+        joined |= {f"{source}_{column}": kind for source, columns in others.items() for column, kind in columns.items()}
         known = own | joined | {column: kind for columns in others.values() for column, kind in columns.items()}
         data, slices = self.spec.data, self.spec.gates.slices
         yield from self._in(("data", "private"), data.private, "any source", known)

@@ -14,9 +14,10 @@ from updraft.data.checks import LabelCounts
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
 from updraft.data.duck import arrow, attempt, columns_of, first, first_failing, kind_of, literal, name, names
 from updraft.data.extraction import check_label
+from updraft.data.joins import joined_names
 from updraft.data.partitions import partition
 from updraft.data.privacy import Pseudonymiser
-from updraft.data.views import CLOCKS, INTERNAL, Views, joined_by, label_columns, private_columns, pseudonymised
+from updraft.data.views import CLOCKS, INTERNAL, Views, label_columns, private_columns, pseudonymised
 from updraft.errors import DataError
 from updraft.spec.label import UNLISTED, label_number
 
@@ -150,22 +151,20 @@ class Publisher:
         own = self.views.columns(source)
         chosen = [f"r.{name(column)} AS {name(column)}" for column in own]
         private = {column: column for column in private_columns(project, source, own)}
-        joins = []
-        for other, spec in list(project.spec.data.sources.items())[1:]:
-            columns = self.views.columns(other)
-            alias = name(f"j_{other}")
-            chosen += [f"{alias}.{name(c)} AS {name(f'{other}_{c}')}" for c in columns if c not in spec.join]
-            private |= {f"{other}_{c}": c for c in private_columns(project, other, columns) if c not in spec.join}
-            joins.append(
-                f"LEFT JOIN (SELECT * FROM {name(f'good_{other}')} QUALIFY row_number() OVER "
-                f"(PARTITION BY {names(list(spec.join))} ORDER BY {names(list(columns))}) = 1) AS {alias} ON "
-                + joined_by(self.views.con, (f"good_{source}", "r"), (f"good_{other}", f"j_{other}"), spec.join)
-            )
-        clash = sorted(
-            {column for column in (f"{o}_{c}" for o in self._others() for c in self.views.columns(o)) if column in own}
-        )
+        joins, clash = [], set[str]()
+        for other in self._others():
+            spec, columns = project.spec.data.sources[other], self.views.columns(other)
+            added, found = joined_names(other, spec, columns), name(f"found_{other}")
+            hidden = set(private_columns(project, other, columns))
+            self.views.con.execute(f"CREATE TEMP TABLE {found} AS {self.views.matches(other)}")
+            chosen += [f"{found}.{name(column)} AS {name(column)}" for column in added]
+            private |= {column: of for column, of in added.items() if of in hidden and not spec.aggregate}
+            joins.append(f"LEFT JOIN {found} ON r._n = {found}._n")
+            clash |= {column for column in added if column in own}
         if clash:
-            raise DataError(f"{project.name}: {', '.join(clash)}: a column of {source} has the name of a joined one")
+            raise DataError(
+                f"{project.name}: {', '.join(sorted(clash))}: a column of {source} has the name of a joined one"
+            )
         self.views.con.execute(
             f"CREATE VIEW joined AS SELECT {', '.join(chosen)} FROM {name(f'good_{source}')} AS r {' '.join(joins)}"
         )

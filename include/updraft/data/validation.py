@@ -20,7 +20,7 @@ from updraft.data.extraction import NotRead, Outside
 from updraft.data.privacy import Pseudonymiser
 from updraft.data.schema import of_storage
 from updraft.data.settled import NOTHING_SETTLED, SettledRows, settle
-from updraft.data.views import Views, joined_by, private_columns
+from updraft.data.views import Views, private_columns
 from updraft.spec.model import Project
 
 if TYPE_CHECKING:
@@ -376,18 +376,15 @@ class Validator:
     def _joins(self, checks_by_source: Mapping[str, SourceChecks]) -> dict[str, SourceChecks]:
         """Add to each joined source the share of good rows that find it, judged where the contract asks."""
         row_source = self.views.row_source
-        joined = {source: spec.join for source, spec in self._project.spec.data.sources.items() if source != row_source}
+        joined = [source for source in self._project.spec.data.sources if source != row_source]
         if not joined:
             return dict(checks_by_source)
         parts, hits = [f"FROM {name(f'good_{row_source}')} AS r"], []
-        for source, on in joined.items():
-            keys = ", ".join(f"{name(column)}" for column in on)
-            alias = name(f"j_{source}")
-            parts.append(
-                f"LEFT JOIN (SELECT DISTINCT {keys}, TRUE AS hit FROM {name(f'good_{source}')}) AS {alias} ON "
-                + joined_by(self._con, (f"good_{row_source}", "r"), (f"good_{source}", f"j_{source}"), on)
-            )
-            hits.append(f"CASE WHEN {alias}.hit THEN 1.0::DOUBLE ELSE 0.0 END AS {name(source)}")
+        for source in joined:
+            hit = name(f"hit_{source}")
+            self._con.execute(f"CREATE TEMP TABLE {hit} AS SELECT _n FROM ({self.views.matches(source)}) WHERE _hit")
+            parts.append(f"LEFT JOIN {hit} ON r._n = {hit}._n")
+            hits.append(f"CASE WHEN {hit}._n IS NOT NULL THEN 1.0::DOUBLE ELSE 0.0 END AS {name(source)}")
         self._con.execute(f"CREATE VIEW joined_shares AS SELECT {', '.join(hits)} {' '.join(parts)}")
         averages = ", ".join(f"avg({name(source)})" for source in joined)
         row = first(self._con, f"SELECT {averages} FROM joined_shares")

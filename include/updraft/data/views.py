@@ -5,7 +5,8 @@ For a source ``s``:
     ``src_s``   every raw row as it is cleaned, with ``_n`` (row of the file) and ``_slice`` (key of the partition that it lies in),
     ``win_s``   the rows of this partition: what is judged,
     ``bad_s``   table: ``_n`` and ``_reasons`` (list of text) of every raw row in breach, and whether a person has dropped it (``_dropped``),
-    ``good_s``  the rows of this partition that are not in breach.
+    ``good_s``  the rows of this partition that are not in breach,
+    ``past_s``  the same with the rows from before the partition, which a source has whose join reaches back.
 """
 
 # ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
@@ -17,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from updraft.data.catalogue import MISFITS, TYPES
+from updraft.data.catalogue import MISFITS
 from updraft.data.cells import as_text
 from updraft.data.cleaning import cleaning_of
 from updraft.data.duck import columns_of, first, literal, name, parquet
+from updraft.data.joins import matches
 from updraft.data.partitions import Partition
 from updraft.data.privacy import Pseudonymiser
 from updraft.errors import DataError
@@ -101,8 +103,12 @@ class Views:
                 )
             event_time = self.project.spec.data.sources[source].event_time
             which, own = last, "TRUE"
-            if source == self.row_source and event_time is not None and len(self.slices) > 1:
-                own = f"{name(event_time)} >= {literal(self.slices[-1].start)}"
+            start = literal(self.slices[-1].start)
+            if self.project.spec.data.sources[source].history:
+                own = f"{name(str(event_time))} >= {start}"
+                which = f"CASE WHEN {own} THEN {last} ELSE 'before' END"
+            elif source == self.row_source and event_time is not None and len(self.slices) > 1:
+                own = f"{name(event_time)} >= {start}"
                 cases = " ".join(
                     f"WHEN {name(event_time)} >= {literal(part.start)} THEN {literal(part.key)}"
                     for part in reversed(self.slices)
@@ -146,7 +152,9 @@ class Views:
         """Make ``bad_*`` from SQL that yields ``_n`` and ``_reasons``, and ``good_*``."""
         bad, win, good = name(f"bad_{source}"), name(f"win_{source}"), name(f"good_{source}")
         self.con.execute(f"CREATE OR REPLACE TABLE {bad} AS SELECT _n, _reasons, FALSE AS _dropped FROM ({breaches})")
+        src, past = name(f"src_{source}"), name(f"past_{source}")
         self.con.execute(f"CREATE OR REPLACE VIEW {good} AS SELECT * FROM {win} WHERE _n NOT IN (SELECT _n FROM {bad})")
+        self.con.execute(f"CREATE OR REPLACE VIEW {past} AS SELECT * FROM {src} WHERE _n NOT IN (SELECT _n FROM {bad})")
 
     def settle(self, source: str, released: Iterable[int], dropped: Iterable[int]) -> None:
         """Take rows out of ``bad_*`` that a person has released, and mark those that were dropped; both by ``_n``."""
@@ -158,6 +166,14 @@ class Views:
             self.con.execute(f"{action.format(bad)} WHERE _n IN (SELECT _n FROM settled_in)")
             self.con.unregister("settled_in")
 
+    def matches(self, source: str) -> str:
+        """SQL for what each good row finds in a source that joins: ``_n`` and the columns that it adds."""
+        spec = self.project.spec.data.sources
+        kinds = self.columns(self.row_source), self.columns(source)
+        rows, others = f"good_{self.row_source}", f"{'past' if spec[source].history else 'good'}_{source}"
+        time = str(spec[self.row_source].event_time)
+        return matches(source, spec[source], rows=rows, others=others, time=time, kinds=kinds)
+
     def count(self, view: str) -> int:
         """Rows of a view."""
         return int(first(self.con, f"SELECT count(*) FROM {name(view)}")[0])
@@ -166,24 +182,6 @@ class Views:
         """Names and DuckDB types of a source's own columns."""
         kinds = columns_of(self.con, name(f"win_{source}"))
         return {column: kind for column, kind in kinds.items() if column not in INTERNAL}
-
-
-def joined_by(
-    con: duckdb.DuckDBPyConnection, left: tuple[str, str], right: tuple[str, str], columns: Iterable[str]
-) -> str:
-    """SQL for a join of two views: their values compared as texts where a column has another type on the other side.
-
-    :param left: view and alias of the rows.
-    :param right: view and alias of what joins them.
-    """
-    kinds = [columns_of(con, name(view)) for view, _ in (left, right)]
-    own, other = (name(alias) for _, alias in (left, right))
-    terms = []
-    for column in columns:
-        sides = [(f"{alias}.{name(column)}", kind[column]) for alias, kind in zip((own, other), kinds, strict=True)]
-        same = sides[0][1] == sides[1][1] or all(kind.partition("(")[0] in TYPES["number"] for _, kind in sides)
-        terms.append(" = ".join(value if same else as_text(value, kind) for value, kind in sides))
-    return " AND ".join(terms)
 
 
 def pseudonymised(

@@ -99,7 +99,23 @@ class _Checks:
                 yield self._problem(path, f"names column {column} twice", list(columns))
         yield from self._outcomes(lists)
         yield from self._times()
+        yield from self._aggregates()
         yield from self._label()
+
+    def _aggregates(self) -> Iterator[Problem]:
+        """What is private is not added up, and what is known only later not either."""
+        data = self._spec.data
+        for name, source in data.sources.items():
+            path: Path_ = ("data", "sources", name, "aggregate")
+            if not self._sound(path, ("data", "private"), ("data", "outcomes")):
+                continue
+            for column, functions in source.aggregate.items():
+                if {column, f"{name}_{column}"} & set(data.private) and set(functions) - {"count"}:
+                    yield self._problem(
+                        path, f"publishes private column {column}; of it there is `count` alone", column
+                    )
+                if column in data.outcomes:
+                    yield self._problem(path, f"{column} is in data.outcomes, which are not known at the event", column)
 
     def _outcomes(self, lists: dict[Path_, tuple[str, ...]]) -> Iterator[Problem]:
         """What is known only afterwards may name no row, join nothing, slice nothing and tell no time."""

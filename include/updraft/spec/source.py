@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field
 
-from updraft.spec.part import Column, Duration, Part
+from updraft.spec.part import Column, Duration, Part, shown_duration
 
 EPOCHS = {"unix": 1, "unix_ms": 1000}
 """Values of ``time_format`` for times that are counted from 1970 on, and how many of their units are a second."""
@@ -94,12 +94,6 @@ class Source(Part):
         description="of sql, instead of table: one SELECT; :from and :until stand for the partition's window",
         exclude_if=_without,
     )
-    lookback: Duration | None = Field(
-        default=None,
-        description="of sql: how far back, at each tick, earlier partitions are looked at for rows that came or changed late, such as 2d; "
-        "those that did are ingested again",
-        exclude_if=_without,
-    )
     timeout: Duration | None = Field(
         default=None,
         description="of sql, http and python: how long the source may take for a partition; 10m unless it is stated",
@@ -182,6 +176,25 @@ class Source(Part):
         if self.type == "python":
             return "rows() of sources.py"
         return f"{self.url} of connection {self.connection}" if self.connection else self.url
+
+    @property
+    def join_in_words(self) -> str:
+        """What the source adds to a row, in words for people."""
+        on = ", ".join(self.join)
+        if self.asof:
+            return (
+                f"by {on}: the latest row at or before the event, at most {shown_duration(self.asof.tolerance)} older"
+            )
+        if self.aggregate:
+            what = ", ".join(
+                f"{function} of {column}" for column, names in self.aggregate.items() for function in names
+            )
+            return f"by {on}: {what}, over {', '.join(map(shown_duration, self.over))} strictly before the event"
+        return (
+            f"by {on}: a row with the same values, of the same partition"
+            if self.event_time
+            else f"by {on}: a row with the same values"
+        )
 
     @property
     def history(self) -> timedelta:

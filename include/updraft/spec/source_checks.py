@@ -10,7 +10,7 @@ from updraft.spec.source import Source, SourceType
 
 _KEYS: Mapping[SourceType, tuple[str, ...]] = {
     "file": ("url",),
-    "sql": ("connection", "table", "query", "lookback", "timeout"),
+    "sql": ("connection", "table", "query", "timeout"),
     "http": ("url", "connection", "params", "records", "pages", "rate", "timeout"),
     "python": ("connection", "timeout"),
 }
@@ -65,8 +65,6 @@ def _of_sql(source: Source) -> Iterator[Complaint]:
                 f"has a parameter :{name}; :from and :until stand for the window, and there is no other (write a colon as \\:)",
                 source.query,
             )
-    if source.lookback and source.event_time is None:
-        yield "lookback", "looks for late rows by their event_time, which this source has none of", None
 
 
 def _of_http(source: Source) -> Iterator[Complaint]:

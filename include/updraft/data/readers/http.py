@@ -50,6 +50,8 @@ class HttpReader:
         """Of the first page alone: to ask for more again and again is no way to wait."""
         with _Asking(self._source, self._spec, self._connections) as asking:
             _, records, _ = asking.page(self._first(asking, window))
+        if not records:
+            self._unless_quiet(window)
         return files.canonical_hash([self._spec.place, records])
 
     def newest(self, start: datetime) -> None:
@@ -60,14 +62,22 @@ class HttpReader:
         path = folder / "arrived.jsonl"
         with _Asking(self._source, self._spec, self._connections) as asking:
             columns = write_lines(self._records(asking, window, glance=glance), path)
-        if not columns and self._spec.wait != timedelta(0):
-            raise SourceBehind(
-                f"{self._what} has no record from {window.start.isoformat()} until {window.until.isoformat()} yet (a source that is quiet "
-                f"for a whole partition says `wait: 0s`)",
-                self._source,
-            )
+        if not columns:
+            self._unless_quiet(window)
         keep_columns(path, columns or self._kept)
         return path
+
+    def _unless_quiet(self, window: Window) -> None:
+        """Nobody knows whether a window without a record is quiet or late, unless the source says so.
+
+        :raises SourceBehind: where it is waited for.
+        """
+        if self._spec.wait != timedelta(0):
+            raise SourceBehind(
+                f"{self._what} has no record from {window.start.isoformat()} until {window.until.isoformat()} yet (a source that is often "
+                "quiet for a whole partition says `wait: 0s`)",
+                self._source,
+            )
 
     def _first(self, asking: _Asking, window: Window) -> httpx.URL:
         parameters = {name: filled(value, window) for name, value in self._spec.params.items()}

@@ -67,7 +67,10 @@ class SqlReader:
                 time_column = rows.c[self._spec.event_time]
                 asked += [sa.func.min(time_column), sa.func.max(time_column)]
             told = self._attempt(lambda: con.execute(sa.select(*asked).select_from(rows)).one())
-        return files.canonical_hash([self._spec.place, [str(value) for value in told]])
+        marks = [str(value) for value in told]
+        if not told[0] and self._spec.event_time is not None:  # later rows say that the window has none
+            marks.append(str(self.newest(window.start)))
+        return files.canonical_hash([self._spec.place, marks])
 
     def newest(self, start: datetime) -> tuple[bool, datetime | None] | None:
         """Whether there is a row at or after a moment, and the newest event time. It asks the database for no more than that."""
@@ -231,7 +234,8 @@ class SqlReader:
         return kept
 
     def _is_kept(self, column: str) -> bool:
-        return not self._spec.columns or column in self._spec.columns or column.lower() in self._kept
+        named = (*self._spec.columns, *self._spec.join, self._spec.event_time)
+        return not self._spec.columns or column in named or column.lower() in self._kept
 
     def _reflected(self, con: sa.Connection) -> dict[str, str]:
         import sqlalchemy as sa
