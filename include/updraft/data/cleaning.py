@@ -17,8 +17,8 @@ from updraft.data.duck import columns_of, literal, name, parquet
 from updraft.data.schema import STORAGE, ColumnType
 from updraft.errors import DataError
 from updraft.spec.cleaning import Clipped, Filled, Mapped, Parsed, Step, kind_after, shown
-from updraft.spec.data import Source
 from updraft.spec.model import Project
+from updraft.spec.source import Source
 
 if TYPE_CHECKING:
     import duckdb
