@@ -32,12 +32,23 @@ _.process_bind_param  # SQLAlchemy: method of a column's type
 cache_ok  # SQLAlchemy: attribute of a column's type
 _.autocommit  # psycopg2: attribute of a connection
 down_revision  # Alembic: variable of a migration
+external_views  # Airflow: attribute of a plugin
 model_config  # pydantic: attribute of a model
 _.maxdict  # reprlib: length at which a dictionary is cut
 _.maxlevel  # reprlib, as maxdict
 _.maxlist  # reprlib, as maxdict
 _.maxother  # reprlib, as maxdict
 _.maxstring  # reprlib, as maxdict
+
+# Fields of the API's answers, which templates and scripts read by their names.
+kept_out_of
+trainings_left
+trainings_per_year
+owners
+discrimination
+gate_slices
+gates_passed
+gates_against
 
 # Fields that are read by their names in a text, or only written for people and files.
 connections  # airflow_settings.yaml: its kinds are read with getattr

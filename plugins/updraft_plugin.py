@@ -11,7 +11,7 @@ from updraft_airflow.pages.app import app
 
 
 class UpdraftPlugin(AirflowPlugin):
-    """Operator links, and the pages of the lake for people who are signed in."""
+    """Operator links, the control room under *Updraft*, and the pages of the lake for people who are signed in."""
 
     name = "updraft"
     operator_extra_links: ClassVar[list[Any]] = [
@@ -26,3 +26,12 @@ class UpdraftPlugin(AirflowPlugin):
         links.VersionLink(),
     ]
     fastapi_apps: ClassVar[list[dict[str, Any]]] = [{"app": app, "url_prefix": "/updraft", "name": "Updraft pages"}]
+    external_views: ClassVar[list[dict[str, Any]]] = [
+        {
+            "name": "Updraft",
+            "href": "/updraft/fleet",
+            "destination": "nav",
+            "nav_top_level": True,
+            "url_route": "updraft",
+        }
+    ]

@@ -51,7 +51,7 @@ def stage_dag(project: Project, stage: str, doc: str, **arguments: Any) -> DAG:
         start_date=datetime.combine(spec.data.start, datetime.min.time(), UTC),
         catchup=False,
         is_paused_upon_creation=False,
-        tags=["updraft", spec.name, stage],
+        tags=list(dict.fromkeys(("updraft", spec.name, stage, *spec.tags))),
         default_args={
             "owner": spec.owner,
             "retries": 2,

@@ -12,6 +12,10 @@ import sqlalchemy as sa
 from tests.support import hours
 
 from updraft.cli.status import describe
+from updraft.control.fleet import read_row
+from updraft.control.partition import read_partition
+from updraft.control.project import read_project
+from updraft.control.release import read_release
 from updraft.loop.alerting.release_alerts import of_release
 from updraft.loop.in_process import play
 from updraft.loop.kept_out import lasting_signs
@@ -61,6 +65,10 @@ def reads_after(store: Store, folder: Path, length: int) -> dict[str, Counter[st
         "status": lambda: describe(store, loop.name, 3, loop, loop.partition(row.key).tick),
         "silence": lambda: overdue_training(store, watched),
         "signs": lambda: lasting_signs(store, loop.name, row.key, [("nulls", "heat")]),
+        "fleet": lambda: read_row(loop, loop.partition(row.key).tick),
+        "project": lambda: read_project(loop, loop.partition(row.key).tick),
+        "release page": lambda: read_release(loop, open_release.id),
+        "partition": lambda: read_partition(loop, row.key),
     }
     told = {}
     for name, question in questions.items():
@@ -85,7 +93,22 @@ def counted(postgres_server, tmp_path_factory):
     return told
 
 
-@pytest.mark.parametrize("question", ["tick", "remedy", "release", "telling", "status", "silence", "signs"])
+@pytest.mark.parametrize(
+    "question",
+    [
+        "tick",
+        "remedy",
+        "release",
+        "telling",
+        "status",
+        "silence",
+        "signs",
+        "fleet",
+        "project",
+        "release page",
+        "partition",
+    ],
+)
 def test_ten_times_the_history_brings_not_one_more_statement_or_row(counted, question):
     short, long = counted[SHORT][question], counted[LONG][question]
     assert sum(short.values()) > 3

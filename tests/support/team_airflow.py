@@ -45,7 +45,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG
 
-for project in ("alpha", "beta"):
+for project in ("alpha", "beta", "hours"):
     for stage in ("ingest", "score", "monitor", "watch", "train", "release", "rollback"):
         with DAG(f"{project}.{stage}", schedule=None) as dag:
             if stage == "release":
@@ -148,7 +148,7 @@ def _environment(database: str, home: Path, url: str, port: int) -> dict[str, st
 
 
 def _wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while True:
         try:
             if httpx.get(f"{url}/api/v2/version", timeout=5).status_code == 200:

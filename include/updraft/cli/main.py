@@ -40,6 +40,7 @@ from updraft.cli.edge import (
     wait_for_mlflow,
     write_json,
 )
+from updraft.cli.remedies import remedies_app
 from updraft.errors import InputError, TrainingError
 
 app = typer.Typer(
@@ -56,6 +57,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(audit_app, name="audit")
 app.add_typer(keys_command.app, name="keys")
 app.add_typer(quarantine_command.app, name="quarantine")
+app.add_typer(remedies_app, name="remedies")
 
 app.command("init")(init_command.init)
 app.command("validate")(validate_command.validate)

@@ -8,14 +8,12 @@ import typer
 
 from updraft.alerts.alert import cleaned
 from updraft.cli.edge import console, explained, find_project, loop_of, open_store, who, write_json
-from updraft.errors import InputError, StoreError
+from updraft.control.actions import answered, readmit_partition
+from updraft.errors import InputError
 from updraft.loop.alerting import learning_alerts
 from updraft.loop.kept_out import count_signs, sign_words
 from updraft.loop.readmission import Readmitted, readmit_signs, take_back
-from updraft.loop.readmission import readmit as readmit_partition
 from updraft.monitoring.faults import Kind
-from updraft.store.records import Sign
-from updraft.store.store import Store
 
 
 def readmit(
@@ -48,8 +46,8 @@ def readmit(
         _check(partition, columns, kind, always=always, undo=undo)
         by, why = who(), cleaned(reason)
         if partition is not None:
-            told, lines = _one(store, name, cleaned(partition), by, why)
-            learning_alerts.readmitted(loop, [cleaned(partition)], (), by=by, reason=why)
+            told: dict[str, object] = {"partition": cleaned(partition)}
+            lines = [readmit_partition(loop, partition, by=by, reason=reason)]
         elif undo:
             signs = take_back(store, name, columns=columns, kind=kind, by=by, reason=why)
             told = {"signs": [list(taken) for taken in signs], "accepted": False}
@@ -59,7 +57,7 @@ def readmit(
             told = {"signs": [list(meant) for meant in done.signs], "accepted": always}
             told |= {"partitions": list(done.partitions), "left": [left.key for left in done.left]}
             lines = _lines(name, done, always=always)
-            learning_alerts.readmitted(loop, done.partitions, _answered(done, always=always), by=by, reason=why)
+            learning_alerts.readmitted(loop, done.partitions, answered(done, always=always), by=by, reason=why)
     if as_json:
         write_json({"project": project, **told, "reason": reason})
         return
@@ -81,20 +79,6 @@ def _check(partition: str | None, columns: list[str], kind: str | None, *, alway
         raise InputError("--always and --undo contradict each other: give one of them")
     if kind is not None and kind not in get_args(Kind):
         raise InputError(f"--sign {kind!r}: no such kind of sign; there are {', '.join(get_args(Kind))}")
-
-
-def _one(store: Store, name: str, partition: str, by: str, reason: str) -> tuple[dict[str, object], list[str]]:
-    try:
-        readmit_partition(store, name, partition, by=by, reason=reason)
-    except StoreError as error:
-        raise InputError(str(error)) from error
-    return {"partition": partition}, [f"{name}: the next training may learn from {partition}"]
-
-
-def _answered(done: Readmitted, *, always: bool) -> list[Sign]:
-    """Signs of which nothing is left to ask: what was said once leaves those of partitions that stay kept out."""
-    left = () if always else {sign for partition in done.left for sign in partition.signs}
-    return [sign for sign in done.signs if sign not in left]
 
 
 def _lines(name: str, done: Readmitted, *, always: bool) -> list[str]:

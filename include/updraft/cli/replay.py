@@ -172,5 +172,6 @@ def _print(summary: dict[str, Any], known: Settings) -> None:
     for path in summary.get("pictures", []):
         console.print(f"  picture   {path}", soft_wrap=True)
     console.print(f"  Airflow   {known.airflow}   (user admin, password in {known.airflow_passwords})", soft_wrap=True)
+    console.print(f"  Updraft   {known.airflow}/updraft/fleet   what every model is doing, and why", soft_wrap=True)
     console.print(f"  MLflow    {known.mlflow}", soft_wrap=True)
     console.print("  and `updraft status` tells it in words")

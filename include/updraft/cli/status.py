@@ -21,18 +21,16 @@ from updraft.cli.edge import (
     settings,
     write_json,
 )
+from updraft.control.situation import read_situation
+from updraft.control.timeline import telling_decisions
 from updraft.errors import SpecError
 from updraft.loop.accounting import accounted
 from updraft.loop.accounting import in_words as accounted_in_words
 from updraft.loop.context import Loop
-from updraft.loop.decision_words import TELLING, in_words
-from updraft.loop.kept_out import summarise_kept_out
-from updraft.loop.outlook import outlook, read_standing
-from updraft.loop.unpublished import Unpublished, find_unpublished
-from updraft.loop.watchdog import overdue_training
+from updraft.loop.decision_words import in_words
+from updraft.loop.unpublished import Unpublished
 from updraft.spec.evidence import evidence_words, undecidable
 from updraft.spec.load import project_names
-from updraft.store.records import Decision, ReleaseRow
 from updraft.store.store import Store
 from updraft.tasks.registry import figure_names
 
@@ -91,34 +89,30 @@ def describe(
     :param slack: what Airflow knows of Slack.
     """
     spec = loop.spec if loop else None
-    releases = store.releases(name, states=("shadow", "approval", "probation"))
-    unpublished = find_unpublished(store, spec, now) if spec else []
-    kept_out = summarise_kept_out(store, spec) if spec else None
-    overdue = overdue_training(store, spec) if spec else None
+    situation = read_situation(loop, now) if loop else None
+    kept_out = situation.kept_out if situation else None
     return {
         "project": name,
+        "state": situation.state if situation else "broken",
+        "reason": situation.reason
+        if situation
+        else f"its folder is wrong; see {name}.broken, or `updraft validate {name}`",
         **_serving(store, name),
-        **_partitions(store, name, unpublished),
+        **_partitions(store, name, situation.unpublished if situation else ()),
         "kept_out": kept_out.as_dict() if kept_out else None,
         "kept_out_words": kept_out.words if kept_out and kept_out.partitions else None,
-        "overdue": overdue.words if overdue else None,
+        "overdue": situation.overdue.words if situation and situation.overdue else None,
         "evidence": evidence_words(spec) if spec else None,
         "undecidable": undecidable(spec) if spec else [],
-        **_under_way(store, name, releases),
-        "next": outlook(loop.spec, read_standing(loop, now)) if loop else [],
+        **_under_way(store, name),
+        "next": situation.next if situation else [],
         "decisions": [
             {"seq": d.seq, "key": d.key, "words": words}
-            for d in _told(store, name, decisions)
+            for d in telling_decisions(store, name, decisions)
             if (words := in_words(d))
         ],
         "alerts": _alerts(store, name, slack),
-        "wanted": [
-            *(f"{row.id} waits for approval" for row in releases if row.state == "approval"),
-            *(partition.words for partition in unpublished if partition.fate != "waiting"),
-            *(row.diagnosis["words"] for row in store.episodes(name, newest=1) if row.remedy == "person"),
-            *(kept_out.questions if kept_out else ()),
-            *([overdue.words] if overdue else ()),
-        ],
+        "wanted": situation.wanted if situation else [],
     }
 
 
@@ -144,7 +138,7 @@ def _partitions(store: Store, name: str, unpublished: Sequence[Unpublished]) -> 
     }
 
 
-def _under_way(store: Store, name: str, releases: Sequence[ReleaseRow]) -> dict[str, Any]:
+def _under_way(store: Store, name: str) -> dict[str, Any]:
     """How what serves does, the releases that are open, and the episodes that are not over."""
     return {
         "performance": [
@@ -153,7 +147,7 @@ def _under_way(store: Store, name: str, releases: Sequence[ReleaseRow]) -> dict[
         ],
         "releases": [
             {"id": row.id, "lane": row.lane, "state": row.state, "since": row.opened_at, "reason": row.reason}
-            for row in releases
+            for row in store.releases(name, states=("shadow", "approval", "probation"))
         ],
         "episodes": [
             {"id": row.id, "state": row.state, **row.diagnosis}
@@ -172,20 +166,6 @@ def _alerts(store: Store, name: str, slack: known.Known | None) -> dict[str, Any
     }
 
 
-def _told(store: Store, name: str, number: int) -> list[Decision]:
-    """The newest decisions that say something, in order; without the calibration layers, of which the one in force is told apart.
-
-    Most ticks call for no remedy: those that did are found by their episodes.
-    """
-    diagnoses = [
-        decision
-        for key in dict.fromkeys(row.opened_at for row in store.episodes(name, newest=number))
-        if (decision := store.decision(name, "diagnose", key)) is not None
-    ]
-    newest = [*store.newest_decisions(name, TELLING, number), *diagnoses]
-    return sorted(newest, key=lambda decision: decision.seq)[-number:] if number > 0 else []
-
-
 def _alert(stored: outbox.Stored) -> str:
     alert = stored.alert
     cause = f" {one_line(alert.detail)}" if alert.detail else ""
@@ -200,6 +180,7 @@ def _print(standing: dict[str, Any]) -> None:
         else "no champion yet"
     )
     console.print(f"[bold]{standing['project']}[/bold]: {champion}")
+    console.print(cleaned(f"  {standing['state']}: {standing['reason']}"), markup=False, soft_wrap=True)
     counts = ", ".join(f"{count} {state}" for state, count in standing["partitions"].items() if count)
     partitions = f"{counts}, the last is {standing['last_partition']}" if counts else "none yet"
     console.print(f"  partitions: {partitions}; {standing['quarantined']:,} rows quarantined")

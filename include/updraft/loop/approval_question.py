@@ -45,7 +45,7 @@ def approval_question(
     :param links: where there is more to see, by what is seen there.
     """
     row, serving = loop.store.release(release), loop.store.serving(loop.name)
-    facts = [(what, _plain(words)) for what, words in _facts(loop, row, serving.champion, serving.since, until)]
+    facts = [(what, _plain(words)) for what, words in release_facts(loop, row, serving.champion, serving.since, until)]
     table = [f"| As of {moment(now)} | |", "|---|---|", *(f"| **{what}** | {words} |" for what, words in facts)]
     stays = f"version {serving.champion} serves on" if serving.champion else "nothing serves"
     answers = (
@@ -65,10 +65,13 @@ def approval_question(
     )
 
 
-def _facts(
-    loop: Loop, row: ReleaseRow, champion: str | None, since: str | None, until: datetime
+def release_facts(
+    loop: Loop, row: ReleaseRow, champion: str | None, since: str | None, until: datetime | None
 ) -> Iterator[tuple[str, str]]:
-    """What is shown, by its heading."""
+    """All that an answer depends on, by its heading.
+
+    :param until: the moment until which a person may answer; None where nobody is asked.
+    """
     training = loop.store.training_of(loop.name, row.version)
     yield "Serves now", f"version {champion}, since {since}" if champion else "nothing: it would be the first model"
     yield "Why it is asked", row.reason or f"lane {row.lane}, opened at {row.opened_at}"
@@ -96,7 +99,8 @@ def _facts(
         before = loop.store.training_of(loop.name, champion) if champion else None
         yield "What changed", "; ".join(_changes(loop, training, before)) if before else "everything: it is the first"
         yield "Trained", f"at {training.key}, started by {started_by(loop, training)}"
-    yield "Answer until", f"{moment(until)}; without an answer it is rejected"
+    if until is not None:
+        yield "Answer until", f"{moment(until)}; without an answer it is rejected"
 
 
 def _evidence(loop: Loop, judgement: Judgement) -> Iterator[tuple[str, str]]:

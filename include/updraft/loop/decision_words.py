@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from updraft.alerts.alert import cleaned
 from updraft.loop.kept_out import sign_words
+from updraft.loop.stopping import REMEDIES
 from updraft.store.records import Decision
 
 TELLING = (
@@ -27,6 +28,7 @@ TELLING = (
     "release_rows",
     "drop_rows",
     "forget",
+    REMEDIES,
 )
 """Kinds of decisions that always say something. A diagnosis does where it calls for a remedy."""
 
@@ -55,24 +57,29 @@ def _words(decision: Decision) -> str | None:
         ):  # a verdict that rejects, and `unscorable`, are in chains of earlier versions alone
             return f"verdict on version {body['version']}: {body['verdict']}, {reason}"
         case "approval":
-            return f"{'approved' if body['approved'] else 'rejected'} version {body['version']} by {body['by']}"
+            return f"{'approved' if body['approved'] else 'rejected'} version {body['version']} by {body['by']}{_why(body)}"
         case "kept":
             return f"kept version {body['version']} after its probation: {reason}"
         case "rejected":
             by = f" by {body['by']}" if body.get("by") else ""
-            return f"rejected version {body['version']}{by or f': {reason}'}"
+            return f"rejected version {body['version']}{by + _why(body) if by else f': {reason}'}"
         case "diagnose":
             diagnosis = body.get("diagnosis")
             if diagnosis:
                 return f"episode {body['episode']}: {diagnosis['remedy']}, {diagnosis['words']}"
             return None
-        case "readmit" | "accept_sign" | "pass_over" | "release_rows" | "drop_rows" | "forget":
-            return f"{_about_partitions(decision)} (by {body['by']}): {reason}"
+        case "readmit" | "accept_sign" | "pass_over" | "release_rows" | "drop_rows" | "forget" | "remedies":
+            return f"{_said(decision)} (by {body['by']}): {reason}"
         case "recalibrate":
             layer = body["layer"]
             what = f"intercept {layer['intercept']:+.3f}, slope {layer['slope']:.3f}" if layer else "no layer"
             return f"recalibrated version {body['version']}: {what} ({reason})"
     return f"{decision.kind} {decision.subject}"
+
+
+def _why(body: Mapping[str, object]) -> str:
+    """What a person said who answered; empty without a word."""
+    return f": {body['said']}" if body.get("said") else ""
 
 
 def _about_ends(decision: Decision) -> str:
@@ -88,9 +95,11 @@ def _about_ends(decision: Decision) -> str:
     return f"episode {decision.subject} ended without a model"
 
 
-def _about_partitions(decision: Decision) -> str:
-    """What a person said of a feed that looked broken, or of a partition that is not published."""
+def _said(decision: Decision) -> str:
+    """What a person said of a feed that looked broken, of a partition that is not published, or of the remedies."""
     body = decision.body
+    if decision.kind == REMEDIES:
+        return f"{'stopped' if body['stopped'] else 'resumed'} the remedies"
     if decision.kind == "readmit":
         return f"readmitted partition {body['partition']}"
     if decision.kind == "pass_over":

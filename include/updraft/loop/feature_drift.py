@@ -23,6 +23,8 @@ DENSE = 200
 """Partitions of a season of one year above which the season is chosen once a week: shorter than ten hours each."""
 WEEK = timedelta(days=8)
 """What a feed is held against covers at least this much, however short the partitions are: nights and weekends are seen in it."""
+SHOWN_COLUMNS = 40
+"""The columns farthest from the reference whose distance a tick's decision keeps, for people."""
 _FORM = 2
 """Of references and baselines as they are kept: those of another form are worked out anew."""
 
@@ -56,7 +58,9 @@ class Drifting:
             for name, value in asdict(report).items()
             if name in ("score", "threshold", "alarm", "column", "reason")
         }
-        return {**chosen, "against": self.against, "feed_faults": self.fault_words}
+        farthest = sorted(report.scores.items(), key=lambda scored: -scored[1])[:SHOWN_COLUMNS]
+        scores = {column: round(score, 3) for column, score in farthest}
+        return {**chosen, "scores": scores, "against": self.against, "feed_faults": self.fault_words}
 
 
 def look_for_drift(loop: Loop, key: str) -> Drifting:

@@ -18,6 +18,7 @@ from updraft.loop.feature_drift import Drifting, broken_feed, look_for_drift
 from updraft.loop.kept_out import lasting_signs
 from updraft.loop.labelled import guard, matured, newly_known, unseen_by
 from updraft.loop.plan import count_labelled
+from updraft.loop.stopping import stopped_remedies
 from updraft.loop.trials import refit_trial, why_no_refit_trial
 from updraft.monitoring.calibration import Matured, refit
 from updraft.monitoring.faults import FeedFault
@@ -196,6 +197,8 @@ def recalibrate(loop: Loop, key: str) -> dict[str, str]:
     policy = loop.spec.monitoring.remedies.recalibrate
     if policy is None or not _turn(loop, key, policy.every) or has_passed(loop, key):
         return {}
+    if stopped_remedies(loop.store, loop.name) is not None:
+        return {}
     serving = loop.store.serving(loop.name)
     versions = {serving.champion} | {row.version for row in loop.store.predictions(loop.name, key).values()}
     broken = frozenset({key} if broken_feed(loop, key) else ())  # its episode is opened after this
@@ -239,6 +242,7 @@ def past(loop: Loop, key: str) -> Past:
         champion=loop.store.serving(loop.name).champion is not None,
         since_jump=_since_jump(loop, key),
         open_episode=any(row.remedy == "retrain" for row in loop.store.episodes(loop.name, states=("due", "started"))),
+        stopped=stopped_remedies(store, loop.name) is not None,
     )
 
 

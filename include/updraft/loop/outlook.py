@@ -17,9 +17,10 @@ from updraft.loop.context import Loop
 from updraft.loop.monitor import MONITOR, past
 from updraft.loop.policy_limits import YEAR
 from updraft.loop.release import next_step
+from updraft.loop.stopping import stopped_remedies
 from updraft.monitoring.remedies import NextTraining, Past, next_training
 from updraft.spec.model import FixedLimit, ProjectSpec, Retrain
-from updraft.store.records import EpisodeRow, ReleaseRow, TrainingRow
+from updraft.store.records import Decision, EpisodeRow, ReleaseRow, TrainingRow
 from updraft.store.transitions import Act
 
 
@@ -57,6 +58,8 @@ class Standing:
     kept_out: int = 0
     """Partitions of the newest training window from which nothing is learnt."""
     releases: tuple[OpenRelease, ...] = ()
+    stopped: Decision | None = None
+    """By which a person stopped the remedies; None while they go on."""
 
 
 def read_standing(loop: Loop, now: datetime) -> Standing:
@@ -83,6 +86,7 @@ def read_standing(loop: Loop, now: datetime) -> Standing:
             _open_release(loop, row, monitored)
             for row in store.releases(name, states=("shadow", "approval", "probation"))
         ),
+        stopped=stopped_remedies(store, name),
     )
 
 
@@ -104,6 +108,16 @@ def _open_release(loop: Loop, row: ReleaseRow, monitored: str | None) -> OpenRel
 def outlook(spec: ProjectSpec, standing: Standing) -> list[str]:
     """What happens next, one line each. It reads nothing else."""
     return [*_next_tick(spec, standing), *_training(spec, standing), *_releases(spec, standing)]
+
+
+def training_outlook(spec: ProjectSpec, standing: Standing) -> str:
+    """The next training and what holds it back, of :func:`outlook` that line alone."""
+    return "; ".join(_training(spec, standing))
+
+
+def release_outlook(spec: ProjectSpec, release: OpenRelease, standing: Standing) -> str:
+    """What becomes of an open release, of :func:`outlook` that line alone."""
+    return _release(spec, release, standing.monitored or release.row.opened_at)
 
 
 def _next_tick(spec: ProjectSpec, standing: Standing) -> Iterator[str]:
@@ -138,6 +152,12 @@ def _training(spec: ProjectSpec, standing: Standing) -> Iterator[str]:
     name, retrain = spec.name, spec.monitoring.remedies.retrain
     if retrain is None:
         yield f"no training by itself: the policy never retrains (monitoring.remedies.retrain is null); start {name}.train by hand"
+        return
+    if (stop := standing.stopped) is not None:
+        yield (
+            f"no training: {stop.body['by']} stopped the remedies at {stop.written_at[:16].replace('T', ' ')} ({stop.body['reason']}); "
+            f"`updraft remedies resume {name} --reason WHY` lets them go on"
+        )
         return
     if standing.episodes:
         for row in standing.episodes:
@@ -211,7 +231,7 @@ def _after(spec: ProjectSpec, key: str, partitions: int) -> str:
 
 def _releases(spec: ProjectSpec, standing: Standing) -> Iterator[str]:
     for release in standing.releases:
-        yield _release(spec, release, standing.monitored or release.row.opened_at)
+        yield release_outlook(spec, release, standing)
 
 
 def _release(spec: ProjectSpec, release: OpenRelease, monitored: str) -> str:

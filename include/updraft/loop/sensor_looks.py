@@ -12,6 +12,7 @@ from typing import Literal
 from updraft.loop.context import Loop
 from updraft.loop.monitor import MONITOR
 from updraft.loop.release import next_step
+from updraft.loop.stopping import stopped_remedies
 from updraft.store.records import EpisodeRow, ReleaseRow
 from updraft.store.transitions import Act
 
@@ -24,9 +25,9 @@ def sensor_name(question: Question, subject: str = "") -> str:
 
 
 def due_episode(loop: Loop) -> EpisodeRow | None:
-    """The oldest episode whose remedy is to be started."""
+    """The oldest episode whose remedy is to be started; none while a person has stopped the remedies."""
     due = [row for row in loop.store.episodes(loop.name, states=("due",)) if row.remedy == "retrain"]
-    return due[0] if due else None
+    return due[0] if due and stopped_remedies(loop.store, loop.name) is None else None
 
 
 def ask(loop: Loop, question: Question, subject: str = "") -> tuple[str | None, bool]:

@@ -15,6 +15,7 @@ from updraft.errors import DataError
 from updraft.loop.kept_out import count_signs
 from updraft.loop.monitor import MONITOR
 from updraft.loop.plan import newest_labelled
+from updraft.loop.stopping import stopped_remedies
 from updraft.loop.trials import why_no_refit_trial
 from updraft.spec.model import ProjectSpec
 from updraft.store.records import PartitionRow
@@ -100,6 +101,8 @@ def _partitions_since_training(store: Store, spec: ProjectSpec) -> _Silence | No
 def _in_the_way(store: Store, spec: ProjectSpec, key: str, last: str, refused: int) -> Iterator[str]:
     """Everything that keeps a training from being called for."""
     name, retrain = spec.name, spec.monitoring.remedies.retrain
+    if (stop := stopped_remedies(store, name)) is not None:
+        yield f"{stop.body['by']} stopped the remedies: {stop.body['reason']} (`updraft remedies resume {name} --reason WHY`)"
     if retrain is None:
         yield f"the policy never retrains (monitoring.remedies.retrain is null): start {name}.train by hand"
     elif retrain.every is None:

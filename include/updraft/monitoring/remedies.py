@@ -36,6 +36,13 @@ class Past:
     open_episode: bool
     since_jump: int | None = None
     """Partitions since the last jump of the loss that a training was started for."""
+    stopped: bool = False
+    """Whether a person has stopped the remedies."""
+
+    @property
+    def held(self) -> bool:
+        """Whether no training may start, whatever is found: one is under way, or a person wants none."""
+        return self.open_episode or self.stopped
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ def wants_refit_trial(policy: Remedies, past: Past, first_after: int, jump: str 
     :param jump: words of a jump of the loss.
     """
     retrain = policy.retrain
-    if retrain is None or "performance" not in retrain.on or not past.champion or past.open_episode:
+    if retrain is None or "performance" not in retrain.on or not past.champion or past.held:
         return False
     due = _due_by_count(policy, past) or _follows_jump(policy, past) or ("jump" in retrain.on and jump is not None)
     return not due and not _withheld(policy, past) and past.published >= first_after
@@ -101,7 +108,7 @@ def diagnose(policy: Remedies, past: Past, signs: Signs, *, first_after: int) ->
     What serves comes before what is in shadow, whose refresh is no remedy of the champion: neither cooldown nor budget know of it.
     """
     diagnosis = _diagnose_champion(policy, past, signs, first_after=first_after)
-    if diagnosis is not None or signs.challenger is None or policy.retrain is None or past.open_episode:
+    if diagnosis is not None or signs.challenger is None or policy.retrain is None or past.held:
         return diagnosis
     aged = signs.challenger
     return Diagnosis("challenger", "retrain", aged.words, {"version": aged.version, "partition": aged.partition})
@@ -116,7 +123,7 @@ def _diagnose_champion(policy: Remedies, past: Past, signs: Signs, *, first_afte
             {"faults": list(signs.feed_faults)},
         )
     retrain = policy.retrain
-    if retrain is None or past.open_episode:
+    if retrain is None or past.held:
         return None
     if not past.champion:
         tried_before = past.since_attempt is not None and past.since_attempt < max(retrain.cooldown, 1)

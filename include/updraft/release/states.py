@@ -64,6 +64,13 @@ class Answer:
     approved: bool
     by: str | None
     """None when nobody answered in time."""
+    reason: str = ""
+    """Why, where the person said so."""
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The reason for a decision's body; nothing without one."""
+        return {"said": self.reason} if self.reason else {}
 
 
 @dataclass(frozen=True)
@@ -258,8 +265,9 @@ class _Step:
     def _ended_before_it_served(self) -> Transition | None:
         answer, event = self._answer(), self.look.event
         if answer is not None and not answer.approved:
-            reason = "rejected: nobody answered in time" if answer.by is None else f"rejected by {answer.by}"
-            return self._reject(reason, {"by": answer.by})
+            why = f": {answer.reason}" if answer.reason else ""
+            reason = "rejected: nobody answered in time" if answer.by is None else f"rejected by {answer.by}{why}"
+            return self._reject(reason, {"by": answer.by, **answer.given})
         if isinstance(event, Unscorable) and event.role != "previous":
             return self._reject(event.why, {})
         if isinstance(event, Newer) and _gives_way(self.row, event.release):
@@ -294,7 +302,7 @@ class _Step:
         )
 
     def _approve(self, answer: Answer) -> Transition:
-        body = {"version": self.row.version, "approved": True, "by": answer.by}
+        body = {"version": self.row.version, "approved": True, "by": answer.by, **answer.given}
         reason = self.row.reason or f"approved by {answer.by}"
         return Transition(self.row, Act.APPROVE, self._key, reason, kind="approval", body=body)
 

@@ -24,7 +24,7 @@ from updraft.spec.cluster_defaults import (
 )
 from updraft.spec.compute import Compute
 from updraft.spec.data import Data
-from updraft.spec.part import Column, Duration, Name, Part
+from updraft.spec.part import Column, Duration, Name, Part, Tag
 from updraft.spec.search import Search
 from updraft.spec.trainers import TrainerName
 from updraft.tasks.clusters import FEWEST_CLUSTERS
@@ -301,6 +301,9 @@ class ProjectSpec(Part):
     name: Name
     owner: str = Field(min_length=1)
     description: str = ""
+    tags: tuple[Tag, ...] = Field(
+        default=(), description="words to find the project by, in Updraft's pages and in Airflow"
+    )
     task: TaskName = DEFAULT.name
     data: Data
     training: Training = Training()

@@ -134,6 +134,12 @@ class Chain(Base):
             newest += [as_decision(row) for row in self._rows(query.order_by(d.seq.desc()).limit(number))]
         return sorted(newest, key=lambda decision: decision.seq)[-number:] if number > 0 else []
 
+    def link(self, project: str, seq: int) -> Decision | None:
+        """A decision by its number in the chain; None when there is none."""
+        d = t.decisions.c
+        rows = self._rows(sa.select(t.decisions).where(d.project == project, d.seq == seq))
+        return _decision(rows[0]) if rows else None
+
     def last_seq(self, project: str) -> int:
         """Number of the chain's last link; 0 of an empty chain."""
         d = t.decisions.c

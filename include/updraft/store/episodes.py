@@ -65,11 +65,13 @@ class Episodes(Chain):
         states: Sequence[str] = (),
         cause: str | None = None,
         opened_at: str | None = None,
+        until: str | None = None,
         newest: int | None = None,
     ) -> list[EpisodeRow]:
         """Episodes in the order of their opening.
 
         :param opened_at: only those of this tick.
+        :param until: only those up to and with this tick.
         :param newest: only the newest so many of them.
         """
         e = t.episodes.c
@@ -80,6 +82,8 @@ class Episodes(Chain):
             query = query.where(e.cause == cause)
         if opened_at is not None:
             query = query.where(e.opened_at == opened_at)
+        if until is not None:
+            query = query.where(e.opened_at <= until)
         if newest is None:
             rows = self._rows(query.order_by(e.opened_at, e.id))
         else:

@@ -136,6 +136,13 @@ class Partitions(Base):
         rows = self.partitions(project, until=until, state=state, newest=1)
         return rows[0].key if rows else None
 
+    def neighbour(self, project: str, key: str, *, later: bool) -> str | None:
+        """Key of the ingested partition next to another one, before or after it; None when there is none."""
+        p = t.partitions.c
+        beyond, order = (p.key > key, p.key) if later else (p.key < key, p.key.desc())
+        neighbour = self._scalar(sa.select(p.key).where(p.project == project, beyond).order_by(order).limit(1))
+        return None if neighbour is None else str(neighbour)
+
     def oldest_partition(self, project: str) -> str | None:
         """Key of the oldest published partition; None when there is none."""
         p = t.partitions.c

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import BaseBranchOperator
+from airflow.sdk import BaseBranchOperator, Param
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
+from updraft.alerts.alert import cleaned
 from updraft.errors import ApprovalMissing, NotProved, ReleaseClosed, TrainingError
 from updraft_airflow.deployment import open_loop, registry
 from updraft_airflow.hooks.slack import deliver_alerts
@@ -62,8 +63,14 @@ class ApproveRelease(ApprovalOperator):
     operator_extra_links = (EvidenceLink(),)
 
     def __init__(self, *, project: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        why = Param("", type="string", maxLength=2000, title="Reason", description="why, for the record")
+        super().__init__(params={"reason": why}, **kwargs)
         self.project = project
+
+    @staticmethod
+    def _why(event: dict[str, Any]) -> str:
+        """The reason that a person gave with the answer; empty without one."""
+        return cleaned(str((event.get("params_input") or {}).get("reason") or "")).strip()
 
     def execute(self, context: Context) -> Any:
         """Ask, unless the answer is there, the policy wants none, or there is nothing to ask about."""
@@ -146,7 +153,9 @@ class ApproveRelease(ApprovalOperator):
             given = (
                 Answer(False, None)
                 if late
-                else Answer(event["chosen_options"] == [self.APPROVE], name_of(event.get("responded_by_user")))
+                else Answer(
+                    event["chosen_options"] == [self.APPROVE], name_of(event.get("responded_by_user")), self._why(event)
+                )
             )
             promotable = not withdrawn and answer(loop, release, given)
             release_alerts.of_release(loop, release)

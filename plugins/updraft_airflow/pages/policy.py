@@ -1,6 +1,6 @@
-"""What a browser lets a page do: nothing.
+"""What a browser lets a page do: nothing, or, of the control room, what its own script does.
 
-What a page shows comes from feeds and trainings, so a page is a stranger on Airflow's origin: a browser lets it read no
+What a page of the lake shows comes from feeds and trainings, so it is a stranger on Airflow's origin: a browser lets it read no
 cookie, call no API and load nothing, whatever stands in it.
 """
 
@@ -16,6 +16,12 @@ STILL = (
 """Policy of a page that needs no script. The sandbox gives it an origin of its own."""
 DRAWN = f"{STILL}; script-src 'unsafe-inline'; font-src data:"
 """Policy of a report: the scripts that stand in it draw it. They reach nothing."""
+ROOM = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+)
+"""Policy of the control room's own pages. Nothing that comes from a feed stands in them but as a text: they are drawn on the server, run the
+one script that belongs to them, and speak with this Airflow alone."""
 HEADERS = {
     "Content-Security-Policy": STILL,
     "X-Content-Type-Options": "nosniff",

@@ -8,6 +8,16 @@ from updraft.lake.places import Lake
 from updraft.loop.context import Loop
 
 
+def project_url(loop: Loop) -> str:
+    """The control room's page of the project."""
+    return f"{loop.settings.airflow}/updraft/projects/{loop.name}"
+
+
+def release_url(loop: Loop, release: str) -> str:
+    """The control room's page of a release."""
+    return f"{project_url(loop)}/releases/{quote(release, safe='')}"
+
+
 def docs_url(loop: Loop, key: str) -> str:
     """Where the data docs of a partition are."""
     base = loop.settings.airflow

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from updraft.alerts import messages, untold
 from updraft.alerts.alert import Alert
+from updraft.loop.alerting.links import project_url
 from updraft.loop.context import Loop
 
 log = logging.getLogger(__name__)
@@ -16,7 +18,9 @@ _P = ParamSpec("_P")
 
 
 def record(loop: Loop, alert: Alert) -> None:
-    """Put an alert into the outbox; one that the store does not take is kept beside it."""
+    """Put an alert into the outbox, with a link to the project's page; one that the store does not take is kept beside it."""
+    if loop.settings.airflow:
+        alert = replace(alert, links={**alert.links, "Project": project_url(loop)})
     untold.record_or_keep(lambda: loop.store.engine, loop.settings.home, alert)
 
 

@@ -1,0 +1,49 @@
+"""Numbers and ticks as the pages write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from updraft.data.partitions import KEY_FORMAT
+
+
+def figure(value: float | None) -> str:
+    """A loss or a gain: four significant digits, or a dash."""
+    return "–" if value is None else f"{value:.4g}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
+
+
+def signed(value: float | None) -> str:
+    """A gain with its sign."""
+    return "–" if value is None else f"{value:+.4f}"
+
+
+def day(key: str | None) -> str:
+    """The tick of a key as people write a day: ``16 Dec 2013``."""
+    tick = _tick(key)
+    return str(key or "–") if tick is None else f"{tick.day} {tick:%b %Y}"
+
+
+def hour(key: str | None) -> str:
+    """The same with its time, for ticks that come at several times of a day: ``16 Dec 2013, 05:00``."""
+    tick = _tick(key)
+    return str(key or "–") if tick is None else f"{tick.day} {tick:%b %Y, %H:%M}"
+
+
+def several_a_day(keys: Iterable[str | None]) -> bool:
+    """Whether some ticks come at several times of the day."""
+    ticks = {tick.time() for key in keys if (tick := _tick(key)) is not None}
+    return len(ticks) > 1
+
+
+def short_day(key: str) -> str:
+    """The same for an axis."""
+    tick = _tick(key)
+    return key if tick is None else f"{tick.day} {tick:%b %y}"
+
+
+def _tick(key: str | None) -> datetime | None:
+    try:
+        return datetime.strptime(key or "", KEY_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
