@@ -9,6 +9,7 @@ from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
 from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.exceptions import AirflowException
+from airflow.models.dagrun import DagRun
 from airflow.models.hitl import HITLDetail
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
@@ -137,17 +138,21 @@ def answer(project: Permitted, asked: AskedAnswer, user: GetUserDep) -> Done:
         reason = actions.reason_given(project, asked.reason)
     dag = f"{project}.release"
     with create_session() as session:
-        waiting = session.scalars(
-            select(TaskInstance)
+        waiting = session.execute(
+            select(TaskInstance, DagRun.conf, HITLDetail.params)
             .join(HITLDetail, HITLDetail.ti_id == TaskInstance.id)
+            .join(DagRun, (DagRun.dag_id == TaskInstance.dag_id) & (DagRun.run_id == TaskInstance.run_id))
             .where(TaskInstance.dag_id == dag, HITLDetail.responded_at.is_(None))
         ).all()
-        asking = next((task for task in waiting if _release_of(task) == asked.release), None)
-        if asking is None:
+        about = [
+            row for row in waiting if str((row.conf or {}).get("release") or row.TaskInstance.run_id) == asked.release
+        ]
+        if not about:
             raise HTTPException(409, f"nobody is asked about {asked.release} now: it was answered, or is not there yet")
+        asking, params = about[0].TaskInstance, about[0].params
         chosen = "Approve" if asked.answer == "approve" else "Reject"
         # A question that was asked before it had a field for the reason takes none.
-        given = {"reason": reason} if "reason" in (asking.hitl_detail.params or {}) else {}
+        given = {"reason": reason} if "reason" in (params or {}) else {}
         payload = UpdateHITLDetailPayload(chosen_options=[chosen], params_input=given)
         update_hitl_detail(dag, asking.run_id, asking.task_id, payload, user, session, asking.map_index)
     return Done(
@@ -159,11 +164,6 @@ def _acting(action: Action, project: str, user: GetUserDep) -> None:
     """Let only those on who may do it; what the fleet's page shows of the project is read anew after it."""
     acting(action, project, user)
     kept_rows().forget(project)
-
-
-def _release_of(task: TaskInstance) -> str:
-    """The release that a run of the DAG `release` is about."""
-    return str((task.dag_run.conf or {}).get("release") or task.run_id)
 
 
 def _start(project: str, stage: str, user: GetUserDep, reason: str, form: dict[str, Any]) -> Done:
