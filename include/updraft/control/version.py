@@ -13,7 +13,7 @@ from updraft.loop.decision_words import TELLING
 from updraft.loop.release import release_id
 from updraft.loop.version_history import VersionHistory, known_training, version_history
 from updraft.store.records import Decision, TrainingRow
-from updraft.store.releases import RETURNS
+from updraft.store.state import RETURNS
 
 _SHOWN = 500
 """Characters of a value that a comparison shows."""

@@ -138,7 +138,7 @@ class Chain(Base):
         """A decision by its number in the chain; None when there is none."""
         d = t.decisions.c
         rows = self._rows(sa.select(t.decisions).where(d.project == project, d.seq == seq))
-        return _decision(rows[0]) if rows else None
+        return as_decision(rows[0]) if rows else None
 
     def last_seq(self, project: str) -> int:
         """Number of the chain's last link; 0 of an empty chain."""
