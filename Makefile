@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/include:$(CURDIR)/plugins
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap dev torch tools demo up down status logs doctor test test-quick test-k8s coverage lint format migration docs bench lock audit sbom trainer-image k8s-demo clean
+.PHONY: help bootstrap dev torch tools demo up down status logs doctor test test-quick test-k8s coverage mutants lint format migration docs bench lock audit sbom trainer-image k8s-demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -45,7 +45,7 @@ logs: bootstrap ## follow the logs; ARGS="scheduler" for one program
 doctor: bootstrap ## look for what is wrong on this machine, and say what to do
 	@$(PY) -m updraft.cli doctor $(ARGS)
 
-# Three workers on two cores: what needs a real Airflow mostly waits for it. A few tests by name, file or mark are run by one.
+# Two workers on two cores: what needs a real Airflow mostly waits for it. A few tests by name, file or mark are run by one.
 WORKERS ?= $(if $(filter -k% -m% --lf% --ff% --pdb% -n% -p% tests/% %.py,$(subst ::, ,$(ARGS))),0,2)
 SIDE_BY_SIDE = -n $(1) --dist loadscope --no-loadscope-reorder
 LANES = $(if $(filter 0,$(WORKERS)),,$(call SIDE_BY_SIDE,$(WORKERS)))
@@ -65,6 +65,9 @@ coverage: dev ## every test, and which branches of include/ and plugins/ they re
 
 test-k8s: dev ## the tests that need a real cluster: ../shared/k8s starts one, with ../shared/s3 beside it
 	@$(PY) -m pytest -m k8s --k8s $(ARGS)
+
+mutants: dev ## draw small mistakes in release, monitoring and store, and list those that no test notices (ARGS="store --count 100"; an hour or more)
+	@$(PY) -m tests.support.mutants $(ARGS)
 
 lint: dev ## ruff, mypy, import-linter, vulture (names that nothing uses; .ci/unused_names.py has the exceptions)
 	@$(PY) -m ruff check .

@@ -71,7 +71,8 @@ def refreshed_champion(loop: Loop, models: KeptModels) -> str:
     return version
 
 
-def challenger_refreshed(lake) -> tuple[Loop, KeptModels, ReleaseRow, str]:
+@pytest.fixture(scope="module")
+def played_once(lake) -> tuple[Loop, KeptModels, ReleaseRow, str]:
     """A change in shadow for two partitions; then the champion is refreshed, and with the next partition the change."""
     loop, models = played(lake, 9)
     release = change(loop, models)
@@ -82,8 +83,15 @@ def challenger_refreshed(lake) -> tuple[Loop, KeptModels, ReleaseRow, str]:
     return loop, models, release, champion
 
 
-def test_a_change_learns_again_from_the_window_of_the_refreshed_champion(lake):
-    loop, models, release, champion = challenger_refreshed(lake)
+@pytest.fixture
+def challenger_refreshed(played_once) -> tuple[Loop, KeptModels, ReleaseRow, str]:
+    """The same for each test."""
+    loop, models, release, champion = played_once
+    return *flights.copied(loop, models), release, champion
+
+
+def test_a_change_learns_again_from_the_window_of_the_refreshed_champion(challenger_refreshed):
+    loop, models, release, champion = challenger_refreshed
     episode = due_episode(loop)
     assert episode is not None
     assert (episode.cause, episode.diagnosis["version"]) == (CHALLENGER, release.version)
@@ -98,8 +106,8 @@ def test_a_change_learns_again_from_the_window_of_the_refreshed_champion(lake):
     assert (closed.state, closed.closed_at) == ("closed", closed.opened_at)
 
 
-def test_the_release_of_the_younger_version_goes_on_with_the_evidence(lake):
-    loop, models, release, champion = challenger_refreshed(lake)
+def test_the_release_of_the_younger_version_goes_on_with_the_evidence(lake, challenger_refreshed):
+    loop, models, release, champion = challenger_refreshed
     settle(loop, models)
     [younger] = [row for row in loop.store.releases(loop.name, states=("shadow",)) if row.lane == "change"]
     release_alerts.of_release(loop, release.id)
@@ -126,8 +134,8 @@ def test_the_release_of_the_younger_version_goes_on_with_the_evidence(lake):
     assert next_step(loop, younger.id).reason.count("4 of 2 to")  # partitions count from the older one's opening
 
 
-def test_a_change_is_refreshed_once_for_each_champion_and_counts_for_no_budget(lake):
-    loop, models, release, _ = challenger_refreshed(lake)
+def test_a_change_is_refreshed_once_for_each_champion_and_counts_for_no_budget(lake, challenger_refreshed):
+    loop, models, release, _ = challenger_refreshed
     before = past(loop, lake[1][11].key)
     settle(loop, models)
     after = past(loop, lake[1][11].key)
@@ -174,8 +182,8 @@ def test_while_what_the_project_asks_for_is_in_shadow_the_champion_is_refreshed_
     assert (again.lane, again.recipe_sha256) == ("change", asked.recipe_sha256)
 
 
-def test_the_form_that_watch_hands_over_asks_for_the_recipe_in_shadow_and_another_recipe_takes_no_evidence_over(lake):
-    loop, models, release, champion = challenger_refreshed(lake)
+def test_the_form_that_watch_hands_over_asks_for_the_recipe_in_shadow_and_another_recipe_takes_no_evidence_over(challenger_refreshed):
+    loop, models, release, champion = challenger_refreshed
     episode = due_episode(loop)
     with pytest.raises(TrainingError, match="says by itself what is learnt; leave episode or parameters empty"):
         prepare(loop, "by-hand-again", episode.opened_at, episode=episode.id, params={"max_depth": 2})
@@ -190,8 +198,8 @@ def test_the_form_that_watch_hands_over_asks_for_the_recipe_in_shadow_and_anothe
     assert loop.store.release(release.id).reason == f"superseded by {row.id}"
 
 
-def test_a_change_that_was_rejected_meanwhile_does_not_come_back_by_its_refresh(lake):
-    loop, models, release, _ = challenger_refreshed(lake)
+def test_a_change_that_was_rejected_meanwhile_does_not_come_back_by_its_refresh(challenger_refreshed):
+    loop, models, release, _ = challenger_refreshed
     answer(loop, release.id, Answer(approved=False, by="ann"))
     settle(loop, models)
     assert loop.store.releases(loop.name, states=("shadow", "approval")) == []
@@ -204,8 +212,8 @@ def test_a_change_that_was_rejected_meanwhile_does_not_come_back_by_its_refresh(
     assert due_episode(loop) is None
 
 
-def test_opening_the_younger_release_twice_copies_nothing_twice(lake):
-    loop, models, _, _ = challenger_refreshed(lake)
+def test_opening_the_younger_release_twice_copies_nothing_twice(challenger_refreshed):
+    loop, models, _, _ = challenger_refreshed
     settle(loop, models)
     [younger] = loop.store.releases(loop.name, states=("shadow",))
     before = loop.store.evidence(loop.name, younger.id)

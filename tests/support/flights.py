@@ -92,6 +92,15 @@ def played(home: Path, rows: Sequence[IngestedPartition], project: Project | Non
     return loop, models
 
 
+def copied(loop: Loop, models: KeptModels) -> tuple[Loop, KeptModels]:
+    """Another loop on the same lake, whose store and models are where these are now."""
+    other = KeptModels()
+    other.versions.update(models.versions)
+    store = Store.in_memory()
+    _connection(store).deserialize(_connection(loop.store).serialize())
+    return Loop(loop.project, loop.settings, store, other), other
+
+
 def _connection(store: Store) -> sqlite3.Connection:
     connection = store.engine.raw_connection().driver_connection
     assert isinstance(connection, sqlite3.Connection)
