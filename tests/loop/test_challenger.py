@@ -182,7 +182,9 @@ def test_while_what_the_project_asks_for_is_in_shadow_the_champion_is_refreshed_
     assert (again.lane, again.recipe_sha256) == ("change", asked.recipe_sha256)
 
 
-def test_the_form_that_watch_hands_over_asks_for_the_recipe_in_shadow_and_another_recipe_takes_no_evidence_over(challenger_refreshed):
+def test_the_form_that_watch_hands_over_asks_for_the_recipe_in_shadow_and_another_recipe_takes_no_evidence_over(
+    challenger_refreshed,
+):
     loop, models, release, champion = challenger_refreshed
     episode = due_episode(loop)
     with pytest.raises(TrainingError, match="says by itself what is learnt; leave episode or parameters empty"):

@@ -95,8 +95,8 @@ class Mutant:
         """The changed file."""
         tree = ast.parse(self.file.read_text())
         original = list(ast.walk(tree))[self.place]
-        changed = _Replaced(original, self.node).visit(tree)
-        return compile(ast.fix_missing_locations(changed), str(self.file), "exec")
+        _Replaced(original, self.node).visit(tree)  # in place
+        return compile(ast.fix_missing_locations(tree), str(self.file), "exec")
 
 
 class _Replaced(ast.NodeTransformer):
@@ -122,8 +122,8 @@ def variants(node: ast.AST) -> Iterator[ast.AST]:
             yield node.operand
         case ast.Constant(value=bool()):
             yield ast.Constant(not node.value)
-        case ast.Constant(value=int() | float()):
-            yield ast.Constant(node.value + 1)
+        case ast.Constant(value=int() | float() as number):
+            yield ast.Constant(number + 1)
         case ast.Return(value=ast.expr()) if not (isinstance(node.value, ast.Constant) and node.value.value is None):
             yield ast.Return(ast.Constant(None))
         case ast.If() | ast.IfExp() | ast.While():
