@@ -76,6 +76,7 @@ def test_a_copy_of_the_target_is_refused_by_name_in_validate_and_before_a_traini
 
 
 def test_what_is_known_only_later_is_refused(shop):
+    shop.write(lambda spec: spec["data"]["label"].update(matures_after="1d"))
     leaking(shop, lambda late, day, n: "" if day == DAYS else f"{n % 11}")
     with pytest.raises(TrainingError, match="'extra' is missing where the label is not known yet"):
         train(shop)
