@@ -59,4 +59,5 @@ cpu_percent  # as rows_per_s
 peak_mb  # as rows_per_s
 updraft  # manifest of a backup: the version that made it, for people
 SIGNING  # a choice of the command line
+requires_response_body  # httpx reads it of an authentication
 _.margin_of  # task types: the other direction of a link, by which tests prove that the link is one
