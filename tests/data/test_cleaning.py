@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from updraft import files
 from updraft.data.columns import LABEL
@@ -86,7 +87,8 @@ def test_labels_read_what_is_cleaned(shop, make_orders):
     shop.data["clean"] = {"result": ["trim", "lower"]}
     _, _, published = ingest(shop)
     assert set(read_partition(published.labels_url)[LABEL]) == {0.0, 1.0}
-    (shop.folder / "project.yaml").write_text("name: shop\n")
+    spec = shop.project.spec.model_dump(mode="json", exclude_defaults=True)
+    (shop.folder / "project.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
     (shop.folder / "features.py").write_text("def features(rows):\n    return rows[['amount']]\n")
     assert rehearse(shop.project, shop.settings).problems == []  # by the raw cells every label would be false
 

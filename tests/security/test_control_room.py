@@ -35,11 +35,11 @@ def store(team_airflow):
 @pytest.fixture(scope="module")
 def room(team_airflow, store):
     """The hours' project with a history of a hundred partitions, beside two that are broken."""
-    folder = team_airflow.home / "projects" / "hours"
-    loop, models = hours.begin(folder, store)
+    projects = team_airflow.home / "projects"
+    loop, models = hours.begin(projects, store)
     hours.lengthen(loop, models, 120)
     yield team_airflow
-    shutil.rmtree(folder)
+    shutil.rmtree(projects / "hours")
 
 
 def asked(client, project, action, headers=None, **body):

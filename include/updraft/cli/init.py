@@ -16,6 +16,7 @@ from updraft.cli.validate import judge, show_judged
 from updraft.errors import InputError
 from updraft.spec.load import load_project_or_problems
 from updraft.spec.part import Duration, Name, shown_duration
+from updraft.tasks.binary import BINARY
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -204,7 +205,7 @@ def _understood(made: Draft) -> Iterator[str]:
         yield f"            {made.timeless:,} rows have none, and are in no partition"
     shared = f"; {made.key.shared:,} rows share theirs with another, and are quarantined" if made.key.shared else ""
     yield f"key         {', '.join(made.key.columns)}: {made.key.why}{shared}"
-    mean = f"{label.mean:.1%} of" if label.task == "binary" else f"mean {label.mean:.4g} in"
+    mean = f"{label.mean:.1%} of" if label.task == BINARY.name else f"mean {label.mean:.4g} in"
     if label.classes:
         mean = f"{len(label.classes)} classes ({', '.join(label.classes[:_SHOWN])}{', …' * (len(label.classes) > _SHOWN)}) in"
     yield f"label       {label.expr} ({label.task}), {label.why}; {mean} {label.labelled:,} rows that have one"

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from updraft.tasks.binary import BINARY
+from updraft.tasks.regression import REGRESSION
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -89,7 +92,7 @@ def _tells(values: pd.Series, label: NDArray[np.float64], task: str) -> str | No
     if known.sum() < LEAST:
         return None
     of_rows, target = values[known], label[known]
-    if task == "regression":
+    if task == REGRESSION.name:
         return _in_order(of_rows, target)
     _, counts = np.unique(target, return_counts=True)
     if len(counts) < 2 or np.sort(counts)[-2] < LEAST_OF_A_CLASS:
@@ -101,7 +104,7 @@ def _separates(values: pd.Series, target: NDArray[np.float64], task: str) -> str
     import numpy as np
     import pandas as pd
 
-    if task != "binary" or not pd.api.types.is_numeric_dtype(values) or values.nunique() < 2:
+    if task != BINARY.name or not pd.api.types.is_numeric_dtype(values) or values.nunique() < 2:
         return None
     ranks, ones = values.astype(float).rank().to_numpy(), target == 1
     pairs = ones.sum() * (~ones).sum()

@@ -17,13 +17,16 @@ from updraft.spec import data as spec
 from updraft.spec.label import class_values, label_number, read_label
 from updraft.spec.part import shown_duration
 from updraft.spec.problems import did_you_mean
+from updraft.tasks.binary import BINARY
+from updraft.tasks.multiclass import MULTICLASS
 from updraft.tasks.registry import task_names
+from updraft.tasks.regression import REGRESSION
 
 _FEW = 20
 """Different whole numbers up to which they may be classes."""
 _HOPELESS = 9
 """Rank of a column that has the name of a label and no two values."""
-_BINARY, _MULTICLASS, _REGRESSION = "binary", "multiclass", "regression"
+_BINARY, _MULTICLASS, _REGRESSION = BINARY.name, MULTICLASS.name, REGRESSION.name
 _FEWEST_CLASSES, _MOST_CLASSES = 3, 100
 
 

@@ -9,6 +9,8 @@ from updraft.data.duck import name
 from updraft.draft.label import Label
 from updraft.draft.table import Column, Table
 from updraft.draft.words import AFTERWARDS_WORDS, OUTCOME_WORDS, has_word, words_of
+from updraft.tasks.binary import BINARY
+from updraft.tasks.regression import REGRESSION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +36,7 @@ def suspects(table: Table, label: Label, known: Collection[str]) -> dict[str, st
     told: dict[str, str] = {}
     for column in others:
         why = _later(table, column) or _with_the_label(table, label, column) or _by_name(column, label)
-        if why is None and label.task in ("binary", "regression"):
+        if why is None and label.task in (BINARY.name, REGRESSION.name):
             why = _determines(labelled, column, label)
         if why is not None:
             told[column.name] = why
@@ -86,7 +88,7 @@ def _determines(rows: pd.DataFrame, column: Column, label: Label) -> str | None:
         return None
     if known_rows.sum() < _LEAST or len(np.unique(target[known_rows])) < 2 or len(np.unique(score[known_rows])) < 2:
         return None
-    if label.task == "binary":
+    if label.task == BINARY.name:
         area = _area(target[known_rows], score[known_rows])
         return f"tells the label alone (AUC {area:.3f})" if area >= DETERMINES else None
     correlation = abs(float(np.corrcoef(_ranks(target[known_rows]), _ranks(score[known_rows]))[0, 1]))
