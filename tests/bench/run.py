@@ -14,6 +14,7 @@ BENCHES = {  # script -> arguments of the full and of the quick run
     "bench_validation.py": ([], ["--rows", "500000"]),
     "bench_ingestion.py": ([], ["--partitions", "8"]),
     "bench_drift.py": ([], ["--rows", "100000"]),
+    "bench_join.py": ([], ["--rows", "1000000"]),
     "bench_mlflow.py": ([], []),
     "bench_streams.py": ([], ["--only", "sudden"]),
     "bench_growth.py": ([], ["--partitions", "2000", "--ticks", "6"]),

@@ -246,7 +246,9 @@ class Validator:
         return errors
 
     def _has_earlier(self, source: str) -> bool:
-        return source == self.views.row_source and len(self.views.slices) > 1
+        """Whether rows from before the partition are there too: of labels that mature, or of a join that reaches back."""
+        reaches_back = bool(self._project.spec.data.sources[source].history)
+        return reaches_back or (source == self.views.row_source and len(self.views.slices) > 1)
 
     def _breaches(self, source: str, now: Sequence[Expectation], earlier: Sequence[Expectation]) -> str:
         """SQL: ``_n`` and ``_reasons`` of raw rows in breach, each partition judged by itself."""
