@@ -110,3 +110,14 @@ def test_what_does_not_read_is_told_by_file_and_row(made):
     done = CliRunner().invoke(app, ["validate", "--data", "x.csv"])
     assert done.exit_code == 2
     assert "name it" in done.output
+
+
+def test_the_file_stands_in_for_a_table_of_a_database_as_well(made):
+    def of_a_table(spec):
+        source = next(iter(spec["data"]["sources"].values()))
+        del source["url"]
+        source |= {"type": "sql", "connection": "nowhere", "table": "orders"}
+
+    made.write(of_a_table)
+    told = sample(made, rows(1), "--json")
+    assert [(partition["key"][:10], partition["published"]) for partition in told["partitions"]] == [("2024-01-02", 30)]

@@ -54,7 +54,10 @@ def test_both_the_label_and_the_key_are_asked_for_at_once(drafting):
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        ("postgresql://me:secret@db/shop", "Updraft reads files, and no database yet"),
+        ("postgresql://me:secret@db/shop", "has to name a host, a database and one table"),
+        ("postgresql://me:se/cret@db:x/shop?table=orders", "does not read as an address"),
+        ("postgresql://me:secret@127.0.0.1:1/shop?table=orders", "the database does not answer"),
+        ("mysql://me:secret@db/shop?table=orders", "drafted from PostgreSQL and from files"),
         ("nothing.csv", "no such file or folder"),
         ("https://shop.test/orders/", "does not tell its files"),
         ("orders-{key}.csv", "write a star"),

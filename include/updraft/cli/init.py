@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from rich.table import Table as Shown
 from updraft.alerts.alert import cleaned
 from updraft.cli.edge import BAD_INPUT, OK, console, explained, settings, who, write_json
 from updraft.cli.validate import judge, show_judged
+from updraft.connections import VARIABLE
 from updraft.errors import InputError
 from updraft.spec.load import load_project_or_problems
 from updraft.spec.part import Duration, Name, shown_duration
@@ -21,7 +23,7 @@ from updraft.tasks.binary import BINARY
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from updraft.draft.project import Draft
+    from updraft.draft.project import Draft, Said
     from updraft.draft.question import Question, Settle
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -36,7 +38,8 @@ def init(
     data: Annotated[
         str,
         typer.Option(
-            help="a CSV or Parquet file (also packed), a folder of them, a pattern in quotes ('orders-*.csv'), a URL, or a prefix of a bucket (s3://)"
+            help="a CSV or Parquet file (also packed), a folder of them, a pattern in quotes ('orders-*.csv'), a URL, a prefix of a bucket (s3://), "
+            "or a table (postgresql://USER:PASSWORD@HOST/DATABASE?table=NAME)"
         ),
     ],
     label: Annotated[
@@ -77,13 +80,12 @@ def init(
     Example: updraft init churn --data churn.csv
     """
     with explained():
-        from updraft.draft import files, folder, place
-        from updraft.draft.project import Said, draft
+        from updraft.draft import files, folder
+        from updraft.draft.project import Said
 
         name = _checked_name(project)
         target = settings().projects / name
         folder.need_no_folder(target)
-        url = place.url_of(data)
         said = Said(
             label=label,
             time=time,
@@ -96,9 +98,7 @@ def init(
             decimal=decimal,
         )
         asking = not yes and not as_json and sys.stdin.isatty() and sys.stdout.isatty()
-        made = draft(
-            name, url, place.source_name(url), owner or who().partition(",")[0], said, _settle(yes=yes, asking=asking)
-        )
+        made = _drafted(name, data, owner or who().partition(",")[0], said, _settle(yes=yes, asking=asking))
         if not as_json:
             show(made)
         if asking and not typer.confirm(f"Write {target}?", default=True):
@@ -116,6 +116,22 @@ def init(
             console.print(line, markup=False, soft_wrap=True)
     if not judged["sound"]:
         raise typer.Exit(BAD_INPUT)
+
+
+def _drafted(name: str, data: str, owner: str, said: Said, settle: Settle) -> Draft:
+    """The draft of what ``--data`` names. The connection of a database stands in this command's environment from now on, for its `validate`."""
+    from updraft.draft import place
+    from updraft.draft.database import table_of
+    from updraft.draft.project import draft
+
+    table = table_of(data)
+    if table is None:
+        url = place.url_of(data)
+        return draft(name, url, place.source_name(url), owner, said, settle)
+    with table.copied() as url:
+        made = table.of(draft(name, url, table.name, owner, said, settle))
+    os.environ[table.variable] = table.uri
+    return made
 
 
 def _checked_name(project: str) -> str:
@@ -157,7 +173,7 @@ def _ask(question: Question) -> str:
 
 def show(made: Draft) -> None:
     """Print what is understood of a table: its columns, the roles, the volume. No cell of it is shown, but the values of a label."""
-    table = Shown(title=f"{made.rows:,} rows of {made.source.url}")
+    table = Shown(title=f"{made.rows:,} rows of {made.source.place}")
     for title in ("column", "type", "missing", "different", "used as"):
         table.add_column(title, justify="right" if title in ("missing", "different") else "left", overflow="fold")
     for column in made.columns.values():
@@ -246,6 +262,12 @@ def _next(made: Draft, *, sound: bool) -> Iterator[str]:
     if not sound:
         yield f"Mend what stands above, then: updraft validate {made.name}"
         return
+    if made.source.connection:
+        variable = f"{VARIABLE}{made.source.connection.upper()}"
+        yield (
+            f"The project knows the database as connection {made.source.connection}: add it in Airflow (Admin, Connections), and for commands set "
+            f"{variable} to its address, without ?table=. No file of the project has it."
+        )
     yield "What to run next:"
     commands = {
         f"updraft validate {made.name}": "again, whenever you have changed a file",

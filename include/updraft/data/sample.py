@@ -121,7 +121,18 @@ def judge_sample(project: Project, settings: Settings, file: str) -> SampleJudge
 def _with_source(project: Project, url: str) -> Project:
     """The project, but that all rows of its row source come from one file."""
     source, spec = next(iter(project.spec.data.sources.items()))
-    in_place = project.spec.data.sources | {source: spec.model_copy(update={"url": url})}
+    of_file = {
+        "type": "file",
+        "url": url,
+        "connection": None,
+        "table": None,
+        "query": None,
+        "params": {},
+        "records": "",
+        "pages": None,
+        "rate": None,
+    }
+    in_place = project.spec.data.sources | {source: spec.model_copy(update=of_file)}
     data = project.spec.data.model_copy(update={"sources": in_place})
     return project.model_copy(update={"spec": project.spec.model_copy(update={"data": data})})
 

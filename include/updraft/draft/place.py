@@ -10,19 +10,6 @@ from updraft.draft.words import slug
 from updraft.errors import InputError
 
 _KINDS = (".csv", ".csv.gz", ".csv.zip", ".tsv", ".txt", ".parquet", ".pq")
-_DATABASES = (
-    "postgresql",
-    "postgres",
-    "mysql",
-    "mssql",
-    "oracle",
-    "snowflake",
-    "bigquery",
-    "redshift",
-    "sqlite",
-    "duckdb",
-    "jdbc",
-)
 
 
 def url_of(data: str) -> str:
@@ -31,11 +18,6 @@ def url_of(data: str) -> str:
     :raises InputError: when it is nothing that is read, with what to do.
     """
     scheme, parted, _ = data.partition("://")
-    if parted and scheme.split("+")[0].lower() in _DATABASES:
-        return _refuse(
-            f"--data {scheme}://…: Updraft reads files, and no database yet; write what is to be learnt from to one, such as with "
-            "\\copy (SELECT …) TO 'churn.csv' WITH (FORMAT csv, HEADER), and give that"
-        )
     if "{" in data:
         return _refuse(
             f"--data {data}: `updraft init` reads all files at once; write a star in place of what stands in braces"
