@@ -66,7 +66,7 @@ def reads_after(store: Store, folder: Path, length: int) -> dict[str, Counter[st
         "silence": lambda: overdue_training(store, watched),
         "signs": lambda: lasting_signs(store, loop.name, row.key, [("nulls", "heat")]),
         "fleet": lambda: read_row(loop, loop.partition(row.key).tick),
-        "project": lambda: read_project(loop, loop.partition(row.key).tick),
+        "project": lambda: read_project(loop, loop.partition(row.key).tick, decisions=4),
         "release page": lambda: read_release(loop, open_release.id),
         "partition": lambda: read_partition(loop, row.key),
     }

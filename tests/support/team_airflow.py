@@ -71,14 +71,14 @@ class TeamAirflow:
 
     def token(self, user: str) -> str:
         """A token of a user, as Airflow's sign-in gives it."""
-        answer = httpx.post(f"{self.url}/auth/token", json={"username": user, "password": PASSWORD}, timeout=60)
+        answer = httpx.post(f"{self.url}/auth/token", json={"username": user, "password": PASSWORD}, timeout=240)
         answer.raise_for_status()
         return str(answer.json()["access_token"])
 
     def client(self, user: str) -> httpx.Client:
         """The API and the pages as a user."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=240)
 
     def python(self, script: Path, *arguments: str) -> str:
         """What a script prints that runs with this Airflow's settings."""

@@ -112,16 +112,17 @@ class ProjectView(View):
     """Whether a person has stopped the remedies."""
 
 
-def read_project(loop: Loop, now: datetime, *, before: int | None = None) -> ProjectView:
+def read_project(loop: Loop, now: datetime, *, before: int | None = None, decisions: int = DECISIONS) -> ProjectView:
     """One project. What is read does not grow with the history.
 
     :param now: of the clock.
     :param before: number of a decision: those before it are shown.
+    :param decisions: how many are shown.
     """
     store, spec, name = loop.store, loop.spec, loop.name
     situation = read_situation(loop, now)
     performance = store.performance(name, newest=PARTITIONS)
-    told = telling_decisions(store, name, DECISIONS, before=before)
+    told = telling_decisions(store, name, decisions, before=before)
     counts = store.partition_counts(name)
     points = loss_points(performance, spec.release.metric)
     return ProjectView(

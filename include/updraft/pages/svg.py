@@ -76,7 +76,7 @@ def drawing(width: float, height: float, label: str, parts: Iterable[Markup], ki
         *parts,
         class_=kind,
         viewBox=f"0 0 {width:g} {height:g}",
-        role="img",
+        role="figure",
         aria_label=label,
         preserveAspectRatio="none" if kind == "spark" else None,
     )
