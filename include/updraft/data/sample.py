@@ -121,7 +121,7 @@ def judge_sample(project: Project, settings: Settings, file: str) -> SampleJudge
 def _with_source(project: Project, url: str) -> Project:
     """The project, but that all rows of its row source come from one file."""
     source, spec = next(iter(project.spec.data.sources.items()))
-    of_file = {
+    of_file: dict[str, Any] = {
         "type": "file",
         "url": url,
         "connection": None,
