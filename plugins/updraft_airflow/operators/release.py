@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -62,9 +63,12 @@ class ApproveRelease(ApprovalOperator):
 
     operator_extra_links = (EvidenceLink(),)
 
-    def __init__(self, *, project: str, **kwargs: Any) -> None:
+    def __init__(self, *, project: str, params: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         why = Param("", type="string", maxLength=2000, title="Reason", description="why, for the record")
-        super().__init__(params={"reason": why}, **kwargs)
+        of_dag = (
+            dict(params.items()) if params else {}
+        )  # Airflow hands the DAG's own over; as items they are not resolved to values
+        super().__init__(params={**of_dag, "reason": why}, **kwargs)
         self.project = project
 
     @staticmethod
