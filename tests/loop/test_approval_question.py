@@ -125,7 +125,7 @@ def test_the_first_model_of_a_project_takes_nobodys_place(loop):
     assert "no rows with known labels to compare yet" in question.body
 
 
-def test_the_verdict_before_an_approval_says_that_it_waits_and_links_to_the_evidence(loop):
+def test_the_verdict_before_an_approval_says_that_it_waits_and_links_to_the_release(loop):
     with_champion(loop, "1")
     release = asked(loop, days=20, gain=0.05)
     body = {"version": "9", "verdict": "promote", "reason": "shown better", "evidence": {}}
@@ -133,5 +133,4 @@ def test_the_verdict_before_an_approval_says_that_it_waits_and_links_to_the_evid
     release_alerts.of_release(loop, release)
     [alert] = [entry.alert for entry in recent(loop.store.engine, PROJECT) if entry.alert.title == "Version 9: promote"]
     assert alert.does.startswith("It waits for a person's approval")
-    [evidence] = alert.links.values()
-    assert evidence.startswith(f"http://airflow/updraft/files/{PROJECT}/releases/{release}")
+    assert list(alert.links.values()) == [f"http://airflow/updraft/projects/{PROJECT}/releases/{release}"]

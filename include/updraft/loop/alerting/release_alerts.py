@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from updraft.alerts import messages, outbox
-from updraft.loop.alerting.links import evidence_url, release_url, version_url
+from updraft.loop.alerting.links import release_url
 from updraft.loop.alerting.telling import never_fails, record
 from updraft.loop.context import Loop
 from updraft.release.bound import Bound
@@ -35,7 +35,7 @@ def _promoted(loop: Loop, decision: Decision) -> None:
             reason=str(decision.body["reason"]),
             probation=loop.spec.release.refresh.probation if row.lane == "refresh" else 0,
             thread=_thread(loop, row),
-            links={"Release": release_url(loop, row.id), "Model version": version_url(loop, row.version)},
+            links={"Release": release_url(loop, row.id)},
         ),
     )
 
@@ -88,7 +88,7 @@ def _tell_verdict(loop: Loop, decision: Decision, verdict: Literal["promote", "h
             high=figures.upper,
             asks=Policy.of(loop.spec).asks(row.lane),
             thread=_thread(loop, row),
-            links={"Release": release_url(loop, row.id), "Evidence": evidence_url(loop, row.id)},
+            links={"Release": release_url(loop, row.id)},
         ),
     )
 
@@ -182,7 +182,7 @@ def _rolled_back(loop: Loop, decision: Decision) -> None:
             reason=str(decision.body["reason"]),
             by=decision.body.get("by"),
             thread=_thread(loop, row) or row.id,
-            links={"Release": release_url(loop, row.id), "Model version": version_url(loop, row.version)},
+            links={"Release": release_url(loop, row.id)},
         ),
     )
 
@@ -200,7 +200,7 @@ def _reinstated(loop: Loop, decision: Decision) -> None:
             key=decision.key,
             reason=str(decision.body["reason"]),
             thread=_thread(loop, row),
-            links={"Release": release_url(loop, row.id), "Model version": version_url(loop, row.version)},
+            links={"Release": release_url(loop, row.id)},
         ),
     )
 
