@@ -18,9 +18,9 @@ _P = ParamSpec("_P")
 
 
 def record(loop: Loop, alert: Alert) -> None:
-    """Put an alert into the outbox, with a link to the project's page; one that the store does not take is kept beside it."""
-    if loop.settings.airflow:
-        alert = replace(alert, links={**alert.links, "Project": project_url(loop)})
+    """Put an alert into the outbox; one that the store does not take is kept beside it. Where it leads nowhere else, it leads to the project's page."""
+    if loop.settings.airflow and not alert.links:
+        alert = replace(alert, links={"Project": project_url(loop)})
     untold.record_or_keep(lambda: loop.store.engine, loop.settings.home, alert)
 
 
