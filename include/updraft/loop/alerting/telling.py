@@ -18,7 +18,7 @@ _P = ParamSpec("_P")
 
 
 def record(loop: Loop, alert: Alert) -> None:
-    """Put an alert into the outbox; one that the store does not take is kept beside it. Where it leads nowhere else, it leads to the project's page."""
+    """Put an alert into the outbox; one that the store does not take is kept beside it. One that leads nowhere leads to the project's page."""
     if loop.settings.airflow and not alert.links:
         alert = replace(alert, links={"Project": project_url(loop)})
     untold.record_or_keep(lambda: loop.store.engine, loop.settings.home, alert)
