@@ -218,5 +218,5 @@ def test_cells_and_values_undo_each_other() -> None:
         cells = pd.DataFrame({"score": as_cells(values)})["score"]
         np.testing.assert_array_equal(as_values(cells), values)
     assert as_values(pd.Series([], dtype=object)).shape == (0,)
-    with pytest.raises(ValueError, match="same shape"):
+    with pytest.raises(ValueError, match="another number of classes"):
         as_values(pd.Series([np.array([1.0, 2.0]), np.array([1.0])]))
