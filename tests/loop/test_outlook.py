@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from tests.support import flights, releases
@@ -11,7 +12,7 @@ from tests.support.broken_feeds import NULLS, ingest, keep_out, keys_of, trained
 from updraft.data.partitions import tick_of
 from updraft.loop.context import Loop
 from updraft.loop.in_process import KeptModels, play
-from updraft.loop.outlook import outlook, read_standing
+from updraft.loop.outlook import _after, outlook, read_standing
 from updraft.monitoring.remedies import next_training
 from updraft.spec.model import Project, ProjectSpec, Retrain
 from updraft.store.records import EpisodeRow, ReleaseRow
@@ -212,3 +213,16 @@ def test_the_loop_trains_by_count_at_the_tick_that_was_told(lake):
         )
         assert all(line for line in outlook(loop.spec, read_standing(loop, LATER))), number
     assert called_for[:8] == [7, 6, 5, 4, 3, 2, 1, 4]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "end", "named"),
+    [
+        ("0 * * * *", None, "2024-12-30T2300"),
+        ("0 0 * * 1-5", None, "about 2057-0"),
+        ("0 * * * *", "2024-06-01", "past data.end"),
+    ],
+)
+def test_a_tick_that_is_far_away_is_told_by_the_pace_and_not_counted(schedule, end, named) -> None:
+    spec = SimpleNamespace(data=SimpleNamespace(schedule=schedule, end=end and date.fromisoformat(end)))
+    assert named in _after(spec, "2023-12-31T2300", 8760)

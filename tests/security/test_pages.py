@@ -157,6 +157,7 @@ def shown(lake, postgres_server):
 
     from updraft.spec.load import project_names
     from updraft_airflow import deployment
+    from updraft_airflow.pages import access
     from updraft_airflow.pages import app as pages
 
     store = postgres_server.new_store()
@@ -171,7 +172,7 @@ def shown(lake, postgres_server):
     patch.setenv("UPDRAFT_PROJECTS", str(lake / "projects"))
     patch.setenv("UPDRAFT_STORE", store)
     deployment.settings.cache_clear()
-    pages.app.dependency_overrides[pages.permitted] = everybody
+    pages.app.dependency_overrides[access.permitted] = everybody
     with TestClient(pages.app, raise_server_exceptions=False) as client:
         yield client.get
     pages.app.dependency_overrides.clear()

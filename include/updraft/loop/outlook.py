@@ -6,12 +6,12 @@ for each open release. Ticks that are still to come are named by the schedule: a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 
-from updraft.data.partitions import end_of_history, keys_after, tick_of
+from updraft.data.partitions import KEY_FORMAT, end_of_history, keys_after, tick_of
 from updraft.errors import DataError
 from updraft.loop.context import Loop
 from updraft.loop.monitor import MONITOR, past
@@ -22,6 +22,9 @@ from updraft.monitoring.remedies import NextTraining, Past, next_training
 from updraft.spec.model import FixedLimit, ProjectSpec, Retrain
 from updraft.store.records import Decision, EpisodeRow, ReleaseRow, TrainingRow
 from updraft.store.transitions import Act
+
+_COUNTED = 100
+"""Ticks that are counted one by one; those after them are told by the pace of these."""
 
 
 @dataclass(frozen=True)
@@ -224,9 +227,24 @@ def _beside(spec: ProjectSpec, standing: Standing, before: Past) -> Iterator[str
 
 def _after(spec: ProjectSpec, key: str, partitions: int) -> str:
     """When so many more partitions after one will have come, if each tick brings one."""
-    ticks = [*islice(keys_after(spec, tick_of(key)), partitions)]
-    named = ticks[-1] if len(ticks) == partitions else "past data.end"
+    ticks = [*islice(keys_after(spec, tick_of(key)), min(partitions, _COUNTED))]
+    if len(ticks) < min(partitions, _COUNTED):
+        named = "past data.end"
+    elif partitions <= _COUNTED:
+        named = ticks[-1]
+    else:
+        named = _far_tick(spec, [tick_of(tick) for tick in ticks], partitions)
     return f"after {partitions} more partition{'' if partitions == 1 else 's'} ({named})"
+
+
+def _far_tick(spec: ProjectSpec, ticks: Sequence[datetime], partitions: int) -> str:
+    """The tick so many partitions on, from the first ones of them: to count thousands of ticks of a cron expression takes seconds."""
+    gaps = {later - earlier for earlier, later in pairwise(ticks)}
+    mean = (ticks[-1] - ticks[0]) / (len(ticks) - 1)
+    moment, ended = ticks[-1] + mean * (partitions - len(ticks)), end_of_history(spec)
+    if ended is not None and moment > ended:
+        return "past data.end"
+    return moment.strftime(KEY_FORMAT) if len(gaps) == 1 else f"about {moment:%Y-%m-%d}"
 
 
 def _releases(spec: ProjectSpec, standing: Standing) -> Iterator[str]:
