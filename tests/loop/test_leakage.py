@@ -82,6 +82,12 @@ def test_what_is_known_only_later_is_refused(shop):
         train(shop)
 
 
+def test_a_weekday_is_learnt_from_although_the_newest_day_has_one_alone(shop):
+    shop.write(lambda spec: spec["data"]["label"].update(matures_after="1d"))
+    leaking(shop, lambda late, day, n: day % 7)
+    assert train(shop).endswith("request.json")
+
+
 def test_a_holdout_whose_rows_were_learnt_from_is_refused(shop):
     shop.key = lambda day, n: n
     rows = shop.file(1).read_text()

@@ -42,7 +42,7 @@ def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name != "__pycache__":
-                    found = entry.stat()
-                    yield entry.name, found.st_mtime_ns, found.st_size
+                    status = entry.stat()
+                    yield entry.name, status.st_mtime_ns, status.st_size
     except OSError:  # it went meanwhile: reading it says so
         return

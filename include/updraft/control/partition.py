@@ -106,7 +106,7 @@ def read_partition(loop: Loop, key: str) -> PartitionView:
         published=row.rows if row is not None else 0,
         quarantined=row.quarantined if row is not None else 0,
         sha256=row.sha256 if row is not None else None,
-        sources=tuple(_source(source, found) for source, found in checks.items()),
+        sources=tuple(_source(source, of_source) for source, of_source in checks.items()),
         labels=dict(account["labels"]) if account else {},
         metric=loop.spec.release.metric,
         scored=tuple(_scored(loop, key)),

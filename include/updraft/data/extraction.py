@@ -145,7 +145,6 @@ def _extract(project: Project, settings: Settings, key: str, forgotten: Forgotte
         unread: dict[str, str] = {}
         schemas: list[tuple[SchemaOf, Told]] = []
         still_there: list[str] = []
-        pseudonyms = Pseudonymiser(load_key(settings.keys / KEY_FILE), project.name)
         for source in project.spec.data.sources:
             tables[source], unread_of_source = _tables(
                 stack, source, project=project, settings=settings, covered=covered
@@ -160,8 +159,10 @@ def _extract(project: Project, settings: Settings, key: str, forgotten: Forgotte
             columns[source], query, told = _selection(con, schema, tables=tables[source], covered=covered)
             schemas.append((schema, told))
             con.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
-            if forgotten and leave_out(con, path, pseudonyms, forgotten, folder / "aside.parquet"):
-                still_there.append(source)
+            if forgotten:
+                pseudonyms = Pseudonymiser(load_key(settings.keys / KEY_FILE), project.name)
+                if leave_out(con, path, pseudonyms, forgotten, folder / "aside.parquet"):
+                    still_there.append(source)
             (rows,) = first(con, f"SELECT count(*) FROM {parquet(str(path))}")
             content = path.read_bytes()
             url = raw_url(project, settings, key, f"{source}.parquet")

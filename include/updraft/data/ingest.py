@@ -92,7 +92,9 @@ def validate_partition(
         cleaned = {source: views.cleaned(source, path) for source, path in raw.items()}
         checks = replace(
             checks,
-            sources={source: replace(found, cleaned=cleaned[source]) for source, found in checks.sources.items()},
+            sources={
+                source: replace(of_source, cleaned=cleaned[source]) for source, of_source in checks.sources.items()
+            },
         )
         lake = Lake(settings.lake, project.name)
         for source in raw:

@@ -28,16 +28,19 @@ COPIES = 0.01
 MEND = "put it under data.outcomes, or, where it is known when the prediction is made, under data.not_leaks"
 
 
-def leaks(columns: pd.DataFrame, label: NDArray[np.float64], task: str) -> dict[str, str]:
+def leaks(
+    columns: pd.DataFrame, label: NDArray[np.float64], task: str, *, partition: NDArray[np.str_]
+) -> dict[str, str]:
     """Columns that leak the label, and why, each as the end of a sentence.
 
     :param columns: numbers, truth values, texts or times; a row each.
     :param label: of the same rows, as the task's numbers; NaN where it is not known.
     :param task: name of the task.
+    :param partition: of each row the key of its partition: a weekday, or the weather, is one value in all of a day.
     """
     told = {}
     for column in columns:
-        why = _comes_with(columns[column], label) or _tells(columns[column], label, task)
+        why = _comes_with(columns[column], label, partition) or _tells(columns[column], label, task)
         if why is not None:
             told[str(column)] = why
     return told
@@ -68,8 +71,11 @@ def copied(window: pd.DataFrame, holdout: pd.DataFrame) -> int:
     return int(own.isin(rest).sum())
 
 
-def _comes_with(values: pd.Series, label: NDArray[np.float64]) -> str | None:
-    """Filled in where the label is known, and missing or one value where it is not: what is scored has no label yet."""
+def _comes_with(values: pd.Series, label: NDArray[np.float64], partition: NDArray[np.str_]) -> str | None:
+    """Filled in where the label is known, and missing or one value where it is not: what is scored has no label yet.
+
+    One value says nothing of a column that is one value in a whole partition whose labels are known, too.
+    """
     import numpy as np
 
     known = ~np.isnan(label)
@@ -80,7 +86,8 @@ def _comes_with(values: pd.Series, label: NDArray[np.float64]) -> str | None:
         return None
     if there.notna().mean() <= COPIES:
         return "is missing where the label is not known yet, and filled in where it is: it comes with the label"
-    if there.nunique(dropna=False) == 1 and here.eq(there.iloc[0]).mean() < 1 / 2:
+    varies = here.groupby(partition[known]).nunique(dropna=False).min() > 1
+    if varies and there.nunique(dropna=False) == 1 and here.eq(there.iloc[0]).mean() < 1 / 2:
         return "is one value where the label is not known yet, and varies where it is: it comes with the label"
     return None
 

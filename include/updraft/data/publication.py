@@ -154,12 +154,12 @@ class Publisher:
         joins, clash = [], set[str]()
         for other in self._others():
             spec, columns = project.spec.data.sources[other], self.views.columns(other)
-            added, found = joined_names(other, spec, columns), name(f"found_{other}")
+            added, matched = joined_names(other, spec, columns), name(f"matched_{other}")
             hidden = set(private_columns(project, other, columns))
-            self.views.con.execute(f"CREATE TEMP TABLE {found} AS {self.views.matches(other)}")
-            chosen += [f"{found}.{name(column)} AS {name(column)}" for column in added]
+            self.views.con.execute(f"CREATE TEMP TABLE {matched} AS {self.views.matches(other)}")
+            chosen += [f"{matched}.{name(column)} AS {name(column)}" for column in added]
             private |= {column: of for column, of in added.items() if of in hidden and not spec.aggregate}
-            joins.append(f"LEFT JOIN {found} ON r._n = {found}._n")
+            joins.append(f"LEFT JOIN {matched} ON r._n = {matched}._n")
             clash |= {column for column in added if column in own}
         if clash:
             raise DataError(

@@ -308,13 +308,14 @@ def _of_columns(project: Project, aside: Settings, keys: list[str], notes: list[
 
     :param notes: takes the columns that hold what looks like texts of persons.
     """
+    import numpy as np
     import pandas as pd
 
     spec = project.spec
     now = _with_maturity(
         project, timedelta(seconds=1)
     )  # so that a partition's own tick publishes the labels that its file has
-    frames = []
+    frames = {}
     for key in keys:
         try:
             extract_partition(now, aside, key)
@@ -324,15 +325,17 @@ def _of_columns(project: Project, aside: Settings, keys: list[str], notes: list[
         row = publish_partition(now, aside, key)
         if row.url is not None and row.labels_url is not None:
             labels = files.read_parquet(row.labels_url)[[ROW, LABEL]]
-            frames.append(files.read_parquet(row.url).merge(labels, on=ROW, how="left"))
+            frames[key] = files.read_parquet(row.url).merge(labels, on=ROW, how="left")
     if not frames:
         return
-    rows = pd.concat(frames, ignore_index=True)
+    rows = pd.concat(list(frames.values()), ignore_index=True)
     notes += told_within(rows, hidden_columns(spec.data))
     named = names_in(project.folder)
     source = spec.data.sources[next(iter(spec.data.sources))]
     columns = rows[[column for column in rows.columns if column in named and column != source.event_time]]
-    told = later_times(columns, rows[EVENT_TIME]) | leaks(columns, rows[LABEL].to_numpy(float), spec.task)
+    partition = np.repeat(list(frames), [len(frame) for frame in frames.values()])
+    told = later_times(columns, rows[EVENT_TIME])
+    told |= leaks(columns, rows[LABEL].to_numpy(float), spec.task, partition=partition)
     yield from sentences(told, spec.data.not_leaks)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from updraft import files
@@ -110,7 +111,7 @@ class _Forgetting:
                 f"{self.loop.name}: column {self.column!r} is not published, so it tells nobody's rows; there are {named}"
             )
 
-    @property
+    @cached_property
     def published_values(self) -> frozenset[str]:
         """The values as they stand in what is published."""
         source = next(iter(self.loop.spec.data.sources))

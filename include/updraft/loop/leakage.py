@@ -26,6 +26,7 @@ def refuse_leaks(loop: Loop, plan: Plan) -> None:
 
     :raises TrainingError: naming each feature, why, and the mend.
     """
+    import numpy as np
     import pandas as pd
 
     learnt = [key for key in plan.window if key not in plan.holdout][-PARTITIONS:]
@@ -35,7 +36,9 @@ def refuse_leaks(loop: Loop, plan: Plan) -> None:
     unlabelled = [key for key in newest if key not in plan.window and key not in kept_out]
     frames = {key: _labelled(loop, key, plan.key) for key in dict.fromkeys([*learnt, *held_out, *unlabelled])}
     rows = pd.concat(list(frames.values()), ignore_index=True)
-    told = leaks(rows.drop(columns=[ROW, EVENT_TIME, CLUSTER, LABEL]), rows[LABEL].to_numpy(float), loop.spec.task)
+    features, label = rows.drop(columns=[ROW, EVENT_TIME, CLUSTER, LABEL]), rows[LABEL].to_numpy(float)
+    partition = np.repeat(list(frames), [len(frame) for frame in frames.values()])
+    told = leaks(features, label, loop.spec.task, partition=partition)
     problems = list(sentences(told, loop.spec.data.not_leaks))
     problems += _overlap([frames[key] for key in learnt], [frames[key] for key in held_out])
     if problems:
