@@ -218,3 +218,11 @@ def test_the_control_room_stands_in_airflows_navigation(room, page):
     page.goto(f"{room.url}/")
     page.get_by_text("Updraft", exact=True).first.click()
     page.frame_locator("iframe").get_by_role("link", name="hours", exact=True).wait_for()
+
+
+def test_the_fleet_is_as_wide_as_the_page_that_airflow_gives_it(room, page):
+    page.set_viewport_size({"width": 1280 - 72, "height": 900})  # beside the navigation
+    page.goto(f"{room.url}/updraft/fleet")
+    table = page.locator("table.fleet")
+    table.wait_for()
+    assert table.evaluate("table => table.scrollWidth <= table.parentElement.clientWidth")

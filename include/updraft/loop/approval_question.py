@@ -92,7 +92,7 @@ def release_facts(
                 "Same recipe",
                 f"its evidence since {row.counted_from} is that of version {versions} too, which it goes on from",
             )
-    elif row.against is not None and row.against != champion:
+    elif row.against is not None and champion not in (row.against, row.version):
         yield "Mind", f"it was compared with version {row.against}, which does not serve any more"
     if training is not None:
         yield "Gates on the holdout", gates_in_words(training.result.get("gates") or {})
