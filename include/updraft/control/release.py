@@ -291,6 +291,6 @@ def likely_end(gained: Sequence[float], coming: int, margin: float, confidence: 
     else:
         words = (
             f"if what comes is like what came, the evidence decides within the {coming} {what} that are left in {share} of 100 cases: "
-            f"good enough in {round(100 * passed)}, shown worse in {round(100 * failed)}; mostly after about {half} more {what.removesuffix('s') if half == 1 else what}"
+            f"good enough in {round(100 * passed)}, shown worse in {round(100 * failed)}; mostly after about {half} more"
         )
     return Likely(passes=passed, fails=failed, clusters=half, words=words)
