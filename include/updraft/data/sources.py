@@ -13,7 +13,6 @@ from updraft import files
 from updraft.connections import Connections, EnvironmentConnections
 from updraft.data.partitions import partition
 from updraft.data.readers.conversion import convert, convert_all
-from updraft.data.readers.http import HttpReader
 from updraft.data.readers.location import Location, locate, matches, url_of
 from updraft.data.readers.opened import columns_of_file, downloaded, wanted_columns
 from updraft.data.readers.python import PythonReader
@@ -40,6 +39,9 @@ def reader_of(project: Project, source: str, connections: Connections = ENVIRONM
     kept = dict.fromkeys(column.lower() for column in named)
     if spec.type == "sql":
         return SqlReader(source, spec, connections, kept=frozenset(kept))
+    # Here, as the command line of a training is this one too, and its image has no httpx.
+    from updraft.data.readers.http import HttpReader
+
     as_written = {column.lower(): column for column in reversed(named)}
     return HttpReader(source, spec, connections, kept=tuple(as_written[column] for column in kept))
 
