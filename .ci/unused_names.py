@@ -6,7 +6,6 @@ _.fastapi_apps  # attribute of a plugin: the pages
 _.get_link  # method of an extra link
 _.notify  # method of a notifier
 _.operator_extra_links  # attribute of an operator, and of a plugin
-_.resume  # a deferred sensor goes on there: it names the method in a text
 _.revoke_task  # method of an executor: a task that is queued for too long
 _.template_fields  # attribute of an operator
 _.ui_color  # attribute of an operator
@@ -41,18 +40,16 @@ _.maxother  # reprlib, as maxdict
 _.maxstring  # reprlib, as maxdict
 
 # Fields of the API's answers, which templates and scripts read by their names.
-kept_out_of
-trainings_left
-trainings_per_year
-owners
-discrimination
-gate_slices
-gates_passed
-gates_against
+kept_out_of  # project.html, fleet.html
+trainings_left  # fleet.html, project.html
+trainings_per_year  # fleet.html, project.html
+owners  # fleet.html
+discrimination  # answers of the API, for scripts
+gate_slices  # release.html, version.html
+gates_passed  # answers of the API, for scripts
+gates_against  # release.html
 
 # Fields that are read by their names in a text, or only written for people and files.
-connections  # airflow_settings.yaml: its kinds are read with getattr
-closed_at  # column of releases and episodes: for whoever reads the store
 holdout_rows  # result.json of a training: for whoever reads it
 rows_per_s  # a line of a training's log, printed field by field
 cpu_percent  # as rows_per_s

@@ -179,7 +179,7 @@ class SqlReader:
 
         if not self._spec.query:
             return {}
-        named = set(sa.text(self._spec.query)._bindparams)
+        named = set(sa.text(self._spec.query).compile().params)
         return {
             name: moment for name, moment in zip(BOUNDS, (window.start, window.until), strict=True) if name in named
         }
@@ -337,7 +337,7 @@ def _described(con: sa.Connection, spec: Source, attempt: Callable[[Callable[[],
 
     if spec.query:
         empty = sa.text(f"SELECT * FROM (\n{spec.query}\n) AS q LIMIT 0")  # noqa: S608  -- the project's own query
-        named = {name: datetime(2000, 1, 1, tzinfo=UTC) for name in BOUNDS if name in empty._bindparams}
+        named = {name: datetime(2000, 1, 1, tzinfo=UTC) for name in BOUNDS if name in empty.compile().params}
         result = attempt(lambda: con.execute(empty, named))
     else:
         schema, _, table = str(spec.table).rpartition(".")
