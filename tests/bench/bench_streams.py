@@ -3,8 +3,8 @@
     python tests/bench/bench_streams.py --only sudden none
     python tests/bench/bench_streams.py --folder FOLDER        # and each NAME.csv.gz there: id, at, features, label
 
-Of each stream: the loss as a multiple of that of "every partition", and the share of its trainings. A label of more than two classes is
-made one of two: odd or even. Last, a backtest of 134 weekly partitions of 336 rows under all the policies that `updraft backtest` compares.
+Of each stream: the loss as a multiple of that of "every partition", and the share of its trainings. Last, a backtest of 134 weekly
+partitions of 336 rows under all the policies that `updraft backtest` compares.
 Prints one JSON line.
 """
 
@@ -47,12 +47,6 @@ def compared(folder: Path, project: Project) -> str:
         for name, policy in played.items()
     ]
     return f"{every.mean:.4f}, {len(every.trainings)} trainings; " + ", ".join(told)
-
-
-def given(path: Path) -> pd.DataFrame:
-    """A stream from a file, its label one of two classes."""
-    rows = pd.read_csv(path)
-    return rows.assign(label=rows["label"].astype(int) % 2) if rows["label"].nunique() > 2 else rows
 
 
 def prices(weeks: int = 134) -> pd.DataFrame:
@@ -100,7 +94,9 @@ def main() -> None:
         name = path.name.removesuffix(".csv.gz")
         if not chosen.only or name in chosen.only:
             with tempfile.TemporaryDirectory() as folder:
-                told[name] = compared(Path(folder), streams.project(Path(folder), name, given(path)))
+                rows = pd.read_csv(path)
+                task = "multiclass" if rows["label"].nunique() > 2 else "binary"
+                told[name] = compared(Path(folder), streams.project(Path(folder), name, rows, task=task))
     if not chosen.only or "prices" in chosen.only:
         with tempfile.TemporaryDirectory() as folder:
             project = streams.project(Path(folder), "prices", prices(chosen.weeks), schedule="0 0 * * 1")

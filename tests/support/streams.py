@@ -104,6 +104,7 @@ def project(
     there.mkdir(parents=True)
     rows.to_csv(there / "rows.csv", index=False)
     at = pd.to_datetime(rows["at"])
+    classes = f"classes: {sorted(rows['label'].unique().tolist())}, " if task == "multiclass" else ""
     (there / "project.yaml").write_text(
         f"""name: {name}
 owner: tests
@@ -115,7 +116,7 @@ data:
   sources:
     rows: {{type: file, url: "{there / "rows.csv"}", event_time: at}}
   key: [id]
-  label: {{expr: label, matures_after: {matures_after}}}
+  label: {{expr: label, {classes}matures_after: {matures_after}}}
   outcomes: [label]
 """
     )
