@@ -28,6 +28,7 @@ EVERY = {
     "late": messages.late(P, key=KEY, source="flights", error="no file", until="12:00", links={"Run": "http://a/r"}),
     "outside": messages.outside(P, key=KEY, source="flights", rows=90, timeless=3, of=6103),
     "quarantine": messages.quarantine(P, key=KEY, rows=12, of=6103, reasons={"wind_speed in [0, 120]": 12}),
+    "revised": messages.revised(P, key=KEY, rows=6103, rows_before=6000, versions=["3", "4"]),
     "refused": messages.refused(
         P, key=KEY, rules=["flights: median distance 1,404 is above 1,200"], by_rows=False, links={"Run": "http://a/r"}
     ),

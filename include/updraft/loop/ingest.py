@@ -118,10 +118,13 @@ def _publish(loop: Loop, key: str) -> IngestedPartition:
             check_same_features(loop, key, summary, before)
         row = replace(row, profile={"features_sha256": loop.features.sha256, **summary.as_dict()})
     row = with_lost_labels(loop, row)
+    published = loop.store.partition_row(loop.name, key)
     loop.store.record_partition(loop.name, row)
     if row.state != "refused":
         partition_alerts.partition_mended(loop, row)
     if row.state == "published":
+        if published is not None and published.state == "published" and published.sha256 != row.sha256:
+            partition_alerts.partition_revised(loop, row, published)
         if row.quarantined:
             partition_alerts.rows_quarantined(loop, row)
         if any(source["outside"] + source["timeless"] for source in row.checks["sources"].values()):

@@ -15,6 +15,7 @@ from updraft.alerts.messages.data import (
     pass_over_command,
     quarantine,
     refused,
+    revised,
 )
 from updraft.alerts.messages.endings import reinstated, superseded, training_ended, unjudged
 from updraft.alerts.messages.episodes import BROKEN_FEED, episode
@@ -52,6 +53,7 @@ __all__ = [
     "resolved",
     "restarts",
     "restarts_incident",
+    "revised",
     "rollback",
     "superseded",
     "tampered",

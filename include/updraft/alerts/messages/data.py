@@ -98,6 +98,31 @@ def labels_lost(
     )
 
 
+def revised(
+    project: str, *, key: str, rows: int, rows_before: int, versions: Sequence[str], content: str = "", docs: str = ""
+) -> Alert:
+    """A partition was published anew with other content, and versions that are in use learnt from what it was.
+
+    :param rows: of the partition now; ``rows_before`` it had.
+    :param versions: those that serve, served before or are being proved.
+    """
+    named = ", ".join(versions)
+    return Alert(
+        project=project,
+        kind="quarantine",
+        entry="revised",
+        dedup=f"revised:{key}:{content}",
+        fold=f"revised:{key}",
+        title="A partition was published anew with other content",
+        text=f"It has {rows:,} rows now, and had {rows_before:,}. What it was before is in the window of version {named}.",
+        does="The next training reads it as it is now; what has been scored and learnt stays as it is.",
+        needs="Nothing, if the change is small. If what was delivered first was wrong, train now: "
+        f"`updraft lineage {project} VERSION` says of every partition of a version whether it has changed since.",
+        key=key,
+        links={"Data docs": docs},
+    )
+
+
 def labels_unlisted(project: str, *, key: str, labels: int, of: int, content: str = "", docs: str = "") -> Alert:
     """Labels that are none of the classes that the project names.
 

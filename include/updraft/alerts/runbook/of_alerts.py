@@ -40,6 +40,15 @@ ALERTS: dict[str, Entry] = {
         "Look at the key in both files: another form of it, such as 7 for 007, is another row. Write it as it was, and clear the run.",
         "The partition is published anew, and its labels count.",
     ),
+    "revised": Entry(
+        "A partition published anew",
+        "A partition was ingested again and its content is another one, after a version that is in use had learnt from it: the source was corrected"
+        " and the run cleared, or rows were released from quarantine. Routine: it stands in the digest.",
+        "`updraft lineage PROJECT VERSION` marks the partitions of a version that changed since; the data docs count the rows.",
+        "Nothing, if the change is small: the next training reads what is there now. If what was delivered first was wrong, train now, by the form"
+        " of PROJECT.train.",
+        NOTHING_TO_UNDO,
+    ),
     "labels_unlisted": Entry(
         "Labels of no known class",
         "Labels came that are none of `data.label.classes`, and none or far fewer did before: they are written in another way, or the world has"

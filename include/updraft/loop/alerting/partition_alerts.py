@@ -17,7 +17,8 @@ from updraft.files import canonical_hash
 from updraft.loop.alerting.links import dag_url, docs_url
 from updraft.loop.alerting.telling import never_fails, record
 from updraft.loop.context import Loop
-from updraft.store.records import IngestedPartition
+from updraft.loop.learners import learners_in_use
+from updraft.store.records import IngestedPartition, PartitionRow
 
 
 def _reasons(checks: dict[str, Any]) -> dict[str, int]:
@@ -68,6 +69,28 @@ def rows_outside(loop: Loop, row: IngestedPartition, before: IngestedPartition |
                     docs=docs_url(loop, row.key),
                 ),
             )
+
+
+@never_fails
+def partition_revised(loop: Loop, row: IngestedPartition, before: PartitionRow) -> None:
+    """A published partition has another content now: told when a version in use learnt from what it was.
+
+    :param before: the partition as it was published until now.
+    """
+    versions = learners_in_use(loop, row.key)
+    if versions:
+        record(
+            loop,
+            messages.revised(
+                loop.name,
+                key=row.key,
+                rows=row.rows,
+                rows_before=before.rows,
+                versions=versions,
+                content=row.sha256 or "",
+                docs=docs_url(loop, row.key),
+            ),
+        )
 
 
 @never_fails
