@@ -21,7 +21,7 @@ from updraft.settings import Settings
 from updraft.spec.load import load_project
 from updraft.store.store import Store
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800, func_only=True)]
 
 
 def test_the_loop_goes_all_the_way_round(calm):

@@ -13,7 +13,7 @@ from tests.support.replay import client
 CHROMIUM = next((found for name in ("chromium", "google-chrome", "chrome") if (found := shutil.which(name))), None)
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800, func_only=True),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: `apt-get install chromium`"),
 ]
 PATIENCE = 60_000  # milliseconds

@@ -14,7 +14,7 @@ from updraft.spec.load import load_project
 from updraft.store.records import EvidenceRow
 from updraft.store.store import Store
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800, func_only=True)]
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def store(stack, calm):
     found.close()
 
 
-def eventually(what, condition, seconds=240):
+def eventually(what, condition, seconds=480):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, what

@@ -16,7 +16,7 @@ from tests.support.replay import PARTITIONS
 
 from updraft.store.store import Store
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800, func_only=True)]
 # A shell lets what runs in its background ignore an interrupt.
 HEEDING = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from updraft.cli import main; main()"

@@ -14,7 +14,7 @@ from updraft.replay.run import Replay
 from updraft.spec.load import load_project
 from updraft.store.store import Store
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800, func_only=True)]
 PARTITIONS = 4
 TRIALS = 6
 
@@ -47,7 +47,7 @@ def summary(stack, run):
 @pytest.fixture(scope="module")
 def searched(stack, fed):
     run = stack.start_dag("searched.search", dag_run_id="look", conf={"train": False, "reason": "a look"})
-    assert stack.wait_run("searched.search", run, seconds=300)["state"] == "success"
+    assert stack.wait_run("searched.search", run, seconds=900)["state"] == "success"
     return run
 
 
@@ -110,7 +110,7 @@ def test_a_search_whose_trials_and_scheduler_are_killed_finds_the_same(stack, se
             time.sleep(2)
         time.sleep(0.05)
     stack.kill("scheduler")
-    found = stack.wait_run_through_restarts("searched.search", run, seconds=400)
+    found = stack.wait_run_through_restarts("searched.search", run, seconds=900)
     stack.wait_healthy()
     assert found["state"] == "success"
     one, two = summary(stack, searched), summary(stack, run)
@@ -123,12 +123,12 @@ def test_a_search_whose_trials_and_scheduler_are_killed_finds_the_same(stack, se
 
 def test_what_was_found_is_trained_as_a_change_that_has_to_prove_itself(stack, fed):
     run = stack.start_dag("searched.search", dag_run_id="for-good")
-    assert stack.wait_run("searched.search", run, seconds=300)["state"] == "success"
+    assert stack.wait_run("searched.search", run, seconds=900)["state"] == "success"
     told = summary(stack, run)
     assert told["best"]["number"] > 0, told["words"]
     training = stack.tasks("searched.search", run)["start_training"]
     assert training["state"] == "success"
-    assert stack.wait_run("searched.train", f"search-{run}", seconds=300)["state"] == "success"
+    assert stack.wait_run("searched.train", f"search-{run}", seconds=900)["state"] == "success"
     row = fed.training("searched", f"search-{run}")
     assert row.result["lane"] == "change"
     assert row.result["trainer"]["params"] == told["params"]

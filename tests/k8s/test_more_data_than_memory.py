@@ -20,7 +20,7 @@ from updraft.spec.load import load_project
 from updraft.store.store import Store
 from updraft_airflow.pods import training_pod
 
-pytestmark = [pytest.mark.k8s, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800, func_only=True)]
 LIMIT = 360 * 2**20
 WIDE = {"rounds": 2, "max_depth": 3, "max_bin": 16, "external_memory": True}
 

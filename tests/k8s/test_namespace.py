@@ -13,7 +13,7 @@ from tests.support.pods import eventually
 from updraft.spec.compute import Compute, Kubernetes, PodDefaults, pod_compute
 from updraft_airflow.pods import training_pod
 
-pytestmark = [pytest.mark.k8s, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800, func_only=True)]
 LOOP = SimpleNamespace(name="open", settings=SimpleNamespace(lake="s3://lake"), spec=SimpleNamespace(owner="us"))
 
 

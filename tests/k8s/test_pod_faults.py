@@ -13,7 +13,7 @@ import pytest
 from tests.support.cluster import ROOT, start_cluster
 from tests.support.pods import BRISK, SLOW, PodTrainings, eventually
 
-pytestmark = [pytest.mark.k8s, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800, func_only=True)]
 QUICK = {"rounds": 8, "max_depth": 2}
 
 

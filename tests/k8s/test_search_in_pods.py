@@ -14,7 +14,7 @@ from updraft.jobs.run import run_training
 from updraft.lake.places import trial_run
 from updraft_airflow.pods import RUN, run_label
 
-pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800, func_only=True)]
 TRIALS = 4
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 from tests.support.pods import PodTrainings, eventually
 
-pytestmark = [pytest.mark.k8s, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800, func_only=True)]
 TORCH = {"rounds": 60, "early_stopping": 60, "batch": 256, "width": 64, "checkpoint_seconds": 0}
 
 

@@ -10,7 +10,7 @@ import pytest
 from packaging.utils import canonicalize_name
 from tests.support.cluster import ROOT
 
-pytestmark = [pytest.mark.k8s, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800, func_only=True)]
 
 
 @pytest.fixture

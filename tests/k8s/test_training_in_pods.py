@@ -15,7 +15,7 @@ from updraft.jobs.contract import TrainingRequest, TrainingResult
 from updraft.jobs.run import run_training
 from updraft.pods.orphans import YOUNG
 
-pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800, func_only=True)]
 
 
 def test_a_project_trains_in_a_gpu_pod_and_its_model_serves(trained, pod_stack):

@@ -12,7 +12,7 @@ from tests.support.pods import BRISK, SLOW, PodTrainings, eventually
 from updraft.jobs.group import new_token
 from updraft.spec.compute import Compute, Kubernetes, PodDefaults, pod_compute
 
-pytestmark = [pytest.mark.k8s, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800, func_only=True)]
 QUICK = {"rounds": 8, "max_depth": 2}
 TWO = {"workers": 2, "gpu": 0, "cpu": "500m", "memory": "512Mi"}
 

@@ -45,7 +45,7 @@ def attempts_of(url: str, project: str, run: str) -> tuple[Attempt, ...]:
         store.close()
 
 
-def eventually(what: str, found: Callable[[], Any], seconds: float = 180.0) -> Any:
+def eventually(what: str, found: Callable[[], Any], seconds: float = 400.0) -> Any:
     """What a question is answered with as soon as the answer is a true one."""
     deadline = time.monotonic() + seconds
     while not (answer := found()):

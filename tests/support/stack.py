@@ -72,7 +72,7 @@ class RunningStack:
                 return True
         return False
 
-    def wait_healthy(self, *, seconds: float = 120.0) -> None:
+    def wait_healthy(self, *, seconds: float = 300.0) -> None:
         """Wait until every program is healthy (with a heartbeat of its present life)."""
         deadline = time.monotonic() + seconds
         while trouble := [row for row in control.status(self.settings) if not row.healthy]:
@@ -87,7 +87,7 @@ class RunningStack:
             time.sleep(0.3)
         return str(api.call("POST", f"/dags/{dag}/dagRuns", {"logical_date": None, **body})["dag_run_id"])
 
-    def wait_run(self, dag: str, run: str, *, seconds: float = 180.0) -> dict[str, Any]:
+    def wait_run(self, dag: str, run: str, *, seconds: float = 400.0) -> dict[str, Any]:
         """Wait until a DAG run has ended; returns it."""
         api, deadline = self.api(), time.monotonic() + seconds
         while (found := api.call("GET", f"/dags/{dag}/dagRuns/{run}"))["state"] not in FINAL:
@@ -95,7 +95,7 @@ class RunningStack:
             time.sleep(0.2)
         return dict(found)
 
-    def wait_run_through_restarts(self, dag: str, run: str, *, seconds: float = 180.0) -> dict[str, Any]:
+    def wait_run_through_restarts(self, dag: str, run: str, *, seconds: float = 400.0) -> dict[str, Any]:
         """Like :meth:`wait_run` while the API server may be away."""
         deadline = time.monotonic() + seconds
         while True:
