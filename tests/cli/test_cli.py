@@ -45,6 +45,7 @@ COMMANDS = (
     "pass-over",
     "show",
     "reproduce",
+    "compare",
     "quarantine list",
     "quarantine show",
     "keys rotate",

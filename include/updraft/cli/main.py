@@ -13,6 +13,7 @@ import typer
 
 from updraft.cli import backtest as backtest_command
 from updraft.cli import backup as backup_command
+from updraft.cli import compare as compare_command
 from updraft.cli import forget as forget_command
 from updraft.cli import init as init_command
 from updraft.cli import keys as keys_command
@@ -65,6 +66,7 @@ app.command("status")(status_command.status)
 app.command("show")(show_command.show)
 app.command("lineage")(lineage_command.lineage_command)
 app.command("reproduce")(reproduce_command.reproduce_command)
+app.command("compare")(compare_command.compare_command)
 app.command("replay")(replay_command.replay)
 app.command("backtest")(backtest_command.backtest)
 app.command("rollback")(returning_command.rollback)
