@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,9 @@ from updraft.connections import Connections, EnvironmentConnections
 from updraft.errors import SettingsError
 
 _ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+BASE = "base"
+"""What ``project.yaml`` alone is called where environments are compared; no environment has this name."""
 ENV_FILE = "env.json"
 """Below ``home``: the addresses that the embedded stack came up with. The environment wins over it."""
 
@@ -38,6 +42,8 @@ class Settings:
     """Folder of the project folders."""
     deployment: Path = _ROOT / "include" / "deployment.yaml"
     """File of what holds for every project, such as the cluster that trainings go to."""
+    environment: str | None = None
+    """Of which ``project.<environment>.yaml`` overrides ``project.yaml``; None: ``project.yaml`` alone holds."""
     lake: str
     """URL below which partitions, predictions, models and reports stand."""
     raw: str = ""
@@ -72,6 +78,7 @@ class Settings:
         return Settings(
             home=self.home,
             projects=self.projects,
+            environment=self.environment,
             lake=lake,
             raw=raw,
             store="",
@@ -84,7 +91,8 @@ class Settings:
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read ``UPDRAFT_*``; what is not set gets the embedded default below ``UPDRAFT_HOME`` (``var/`` here).
 
-        :raises SettingsError: when a URL has no scheme, or the raw zone has a URL of its own that lies in the lake or holds it.
+        :raises SettingsError: when a URL has no scheme, the environment's name is none, or the raw zone has a URL of its own that lies in the
+            lake or holds it.
         """
         home = Path(env.get("UPDRAFT_HOME") or _ROOT / "var").absolute()
         env = {**_written_by_the_stack(home / ENV_FILE), **env}
@@ -92,6 +100,7 @@ class Settings:
             home=home,
             projects=Path(env.get("UPDRAFT_PROJECTS") or _ROOT / "include" / "projects").absolute(),
             deployment=Path(env.get("UPDRAFT_DEPLOYMENT") or _ROOT / "include" / "deployment.yaml").absolute(),
+            environment=_environment(env.get("UPDRAFT_ENVIRONMENT") or None),
             lake=(env.get("UPDRAFT_LAKE") or f"file://{home / 'lake'}").rstrip("/"),  # fsspec does not decode %20
             raw=(env.get("UPDRAFT_RAW") or "").rstrip("/"),
             store=env.get("UPDRAFT_STORE") or "",
@@ -152,6 +161,15 @@ def mlflow_sign_in(env: Mapping[str, str]) -> dict[str, str]:
     if elsewhere or any(name in env for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN")):
         return {}
     return {name: written[name] for name in MLFLOW_SIGN_IN if name in written}
+
+
+def _environment(name: str | None) -> str | None:
+    if name is not None and (name == BASE or not ENVIRONMENT_NAME.fullmatch(name)):
+        raise SettingsError(
+            f"UPDRAFT_ENVIRONMENT={name!r} is no name of an environment: write lower-case letters, digits, - and _, beginning with a letter, "
+            f"such as staging; leave it away where project.yaml alone is to hold ({BASE} is no name)"
+        )
+    return name
 
 
 def _seconds(text: str) -> float:

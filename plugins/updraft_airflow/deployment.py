@@ -47,5 +47,5 @@ def open_loop(project: str) -> Loop:
 
     :raises SpecError: when the project's folder is broken.
     """
-    loaded = load_project(settings().projects / project)
+    loaded = load_project(settings().projects / project, settings().environment)
     return Loop(loaded, settings(), store(), RegisteredModels(loaded.name, registry(), store()))

@@ -19,7 +19,7 @@ BROKEN = "broken"
 def projects(stage: str) -> Iterator[Project]:
     """The sound projects whose ``<name>.<stage>`` DAG is wanted: all of them, or the one that a task process asks for."""
     for name in _wanted(stage):
-        project = load_project_or_problems(settings().projects / name)
+        project = load_project_or_problems(settings().projects / name, settings().environment)
         if isinstance(project, Project):
             yield project
 
@@ -27,7 +27,7 @@ def projects(stage: str) -> Iterator[Project]:
 def broken_projects() -> Iterator[BrokenProject]:
     """The broken projects whose placeholder DAG is wanted."""
     for name in _wanted(BROKEN):
-        project = load_project_or_problems(settings().projects / name)
+        project = load_project_or_problems(settings().projects / name, settings().environment)
         if isinstance(project, BrokenProject):
             yield project
 

@@ -51,6 +51,29 @@ def test_a_sound_project_is_sound_and_its_policy_is_told(made):
     ]
 
 
+def test_the_files_of_all_environments_are_looked_at_and_the_chosen_one_is_named(made, monkeypatch):
+    (made.folder / "project.production.yaml").write_text("data: {private: [shop]}\n")
+    (made.folder / "project.staging.yaml").write_text("alerts: {routine: drop}\n")
+    monkeypatch.setenv("UPDRAFT_ENVIRONMENT", "staging")
+    told = validate(made)
+    assert told["environment"] == "staging"
+    assert "environment staging: project.staging.yaml overrides project.yaml" in told["notes"]
+    [problem] = told["problems"]
+    assert "project.production.yaml:1: data.private = ['shop']: may not differ" in problem
+    assert problem.endswith("(in environment production)")
+
+
+def test_project_yaml_alone_and_files_that_are_never_read_are_told_of_in_every_environment(made, monkeypatch):
+    made.write(lambda spec: spec["data"].update(schedule="daily"))
+    (made.folder / "project.staging.yaml").write_text('data: {schedule: "0 0 * * *"}\n')
+    (made.folder / "project.Production.yaml").write_text("{}\n")
+    monkeypatch.setenv("UPDRAFT_ENVIRONMENT", "staging")
+    misnamed, alone = validate(made)["problems"]
+    assert "project.Production.yaml: is never read" in misnamed
+    assert "data.schedule = 'daily'" in alone
+    assert alone.endswith("(where project.yaml alone holds)")
+
+
 def url_of(made, url):
     made.write(lambda spec: spec["data"]["sources"]["orders"].update(url=url))
 

@@ -38,10 +38,11 @@ READ = textwrap.dedent(
 )
 
 
-def parsed(projects: Path, tmp_path: Path, asked: str = "") -> dict:
+def parsed(projects: Path, tmp_path: Path, asked: str = "", environment: str = "") -> dict:
     env = os.environ | {
         "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("", "include", "plugins")),
         "UPDRAFT_PROJECTS": str(projects),
+        "UPDRAFT_ENVIRONMENT": environment,
         "AIRFLOW_HOME": str(tmp_path / "airflow"),
     }
     if asked:
@@ -132,6 +133,15 @@ def test_one_word_moves_the_training_into_a_pod_and_changes_no_other_task(refere
     assert before["kinds"]["train_model"] == "TrainModel"
     assert dag["kinds"] == before["kinds"] | {"train_model": "TrainInPod"}
     assert dag["tasks"]["train_model"]["retries"] > before["tasks"]["train_model"]["retries"]
+
+
+def test_the_dags_are_those_of_the_environment_that_is_chosen(reference, tmp_path):
+    projects = tmp_path / "projects"
+    shutil.copytree(ROOT / "include" / "projects" / "flight_delays", projects / "flight_delays")
+    (projects / "flight_delays" / "project.staging.yaml").write_text("training: {compute: {backend: kubernetes}}\n")
+    dag = parsed(projects, tmp_path, asked="flight_delays.train", environment="staging")["dags"]["flight_delays.train"]
+    assert reference["dags"]["flight_delays.train"]["kinds"]["train_model"] == "TrainModel"
+    assert dag["kinds"]["train_model"] == "TrainInPod"
 
 
 def test_a_project_that_says_what_to_search_has_one_dag_more_whose_trials_are_mapped_and_counted(tmp_path):

@@ -26,9 +26,12 @@ def test_the_file_is_in_step_with_the_model():
     assert schema.FILE.read_text() == schema.text(), "run: python -m updraft.spec.schema"
     deployment = schema.text(schema.deployment_schema())
     assert schema.DEPLOYMENT_FILE.read_text() == deployment, "run: python -m updraft.spec.schema"
+    environment = schema.text(schema.environment_schema())
+    assert schema.ENVIRONMENT_FILE.read_text() == environment, "run: python -m updraft.spec.schema"
 
 
 def test_the_schema_is_a_schema():
+    jsonschema.Draft202012Validator.check_schema(schema.environment_schema())
     jsonschema.Draft202012Validator.check_schema(schema.json_schema())
     jsonschema.Draft202012Validator.check_schema(schema.deployment_schema())
 
@@ -36,6 +39,25 @@ def test_the_schema_is_a_schema():
 def test_the_deployment_file_fits_its_schema():
     data = read_document(ROOT / "include" / "deployment.yaml").data
     assert not list(jsonschema.Draft202012Validator(schema.deployment_schema()).iter_errors(data))
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("data: {schedule: 0 5 * * *, sources: {visits: {url: 's3://staging/{key}', rate: 2}}}", True),
+        ("alerts: {slack: {on: [drift]}}", True),
+        ("alerts: {slack: null}\ntraining: {compute: {gpu: 1}, search: {trials: 5}}", True),
+        ("monitoring: {remedies: {retrain: {per_year: 3}}}", True),
+        ("monitoring: {remedies: {retrain: {per_year: many}}}", False),
+        ("data: {private: [shop]}", False),
+        ("data: {sources: {visits: {event_time: at}}}", False),
+        ("release: {margin: 1}", False),
+    ],
+)
+def test_the_schema_of_an_environment_takes_what_may_differ(tmp_path, text, fits):
+    (tmp_path / "project.staging.yaml").write_text(text)
+    data = read_document(tmp_path / "project.staging.yaml").data
+    assert jsonschema.Draft202012Validator(schema.environment_schema()).is_valid(data) == fits
 
 
 def test_writing_it_twice_gives_the_same_bytes(tmp_path):

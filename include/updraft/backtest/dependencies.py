@@ -14,6 +14,7 @@ from updraft.data.readers.location import locate, url_of
 from updraft.data.sources import ENVIRONMENT, revision
 from updraft.errors import DataError, SourceMissing
 from updraft.files import canonical_hash
+from updraft.spec.environments import holds_spec
 from updraft.spec.model import Project
 
 Content = tuple[str, str, str]
@@ -105,8 +106,8 @@ class HistoryDependencies:
 
 
 def _of_project(project: Project) -> dict[str, str]:
-    """By the keys of project.yaml, and by the names of the files beside it; neither ``data.end`` nor how long a file is waited for
-    changes a partition."""
+    """By the keys that hold in this environment, and by the names of the files beside project.yaml and its overrides; neither ``data.end``
+    nor how long a file is waited for changes a partition."""
     data = project.spec.data.model_dump(mode="json", exclude={"end": True, "sources": {"__all__": {"wait"}}})
     keys = {f"data.{key}": value for key, value in data.items() if not isinstance(value, dict)}
     keys |= {f"data.label.{key}": value for key, value in data["label"].items()}
@@ -114,5 +115,5 @@ def _of_project(project: Project) -> dict[str, str]:
     keys["data.sources"] = list(data["sources"])  # the first one gives the rows
     keys["release.cluster"] = project.spec.release.cluster
     hashes = {key: canonical_hash(value) for key, value in keys.items()}
-    beside = [path for path in Path(project.folder).iterdir() if path.is_file() and path.name != "project.yaml"]
+    beside = [path for path in Path(project.folder).iterdir() if path.is_file() and not holds_spec(path)]
     return hashes | {path.name: files.sha256(path.read_bytes()) for path in beside}

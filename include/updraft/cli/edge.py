@@ -123,11 +123,12 @@ def find_project(name: str) -> Project:
 
     :raises SpecError: when there is none, or it is broken.
     """
-    root = settings().projects
+    known = settings()
+    root = known.projects
     names = project_names(root)
     if name not in names:
         raise SpecError(f"no project {name!r} in {root}; there are {', '.join(names) or 'none'}")
-    return load_project(root / name)
+    return load_project(root / name, known.environment)
 
 
 @contextmanager

@@ -104,7 +104,7 @@ def init(
         if asking and not typer.confirm(f"Write {target}?", default=True):
             raise typer.Exit(OK)
         folder.put(target, files.written(made))
-        judged = judge(load_project_or_problems(target), every=False)
+        judged = judge(load_project_or_problems(target, settings().environment), every=False)
     if as_json:
         write_json({"project": name, "folder": str(target), "draft": as_dict(made), "validate": judged})
     else:

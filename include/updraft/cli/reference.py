@@ -19,7 +19,8 @@ own help: `make docs`, never by hand.
 Exit codes: 0 done; 1 failed; 2 wrong input (a project, a name, a file, a setting), nothing was started; 3 something needs a person;
 75 a training was asked to end and goes on when run again. `--json` prints JSON for scripts, and nothing else on standard output.
 `UPDRAFT_HOME` moves everything that is written, `UPDRAFT_PROJECTS` names another folder of projects; `UPDRAFT_LAKE`, `UPDRAFT_RAW`
-and `UPDRAFT_AUDIT` put the lake, the raw zone and the anchors of decisions elsewhere, such as into buckets.
+and `UPDRAFT_AUDIT` put the lake, the raw zone and the anchors of decisions elsewhere, such as into buckets. `UPDRAFT_ENVIRONMENT`
+says which `project.<environment>.yaml` overrides a `project.yaml` ([environments.md](environments.md)).
 """
 
 

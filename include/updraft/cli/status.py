@@ -29,6 +29,7 @@ from updraft.loop.accounting import in_words as accounted_in_words
 from updraft.loop.context import Loop
 from updraft.loop.decision_words import in_words
 from updraft.loop.unpublished import Unpublished
+from updraft.spec.environments import environment_words
 from updraft.spec.evidence import evidence_words, undecidable
 from updraft.spec.load import project_names
 from updraft.store.store import Store
@@ -97,6 +98,8 @@ def describe(
         "reason": situation.reason
         if situation
         else f"its folder is wrong; see {name}.broken, or `updraft validate {name}`",
+        "environment": loop.project.environment if loop else None,
+        "environment_words": environment_words(loop.project.folder, loop.project.environment) if loop else None,
         **_serving(store, name),
         **_partitions(store, name, situation.unpublished if situation else ()),
         "kept_out": kept_out.as_dict() if kept_out else None,
@@ -173,7 +176,7 @@ def _alert(stored: outbox.Stored) -> str:
     return f"{alert.key or ''} {over}{alert.title}: {alert.text}{cause}".strip()
 
 
-def _print(standing: dict[str, Any]) -> None:
+def _print_state(standing: dict[str, Any]) -> None:
     champion = (
         f"version {standing['champion']} serves since {standing['since']}"
         if standing["champion"]
@@ -181,6 +184,12 @@ def _print(standing: dict[str, Any]) -> None:
     )
     console.print(f"[bold]{standing['project']}[/bold]: {champion}")
     console.print(cleaned(f"  {standing['state']}: {standing['reason']}"), markup=False, soft_wrap=True)
+    if standing["environment_words"]:
+        console.print(f"  {standing['environment_words']}", markup=False, soft_wrap=True)
+
+
+def _print(standing: dict[str, Any]) -> None:
+    _print_state(standing)
     counts = ", ".join(f"{count} {state}" for state, count in standing["partitions"].items() if count)
     partitions = f"{counts}, the last is {standing['last_partition']}" if counts else "none yet"
     console.print(f"  partitions: {partitions}; {standing['quarantined']:,} rows quarantined")

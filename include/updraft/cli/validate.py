@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,9 +11,9 @@ import typer
 from updraft.cli.edge import BAD_INPUT, UNHEALTHY, console, explained, find_project, open_store, settings, write_json
 from updraft.errors import InputError, SettingsError, SpecError, TrainingError
 from updraft.spec.cluster_defaults import clusters_per_partition
-from updraft.spec.document import read_document
+from updraft.spec.environments import SPEC, environment_words, environments, misnamed
 from updraft.spec.evidence import evidence_words, undecidable
-from updraft.spec.load import SPEC, BrokenProject, load_projects
+from updraft.spec.load import BrokenProject, load_project_or_problems, load_projects, spec_document
 from updraft.spec.model import Project, ProjectSpec
 
 
@@ -40,13 +40,16 @@ def validate(
     With --data the project's contract is tried on a file instead: the rows that would be refused, why, with examples, what would be
     published, and to which type each column is read. Nothing is written. Ends with 3 when a partition would be refused.
 
+    Of the environments that a project has files of (docs/environments.md) the one in UPDRAFT_ENVIRONMENT is judged so; project.yaml and the
+    files of the others are held against what may stand in them, without their sources.
+
     Example: updraft validate flight_delays
     """
     if data is not None:
         _sample(project, data, as_json=as_json)
         return
     with explained():
-        known = load_projects(settings().projects)
+        known = load_projects(settings().projects, settings().environment)
         if project is not None:
             if project not in known:
                 raise SpecError(
@@ -104,7 +107,7 @@ def judge(project: Project | BrokenProject, *, every: bool) -> dict[str, Any]:
     from updraft.data.file_reading import read_files
     from updraft.data.mentions import check_mentions
     from updraft.data.rehearsal import rehearse
-    from updraft.loop.policy_limits import policy_notes, policy_problems
+    from updraft.loop.policy_limits import policy_notes
 
     problems: list[str] = []
     notes: list[str] = []
@@ -114,12 +117,15 @@ def judge(project: Project | BrokenProject, *, every: bool) -> dict[str, Any]:
         problems += _deeper(project)
     if project.spec is not None:
         mentions = check_mentions(
-            project.folder, project.spec, project.broken if isinstance(project, BrokenProject) else frozenset()
+            project.folder,
+            project.spec,
+            project.broken if isinstance(project, BrokenProject) else frozenset(),
+            project.environment,
         )
         problems += [str(problem) for problem in mentions.problems]
         notes += mentions.notes
     if isinstance(project, Project):
-        problems += map(str, policy_problems(read_document(project.folder / SPEC), project.spec))
+        problems += _policy_problems(project)
         if not problems:
             rehearsal = rehearse(project, settings())
             problems += rehearsal.problems
@@ -132,7 +138,44 @@ def judge(project: Project | BrokenProject, *, every: bool) -> dict[str, Any]:
         notes += [*policy_notes(project.spec), *_missing_libraries(project.spec)]
     if not problems and isinstance(project, Project):
         notes += [f"evidence is counted {evidence_words(project.spec)}", *undecidable(project.spec), *_power(project)]
-    return {"sound": not problems, "problems": list(dict.fromkeys(problems)), "notes": notes}
+    problems += _of_other_environments(project, problems)
+    if (holds := environment_words(project.folder, project.environment)) is not None:
+        notes.append(holds)
+    return {
+        "sound": not problems,
+        "environment": project.environment,
+        "problems": list(dict.fromkeys(problems)),
+        "notes": notes,
+    }
+
+
+def _of_other_environments(project: Project | BrokenProject, known: Sequence[str]) -> list[str]:
+    """What is wrong with the project in the environments that are not chosen; their sources are not asked."""
+    told = [str(problem) for problem in misnamed(project.folder)]
+    for environment in (None, *environments(project.folder)):
+        if environment == project.environment:
+            continue
+        other = load_project_or_problems(project.folder, environment)
+        whose = f"where {SPEC} alone holds" if environment is None else f"in environment {environment}"
+        told += [f"{problem} ({whose})" for problem in _problems_on_paper(other) if problem not in known]
+    return told
+
+
+def _problems_on_paper(project: Project | BrokenProject) -> Iterator[str]:
+    """What is wrong with a project's files, without a look at its sources."""
+    if isinstance(project, BrokenProject):
+        yield from map(str, project.problems)
+        return
+    yield from _deeper(project)
+    yield from _policy_problems(project)
+
+
+def _policy_problems(project: Project) -> list[str]:
+    from updraft.loop.policy_limits import policy_problems
+
+    return [
+        str(problem) for problem in policy_problems(spec_document(project.folder, project.environment), project.spec)
+    ]
 
 
 def _deeper(project: Project) -> list[str]:

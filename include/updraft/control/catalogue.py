@@ -16,10 +16,12 @@ class Catalogue:
     """What was read of a folder of projects.
 
     :param root: the folder.
+    :param environment: whose files override ``project.yaml``.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, environment: str | None = None) -> None:
         self.root = root
+        self.environment = environment
         self._read: dict[str, tuple[Stamp, Project | BrokenProject]] = {}
 
     def names(self) -> list[str]:
@@ -32,7 +34,7 @@ class Catalogue:
         stamp = tuple(sorted(_files(folder)))
         known = self._read.get(name)
         if known is None or known[0] != stamp:
-            known = self._read[name] = (stamp, load_project_or_problems(folder))
+            known = self._read[name] = (stamp, load_project_or_problems(folder, self.environment))
         return known[1]
 
 

@@ -20,8 +20,9 @@ from updraft.data.partitions import KEY_FORMAT, partitions
 from updraft.data.readers.location import locate, url_of
 from updraft.data.views import CLOCKS
 from updraft.errors import DataError, SettingsError, SourceAway, SourceMissing
-from updraft.spec.document import Document, Path_, read_document
+from updraft.spec.document import Document, Path_
 from updraft.spec.label import read_label
+from updraft.spec.load import spec_document
 from updraft.spec.model import Project, ProjectSpec
 from updraft.spec.problems import Problem, did_you_mean
 
@@ -41,14 +42,17 @@ class Mentions:
     """Sources that could not be read, so that nothing can be told of their columns."""
 
 
-def check_mentions(folder: Path, spec: ProjectSpec, broken: frozenset[Path_] = frozenset()) -> Mentions:
+def check_mentions(
+    folder: Path, spec: ProjectSpec, broken: frozenset[Path_] = frozenset(), environment: str | None = None
+) -> Mentions:
     """Every column that ``project.yaml`` names and no source has, and what is wrong with ``data.label.expr``.
 
     Of a source with ``{key}`` the file of one of the first or last partitions is looked at.
 
     :param broken: keys at which the spec does not say what the file says; nothing is told of them.
+    :param environment: that the spec was read for.
     """
-    mentions = _Mentions(read_document(folder / "project.yaml"), spec, broken)
+    mentions = _Mentions(spec_document(folder, environment), spec, broken)
     notes = mentions.read(Project(spec=spec, folder=folder))
     problems = [
         *mentions.unreadable,

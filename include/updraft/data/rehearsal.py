@@ -31,10 +31,10 @@ from updraft.data.views import CLOCKS, hidden_columns
 from updraft.errors import DataError, PartitionRefused, SourceAway, TrainingError
 from updraft.settings import Settings
 from updraft.spec.data import LAST_DAY, LONGEST_CLASS, Label
-from updraft.spec.document import read_document
 from updraft.spec.feature_source import names_in
 from updraft.spec.feature_trial import ROWS, SECONDS, try_features
 from updraft.spec.label import label_number, read_label
+from updraft.spec.load import spec_document
 from updraft.spec.model import Project
 from updraft.tasks.registry import task_names
 from updraft.tasks.task_type import TaskType
@@ -90,7 +90,7 @@ def rehearse(project: Project, settings: Settings, *, seconds: float = SECONDS) 
             came_of_it.notes.append(f"features and labels are not tried: {error}")
         except DataError as error:
             came_of_it.problems.append(str(error))
-        came_of_it.problems += try_features(project.folder, rows, seconds=seconds)
+        came_of_it.problems += try_features(project.folder, rows, seconds=seconds, environment=project.environment)
     return came_of_it
 
 
@@ -137,7 +137,7 @@ def label_faults(project: Project, aside: Settings, key: str, notes: list[str]) 
     path = files.local_path(extracted.sources[source].url)
     with connection([path]) as con:
         table = cleaned_rows(con, project, source, path)
-        line = read_document(project.folder / "project.yaml").problem
+        line = spec_document(project.folder, project.environment).problem
         path_of_label = ("data", "label", "expr")
 
         def told(message: str) -> str:
@@ -261,7 +261,7 @@ def _of_clusters(project: Project, aside: Settings) -> Iterator[str]:
         )
     if rows and clusters <= 1:
         yield str(
-            read_document(project.folder / "project.yaml").problem(
+            spec_document(project.folder, project.environment).problem(
                 ("training", "first_after"),
                 f"lets the first model learn and be judged within one value of {spec.release.cluster} (release.cluster), which is one "
                 f"piece of evidence (source {source}: {at.url}, until {first[-1].key}); raise it, or choose another cluster",

@@ -114,7 +114,7 @@ def judge_sample(project: Project, settings: Settings, file: str) -> SampleJudge
         rows = _try_all(sampled, aside, tried, judged, Path(folder))
         judged.columns += _columns(sampled, settings, aside, tried[0].key if tried else "")
         if rows is not None and not judged.problems:
-            judged.problems += try_features(project.folder, rows)
+            judged.problems += try_features(project.folder, rows, environment=project.environment)
     return judged
 
 

@@ -9,9 +9,9 @@ import yaml
 
 from updraft.draft.features import Feature
 from updraft.draft.project import Draft
+from updraft.spec.environments import SPEC
 from updraft.spec.feature_source import FEATURES
 from updraft.spec.label import class_values
-from updraft.spec.load import SPEC
 from updraft.spec.part import shown_duration
 
 CONTRACT = "expectations.yaml"

@@ -83,20 +83,31 @@ class Document:
     """Whether the file holds nothing but blanks and comments: a problem where something must stand in it."""
     above: Path_ = ()
     """The key under which ``data`` stands in the file, where it is a part of it: see :meth:`below`."""
+    over: Document | None = None
+    """A file whose keys count before those of this one, where ``data`` is made of both: see :meth:`overridden`."""
 
     def line(self, path: Path_) -> int | None:
-        """Line of a key, or of the nearest one above it that is there."""
-        node, line = self.node, None
-        for part in (*self.above, *path):
-            child = _child(node, part)
-            if child is None:
-                break
-            line, node = child
-        return line
+        """Line of a key, or of the nearest one above it that is there, in the file that :meth:`problem` names."""
+        return self._place(path)[1]
 
     def problem(self, path: Path_, message: str, value: object = None, allowed: tuple[str, ...] = ()) -> Problem:
-        """A problem with a key of this file."""
-        return Problem(self.file, dotted((*self.above, *path)), value, message, allowed, self.line(path))
+        """A problem with a key of this file, or of the one that overrides it where the key stands there."""
+        file, line = self._place(path)
+        return Problem(file, dotted((*self.above, *path)), value, message, allowed, line)
+
+    def _place(self, path: Path_) -> tuple[str, int | None]:
+        """The file that says what stands at a key, and its line there."""
+        whole = (*self.above, *path)
+        depth, line = _nearest(self.node, whole)
+        if self.over is not None:
+            depth_over, line_over = _nearest(self.over.node, whole)
+            if depth_over > depth or (depth_over and depth_over == len(whole)):
+                return self.over.file, line_over
+        return self.file, line
+
+    def overridden(self, over: Document) -> Document:
+        """This file with another one laid over it: mappings are merged key by key, anything else takes the place of what was there."""
+        return replace(self, data=merged(self.data, over.data), over=over)
 
     def below(self, key: str) -> Document:
         """What stands under a key, as a document of its own: its problems still name the whole key and its line."""
@@ -151,6 +162,24 @@ def dotted(path: Path_) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def merged(base: Any, over: Any) -> Any:
+    """Two values as one: of mappings the keys of both, of anything else the second."""
+    if not isinstance(base, dict) or not isinstance(over, dict):
+        return over
+    return {**base, **{key: merged(base[key], value) if key in base else value for key, value in over.items()}}
+
+
+def _nearest(node: yaml.Node | None, path: Path_) -> tuple[int, int | None]:
+    """How many parts of a path are there, and the line of the last of them."""
+    line: int | None = None
+    for depth, part in enumerate(path):
+        child = _child(node, part)
+        if child is None:
+            return depth, line
+        line, node = child
+    return len(path), line
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | None:

@@ -23,6 +23,7 @@ from updraft.errors import DataError, SpecError
 from updraft.spec.feature_source import FEATURES
 from updraft.spec.features import FeatureCode, compute, load_features
 from updraft.spec.load import load_project
+from updraft.spec.model import Project
 from updraft.spec.problems import shown_path
 
 if TYPE_CHECKING:
@@ -46,16 +47,19 @@ _REFUSED += ("os.system", "os.fork", "os.forkpty", "os.remove", "os.rename", "os
 """Events of Python's own audit (PEP 578) that no feature function has a use for."""
 
 
-def try_features(folder: Path, rows: Path | None, *, seconds: float = SECONDS) -> tuple[str, ...]:
+def try_features(
+    folder: Path, rows: Path | None, *, seconds: float = SECONDS, environment: str | None = None
+) -> tuple[str, ...]:
     """What is wrong with the feature function of a project's folder.
 
     :param rows: Parquet file of published rows; None where there are none, so that the file is only loaded.
     :param seconds: after which the trial is ended.
+    :param environment: as for :func:`updraft.spec.load.load_project`.
     """
     file = shown_path(folder / FEATURES)
     library = str(Path(__file__).parents[2])
     env = {"PATH": os.defpath, "PYTHONPATH": library, "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
-    arguments = [str(folder.absolute()), *([str(rows)] if rows else [])]
+    arguments = [str(folder.absolute()), environment or "", *([str(rows)] if rows else [])]
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile() as told:
         trial = subprocess.Popen(
             [sys.executable, "-B", "-m", "updraft.spec.feature_trial", *arguments],
@@ -84,13 +88,15 @@ def try_features(folder: Path, rows: Path | None, *, seconds: float = SECONDS) -
     return (f"{file}: {how} when it was tried; it must return a table of features, and do nothing else",)
 
 
-def complaints(folder: Path, rows: Path | None) -> Iterator[str]:
+def complaints(folder: Path, rows: Path | None, environment: str | None = None) -> Iterator[str]:
     """What is wrong with the feature function, as the process of the trial finds it.
 
     :param rows: as in :func:`try_features`.
+    :param environment: as for :func:`updraft.spec.load.load_project`.
     """
     try:
-        code = load_features(load_project(folder))
+        project = load_project(folder, environment)
+        code = load_features(project)
     except SpecError as error:
         yield from str(error).splitlines()
         return
@@ -98,11 +104,10 @@ def complaints(folder: Path, rows: Path | None) -> Iterator[str]:
         return
     import pandas as pd
 
-    yield from _of_rows(folder, code, pd.read_parquet(rows))
+    yield from _of_rows(project, code, pd.read_parquet(rows))
 
 
-def _of_rows(folder: Path, code: FeatureCode, rows: pd.DataFrame) -> Iterator[str]:
-    project = load_project(folder)
+def _of_rows(project: Project, code: FeatureCode, rows: pd.DataFrame) -> Iterator[str]:
     try:
         frame = compute(project, code, rows, values=False)
     except DataError as error:
@@ -159,8 +164,9 @@ def _main() -> None:
     answer = os.dup(1)
     os.dup2(2, 1)  # what the function prints is no answer
     _shut_in()
-    rows = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-    told = json.dumps(list(dict.fromkeys(complaints(Path(sys.argv[1]), rows))))
+    folder, environment, *given = sys.argv[1:]
+    rows = Path(given[0]) if given else None
+    told = json.dumps(list(dict.fromkeys(complaints(Path(folder), rows, environment or None))))
     os.write(answer, told.encode())
     os._exit(0)
 

@@ -350,6 +350,8 @@ class Project(BaseModel):
 
     spec: ProjectSpec
     folder: Path
+    environment: str | None = None
+    """The environment that it was read for; its file may be missing, and then ``project.yaml`` alone holds."""
 
     @property
     def name(self) -> str:

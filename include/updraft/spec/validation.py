@@ -156,7 +156,7 @@ def _problem(root: type[BaseModel], document: Document, path: Path_, details: li
         what = _description(root, path)
         return document.problem(path, "is missing" + (f": {what}" if what and missing else ""))
     if detail["type"] in ("extra_forbidden", "invalid_key"):
-        known = tuple(_fields(root, path[:-1]))
+        known = tuple(fields_below(root, path[:-1]))
         return document.problem(path, "unknown key" + did_you_mean(path[-1], known), value, known)
     if value is None:
         return document.problem(path, "is empty; write a value or remove the key", None, _words(detail))
@@ -228,7 +228,7 @@ def kind(value: object) -> str:
     return "nothing" if value is None else names.get(type(value), f"a {type(value).__name__}")
 
 
-def _fields(root: type[BaseModel], path: Path_) -> list[str]:
+def fields_below(root: type[BaseModel], path: Path_) -> list[str]:
     """The keys that may stand below a path."""
     part = _annotation(root, path)
     return list(part.model_fields) if isinstance(part, type) and issubclass(part, BaseModel) else []

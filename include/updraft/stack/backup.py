@@ -149,6 +149,7 @@ def _fill(folder: Path, settings: Settings, layout: Layout, made_at: datetime, w
         lake=settings.lake,
         raw=settings.raw,
         audit=settings.audit,
+        environment=settings.environment or "",
         schema=schema,
         postgres=server,
         chains=chains,

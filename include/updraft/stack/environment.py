@@ -60,6 +60,7 @@ def public(settings: Settings, layout: Layout, ports: Mapping[str, int], secrets
         "UPDRAFT_HOME": str(settings.home),
         "UPDRAFT_PROJECTS": str(settings.projects),
         "UPDRAFT_DEPLOYMENT": str(settings.deployment),
+        **({"UPDRAFT_ENVIRONMENT": settings.environment} if settings.environment else {}),
         "UPDRAFT_LAKE": settings.lake,
         **({"UPDRAFT_RAW": settings.raw} if settings.raw else {}),
         **({"UPDRAFT_AUDIT": settings.audit} if settings.audit else {}),

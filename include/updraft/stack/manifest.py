@@ -52,6 +52,8 @@ class Manifest:
     raw: str
     audit: str
     """The addresses that rows of the store name: they hold after a restore only when they are the same."""
+    environment: str = ""
+    """UPDRAFT_ENVIRONMENT, whose policies its decisions follow; a backup that does not say is of a deployment without."""
     schema: str
     """Revision of the store."""
     postgres: int

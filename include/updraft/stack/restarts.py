@@ -132,7 +132,11 @@ def tell(series: Series, program: str, env: Mapping[str, str], log: Path) -> Non
     from updraft.spec.model import Project
 
     settings = Settings.from_env(env)
-    sound = [project.spec for project in load_projects(settings.projects).values() if isinstance(project, Project)]
+    sound = [
+        project.spec
+        for project in load_projects(settings.projects, settings.environment).values()
+        if isinstance(project, Project)
+    ]
     names = [spec.name for spec in one_per_channel(sound)] or project_names(settings.projects)[:1]
     first = f"{series.first:%Y-%m-%d %H:%M:%S} UTC"
     for name in names:

@@ -105,17 +105,18 @@ def _need_server(manifest: Manifest) -> None:
 
 
 def _need_addresses(settings: Settings, manifest: Manifest) -> None:
-    """Rows of the store name files by their URL: they mean something only where the same addresses hold."""
+    """Rows of the store name files by their URL, and follow from an environment's policies: they mean something only where the same hold."""
     asked = {
         "UPDRAFT_LAKE": (settings.lake, manifest.lake),
         "UPDRAFT_RAW": (settings.raw, manifest.raw),
         "UPDRAFT_AUDIT": (settings.audit, manifest.audit),
+        "UPDRAFT_ENVIRONMENT": (settings.environment or "", manifest.environment),
     }
     others = [f"{name}={backed_up!r}, not {here!r}" for name, (here, backed_up) in asked.items() if here != backed_up]
     if others:
         raise InputError(
             f"the backup is of a deployment with {'; '.join(others)}: set that (or UPDRAFT_HOME={manifest.home!r}), as what the "
-            "store recorded is named by these addresses; nothing was restored"
+            "store recorded is named by these addresses and follows from that environment; nothing was restored"
         )
 
 

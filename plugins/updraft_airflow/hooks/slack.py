@@ -125,6 +125,6 @@ def _deliver_other(settings: Settings, engine: sa.Engine, name: str) -> None:
 
     try:
         if name in project_names(settings.projects):
-            deliver(settings, engine, load_project(settings.projects / name).spec)
+            deliver(settings, engine, load_project(settings.projects / name, settings.environment).spec)
     except UpdraftError as error:  # a broken project names no channel: its alerts stand in the store
         log.warning("alerts of %s wait: %s", name, error)

@@ -139,7 +139,7 @@ def audience_of(settings: Settings, project: str) -> list[ProjectSpec]:
     from updraft.spec.load import load_projects
     from updraft.spec.model import Project
 
-    known = load_projects(settings.projects)
+    known = load_projects(settings.projects, settings.environment)
     if project in known:
         own = known[project]
         return [own.spec] if isinstance(own, Project) else []

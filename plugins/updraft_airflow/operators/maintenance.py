@@ -34,7 +34,7 @@ class ForEachProject(BaseOperator):
 
         results: dict[str, Any] = {}
         failed: list[str] = []
-        for name, project in load_projects(settings().projects).items():
+        for name, project in load_projects(settings().projects, settings().environment).items():
             if not isinstance(project, Project):
                 self.log.warning("%s is broken; see its DAG %s.broken", name, name)
                 continue
@@ -123,7 +123,11 @@ class RemovePods(BaseOperator):
         from updraft.spec.load import load_projects
         from updraft.spec.model import Project
 
-        projects = [project for project in load_projects(settings().projects).values() if isinstance(project, Project)]
+        projects = [
+            project
+            for project in load_projects(settings().projects, settings().environment).values()
+            if isinstance(project, Project)
+        ]
         if not any(project.spec.training.compute.backend == "kubernetes" for project in projects):
             return {}
         with fails_at_once():

@@ -114,7 +114,7 @@ def from_the_page_itself(request: Request) -> None:
 @lru_cache(maxsize=1)
 def catalogue() -> Catalogue:
     """The projects of this deployment."""
-    return Catalogue(settings().projects)
+    return Catalogue(settings().projects, settings().environment)
 
 
 def read_project(name: str) -> Loop | BrokenProject:

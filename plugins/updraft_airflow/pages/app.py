@@ -67,7 +67,7 @@ def learning(project: Permitted) -> Response:
     from updraft.pages.learning import learning_page
 
     try:
-        page = learning_page(store(), load_project(settings().projects / project).spec)
+        page = learning_page(store(), load_project(settings().projects / project, settings().environment).spec)
     except SpecError as error:
         raise HTTPException(404, f"the project is broken; see its DAG {project}.broken") from error
     except SQLAlchemyError as error:
