@@ -8,6 +8,7 @@ import pwd
 import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 import sqlalchemy as sa
@@ -118,17 +119,24 @@ def settings() -> Settings:
     return Settings.from_env(os.environ)
 
 
-def find_project(name: str) -> Project:
-    """A project by its name.
+def project_folder(name: str) -> Path:
+    """The folder of a project by its name, sound or not.
 
-    :raises SpecError: when there is none, or it is broken.
+    :raises SpecError: when there is none.
     """
-    known = settings()
-    root = known.projects
+    root = settings().projects
     names = project_names(root)
     if name not in names:
         raise SpecError(f"no project {name!r} in {root}; there are {', '.join(names) or 'none'}")
-    return load_project(root / name, known.environment)
+    return root / name
+
+
+def find_project(name: str) -> Project:
+    """A project by its name, as it is in the environment of this process.
+
+    :raises SpecError: when there is none, or it is broken.
+    """
+    return load_project(project_folder(name), settings().environment)
 
 
 @contextmanager

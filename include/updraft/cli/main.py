@@ -14,6 +14,7 @@ import typer
 from updraft.cli import backtest as backtest_command
 from updraft.cli import backup as backup_command
 from updraft.cli import compare as compare_command
+from updraft.cli import diff as diff_command
 from updraft.cli import forget as forget_command
 from updraft.cli import init as init_command
 from updraft.cli import keys as keys_command
@@ -64,6 +65,7 @@ app.command("init")(init_command.init)
 app.command("validate")(validate_command.validate)
 app.command("status")(status_command.status)
 app.command("show")(show_command.show)
+app.command("diff")(diff_command.diff)
 app.command("lineage")(lineage_command.lineage_command)
 app.command("reproduce")(reproduce_command.reproduce_command)
 app.command("compare")(compare_command.compare_command)
