@@ -19,6 +19,11 @@ BASE = "base"
 ENV_FILE = "env.json"
 """Below ``home``: the addresses that the embedded stack came up with. The environment wins over it."""
 
+METRICS_TOKEN = "UPDRAFT_METRICS_TOKEN"
+"""Variable with the token for `/updraft/metrics`. The API server alone needs it."""
+_SHORTEST_TOKEN = 16
+"""Characters."""
+
 MLFLOW_SIGN_IN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 """Variables in which MLflow's client looks for an account."""
 
@@ -58,6 +63,8 @@ class Settings:
     """File with the passwords of Airflow's users; empty outside of the embedded stack."""
     audit: str = ""
     """URL below which the anchors of decisions stand, such as a bucket whose objects cannot be removed; the lake when empty."""
+    metrics_token: str = field(default="", repr=False)
+    """What a scraper shows to read `/updraft/metrics`; empty: nobody reads them. Masked in ``repr``."""
     poll_seconds: float = 0.5
     """How often a deferred sensor looks at the store."""
     connections: Connections = field(default_factory=EnvironmentConnections, repr=False)
@@ -108,6 +115,7 @@ class Settings:
             airflow=(env.get("UPDRAFT_AIRFLOW") or "").rstrip("/"),
             airflow_passwords=env.get("UPDRAFT_AIRFLOW_PASSWORDS") or "",
             audit=(env.get("UPDRAFT_AUDIT") or "").rstrip("/"),
+            metrics_token=_token(env.get(METRICS_TOKEN) or ""),
             poll_seconds=_seconds(env.get("UPDRAFT_POLL_SECONDS") or "0.5"),
         )
         urls = {
@@ -180,6 +188,15 @@ def _seconds(text: str) -> float:
     if seconds <= 0:
         raise SettingsError(f"UPDRAFT_POLL_SECONDS={text!r} must be a number of seconds above 0")
     return seconds
+
+
+def _token(text: str) -> str:
+    if text and (len(text) < _SHORTEST_TOKEN or not text.isascii() or not text.isprintable() or " " in text):
+        raise SettingsError(
+            f"{METRICS_TOKEN} must be {_SHORTEST_TOKEN} printable ASCII characters or more, without a blank; "
+            "write one such as `openssl rand -hex 32` gives"
+        )
+    return text
 
 
 def _written_by_the_stack(path: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from tests.support import hours
 
 from updraft.cli.status import describe
 from updraft.control.fleet import read_row
+from updraft.control.metrics import project_samples
 from updraft.control.partition import read_partition
 from updraft.control.project import read_project
 from updraft.control.release import read_release
@@ -66,6 +67,7 @@ def reads_after(store: Store, folder: Path, length: int) -> dict[str, Counter[st
         "silence": lambda: overdue_training(store, watched),
         "signs": lambda: lasting_signs(store, loop.name, row.key, [("nulls", "heat")]),
         "fleet": lambda: read_row(loop, loop.partition(row.key).tick),
+        "metrics": lambda: list(project_samples(loop, loop.partition(row.key).tick)),
         "project": lambda: read_project(loop, loop.partition(row.key).tick, decisions=4),
         "release page": lambda: read_release(loop, open_release.id),
         "partition": lambda: read_partition(loop, row.key),
@@ -104,6 +106,7 @@ def counted(postgres_server, tmp_path_factory):
         "silence",
         "signs",
         "fleet",
+        "metrics",
         "project",
         "release page",
         "partition",

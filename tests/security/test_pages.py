@@ -87,7 +87,7 @@ def test_without_a_sign_in_there_is_nothing_not_even_a_list_of_routes(team_airfl
 
     for path in (*EVERYBODYS, "files/gamma/docs/index.html", "runbook"):
         assert httpx.get(f"{team_airflow.url}/updraft/{path}").status_code == 401
-    for path in ("docs", "redoc", "openapi.json"):
+    for path in ("docs", "redoc", "openapi.json", "metrics"):  # the metrics: where no scraper was given a token
         assert httpx.get(f"{team_airflow.url}/updraft/{path}").status_code == 404
 
 

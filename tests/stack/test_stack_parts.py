@@ -259,6 +259,15 @@ def test_programs_get_none_of_the_callers_airflow_settings_but_its_connections()
     assert environment.inherited(env, "scheduler") == {"AIRFLOW_CONN_SLACK_API_DEFAULT": "slack://", "PATH": "/bin"}
 
 
+def test_what_operations_watch_is_set_by_the_caller_and_the_scrapers_token_reaches_the_api_server_alone() -> None:
+    env = {"AIRFLOW__METRICS__OTEL_ON": "True", "AIRFLOW__LOGGING__JSON_LOGS": "True"}
+    token = {"UPDRAFT_METRICS_TOKEN": "0123456789abcdef"}
+    assert environment.inherited(env | token, "scheduler") == env
+    assert environment.inherited(env | token, "mlflow") == {}
+    for program in ("", "api-server"):
+        assert environment.inherited(env | token, program) == env | token
+
+
 def test_what_runs_as_another_user_gets_nothing_secret_of_the_caller_and_mlflow_no_connections() -> None:
     env = {
         "AIRFLOW_CONN_DB": "postgres://u:p@h",

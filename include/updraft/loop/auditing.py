@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
+from typing import Final
 
 from updraft.errors import TrainingError
 from updraft.loop.context import Loop
@@ -14,6 +16,9 @@ from updraft.store.anchors import Anchor, Anchors, Audit, audit
 from updraft.store.store import Store
 
 log = logging.getLogger(__name__)
+
+_AUDIT: Final = "audit"
+"""Name of the run under which a look at a chain is kept, and its kind."""
 
 
 def audit_decisions(store: Store, settings: Settings, project: str, registry: ModelRegistry | None) -> Audit:
@@ -32,6 +37,32 @@ def audit_decisions(store: Store, settings: Settings, project: str, registry: Mo
     if told is not None and head is None:
         problems.append("what MLflow keeps as the head of the decisions is no anchor")
     return replace(audited, problems=tuple(problems))
+
+
+@dataclass(frozen=True)
+class LastAudit:
+    """When the daily upkeep last looked at a chain of decisions, and what it was worth."""
+
+    at: datetime
+    """By the clock."""
+    whole: bool
+
+
+def keep_audit(store: Store, audited: Audit, now: datetime) -> None:
+    """Keep that a chain was looked at, for whoever watches that it is.
+
+    The store says so of itself: what proves anything are the anchors, and the audit anew.
+
+    :param now: of the clock.
+    """
+    body = {"at": now.isoformat(), "whole": not audited.problems}
+    store.record_run(audited.project, _AUDIT, _AUDIT, body, replace=True)
+
+
+def last_audit(store: Store, project: str) -> LastAudit | None:
+    """The last look at a project's chain that was kept; None before the first."""
+    body = store.run_record(project, _AUDIT, _AUDIT)
+    return None if body is None else LastAudit(datetime.fromisoformat(body["at"]), bool(body["whole"]))
 
 
 def complete_anchors(settings: Settings, audited: Audit) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from updraft.settings import MLFLOW_PATIENCE, Settings
+from updraft.settings import METRICS_TOKEN, MLFLOW_PATIENCE, Settings
 from updraft.stack import mlflow_accounts, postgres
 from updraft.stack.layout import API_SERVER, DAG_PROCESSOR, LOOPBACK, MLFLOW, POSTGRES, SCHEDULER, Layout
 from updraft.stack.processes import MARK
@@ -26,7 +26,7 @@ NOT_INHERITED = (
 )
 """Beginnings of the variables of the caller that no program of the stack gets: the stack sets its own."""
 
-KEPT = ("UPDRAFT_SLACK", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
+KEPT = ("UPDRAFT_SLACK", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "AIRFLOW__METRICS__", "AIRFLOW__LOGGING__JSON_LOGS")
 """Of those, what a person sets on purpose for the programs."""
 
 QUIET = {
@@ -134,7 +134,6 @@ def airflow_settings(layout: Layout, ports: Mapping[str, int], secrets: Secrets)
         "api_auth": {"jwt_secret": secrets.jwt, "jwt_issuer": issuer(layout)},
         "workers": _WORKERS,
         "logging": _logging(layout),
-        "metrics": {"statsd_on": False, "otel_on": False},
     }
     env = {
         f"AIRFLOW__{section.upper()}__{key.upper()}": str(value)
@@ -246,10 +245,16 @@ def mlflow_database(ports: Mapping[str, int], secrets: Secrets) -> str:
 
 
 def inherited(env: Mapping[str, str], program: str = "") -> dict[str, str]:
-    """What a program of the stack keeps of the caller's environment: connections are for Airflow's programs alone."""
+    """What a program of the stack keeps of the caller's environment: connections are for Airflow's programs alone, the scraper's token for
+    the one that answers it.
+
+    :param program: empty for what starts the programs.
+    """
     if program == POSTGRES:
         return postgres.kept_of(env)
     kept = () if program == MLFLOW else KEPT
+    if program in ("", API_SERVER):
+        kept = (*kept, METRICS_TOKEN)
     return {name: value for name, value in env.items() if not name.startswith(NOT_INHERITED) or name.startswith(kept)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -83,6 +84,11 @@ def lock(connection: sa.Connection, name: str) -> None:
     """Wait until no other transaction holds the lock of this name; held until this one ends. SQLite serves one process, and has no need."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(name))))
+
+
+def in_utc(moment: datetime) -> datetime:
+    """A moment as the store keeps it, with its zone: SQLite keeps none, and what is written there is UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def as_record(kind: type[T], row: Mapping[str, Any]) -> T:

@@ -14,7 +14,7 @@ from updraft.errors import IntegrityError
 from updraft.files import canonical_hash
 from updraft.store import state
 from updraft.store import tables as t
-from updraft.store.base import Base, as_record, lock
+from updraft.store.base import Base, as_record, in_utc, lock
 from updraft.store.clean import clean_value
 from updraft.store.records import Decision
 
@@ -181,6 +181,4 @@ def _iso(moment: datetime) -> str:
 
 def as_decision(row: Mapping[Any, Any]) -> Decision:
     """A link as it was hashed, of its row."""
-    moment = row["written_at"]
-    utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment  # SQLite keeps no zone
-    return as_record(Decision, {**row, "written_at": _iso(utc)})
+    return as_record(Decision, {**row, "written_at": _iso(in_utc(row["written_at"]))})

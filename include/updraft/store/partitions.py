@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from datetime import datetime
 
 import sqlalchemy as sa
 
 from updraft.store import tables as t
-from updraft.store.base import Base, as_record, lock, upsert
+from updraft.store.base import Base, as_record, in_utc, lock, upsert
 from updraft.store.episodes import condemned
 from updraft.store.records import (
     FailedIngestion,
@@ -142,6 +143,12 @@ class Partitions(Base):
         beyond, order = (p.key > key, p.key) if later else (p.key < key, p.key.desc())
         neighbour = self._scalar(sa.select(p.key).where(p.project == project, beyond).order_by(order).limit(1))
         return None if neighbour is None else str(neighbour)
+
+    def ingested_at(self, project: str, key: str) -> datetime | None:
+        """When ingestion first finished with a partition, by the clock; None before."""
+        p = t.partitions.c
+        moment = self._scalar(sa.select(p.written_at).where(p.project == project, p.key == key))
+        return None if moment is None else in_utc(moment)
 
     def oldest_partition(self, project: str) -> str | None:
         """Key of the oldest published partition; None when there is none."""

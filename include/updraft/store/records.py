@@ -187,8 +187,9 @@ class TrainingRow:
     result: dict[str, Any]
 
 
-RecordKind = Literal["plan", "request", "result", "proof", "evaluation", "search", "pods", "key", "ingestion"]
-"""What the store keeps of a run: what it was to do, and what came of it. ``ingestion``: of a partition, whose key is the run's name."""
+RecordKind = Literal["plan", "request", "result", "proof", "evaluation", "search", "pods", "key", "ingestion", "audit"]
+"""What the store keeps of a run: what it was to do, and what came of it. ``ingestion``: of a partition, whose key is the run's name;
+``audit``: the last look at the chain of decisions, whose run has the kind's name."""
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ run_records = Table(
     "run_records",
     metadata,
     Column("project", String(63), primary_key=True),
-    # A training, a trial of a search, a search, or, of a failed ingestion, a partition; the kinds are those of RecordKind.
+    # A training, a trial of a search, a search, of a failed ingestion a partition, or the audit; the kinds are those of RecordKind.
     Column("run", String(280), primary_key=True),
     Column("kind", String(16), primary_key=True),
     Column("body", JSON, nullable=False),

@@ -12,7 +12,7 @@ from updraft.errors import IntegrityError
 from updraft_airflow.deployment import open_loop, settings
 from updraft_airflow.hooks.slack import deliver_alerts, keep_up_alerts
 from updraft_airflow.notifiers.failure import in_words
-from updraft_airflow.operators.step import fails_at_once
+from updraft_airflow.operators.step import fails_at_once, log_fields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,12 +38,13 @@ class ForEachProject(BaseOperator):
             if not isinstance(project, Project):
                 self.log.warning("%s is broken; see its DAG %s.broken", name, name)
                 continue
-            try:
-                results[name] = self.step(open_loop(name))
-                self.log.info("%s: %s", name, results[name])
-            except Exception as error:
-                self.log.exception("%s", name)
-                failed.append(f"{name}: {in_words(error)}")
+            with log_fields(name):
+                try:
+                    results[name] = self.step(open_loop(name))
+                    self.log.info("%s: %s", name, results[name])
+                except Exception as error:
+                    self.log.exception("%s", name)
+                    failed.append(f"{name}: {in_words(error)}")
         if failed:
             raise AirflowFailException("; ".join(failed))
         return results
@@ -68,10 +69,11 @@ class VerifyDecisions(ForEachProject):
         :raises IntegrityError: when the chain is broken, after on-call was told.
         """
         from updraft.loop.alerting.telling import tampered
-        from updraft.loop.auditing import audit_decisions, complete_anchors
+        from updraft.loop.auditing import audit_decisions, complete_anchors, keep_audit
         from updraft_airflow.deployment import registry
 
         audit = audit_decisions(loop.store, loop.settings, loop.name, registry())
+        keep_audit(loop.store, audit, datetime.now(UTC))
         if audit.problems:
             problems = "; ".join(audit.problems)
             tampered(loop, "the chain of decisions", f"{loop.name}'s decisions in the store", problems)

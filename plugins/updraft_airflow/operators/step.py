@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
+from structlog.contextvars import bound_contextvars
 
 from updraft.errors import IntegrityError, UpdraftError, passes
 from updraft.loop.alerting.telling import tampered
@@ -52,6 +53,21 @@ def tells_tampering(loop: Loop, task: str, context: Context) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def log_fields(project: str, context: Context | None = None) -> Iterator[None]:
+    """Name project, partition and episode in every line that is logged meanwhile, beside the DAG, task and run that Airflow names.
+
+    :param context: of the task; None where it is about no one run of the project.
+    """
+    fields: dict[str, Any] = {"project": project}
+    if context is not None:
+        form = context.get("params") or {}
+        fields["partition"] = context.get("partition_key") or form.get("partition")
+        fields["episode"] = form.get("episode")
+    with bound_contextvars(**{name: value for name, value in fields.items() if value is not None}):
+        yield
+
+
 class StepOperator(BaseOperator):
     """Takes one step of a project's loop.
 
@@ -77,14 +93,15 @@ class StepOperator(BaseOperator):
 
     def taken(self, context: Context, step: Callable[[Loop, Context], dict[str, Any] | None]) -> dict[str, Any] | None:
         """Take a step of this task: its own, or that with which it goes on after a wait."""
-        with fails_at_once():
-            loop = open_loop(self.project)
-            with tells_tampering(loop, self.task_id, context):
-                try:
-                    result = step(loop, context)
-                finally:  # a step that ends in a skip has decided something too
-                    _tell_head(loop)
-        deliver_alerts(loop)
+        with log_fields(self.project, context):
+            with fails_at_once():
+                loop = open_loop(self.project)
+                with tells_tampering(loop, self.task_id, context):
+                    try:
+                        result = step(loop, context)
+                    finally:  # a step that ends in a skip has decided something too
+                        _tell_head(loop)
+            deliver_alerts(loop)
         return result
 
 

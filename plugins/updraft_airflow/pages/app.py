@@ -1,4 +1,4 @@
-"""The plugin's app: the control room and its API, and the pages of the lake, for people who may see their project."""
+"""The plugin's app: the control room and its API, and the pages of the lake, for people who may see their project; metrics for a scraper."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from updraft.pages.lake import MEDIA, read_page
 from updraft.spec.deployment import load_deployment
 from updraft.spec.load import load_project
 from updraft_airflow.deployment import settings, store
-from updraft_airflow.pages import acting, api, rooms
+from updraft_airflow.pages import acting, api, metrics, rooms
 from updraft_airflow.pages.access import Permitted, away
 from updraft_airflow.pages.policy import DRAWN, STILL, Guarded
 
@@ -21,6 +21,7 @@ app = FastAPI(title="Updraft pages", openapi_url=None, docs_url=None, redoc_url=
 app.add_middleware(Guarded)
 app.include_router(api.router)
 app.include_router(acting.router)
+app.include_router(metrics.router)
 app.include_router(rooms.router)
 api.describe(app)
 

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from updraft.alerts import policy
 from updraft.alerts.alert import Alert, fitted_project
 from updraft.files import canonical_hash
+from updraft.store.base import in_utc
 from updraft.store.tables import OPEN, UNSENT, alerts
 
 FIELDS = tuple(field.name for field in fields(Alert))
@@ -85,6 +86,33 @@ def pending(engine: sa.Engine, project: str | None = None) -> list[Stored]:
     return read(
         engine, (query if project is None else query.where(c.project == fitted_project(project))).order_by(c.id)
     )
+
+
+@dataclass(frozen=True)
+class Undelivered:
+    """Of a project: what on-call has not been told."""
+
+    messages: int
+    """That have not reached Slack, those that grew too old to be sent included."""
+    oldest: datetime | None
+    """When the event of the oldest of them was recorded."""
+    incidents: int
+    """That are open: what went wrong and is not mended, told or not."""
+
+
+def count_undelivered(engine: sa.Engine, project: str) -> Undelivered:
+    """Count, without reading the rows; each part of the question is answered by an index of its own."""
+    c, own = alerts.c, alerts.c.project == fitted_project(project)
+    kept = [
+        sa.select(sa.func.count().label("messages"), sa.func.min(c.written_at).label("oldest")).where(own, state)
+        for state in (sa.text(f"({UNSENT})"), c.state == "unsent")
+    ]
+    open_incidents = sa.select(sa.func.count(c.incident.distinct())).where(own, sa.text(f"({OPEN})"))
+    with engine.connect() as connection:
+        rows = connection.execute(sa.union_all(*kept)).all()
+        incidents = connection.execute(open_incidents).scalar_one()
+    moments = [in_utc(row.oldest) for row in rows if row.oldest is not None]
+    return Undelivered(sum(row.messages for row in rows), min(moments, default=None), incidents)
 
 
 def overdue(engine: sa.Engine, *, now: datetime, limit: int) -> list[str]:
@@ -162,7 +190,5 @@ def alert_of(row: Any) -> Alert:
 
 
 def utc(moment: datetime | None) -> datetime | None:
-    """SQLite keeps no time zone; what is written here is UTC."""
-    if moment is None:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    """A moment of a row, in UTC; None of none."""
+    return None if moment is None else in_utc(moment)
