@@ -19,6 +19,9 @@ _.convert_config_file_to_dict  # KubernetesPodOperator calls it, see updraft.bor
 _.after_iteration  # XGBoost: method of a callback
 epoch  # XGBoost: argument of that method
 _.reset  # XGBoost: method of a data iterator
+_.drift_detected  # Evidently: of a column in its table
+_.stattest_name  # Evidently: of a column in its table
+_Table  # Evidently: draws the metric that it is registered for
 _.generate_metrics  # Evidently: method of a container of metrics
 child_widgets  # Evidently: argument of that container's `render`
 type_alias  # Evidently: name of a metric in its registry

@@ -5,7 +5,8 @@ Measures what served on the labels that have matured, adds evidence to open rele
 
 **Cadence:** starts by itself when `score` has finished a partition (asset `predictions`), with the same partition key, one at a time.
 
-**What you see:** metrics in the log of `measure_performance`; in `decide_remedies` the diagnosis; `write_report` links to the Evidently report.
+**What you see:** metrics in the log of `measure_performance`; in `decide_remedies` the diagnosis; `write_report` links to the Evidently report,
+which says what was decided of drift and shows the columns.
 `updraft status` tells the same in words. A partition whose feed looks broken (nulls, new categories, another unit, stale) starts no training, and
 none learns from it: mend the source and clear its run of `ingest`, or say that it is right as it is with `updraft readmit`. A sign that lasts
 becomes a question to on-call, and so does a training that is overdue, with what holds it back.
@@ -27,6 +28,5 @@ for project in projects("monitor"):
         measure = MeasurePerformance(task_id="measure_performance", project=project.name)
         recalibrate = RecalibrateModels(task_id="recalibrate_models", project=project.name)
         decide = DecideRemedies(task_id="decide_remedies", project=project.name)
-        [measure, recalibrate] >> decide
-        measure >> WriteReport(task_id="write_report", project=project.name)
+        [measure, recalibrate] >> decide >> WriteReport(task_id="write_report", project=project.name)
     globals()[dag.dag_id] = dag

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from updraft.monitoring.report import write_report
+from updraft.monitoring.report import Verdict, write_report
 
 CHROMIUM = next((path for name in ("chromium", "google-chrome", "chrome") if (path := shutil.which(name))), None)
 pytestmark = [
@@ -108,8 +108,9 @@ def test_names_and_categories_are_texts_in_a_report_whose_picture_still_draws(te
     texts = hostile_texts(canary.url)
     url = f"{team_airflow.lake}/alpha/reports/2026-01-05T0500/evidently.html"
     title = "alpha </title><script>alert('title')</script>"
-    summary = write_report(partition(texts, 0, 1), partition(texts, 1, 2), url, title)
-    assert summary["drifted"] == ["distance"]
+    shifted = partition(texts, 1, 2)
+    verdict = Verdict(f"Drift alarm of {texts[2]}", texts, 3.0, dict.fromkeys(shifted.columns, 4.0))
+    assert write_report(partition(texts, 0, 1), shifted, url, title, verdict)["drawn"] == sorted(shifted.columns)
 
     page.goto(f"{team_airflow.url}/updraft/files/alpha/reports/2026-01-05T0500/evidently.html")
     for name in ("distance", "carrier", *(f"{text}." for text in texts[:4])):

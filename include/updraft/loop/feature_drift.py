@@ -134,11 +134,10 @@ def _seasonal_reference(loop: Loop, key: str, code: FeatureCode) -> tuple[Refere
     A season of hours has two thousand partitions for each year. It changes by one of them at each tick, and would be read and calibrated
     anew at each. So where a season has many partitions, it is the one around the beginning of the week, and is read once a week.
     """
-    now = loop.partition(key)
-    if 2 * AROUND / (now.tick - now.start) <= DENSE:
+    monday = _season_begins_at(loop, key)
+    if monday is None:
         keys = seasonal_keys(loop, key)
         return _reference(loop, keys, code) if keys else None
-    monday = (now.tick - timedelta(days=now.tick.weekday())).replace(hour=0, minute=0)
     policy = loop.spec.monitoring.drift.model_dump(mode="json")
     depends_on = {"features": code.sha256, "policy": policy, "form": _FORM}
     place = loop.lake.season_place(f"{monday:%Y-%m-%d}", canonical_hash(depends_on))
@@ -150,6 +149,21 @@ def _seasonal_reference(loop: Loop, key: str, code: FeatureCode) -> tuple[Refere
         kept = {"reference": reference.as_dict(), "threshold": threshold.as_dict()}
         loop.notes.write(place, kept)
     return Reference.from_dict(kept["reference"]), Threshold.from_dict(kept["threshold"])
+
+
+def _season_begins_at(loop: Loop, key: str) -> datetime | None:
+    """The beginning of a partition's week, where a season has so many partitions that it is chosen once a week; else None."""
+    now = loop.partition(key)
+    if 2 * AROUND / (now.tick - now.start) <= DENSE:
+        return None
+    return (now.tick - timedelta(days=now.tick.weekday())).replace(hour=0, minute=0)
+
+
+def held_against(loop: Loop, key: str, training: TrainingRow) -> tuple[tuple[str, ...], FeatureCode]:
+    """Of a partition and the training of its champion: the partitions that drift is held against, and the features by which it is measured."""
+    monday = _season_begins_at(loop, key)
+    season = seasonal_keys(loop, key) if monday is None else _keys_of_season(loop, monday)
+    return season or tuple(training.result["window"]), _code_of(loop, training)
 
 
 def _code_of(loop: Loop, training: TrainingRow) -> FeatureCode:

@@ -1,7 +1,7 @@
-"""Evidently's drift preset, less what its page does not need: the part of :mod:`.report` that is Evidently's own language.
+"""Evidently's table of columns, with what Updraft decided in the place of Evidently's own verdict: what of :mod:`.report` is Evidently's language.
 
-The preset calculates every column twice (once for the counts above its table) and a third time for metrics per column
-that the page does not show. It also draws each number over the index of its rows, which have no order here.
+Evidently's preset holds each column of a sample against a fixed distance, and called half of all columns drifted in weeks that are like any other.
+It also calculates every column three times, and draws each number over the index of its rows, which have no order here.
 Importing this imports Evidently, which takes seconds: import it where a report is written.
 """
 # ruff: noqa: TID253
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +25,56 @@ from evidently.legacy.renderers.base_renderer import default_renderer
 from evidently.legacy.renderers.html_widgets import CounterData, counter, group_widget
 from evidently.legacy.utils import NumpyEncoder
 
+_JUDGED = {"data_drift": "Above it?", "stattest_name": "Threshold", "drift_score": "Distance"}
+"""Field of a row of Evidently's table -> heading of its column, where Updraft measured a distance."""
+
 
 class _Columns(DataDriftTable):  # type: ignore[misc]  # evidently's own annotations are not strict
+    """Evidently's distributions of each column, beside Updraft's distance and threshold."""
+
     class Config:
         type_alias = "updraft:metric:Columns"
 
+    scores: dict[str, float]
+    limit: float | None
+
+    def __init__(self, scores: Mapping[str, float], limit: float | None) -> None:
+        self.scores = dict(scores)
+        self.limit = limit
+        # Two of Evidently's distances that any column has; what they give is replaced.
+        super().__init__(num_stattest="wasserstein", cat_stattest="jensenshannon")
+
+    def get_parameters(self) -> tuple[Any, ...]:
+        return (*super().get_parameters(), tuple(sorted(self.scores.items())), self.limit)
+
     def calculate(self, data: InputData) -> DataDriftTableResults:
         result = super().calculate(data)
-        for column in result.drift_by_columns.values():
+        for name, column in result.drift_by_columns.items():
             column.scatter = None
+            column.drift_score = self.scores.get(name, 0.0)
+            column.drift_detected = is_above(column.drift_score, self.limit)
+            column.stattest_name = "" if self.limit is None else f"{self.limit:.3f}"
         return result
 
 
-default_renderer(wrap_type=_Columns)(DataDriftTableRenderer)
+@default_renderer(wrap_type=_Columns)
+class _Table(DataDriftTableRenderer):  # type: ignore[misc]
+    """Evidently's table, farthest first, in Updraft's words."""
+
+    def render_html(self, obj: _Columns) -> list[BaseWidgetInfo]:
+        [_, table] = super().render_html(obj)
+        shown = []
+        for column in table.params["columns"]:
+            heading = _JUDGED.get(column["field"])
+            if heading is None:
+                shown.append(column)
+            elif obj.limit is not None:
+                shown.append({**column, "title": heading})
+        table.params["columns"] = shown
+        for row in table.params["data"]:
+            row["data_drift"] = "above" if row["data_drift"] == "Detected" else "below"
+        table.title = "Columns, farthest from the reference first" if obj.limit is not None else "Columns"
+        return [table]
 
 
 class DriftTable(MetricContainer):  # type: ignore[misc]
@@ -46,32 +83,21 @@ class DriftTable(MetricContainer):  # type: ignore[misc]
     class Config:
         type_alias = "updraft:metric_container:DriftTable"
 
-    numbers: str
-    """Evidently's name of the distance of numbers."""
-    texts: str
-    """Evidently's name of the distance of texts."""
-    threshold: float
-    """Distance from which a column has drifted."""
+    scores: dict[str, float]
+    """Updraft's distance of each column that is drawn; empty where drift is not measured."""
+    limit: float | None
+    """The distance above which a partition counts; None where drift is not measured."""
+    counts: dict[str, int]
+    """What stands above the table: label -> number."""
 
     def generate_metrics(self, context: Context) -> Sequence[Any]:
         return []
 
     def render(self, context: Context, child_widgets: Any = None) -> list[BaseWidgetInfo]:
-        results, table = self._drift(context)
-        counts = [
-            CounterData.int("Columns", results.number_of_columns),
-            CounterData.int("Drifted Columns", results.number_of_drifted_columns),
-            CounterData.float("Share of Drifted Columns", results.share_of_drifted_columns, 3),
-        ]
+        # Calculated once, when the report runs: the context keeps it.
+        _, table = context.get_legacy_metric(_Columns(self.scores, self.limit), None, None)
+        counts = [CounterData.int(label, number) for label, number in self.counts.items()]
         return [counter(title="", counters=counts), *table]
-
-    def distances(self, context: Context) -> dict[str, float]:
-        """Distance per column, farthest first."""
-        columns = self._drift(context)[0].drift_by_columns.values()
-        return {
-            column.column_name: float(column.drift_score)
-            for column in sorted(columns, key=lambda column: -column.drift_score)
-        }
 
     def drawing(self, context: Context) -> tuple[dict[str, Any], dict[str, Any]]:
         """What Evidently's script draws, as plain JSON values: the dashboard, and the figures that its rows unfold, by id."""
@@ -80,16 +106,10 @@ class DriftTable(MetricContainer):  # type: ignore[misc]
         dashboard = {"name": "Report", "widgets": [_without_figures(group.dict())]}
         return _plain(dashboard), _plain(figures)
 
-    def _drift(self, context: Context) -> tuple[DataDriftTableResults, list[BaseWidgetInfo]]:
-        """Calculated once: the context keeps it."""
-        metric = _Columns(
-            num_stattest=self.numbers,
-            num_stattest_threshold=self.threshold,
-            cat_stattest=self.texts,
-            cat_stattest_threshold=self.threshold,
-        )
-        results, table = context.get_legacy_metric(metric, None, None)
-        return results, table
+
+def is_above(score: float, limit: float | None) -> bool:
+    """Whether a distance counts."""
+    return limit is not None and score > limit
 
 
 def library() -> str:

@@ -1,4 +1,4 @@
-"""The picture of drift for people: an Evidently report on a sample. Decisions use all rows, in :mod:`.drift`."""
+"""The picture of drift for people: an Evidently report on a sample, which says what was decided of all rows in :mod:`.drift`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import gzip
 import html
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from updraft import files
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_CATEGORIES = 60
-"""Distinct texts beyond which a sample shows drift where there is none."""
-DRIFTED = 0.1
-"""Distance (Wasserstein in standard deviations, Jensen-Shannon) from which Evidently calls a column drifted."""
-NUMBERS, TEXTS = "wasserstein", "jensenshannon"
+"""Distinct texts beyond which a sample shows differences where there are none."""
+PURPOSE = (
+    "This page shows how the columns differ, so that a person can judge where to look. Nothing is decided from it: "
+    "Updraft decides by the profiles of all rows, and by what is normal for each column."
+)
+DISTANCE = (
+    "Distance: how far a column's population stability index is from what is normal for it, in standard deviations, as Updraft decided by it. "
+    "The threshold is for the farthest column, at the rate of false alarms that the project states (monitoring.drift)."
+)
 _HTML = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>TITLE</title>
@@ -29,8 +35,10 @@ _HTML = """<!DOCTYPE html>
 .material-icons { font: normal 24px/1 "Material Icons"; letter-spacing: normal; text-transform: none; display: inline-block;
   white-space: nowrap; word-wrap: normal; direction: ltr; text-rendering: optimizeLegibility; -webkit-font-smoothing: antialiased }
 .center-align { text-align: center }
+header { font: 1rem/1.45 sans-serif; margin: 1rem 1.5rem; max-width: 60rem } h1 { font-size: 1.5rem; font-weight: 500 }
+header p { margin: .5rem 0 } header .quiet { color: #555; font-size: .875rem }
 </style></head>
-<body><h1 style="font: 500 1.5rem sans-serif; margin: 1rem 1.5rem">TITLE</h1><div id="root"></div>
+<body><header><h1>TITLE</h1>VERDICT</header><div id="root"></div>
 <script>var global = globalThis</script>
 <script type="application/gzip" id="library">LIBRARY</script>
 <script>
@@ -50,47 +58,86 @@ _NOT_IN_A_SCRIPT = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u202
 """Signs that could end a script element, open a comment in it or break a line of it. In JSON they stand in texts alone."""
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What Updraft decided of drift at a partition, for the page to say."""
+
+    headline: str
+    """Whether there is an alarm, in a few words."""
+    words: Sequence[str] = ()
+    """Why, and what was decided, a paragraph each."""
+    threshold: float | None = None
+    """Distance above which the farthest column counts; None where drift is not measured."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Distance of each column: of all, or of the farthest. Empty where drift is not measured."""
+
+
 def write_report(
     reference: pd.DataFrame,
     current: pd.DataFrame,
     url: str,
     title: str,
+    verdict: Verdict,
     *,
     rows: int = 10_000,
     private: Sequence[str] = (),
-    columns: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Write a drift report as one HTML file that needs nothing else.
+    """Write what was decided, and how the columns differ, as one HTML file that needs nothing else.
 
-    Left out are times, columns that begin with ``_``, private ones (pseudonyms say nothing in a picture), texts with
-    more than 60 values and columns that are null throughout on either side.
+    Drawn are the columns that the verdict has a distance of (20 to 30 ms each), or all where it has none. Left out are times, columns that begin
+    with ``_``, private ones (pseudonyms say nothing in a picture), texts with more than 60 values and columns that are null throughout on either
+    side. Of those that have a distance the page says so.
 
     :param rows: the most rows that are drawn of each side, always the same ones.
-    :param columns: the columns to report on (20 to 30 ms each); all when None.
-    :returns: JSON-able: rows drawn of each side, distance per column, which are drifted, what is left out and why.
+    :returns: JSON-able: rows drawn of each side, columns drawn, those above the threshold, what is left out and why.
     :raises DataError: when a side has no rows, or no column is left.
     """
     from evidently import DataDefinition, Dataset, Report
 
-    from updraft.monitoring.drift_table import DriftTable
+    from updraft.monitoring.drift_table import DriftTable, is_above
 
-    names = [str(name) for name in (reference.columns if columns is None else columns)]
+    names = [str(name) for name in (verdict.scores or reference.columns)]
     numbers, texts, left_out = _columns(reference, current, names, frozenset(private))
     if not numbers and not texts:
         raise DataError(f"{title}: no column is left to report on; left out: {left_out}")
     sides = [_sample(side, numbers, texts, rows) for side in (current, reference)]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=texts)
-    table = DriftTable(numbers=NUMBERS, texts=TEXTS, threshold=DRIFTED)
+    drawn = sorted([*numbers, *texts])
+    above = sorted(name for name, score in verdict.scores.items() if is_above(score, verdict.threshold))
+    counts = {"Columns drawn": len(drawn)}
+    if verdict.threshold is not None:
+        counts = {"Columns measured": len(verdict.scores), "Above the threshold here": len(above), **counts}
+    scores = {name: float(verdict.scores[name]) for name in drawn if name in verdict.scores}
+    table = DriftTable(scores=scores, limit=verdict.threshold, counts=counts)
     snapshot = Report([table]).run(*(Dataset.from_pandas(side, definition) for side in sides))
-    distances = table.distances(snapshot.context)
-    files.write_bytes(url, _page(*table.drawing(snapshot.context), title).encode())
+    head = _head(verdict, left_out, len(sides[0]), len(sides[1]))
+    files.write_bytes(url, _page(*table.drawing(snapshot.context), title, head).encode())
     return {
         "rows": len(sides[0]),
         "reference_rows": len(sides[1]),
+        "drawn": drawn,
+        "above": above,
         "left_out": left_out,
-        "distances": distances,
-        "drifted": sorted(name for name, distance in distances.items() if distance >= DRIFTED),
     }
+
+
+def _head(verdict: Verdict, left_out: Mapping[str, str], rows: int, reference_rows: int) -> str:
+    """What stands above the pictures, as HTML.
+
+    :param rows: of the partition, as drawn.
+    :param reference_rows: of what it is held against, as drawn.
+    """
+    sample = f"Drawn are {rows:,} rows of the partition and {reference_rows:,} of what it is held against."
+    measured = [
+        f"{name} ({why}): {verdict.scores[name]:.3f}" for name, why in left_out.items() if name in verdict.scores
+    ]
+    quiet = [f"{PURPOSE} {sample}"]
+    quiet += [DISTANCE] if verdict.threshold is not None else []
+    quiet += [f"Measured and not drawn: {', '.join(measured)}."] if measured else []
+    paragraphs = [f"<p><strong>{html.escape(verdict.headline)}</strong></p>"]
+    paragraphs += [f"<p>{html.escape(words)}</p>" for words in verdict.words]
+    paragraphs += [f'<p class="quiet">{html.escape(words)}</p>' for words in quiet]
+    return "".join(paragraphs)
 
 
 def _columns(
@@ -130,7 +177,7 @@ def _sample(side: pd.DataFrame, numbers: list[str], texts: list[str], rows: int)
     return drawn.astype(kinds)
 
 
-def _page(dashboard: dict[str, Any], figures: dict[str, Any], title: str) -> str:
+def _page(dashboard: dict[str, Any], figures: dict[str, Any], title: str, head: str) -> str:
     """One page with Evidently's library (3.5 MB, the same in each) compressed. Equal data give equal bytes.
 
     Names and values come from a feed: whoever writes it must not write the page. So they are texts to each language that
@@ -144,6 +191,7 @@ def _page(dashboard: dict[str, Any], figures: dict[str, Any], title: str) -> str
     drawn = {numbered[key]: {**figure, "params": _for_plotly(figure["params"])} for key, figure in figures.items()}
     parts = {
         "TITLE": html.escape(title),
+        "VERDICT": head,
         "FONT": icon_font(),
         "LIBRARY": base64.b64encode(gzip.compress(library().encode(), 6, mtime=0)).decode(),
         "DASHBOARD": _for_script(_with_stable_ids(dashboard, numbered)),
