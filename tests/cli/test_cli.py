@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -189,6 +191,52 @@ def test_status_tells_an_empty_project(deployment):
     assert [line.split()[1] for line in upcoming] == ["partition", "the"]
     told = json.loads(run("status", "flight_delays", "--json", **deployment).stdout)["flight_delays"]["next"]
     assert [f"  next: {line}" for line in told] == upcoming
+
+
+def test_status_is_told_again_in_a_pipe_a_block_for_each_look_until_it_is_interrupted(deployment):
+    told, code = watched(subprocess.PIPE, deployment)
+    blocks = told.split(" UTC, again every 1 s until Ctrl-C\n")
+    assert len(blocks) >= 3
+    assert "\x1b" not in told
+    assert blocks[1].splitlines()[:2] == ["flight_delays: no champion yet", blocks[2].splitlines()[1]]
+    assert code == 0
+
+
+def test_status_is_told_again_in_the_same_place_of_a_terminal(deployment):
+    told, code = watched("terminal", deployment)
+    clears = told.count("\x1b[H\x1b[2J")
+    assert clears == told.count(" UTC, again every 1 s until Ctrl-C") >= 2
+    assert told.count("no champion yet") >= 2
+    assert code == 0
+
+
+def test_json_is_told_once(deployment):
+    done = run("status", "--watch", "5", "--json", **deployment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--watch is for people" in done.stderr
+
+
+def watched(to, deployment):
+    """What `updraft status --watch` tells in two looks, on a pipe or on a terminal, and its exit code when it is interrupted then."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith("UPDRAFT_") and name != "COLUMNS"}
+    known |= {"PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("", "include", "plugins")), "TERM": "xterm"}
+    reading, writing = os.pipe() if to == subprocess.PIPE else pty.openpty()
+    command = [sys.executable, "-m", "updraft.cli", "status", "flight_delays", "--watch", "1"]
+    # As a terminal starts it: where tests that run in the background ignore the signal, so would it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, env=known | deployment, stdin=subprocess.DEVNULL, stdout=writing)
+    signal.signal(signal.SIGINT, before)
+    os.close(writing)
+    told = ""
+    try:
+        while told.count("decisions:") < 2:
+            told += os.read(reading, 65536).decode()
+        process.send_signal(signal.SIGINT)
+        return told, process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
 
 
 def test_status_ends_with_3_when_a_person_is_wanted(deployment):

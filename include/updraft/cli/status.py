@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 import typer
+from rich.control import Control
 
 from updraft.alerts import known, outbox, untold
 from updraft.alerts.alert import cleaned, one_line
@@ -23,7 +27,7 @@ from updraft.cli.edge import (
 )
 from updraft.control.situation import read_situation
 from updraft.control.timeline import telling_decisions
-from updraft.errors import SpecError
+from updraft.errors import InputError, SpecError
 from updraft.loop.accounting import accounted
 from updraft.loop.accounting import in_words as accounted_in_words
 from updraft.loop.context import Loop
@@ -33,6 +37,7 @@ from updraft.spec.environments import environment_words
 from updraft.spec.evidence import evidence_words, undecidable
 from updraft.spec.load import project_names
 from updraft.store.store import Store
+from updraft.store.trouble import trouble
 from updraft.tasks.registry import figure_names
 
 
@@ -40,6 +45,10 @@ def status(
     project: Annotated[str | None, typer.Argument(help="name of one project; all when left out")] = None,
     decisions: Annotated[int, typer.Option(help="how many of the last decisions to tell")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for scripts")] = False,
+    watch: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=1, help="tell it again every so many seconds, until Ctrl-C"),
+    ] = None,
 ) -> None:
     """Tell what serves, how it does, what is under way, what comes next and what was decided. Ends with 3 when a person is wanted.
 
@@ -47,24 +56,82 @@ def status(
     release. Lines that begin with "waiting:" name a partition whose file is waited for, until when. Lines that begin with "wanted:" are for a
     person: what happened, and the next step.
 
+    With --watch a terminal is kept as it is now; elsewhere each look is a block of its own, under its time. Ctrl-C ends it with 0.
+
     Example: updraft status flight_delays --decisions 20
     """
-    with explained(), open_store() as store:
+    with explained():
+        if watch is not None:
+            if as_json:
+                raise InputError("--watch is for people: leave --json out, or ask for it anew from a script")
+            _keep_telling(lambda: _look(project, decisions), watch)
+            return
+        looked = _look(project, decisions)
+    if as_json:
+        write_json(looked.projects)
+    else:
+        _print_all(looked)
+    _print_unrecorded(looked)
+    if any(standing["wanted"] for standing in looked.projects.values()):
+        raise typer.Exit(UNHEALTHY)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one look at the store brought."""
+
+    at: datetime
+    projects: dict[str, dict[str, Any]]
+    unrecorded: int
+    """Alerts that could not be recorded in the store yet."""
+
+
+def _look(project: str | None, decisions: int) -> _Look:
+    """Look at one project, or at all."""
+    with open_store() as store:
         home = settings().home
         untold.record_kept(store.engine, home)
         names = [find_project(project).name] if project else project_names(settings().projects)
         now = datetime.now(UTC)
         told = {name: describe(store, name, decisions, _loop(store, name), now, known.read(home)) for name in names}
-    if as_json:
-        write_json(told)
-    else:
-        for standing in told.values():
-            _print(standing)
-    if kept := untold.waiting(home):
-        told_apart = f"{kept} alerts could not be recorded in the store yet; they stand in {home / untold.FOLDER}"
+    return _Look(now, told, untold.waiting(home))
+
+
+def _keep_telling(look: Callable[[], _Look], seconds: float) -> None:
+    """Look and tell until Ctrl-C. A store that is away is told, and asked again at the next look."""
+    try:
+        while True:
+            try:
+                looked = look()
+            except sa.exc.DBAPIError as error:
+                _begin(datetime.now(UTC), seconds)
+                errors.print(trouble(error), markup=False, style="red", soft_wrap=True)
+            else:
+                _begin(looked.at, seconds)
+                _print_all(looked)
+                _print_unrecorded(looked)
+            time.sleep(seconds)
+    except KeyboardInterrupt:
+        return
+
+
+def _begin(at: datetime, seconds: float) -> None:
+    """The head of a look: in the place of the one before on a terminal, under it elsewhere."""
+    if console.is_terminal:
+        console.control(Control.home(), Control.clear())
+    console.print(f"{at:%Y-%m-%d %H:%M:%S} UTC, again every {seconds:g} s until Ctrl-C")
+
+
+def _print_all(looked: _Look) -> None:
+    for standing in looked.projects.values():
+        _print(standing)
+
+
+def _print_unrecorded(looked: _Look) -> None:
+    if looked.unrecorded:
+        folder = settings().home / untold.FOLDER
+        told_apart = f"{looked.unrecorded} alerts could not be recorded in the store yet; they stand in {folder}"
         errors.print(told_apart, markup=False, style="yellow", soft_wrap=True)
-    if any(standing["wanted"] for standing in told.values()):
-        raise typer.Exit(UNHEALTHY)
 
 
 def _loop(store: Store, name: str) -> Loop | None:
