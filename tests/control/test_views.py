@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.flights import fresh_loop
 
-from updraft.control.actions import readmit_partition, resume, stop
+from updraft.control.actions import partition_to_ingest, readmit_partition, resume, stop
 from updraft.control.catalogue import Catalogue
 from updraft.control.fleet import broken_row, make_fleet, read_row
 from updraft.control.kept_rows import FRESH, OLD, KeptRows
@@ -107,6 +107,24 @@ def test_one_partition_and_its_loss_are_drawn(loop):
     assert b"nan" not in re.sub(rb"<[^>]+>", b"", page)
     assert "promoted version 1 (refresh): proved" in read(page)
     assert "Scored as" in read(rooms.partition_page(read_partition(loop, KEY), Place()))
+
+
+def test_a_partition_is_ingested_anew_where_its_tick_has_passed_and_is_one(loop):
+    assert partition_to_ingest(loop, KEY, NOW) == KEY
+    with pytest.raises(InputError, match=r"is no tick of data\.schedule"):
+        partition_to_ingest(loop, "2013-01-27T0500", NOW)
+    with pytest.raises(InputError, match="does not read as a tick"):
+        partition_to_ingest(loop, "yesterday", NOW)
+    with pytest.raises(InputError, match="2013-02-04T0500 ends only at 2013-02-04 05:00 UTC"):
+        partition_to_ingest(loop, "2013-02-04T0500", NOW)
+
+
+@pytest.mark.parametrize("may", [frozenset(), frozenset({"ingest"})])
+def test_a_partitions_page_offers_to_ingest_it_anew_to_who_may(loop, may):
+    publish(loop, state="refused")
+    page = rooms.partition_page(read_partition(loop, KEY), Place(may=may))
+    assert (b'actions/ingest"' in page) is bool(may)
+    assert (f'name="partition" value="{KEY}"'.encode() in page) is bool(may)
 
 
 def test_the_fleet_shows_first_who_needs_a_person_and_why(loop, tmp_path):

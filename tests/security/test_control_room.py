@@ -18,6 +18,7 @@ ACTIONS = {
     "train": {},
     "change": {"parameters": {"max_depth": 3}},
     "rollback": {},
+    "ingest": {"partition": "2020-01-01T0500"},
     "readmit": {"partition": "2020-01-01T0500"},
     "stop": {},
     "resume": {},
@@ -121,6 +122,19 @@ def test_a_training_is_started_as_airflows_form_does_with_the_reason(room):
         run = client.get(f"/api/v2/dags/hours.train/dagRuns/{started['run']}").json()
     assert run["conf"] == {"parameters": {"max_depth": 3}, "reason": "on call wants it"}
     assert run["triggering_user_name"] == "operator"
+
+
+def test_a_partition_is_ingested_anew_by_a_run_of_its_key_in_the_persons_name(room):
+    with room.client("operator") as client:
+        page = client.get(f"/updraft/projects/hours/partitions/{hours.key(100)}").text
+        assert 'data-opens="act-ingest"' in page
+        started = asked(client, "hours", "ingest", partition=hours.key(100), reason="the feed was mended").json()
+        assert started["words"] == f"hours.ingest was started for {hours.key(100)}"
+        run = client.get(f"/api/v2/dags/hours.ingest/dagRuns/{started['run']}").json()
+        for wrong in ("2020-01-01T0530", "2020-1-1T0500", "yesterday", "2099-01-01T0500"):
+            assert asked(client, "hours", "ingest", partition=wrong).status_code == 422, wrong
+    assert run["partition_key"] == hours.key(100)
+    assert (run["conf"], run["triggering_user_name"]) == ({"reason": "the feed was mended"}, "operator")
 
 
 def test_what_is_asked_for_must_have_a_reason_and_be_understood(room):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from updraft.alerts.alert import cleaned
-from updraft.errors import InputError, StoreError
+from updraft.errors import DataError, InputError, StoreError
 from updraft.loop.alerting import learning_alerts
 from updraft.loop.context import Loop
 from updraft.loop.kept_out import sign_words
@@ -32,6 +34,20 @@ def resume(loop: Loop, *, by: str, reason: str) -> str:
     """Let the remedies go on; what was done, in words."""
     changed = resume_remedies(loop.store, loop.name, by=by, reason=reason_given(loop.name, reason))
     return f"{loop.name}: the remedies go on{'' if changed else ' already'}"
+
+
+def partition_to_ingest(loop: Loop, partition: str, now: datetime) -> str:
+    """The key of a partition that may be ingested, for the first time or anew.
+
+    :raises InputError: when it is no tick of the schedule, or one that is yet to come.
+    """
+    try:
+        asked = loop.partition(cleaned(partition))
+    except DataError as error:
+        raise InputError(str(error)) from error
+    if asked.tick > now:
+        raise InputError(f"{loop.name}: partition {asked.key} ends only at {asked.tick:%Y-%m-%d %H:%M} UTC")
+    return asked.key
 
 
 def readmit_partition(loop: Loop, partition: str, *, by: str, reason: str) -> str:

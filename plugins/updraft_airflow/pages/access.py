@@ -25,11 +25,12 @@ from updraft_airflow.deployment import registry, settings, store
 
 log = logging.getLogger(__name__)
 
-Action = Literal["train", "change", "rollback", "readmit", "stop", "resume", "answer"]
+Action = Literal["train", "change", "rollback", "ingest", "readmit", "stop", "resume", "answer"]
 _STAGE: dict[Action, str] = {
     "train": "train",
     "change": "train",
     "rollback": "rollback",
+    "ingest": "ingest",
     "readmit": "ingest",
     "stop": "watch",
     "resume": "watch",

@@ -20,7 +20,7 @@ from sqlalchemy import select
 
 from updraft.control import actions
 from updraft_airflow.pages.access import Action, Permitted, acting, from_the_page_itself, sound_project, told_apart
-from updraft_airflow.pages.api import kept_rows
+from updraft_airflow.pages.api import kept_rows, now
 
 router = APIRouter(
     prefix="/api/projects/{project}/actions", tags=["actions"], dependencies=[Depends(from_the_page_itself)]
@@ -50,6 +50,12 @@ class AskedRollback(Asked):
     """Which version is to serve."""
 
     version: Version | None = None
+
+
+class AskedIngestion(Asked):
+    """Which partition is to be ingested."""
+
+    partition: str
 
 
 class AskedReadmission(Asked):
@@ -97,6 +103,15 @@ def rollback(project: Permitted, asked: AskedRollback, user: GetUserDep) -> Done
     """Compare the champion with an earlier version, and ask under Required actions whether that one is to serve."""
     _acting("rollback", project, user)
     return _start(project, "rollback", user, asked.reason, {"version": asked.version})
+
+
+@router.post("/ingest")
+def ingest(project: Permitted, asked: AskedIngestion, user: GetUserDep) -> Done:
+    """Read a partition's sources again, and publish what they bring in the place of what is there."""
+    _acting("ingest", project, user)
+    with told_apart(422):
+        key = actions.partition_to_ingest(sound_project(project), asked.partition, now())
+    return _start(project, "ingest", user, asked.reason, {}, partition=key)
 
 
 @router.post("/readmit")
@@ -166,8 +181,13 @@ def _acting(action: Action, project: str, user: GetUserDep) -> None:
     kept_rows().forget(project)
 
 
-def _start(project: str, stage: str, user: GetUserDep, reason: str, form: dict[str, Any]) -> Done:
-    """Start a DAG as its form in Airflow does."""
+def _start(
+    project: str, stage: str, user: GetUserDep, reason: str, form: dict[str, Any], *, partition: str | None = None
+) -> Done:
+    """Start a DAG as its form in Airflow does.
+
+    :param partition: the key that the run is of, of a DAG whose runs are of partitions.
+    """
     with told_apart(422):
         why = actions.reason_given(project, reason)
     dag = f"{project}.{stage}"
@@ -177,9 +197,11 @@ def _start(project: str, stage: str, user: GetUserDep, reason: str, form: dict[s
             triggered_by=DagRunTriggeredByType.REST_API,
             triggering_user_name=user.get_name(),
             conf={**form, "reason": why},
+            partition_key=partition,
         )
     except (AirflowException, ValueError) as error:
         raise HTTPException(422, str(error)) from error
     if run is None:
         raise HTTPException(409, f"{dag} was not started")
-    return Done(words=f"{dag} was started", run=run.run_id)
+    of_partition = f" for {partition}" if partition is not None else ""
+    return Done(words=f"{dag} was started{of_partition}", run=run.run_id)
