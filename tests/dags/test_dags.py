@@ -29,6 +29,7 @@ READ = textwrap.dedent(
                 "catchup": dag.catchup, "max_active_runs": dag.max_active_runs, "file": path,
                 "kinds": {t.task_id: getattr(t, "operator_class", type(t)).__name__ for t in dag.tasks},
                 "pools": {t.task_id: [t.pool, t.pool_slots] for t in dag.tasks},
+                "after": {t.task_id: sorted(t.upstream_task_ids) for t in dag.tasks},
                 "at_once": {t.task_id: t.max_active_tis_per_dagrun for t in dag.tasks},
             }
     heavy = ["pandas", "numpy", "mlflow", "great_expectations", "evidently", "xgboost", "duckdb", "sklearn", "scipy", "pyarrow", "dvc",
@@ -63,6 +64,10 @@ def reference(tmp_path_factory):
 
 def test_the_reference_project_has_exactly_its_dags(reference):
     assert set(reference["dags"]) == {f"flight_delays.{stage}" for stage in STAGES} | {"maintenance"}
+
+
+def test_the_page_about_drift_is_written_when_it_was_decided(reference):
+    assert reference["dags"]["flight_delays.monitor"]["after"]["write_report"] == ["decide_remedies"]
 
 
 def test_parsing_imports_no_heavy_library(reference):

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from tests.support import hours
 
 from updraft.cli.status import describe
+from updraft.control.delivery import read_delivery
 from updraft.control.fleet import read_row
 from updraft.control.metrics import project_samples
 from updraft.control.partition import read_partition
@@ -68,7 +69,8 @@ def reads_after(store: Store, folder: Path, length: int) -> dict[str, Counter[st
         "signs": lambda: lasting_signs(store, loop.name, row.key, [("nulls", "heat")]),
         "fleet": lambda: read_row(loop, loop.partition(row.key).tick),
         "metrics": lambda: list(project_samples(loop, loop.partition(row.key).tick)),
-        "project": lambda: read_project(loop, loop.partition(row.key).tick, decisions=4),
+        "project": lambda: read_project(loop, loop.partition(row.key).tick, decisions=4, promotions=4),
+        "delivery": lambda: read_delivery(store, loop.name, most=4),
         "release page": lambda: read_release(loop, open_release.id),
         "partition": lambda: read_partition(loop, row.key),
     }
@@ -108,6 +110,7 @@ def counted(postgres_server, tmp_path_factory):
         "fleet",
         "metrics",
         "project",
+        "delivery",
         "release page",
         "partition",
     ],

@@ -15,6 +15,7 @@ from updraft.cli import backtest as backtest_command
 from updraft.cli import backup as backup_command
 from updraft.cli import compare as compare_command
 from updraft.cli import diff as diff_command
+from updraft.cli import figures as figures_command
 from updraft.cli import forget as forget_command
 from updraft.cli import init as init_command
 from updraft.cli import keys as keys_command
@@ -64,6 +65,7 @@ app.add_typer(remedies_app, name="remedies")
 app.command("init")(init_command.init)
 app.command("validate")(validate_command.validate)
 app.command("status")(status_command.status)
+app.command("figures")(figures_command.figures)
 app.command("show")(show_command.show)
 app.command("diff")(diff_command.diff)
 app.command("lineage")(lineage_command.lineage_command)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from updraft.control.delivery import MOST, Delivery, read_delivery
 from updraft.control.fleet import FleetRow, LossPoint, loss_points, row_of
 from updraft.control.situation import read_situation
 from updraft.control.timeline import Decided, decided, telling_decisions
@@ -110,14 +111,18 @@ class ProjectView(View):
     quarantined: int
     stopped: bool
     """Whether a person has stopped the remedies."""
+    delivery: Delivery
 
 
-def read_project(loop: Loop, now: datetime, *, before: int | None = None, decisions: int = DECISIONS) -> ProjectView:
+def read_project(
+    loop: Loop, now: datetime, *, before: int | None = None, decisions: int = DECISIONS, promotions: int = MOST
+) -> ProjectView:
     """One project. What is read does not grow with the history.
 
     :param now: of the clock.
     :param before: number of a decision: those before it are shown.
     :param decisions: how many are shown.
+    :param promotions: how many the figures of delivery look at.
     """
     store, spec, name = loop.store, loop.spec, loop.name
     situation = read_situation(loop, now)
@@ -156,6 +161,7 @@ def read_project(loop: Loop, now: datetime, *, before: int | None = None, decisi
         partitions=dict(counts.by_state),
         quarantined=counts.quarantined,
         stopped=situation.standing.stopped is not None,
+        delivery=read_delivery(store, name, most=promotions),
     )
 
 

@@ -18,6 +18,13 @@ def signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.4f}"
 
 
+def days(value: float | None) -> str:
+    """A span of days, or a dash; of hours where it is shorter than two days and no whole day."""
+    if value is None:
+        return "–"
+    return f"{value:.1f} d".replace(".0 d", " d") if value >= 2 or value == int(value) else f"{24 * value:.1f} h"
+
+
 def day(key: str | None) -> str:
     """The tick of a key as people write a day: ``16 Dec 2013``."""
     tick = _tick(key)

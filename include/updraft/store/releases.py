@@ -80,6 +80,12 @@ class Releases(Chain):
             for row in self._rows(query.order_by(t.releases.c.opened_at, t.releases.c.written_at, t.releases.c.id))
         ]
 
+    def releases_counted_from(self, project: str, releases: Collection[str]) -> dict[str, str]:
+        """The tick from which the evidence of some releases counts, by their id; without those that are not there."""
+        r = t.releases.c
+        rows = self._rows(sa.select(t.releases).where(r.project == project, r.id.in_(releases)))
+        return {row["id"]: _release(row).counted_from for row in rows}
+
     def returns(self, project: str, release: str | None = None) -> list[Decision]:
         """The decisions by which a version serves again, of all releases or of one that was taken back or reinstated, in order."""
         d = t.decisions.c
