@@ -1,4 +1,4 @@
-"""``updraft diff``: what differs between two environments, key by key."""
+"""``updraft diff``, ``promote`` and ``admit``: what differs between two environments, and what keeps a version from going between them."""
 
 from __future__ import annotations
 
@@ -87,3 +87,25 @@ def test_a_broken_environment_is_told_as_validate_does(made):
     done = diff("base", "staging")
     assert done.exit_code == 2
     assert "project.staging.yaml:1: gates" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["promote", "shop", "1", "--to", "bundles"], "shop: there is no version '1'; there are none yet"),
+        (
+            ["admit", "shop", "bundles/shop-v1", "--from", "staging", "--reason", "better"],
+            "home/keys/environments/staging/signing.pub.pem is missing, so that nothing of staging is believed",
+        ),
+        (["admit", "shop", "bundles/shop-v1", "--from", "staging", "--reason", " "], "shop: give a reason"),
+        (
+            ["admit", "shop", "bundles/shop-v1", "--from", "../x", "--reason", "better"],
+            "'../x' is no name of an environment",
+        ),
+    ],
+)
+def test_what_cannot_go_is_refused_as_wrong_input(made, store_url, monkeypatch, command, says):
+    monkeypatch.setenv("UPDRAFT_STORE", store_url)
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2
+    assert says in done.stderr

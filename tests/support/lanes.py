@@ -53,6 +53,7 @@ SLOW: dict[str, tuple[str, ...]] = {
     "tests/backtest/test_changed_history.py": (),
     "tests/backtest/test_spoilt_backtest.py": (),
     "tests/cli/test_backtest_command.py": (),
+    "tests/control/test_carried_version.py": (),
     "tests/draft/test_first_champion.py": (),
     "tests/draft/test_odd_tables.py": (),
     "tests/loop/test_challenger.py": (),

@@ -21,6 +21,7 @@ from updraft.cli import init as init_command
 from updraft.cli import keys as keys_command
 from updraft.cli import lineage as lineage_command
 from updraft.cli import pass_over as pass_over_command
+from updraft.cli import promotion as promotion_command
 from updraft.cli import quarantine as quarantine_command
 from updraft.cli import readmit as readmit_command
 from updraft.cli import replay as replay_command
@@ -71,6 +72,8 @@ app.command("diff")(diff_command.diff)
 app.command("lineage")(lineage_command.lineage_command)
 app.command("reproduce")(reproduce_command.reproduce_command)
 app.command("compare")(compare_command.compare_command)
+app.command("promote")(promotion_command.promote)
+app.command("admit")(promotion_command.admit)
 app.command("replay")(replay_command.replay)
 app.command("backtest")(backtest_command.backtest)
 app.command("rollback")(returning_command.rollback)

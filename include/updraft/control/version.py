@@ -9,7 +9,7 @@ from updraft.control.timeline import Decided, decided
 from updraft.control.view import View
 from updraft.errors import InputError
 from updraft.loop.context import Loop
-from updraft.loop.decision_words import TELLING
+from updraft.loop.decision_words import CARRIED, TELLING
 from updraft.loop.release import release_id
 from updraft.loop.version_history import VersionHistory, known_training, version_history
 from updraft.store.records import Decision, TrainingRow
@@ -140,7 +140,7 @@ def _about(loop: Loop, training: TrainingRow, version: str) -> list[Decision]:
     release, store = release_id(loop, version), loop.store
     about = store.decisions_about(loop.name, release, tuple(kind for kind in TELLING if kind not in RETURNS))
     about += store.returns(loop.name, release)
-    about += store.decisions_about(loop.name, training.id, ("accept", "refuse"))
+    about += store.decisions_about(loop.name, training.id, (CARRIED, "accept", "refuse"))
     return sorted(about, key=lambda decision: decision.seq)
 
 

@@ -220,6 +220,10 @@ class Lake:
         """A training's proof as it was held against its snapshot, but for the end of its name. No training can write here."""
         return self.at(f"proofs/{folder_name(run)}/holdout")
 
+    def of_origin(self, run: str, name: str) -> str:
+        """A file that came with a version of another environment. No training can write here."""
+        return self.at(f"proofs/{folder_name(run)}/origin-{name}")
+
     def fit(self, name: str) -> FitFolder:
         """What follows from a plan."""
         return FitFolder(self, name)

@@ -9,6 +9,9 @@ from updraft.loop.kept_out import sign_words
 from updraft.loop.stopping import REMEDIES
 from updraft.store.records import Decision
 
+CARRIED = "carried"
+"""Kind of the decision that a version of another environment enters; its subject is the run under which it does."""
+
 TELLING = (
     "promote",
     "roll_back",
@@ -28,6 +31,7 @@ TELLING = (
     "release_rows",
     "drop_rows",
     "forget",
+    CARRIED,
     REMEDIES,
 )
 """Kinds of decisions that always say something. A diagnosis does where it calls for a remedy."""
@@ -68,7 +72,7 @@ def _words(decision: Decision) -> str | None:
             if diagnosis:
                 return f"episode {body['episode']}: {diagnosis['remedy']}, {diagnosis['words']}"
             return None
-        case "readmit" | "accept_sign" | "pass_over" | "release_rows" | "drop_rows" | "forget" | "remedies":
+        case "readmit" | "accept_sign" | "pass_over" | "release_rows" | "drop_rows" | "forget" | "carried" | "remedies":
             return f"{_said(decision)} (by {body['by']}): {reason}"
         case "recalibrate":
             layer = body["layer"]
@@ -108,6 +112,8 @@ def _said(decision: Decision) -> str:
         rows = ", ".join(f"{count:,} rows of {source}" for source, count in body["rows"].items())
         done = "released" if decision.kind == "release_rows" else "dropped"
         return f"{done} {rows} from the quarantine of partition {body['partition']}"
+    if decision.kind == CARRIED:
+        return f"version {body['origin_version']} of {body['origin']} enters as a change"
     if decision.kind == "forget":
         return f"a person is forgotten, by {body['column']}"
     signs = ", ".join(sign_words((kind, column)) for kind, column in body["signs"])

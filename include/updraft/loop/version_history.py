@@ -8,7 +8,7 @@ from typing import Any
 
 from updraft.errors import InputError
 from updraft.loop.context import Loop
-from updraft.loop.decision_words import TELLING, gates_in_words, in_words
+from updraft.loop.decision_words import CARRIED, TELLING, gates_in_words, in_words
 from updraft.loop.release import release_id
 from updraft.store.records import Decision, PerformanceRow, Role, ScoredSpan, TrainingRow
 from updraft.store.state import RETURNS, SERVING
@@ -111,7 +111,7 @@ def version_history(loop: Loop, version: str) -> VersionHistory:
         name, release_id(loop, version), tuple(kind for kind in TELLING if kind not in RETURNS)
     )
     about += store.returns(name, release_id(loop, version))
-    about += store.decisions_about(name, training.id, ("accept", "refuse"))
+    about += store.decisions_about(name, training.id, (CARRIED, "accept", "refuse"))
     serving = store.decisions(name, kinds=SERVING)
     gates = dict(result.get("gates") or {})
     return VersionHistory(

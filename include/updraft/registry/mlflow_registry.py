@@ -79,7 +79,9 @@ class ModelRegistry:
     def find(self, project: str, request_sha256: str) -> str | None:
         """The version of a request, or None."""
         versions = self.client.search_model_versions(f"name='{project}' and tags.`{REQUEST_TAG}`='{request_sha256}'")
-        return min((version.version for version in versions), key=int, default=None)
+        return min(
+            (str(version.version) for version in versions), key=int, default=None
+        )  # MLflow's own store has numbers
 
     def refuse(self, project: str, version: str, reason: str) -> None:
         """Mark a version as refused by the gates: it stays, with the reason."""

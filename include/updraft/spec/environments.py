@@ -72,6 +72,17 @@ def holds_spec(path: Path) -> bool:
     return path.name == SPEC or _FILE.fullmatch(path.name) is not None
 
 
+def what_data_mean(spec: ProjectSpec) -> dict[str, Any]:
+    """What a row, its columns and its label are, JSON-able: ``data`` without what an environment may have otherwise, and without how many rows
+    may be refused. A version that scores elsewhere needs the same there."""
+    of_sources = {path[-1] for path in MAY_DIFFER if path[:3] == ("data", "sources", ANY)}
+    of_data = {path[1] for path in MAY_DIFFER if path[0] == "data" and len(path) == 2}
+    return spec.data.model_dump(
+        mode="json",
+        exclude={**dict.fromkeys({*of_data, "refuse_above", "not_leaks"}, True), "sources": {"__all__": of_sources}},
+    )
+
+
 def override_file(folder: Path, environment: str) -> Path:
     """The file of an environment, whether it is there or not."""
     return folder / f"project.{environment}.yaml"
