@@ -43,6 +43,8 @@ _.maxother  # reprlib, as maxdict
 _.maxstring  # reprlib, as maxdict
 
 # Fields of the API's answers, which templates and scripts read by their names.
+kept_out_of  # project.html, fleet.html
+trainings_per_year  # fleet.html, project.html
 owners  # fleet.html
 discrimination  # answers of the API, for scripts
 gate_slices  # release.html, version.html

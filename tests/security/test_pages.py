@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.support.flights import PROJECTS
+from tests.support.team_airflow import METRICS_TOKEN
 
 from updraft.alerts import runbook
 from updraft.errors import SettingsError
@@ -87,8 +88,21 @@ def test_without_a_sign_in_there_is_nothing_not_even_a_list_of_routes(team_airfl
 
     for path in (*EVERYBODYS, "files/gamma/docs/index.html", "runbook"):
         assert httpx.get(f"{team_airflow.url}/updraft/{path}").status_code == 401
-    for path in ("docs", "redoc", "openapi.json", "metrics"):  # the metrics: where no scraper was given a token
+    for path in ("docs", "redoc", "openapi.json"):
         assert httpx.get(f"{team_airflow.url}/updraft/{path}").status_code == 404
+
+
+@pytest.mark.timeout(600)
+def test_metrics_are_for_the_scraper_whoever_else_is_signed_in(team_airflow):
+    import httpx
+
+    url = f"{team_airflow.url}/updraft/metrics"
+    with team_airflow.client("admin") as client:
+        assert client.get("/updraft/metrics").status_code == 401
+    assert httpx.get(url).status_code == 401
+    answer = httpx.get(url, headers={"Authorization": f"Bearer {METRICS_TOKEN}"}, timeout=240)
+    assert answer.status_code == 200
+    assert 'updraft_project_error{project="alpha",cause="folder"} 1\n' in answer.text
 
 
 @pytest.mark.timeout(600)

@@ -39,6 +39,7 @@ ROLES = {
 }
 """User name → FAB's role."""
 PASSWORD = secrets.token_urlsafe(16)
+METRICS_TOKEN = secrets.token_urlsafe(24)
 RUN, MARKED, TASK = "waits", "waits_too", "approve_change"
 DAGS = """
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -138,6 +139,7 @@ def _environment(database: str, home: Path, url: str, port: int) -> dict[str, st
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "UPDRAFT_HOME": home / "updraft",
         "UPDRAFT_PROJECTS": home / "projects",
+        "UPDRAFT_METRICS_TOKEN": METRICS_TOKEN,
         "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "include", ROOT / "plugins"))),
         "PYTHONWARNINGS": "ignore",
         "TEAM_ROLES": ROOT / "docker" / "airflow",

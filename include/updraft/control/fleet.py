@@ -135,9 +135,6 @@ def row_of(loop: Loop, situation: Situation) -> FleetRow:
     store, spec = loop.store, loop.spec
     name, serving, standing = spec.name, situation.serving, situation.standing
     retrain = spec.monitoring.remedies.retrain
-    left = None
-    if retrain is not None:
-        left = max(retrain.per_year - (standing.past.trained_this_year if standing.past else 0), 0)
     serves_for = None
     if serving.since is not None:
         serves_for = store.count_published(name, after=serving.since, until=standing.published or serving.since)
@@ -152,11 +149,11 @@ def row_of(loop: Loop, situation: Situation) -> FleetRow:
         losses=tuple(loss_points(store.performance(name, newest=NEWEST), spec.release.metric)),
         loss_at_promotion=loss_at_promotion(store, spec, serving.champion),
         drift=drift_now(store, name),
-        rows=_newest_rows(store, name, standing.newest),
+        rows=newest_rows(store, name, standing.newest),
         kept_out=situation.kept_out.partitions,
         kept_out_of=situation.kept_out.of,
         under_way=tuple(under_way(loop, release, situation) for release in standing.releases),
-        trainings_left=left,
+        trainings_left=trainings_left(situation),
         trainings_per_year=retrain.per_year if retrain else None,
         next=situation.next[0],
     )
@@ -238,7 +235,17 @@ def drift_now(store: Store, project: str) -> DriftNow | None:
     )
 
 
-def _newest_rows(store: Store, project: str, key: str | None) -> Rows | None:
+def trainings_left(situation: Situation) -> int | None:
+    """Of the policy's budget of a year; None where the policy never retrains."""
+    retrain, past = situation.spec.monitoring.remedies.retrain, situation.standing.past
+    return None if retrain is None else max(retrain.per_year - (past.trained_this_year if past else 0), 0)
+
+
+def newest_rows(store: Store, project: str, key: str | None) -> Rows | None:
+    """What became of the rows of the newest partition; None before it is ingested.
+
+    :param key: of that partition.
+    """
     row = store.partition_row(project, key) if key is not None else None
     if row is None:
         return None

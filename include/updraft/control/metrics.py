@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from updraft.alerts import outbox, untold
 from updraft.control.exposition import Family, Sample, exposition
-from updraft.control.fleet import FleetRow, row_of
+from updraft.control.fleet import drift_now, loss_at_promotion, loss_points, newest_rows, trainings_left
+from updraft.control.situation import NEEDS_PERSON as STATES_THAT_NEED_A_PERSON
 from updraft.control.situation import STATES, Situation, read_situation
 from updraft.data.partitions import next_tick, tick_of
 from updraft.errors import SettingsError
@@ -237,21 +238,22 @@ def project_samples(loop: Loop, now: datetime) -> Iterator[Sample]:
 
     :param now: of the clock.
     """
-    situation = read_situation(loop, now)
-    row, name = row_of(loop, situation), loop.name
-    yield Sample(INFO, (name, row.owner, row.task, row.metric), 1)
+    # Not the fleet's row: the words for people that it has take as long as all the rest.
+    situation, spec, name = read_situation(loop, now), loop.spec, loop.name
+    current = situation.state
+    yield Sample(INFO, (name, spec.owner, spec.task, spec.release.metric), 1)
     for state in STATES:
-        yield Sample(STATE, (name, state), row.state == state)
-    yield Sample(NEEDS_PERSON, (name,), row.needs_person)
+        yield Sample(STATE, (name, state), current == state)
+    yield Sample(NEEDS_PERSON, (name,), current in STATES_THAT_NEED_A_PERSON)
     yield Sample(STOPPED, (name,), situation.standing.stopped is not None)
-    yield from _of_data(loop, situation, row)
-    yield from _of_model(loop, row)
+    yield from _of_data(loop, situation)
+    yield from _of_model(loop, situation)
     yield from _of_releases(loop, situation)
     yield from _of_alerts(loop)
     yield from _of_chain(loop)
 
 
-def _of_data(loop: Loop, situation: Situation, row: FleetRow) -> Iterator[Sample]:
+def _of_data(loop: Loop, situation: Situation) -> Iterator[Sample]:
     name, standing = loop.name, situation.standing
     steps = {"ingested": standing.newest, "published": standing.published, "monitored": standing.monitored}
     for step, key in steps.items():
@@ -267,39 +269,40 @@ def _of_data(loop: Loop, situation: Situation, row: FleetRow) -> Iterator[Sample
         wanted[unpublished.fate] += len(unpublished.keys)
     for fate, number in wanted.items():
         yield Sample(WANTED, (name, fate), number)
-    if row.rows is not None:
-        yield Sample(ROWS, (name, "published"), row.rows.published)
-        yield Sample(ROWS, (name, "quarantined"), row.rows.quarantined)
-        if read := row.rows.published + row.rows.quarantined:
-            yield Sample(QUARANTINED, (name,), row.rows.quarantined / read)
-    if row.kept_out_of:
-        yield Sample(KEPT_OUT, (name,), row.kept_out / row.kept_out_of)
+    if (rows := newest_rows(loop.store, name, standing.newest)) is not None:
+        yield Sample(ROWS, (name, "published"), rows.published)
+        yield Sample(ROWS, (name, "quarantined"), rows.quarantined)
+        if read := rows.published + rows.quarantined:
+            yield Sample(QUARANTINED, (name,), rows.quarantined / read)
+    if situation.kept_out.of:
+        yield Sample(KEPT_OUT, (name,), situation.kept_out.partitions / situation.kept_out.of)
 
 
-def _of_model(loop: Loop, row: FleetRow) -> Iterator[Sample]:
-    name, store = loop.name, loop.store
-    if row.champion is not None:
-        yield Sample(CHAMPION, (name, row.champion), 1)
-        if (helped := store.learnt_at(name, [row.champion]).get(row.champion)) is not None:
+def _of_model(loop: Loop, situation: Situation) -> Iterator[Sample]:
+    name, store, spec, serving = loop.name, loop.store, loop.spec, situation.serving
+    if serving.champion is not None:
+        yield Sample(CHAMPION, (name, serving.champion), 1)
+        if (helped := store.learnt_at(name, [serving.champion]).get(serving.champion)) is not None:
             yield Sample(TRAINED, (name, "helped"), tick_of(helped).timestamp())
-    if row.since is not None:
-        yield Sample(CHAMPION_SINCE, (name,), tick_of(row.since).timestamp())
+    if serving.since is not None:
+        yield Sample(CHAMPION_SINCE, (name,), tick_of(serving.since).timestamp())
     if (newest := store.newest_training(name)) is not None:
         yield Sample(TRAINED, (name, "newest"), tick_of(newest).timestamp())
-    if row.trainings_per_year is not None and row.trainings_left is not None:
-        yield Sample(BUDGET, (name,), row.trainings_per_year)
-        yield Sample(BUDGET_LEFT, (name,), row.trainings_left)
-    if row.losses:
-        yield Sample(LOSS, (name,), row.losses[-1].loss)
-        yield Sample(LOSS_PARTITION, (name,), tick_of(row.losses[-1].key).timestamp())
-    if row.loss_at_promotion is not None:
-        yield Sample(LOSS_AT_PROMOTION, (name,), row.loss_at_promotion)
-    if row.drift is not None:
-        yield Sample(DRIFT_ALARM, (name,), row.drift.alarm)
-        if row.drift.score is not None:
-            yield Sample(DRIFT, (name,), row.drift.score)
-        if row.drift.threshold is not None:
-            yield Sample(DRIFT_THRESHOLD, (name,), row.drift.threshold)
+    retrain, left = spec.monitoring.remedies.retrain, trainings_left(situation)
+    if retrain is not None and left is not None:
+        yield Sample(BUDGET, (name,), retrain.per_year)
+        yield Sample(BUDGET_LEFT, (name,), left)
+    for point in loss_points(store.performance(name, newest=1), spec.release.metric):
+        yield Sample(LOSS, (name,), point.loss)
+        yield Sample(LOSS_PARTITION, (name,), tick_of(point.key).timestamp())
+    if (promised := loss_at_promotion(store, spec, serving.champion)) is not None:
+        yield Sample(LOSS_AT_PROMOTION, (name,), promised)
+    if (drift := drift_now(store, name)) is not None:
+        yield Sample(DRIFT_ALARM, (name,), drift.alarm)
+        if drift.score is not None:
+            yield Sample(DRIFT, (name,), drift.score)
+        if drift.threshold is not None:
+            yield Sample(DRIFT_THRESHOLD, (name,), drift.threshold)
 
 
 def _of_releases(loop: Loop, situation: Situation) -> Iterator[Sample]:
