@@ -4,6 +4,8 @@
 _.choose_branch  # the method of a branch operator
 _.fastapi_apps  # attribute of a plugin: the pages
 _.get_link  # method of an extra link
+_.get_openlineage_facets_on_complete  # the provider of OpenLineage: method of an operator
+_.get_openlineage_facets_on_failure  # as above
 _.notify  # method of a notifier
 _.operator_extra_links  # attribute of an operator, and of a plugin
 _.revoke_task  # method of an executor: a task that is queued for too long

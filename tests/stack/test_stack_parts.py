@@ -261,6 +261,7 @@ def test_programs_get_none_of_the_callers_airflow_settings_but_its_connections()
 
 def test_what_operations_watch_is_set_by_the_caller_and_the_scrapers_token_reaches_the_api_server_alone() -> None:
     env = {"AIRFLOW__METRICS__OTEL_ON": "True", "AIRFLOW__LOGGING__JSON_LOGS": "True"}
+    env["AIRFLOW__OPENLINEAGE__NAMESPACE"] = "updraft"
     token = {"UPDRAFT_METRICS_TOKEN": "0123456789abcdef"}
     assert environment.inherited(env | token, "scheduler") == env
     assert environment.inherited(env | token, "mlflow") == {}

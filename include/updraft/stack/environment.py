@@ -26,7 +26,14 @@ NOT_INHERITED = (
 )
 """Beginnings of the variables of the caller that no program of the stack gets: the stack sets its own."""
 
-KEPT = ("UPDRAFT_SLACK", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "AIRFLOW__METRICS__", "AIRFLOW__LOGGING__JSON_LOGS")
+KEPT = (
+    "UPDRAFT_SLACK",
+    "AIRFLOW_CONN_",
+    "AIRFLOW_VAR_",
+    "AIRFLOW__METRICS__",
+    "AIRFLOW__LOGGING__JSON_LOGS",
+    "AIRFLOW__OPENLINEAGE__",
+)
 """Of those, what a person sets on purpose for the programs."""
 
 QUIET = {

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from updraft.errors import SourceAway, SourceMissing
     from updraft.loop.context import Loop
+    from updraft.loop.flow import Flow
 
 
 class ExtractPartition(StepOperator):
@@ -112,3 +113,9 @@ class PublishPartition(StepOperator):
             raise AirflowSkipException(f"partition {row.key} is {row.state}: nothing to score")
         self.log.info("Published %s rows of %s at %s", f"{row.rows:,}", row.key, row.url)
         return {"key": row.key, "rows": row.rows, "quarantined": row.quarantined, "url": row.url}
+
+    def flow(self, loop: Loop, context: Context) -> Flow:
+        """From the sources to rows and features."""
+        from updraft.loop.flow import of_ingestion
+
+        return of_ingestion(loop, partition_key(context))

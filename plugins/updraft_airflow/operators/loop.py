@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from updraft.loop.context import Loop
+    from updraft.loop.flow import Flow
 
 
 class ScorePartition(StepOperator):
@@ -30,6 +31,12 @@ class ScorePartition(StepOperator):
         )
         champion = versions.get("champion")
         return {"versions": versions, "version_url": version_url(loop, champion) if champion else None}
+
+    def flow(self, loop: Loop, context: Context) -> Flow:
+        """From features and versions to predictions."""
+        from updraft.loop.flow import of_scoring
+
+        return of_scoring(loop, partition_key(context))
 
 
 class MeasurePerformance(StepOperator):

@@ -36,6 +36,7 @@ from updraft_airflow.deployment import open_loop
 from updraft_airflow.hooks.cluster import Cluster, cluster_errors, may_pass
 from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.links import PodLink, RunLink
+from updraft_airflow.openlineage import TellsLineage
 from updraft_airflow.operators.step import dag_url, fails_at_once, tells_tampering
 from updraft_airflow.operators.train import references, run_id
 from updraft_airflow.pod_log import since_seconds, stamped, unread
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from updraft.loop.context import Loop
+    from updraft.loop.flow import Flow
     from updraft.spec.compute import Compute, Kubernetes
 
 NEVER_ENDS = (Ending.IMAGE, Ending.REFUSED, Ending.LOST)
@@ -54,7 +56,7 @@ START_SECONDS = 1800
 """From a node to a running container: a GPU image is large."""
 
 
-class TrainInPod(KubernetesPodOperator):
+class TrainInPod(TellsLineage, KubernetesPodOperator):
     """Runs the request in a pod and takes its result. A pod that was lost is followed by one that goes on from its checkpoint.
 
     :param project: the project's name.
@@ -94,6 +96,12 @@ class TrainInPod(KubernetesPodOperator):
                 return
             self._prepare(loop, context)
             super().execute(context)
+
+    def flow(self, loop: Loop, context: Context) -> Flow:
+        """From the snapshot to the model."""
+        from updraft.loop.flow import of_training
+
+        return of_training(loop, run_id(context))
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
         """The pod has ended, or waits for a node for too long."""

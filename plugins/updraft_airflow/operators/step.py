@@ -16,6 +16,7 @@ from updraft.loop.alerting.telling import tampered
 from updraft.loop.auditing import tell_head
 from updraft_airflow.deployment import open_loop, registry, settings
 from updraft_airflow.hooks.slack import deliver_alerts
+from updraft_airflow.openlineage import TellsLineage
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -68,7 +69,7 @@ def log_fields(project: str, context: Context | None = None) -> Iterator[None]:
         yield
 
 
-class StepOperator(BaseOperator):
+class StepOperator(TellsLineage, BaseOperator):
     """Takes one step of a project's loop.
 
     :param project: the project's name.

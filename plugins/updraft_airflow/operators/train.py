@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from updraft.jobs.contract import TrainingResult
     from updraft.loop.context import Loop
+    from updraft.loop.flow import Flow
 
 
 def run_id(context: Context) -> str:
@@ -59,6 +60,12 @@ class SnapshotData(StepOperator):
         self.log.info("Request: %s", request)
         return {"request": request}
 
+    def flow(self, loop: Loop, context: Context) -> Flow:
+        """From features and labels to the snapshot."""
+        from updraft.loop.flow import of_snapshot
+
+        return of_snapshot(loop, run_id(context))
+
 
 class TrainModel(StepOperator):
     """Runs the request, as ``updraft train run REQUEST.json`` does; a killed run goes on from its checkpoint."""
@@ -70,6 +77,12 @@ class TrainModel(StepOperator):
         from updraft.loop.train import train_here
 
         return references(self.log, train_here(loop, run_id(context)))
+
+    def flow(self, loop: Loop, context: Context) -> Flow:
+        """From the snapshot to the model."""
+        from updraft.loop.flow import of_training
+
+        return of_training(loop, run_id(context))
 
 
 def references(log: Any, result: TrainingResult) -> dict[str, Any]:
@@ -129,3 +142,12 @@ class RegisterModel(StepOperator):
             context["ti"].xcom_push(key="return_value", value=handed)  # for the links: a skipped task returns nothing
             raise AirflowSkipException(f"version {version} was refused: {'; '.join(gates['reasons'])}")
         return handed
+
+    def flow(self, loop: Loop, context: Context) -> Flow | None:
+        """From the model to its version."""
+        from updraft.loop.flow import of_registration
+
+        training = loop.store.training(loop.name, run_id(context))
+        if training is None or training.version is None:
+            return None
+        return of_registration(loop, training.id, training.version)
