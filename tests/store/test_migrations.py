@@ -156,8 +156,12 @@ def test_the_command_upgrades_and_refuses_with_words(postgres_url):
         command = [sys.executable, "-m", "updraft.store.migrations", *arguments]
         return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)
 
+    behind = run("check")
+    assert (behind.returncode, behind.stdout) == (1, "")
+    assert behind.stderr.startswith("the store lacks 0001 to ")
     assert run().returncode == 0
     assert migrations.pending(postgres_url) == []
+    assert run("check").returncode == 0
     refused = run("downgrade", "0001")
     assert refused.returncode == 1
     assert "restore the dump from before it" in refused.stderr

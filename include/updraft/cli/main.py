@@ -127,14 +127,20 @@ def train_run(
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Look at this deployment: Python, disk, ports, database, MLflow, Airflow, keys. Ends with 3 when something needs attention.
+    """Look at this deployment: Python, disk, ports, databases, buckets, MLflow, Airflow, keys. Ends with 3 when something needs attention.
 
     Example: updraft doctor --json
     """
-    from updraft.stack.doctor import diagnose
+    from updraft.stack.outside import diagnose_outside, stands_outside
 
     with explained():
-        findings = diagnose(settings())
+        deployment = settings()
+        if stands_outside(deployment, os.environ):
+            findings = diagnose_outside(deployment, os.environ)
+        else:
+            from updraft.stack.doctor import diagnose
+
+            findings = diagnose(deployment)
     if as_json:
         write_json([asdict(finding) for finding in findings])
     else:

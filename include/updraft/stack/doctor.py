@@ -7,13 +7,10 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import psutil
 
-from updraft import borrowed
 from updraft.alerts import known
 from updraft.errors import SettingsError, StackError
 from updraft.registry.signing import PUBLIC
@@ -21,32 +18,13 @@ from updraft.settings import ENV_FILE, Settings
 from updraft.stack import airflow_settings, home, ports, postgres
 from updraft.stack.access import ADMIN, sign_in
 from updraft.stack.control import FREE_DISK, Status, status
+from updraft.stack.findings import Finding, Level, libraries
 from updraft.stack.layout import API_SERVER, POSTGRES, Layout
 from updraft.stack.secrets import load_or_make
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
 MEMORY = 4 * 1024**3
 """Bytes: the stack takes about 2 GiB, a training of the reference project another."""
-
-
-class Level(StrEnum):
-    """How bad a finding is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: Level
-    what: str
-    """The thing looked at, in a word or two."""
-    message: str
-    todo: str = ""
-    """What to do; empty when nothing is."""
 
 
 def diagnose(settings: Settings) -> list[Finding]:
@@ -81,17 +59,6 @@ def python_version(version: tuple[int, ...]) -> Finding:
         return Finding(level=Level.OK, what="python", message=f"Python {shown}")
     todo = "build the environment with Python 3.11 to 3.13: `make clean up PYTHON=python3.11`"
     return Finding(level=Level.ERROR, what="python", message=f"Python {shown} is not supported", todo=todo)
-
-
-def libraries() -> Iterator[Finding]:
-    """Whether what Updraft uses of its libraries' insides is as it was when it was tried."""
-    others = list(borrowed.untried())
-    for use in others:
-        message = f"{use.distribution} {borrowed.installed(use.distribution)}: {use}"
-        todo = f"install {use.distribution}=={use.checked} (`make up` does), or go through what is to be checked"
-        yield Finding(level=Level.WARNING, what="libraries", message=message, todo=todo)
-    if not others:
-        yield Finding(level=Level.OK, what="libraries", message="in the versions with which they were tried")
 
 
 def disk(free: int, folder: Path) -> Finding:
