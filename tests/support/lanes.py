@@ -28,6 +28,7 @@ CHEAP = (
     "release",
     "data",
     "plugins",
+    "deploy",
     "monitoring",
 )
 """Rooms that take seconds, in the order in which they are tested."""  # fmt: skip
