@@ -9,6 +9,7 @@ _.get_openlineage_facets_on_failure  # as above
 _.notify  # method of a notifier
 _.operator_extra_links  # attribute of an operator, and of a plugin
 _.revoke_task  # method of an executor: a task that is queued for too long
+task_policy  # airflow_local_settings: called for each task that is read
 _.template_fields  # attribute of an operator
 _.ui_color  # attribute of an operator
 PromptLocalExecutor  # the stack's configuration names it in a text

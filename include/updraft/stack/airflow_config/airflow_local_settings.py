@@ -1,7 +1,10 @@
-"""Imported by every Airflow process of the stack; does something in those that fork: the scheduler and the DAG processor.
+"""Imported by every Airflow process, of the stack and of the image; does something in those that fork: the scheduler and the DAG processor.
 
 With LocalExecutor each task is a fork of the scheduler, and each look at a DAG file one of the DAG processor: what is imported here
 once, none of them imports again. Import only, wait, and fork. A thread pool, a connection or an OpenMP region would not survive the fork.
+
+Where each task is a pod of its own (KubernetesExecutor), it also says which template the pod is made from: ``UPDRAFT_POD_TEMPLATES`` is a folder with
+``light.yaml``, ``heavy.yaml`` and ``launcher.yaml`` (docker/helm/values.yaml).
 """
 
 from __future__ import annotations
@@ -9,8 +12,11 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+from typing import Any
 
-__all__: list[str] = []  # nothing here replaces a setting of Airflow
+__all__: list[str] = []  # nothing here replaces a setting of Airflow, but the policy below where tasks are pods
+
+_TEMPLATES = os.environ.get("UPDRAFT_POD_TEMPLATES", "")
 
 _HEAVY = (
     "numpy", "pandas", "pandas.core.arrays.arrow.extension_types", "pyarrow.parquet", "pyarrow.dataset", "scipy.stats",
@@ -33,6 +39,35 @@ _OF_DAGS = (
 """What the DAG files import: each task parses one, and the DAG processor parses all of them twice a minute."""
 _AHEAD = {"tasks": (*_HEAVY, *_OF_DAGS), "dags": _OF_DAGS}
 """What a process imports for its forks, by ``UPDRAFT_PRELOAD``."""
+
+_HOLDS_ROWS = (
+    "extract_partition", "validate_partition", "publish_partition", "score_partition", "measure_performance", "recalibrate_models",
+    "decide_remedies", "write_report", "snapshot_data", "train_model", "search_trial", "evaluate_model", "register_model", "compare_versions",
+)  # fmt: skip
+"""Tasks that hold partitions or a model in memory."""
+
+
+def task_policy(task: Any) -> None:
+    """Have the pod of a task of Updraft's made from the template of its kind; a task of a team's own DAG keeps the chart's.
+
+    :param task: an operator, mapped or not, as the processor of DAG files has read it.
+    """
+    operator = getattr(task, "operator_class", type(task))
+    if not operator.__module__.startswith("updraft_airflow."):
+        return
+    if any(base.__name__ == "KubernetesPodOperator" for base in operator.__mro__):
+        kind = "launcher"
+    else:
+        kind = "heavy" if task.task_id.rpartition(".")[2] in _HOLDS_ROWS else "light"
+    config = {"pod_template_file": f"{_TEMPLATES}/{kind}.yaml", **(task.executor_config or {})}
+    if hasattr(task, "partial_kwargs"):
+        task.partial_kwargs["executor_config"] = config
+    else:
+        task.executor_config = config
+
+
+if _TEMPLATES:
+    __all__ += ["task_policy"]
 
 for _name in _AHEAD.get(os.environ.pop("UPDRAFT_PRELOAD", ""), ()):
     try:
