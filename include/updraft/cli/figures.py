@@ -19,7 +19,7 @@ _HEADINGS = (
     "data to serving",
     "change to serving",
     "taken back",
-    "served until taken back",
+    "after",
 )
 
 
