@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/include:$(CURDIR)/plugins
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap dev torch tools demo up down status logs doctor test test-quick test-k8s coverage mutants lint format migration docs bench lock audit sbom image astro trainer-image k8s-demo clean
+.PHONY: help bootstrap dev torch tools demo up down status logs doctor test test-quick test-k8s coverage mutants lint format migration docs bench lock audit sbom image astro trainer-image k8s-demo pictures clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -87,6 +87,9 @@ migration: dev ## write the migration for what changed in the store's tables: ma
 docs: bootstrap ## write docs/commands.md from the command line, docs/runbook.md from the texts of the alerts
 	@$(PY) -m updraft.cli.reference > docs/commands.md
 	@$(PY) -m updraft.alerts.runbook > docs/runbook.md
+
+pictures: dev ## take the README's pictures of the control room with Chromium, from a demo that is up (make demo)
+	@$(PY) -m tests.support.demo_pictures
 
 bench: dev ## the speeds that matter, measured side by side
 	@$(PY) tests/bench/run.py $(ARGS)
