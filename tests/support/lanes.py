@@ -64,6 +64,7 @@ SLOW: dict[str, tuple[str, ...]] = {
     "tests/loop/test_refit.py": (),
     "tests/loop/test_torch_on_the_other_side.py": (),
     "tests/loop/test_leftovers.py": (),
+    "tests/plugins/test_openlineage.py": (),
     "tests/plugins/test_training_in_pods.py": (),
     "tests/registry/test_mlflow_registry.py": (),
     "tests/security/test_alerts_told.py": (

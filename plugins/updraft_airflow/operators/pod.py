@@ -37,7 +37,7 @@ from updraft_airflow.hooks.cluster import Cluster, cluster_errors, may_pass
 from updraft_airflow.hooks.slack import deliver_alerts
 from updraft_airflow.links import PodLink, RunLink
 from updraft_airflow.openlineage import TellsLineage
-from updraft_airflow.operators.step import dag_url, fails_at_once, tells_tampering
+from updraft_airflow.operators.step import dag_url, fails_at_once, log_fields, tells_tampering
 from updraft_airflow.operators.train import references, run_id
 from updraft_airflow.pod_log import since_seconds, stamped, unread
 from updraft_airflow.pods import GRACE_SECONDS, RUN, run_label, training_pod
@@ -97,7 +97,7 @@ class TrainInPod(TellsLineage, KubernetesPodOperator):
             self._prepare(loop, context)
             super().execute(context)
 
-    def flow(self, loop: Loop, context: Context) -> Flow:
+    def flow(self, loop: Loop, context: Context) -> Flow | None:
         """From the snapshot to the model."""
         from updraft.loop.flow import of_training
 
@@ -177,7 +177,7 @@ class TrainInPod(TellsLineage, KubernetesPodOperator):
         loop = open_loop(self.project)
         kubernetes = load_deployment(loop.settings.deployment).kubernetes
         told = tells_tampering(loop, self.task_id, context)
-        with cluster_errors(kubernetes.connection, kubernetes.namespace), told:
+        with log_fields(self.project, context), cluster_errors(kubernetes.connection, kubernetes.namespace), told:
             yield loop
 
     def _next(self, loop: Loop, kubernetes: Kubernetes, run: str) -> NextTry:

@@ -50,6 +50,9 @@ class _Trial(TrainInPod):
         super().execute(context)
         self._conclude(context)
 
+    def flow(self, loop: Loop, context: Context) -> None:
+        """Nothing: of a trial its losses are kept, and no model."""
+
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
         """The pod has ended: note what it found."""
         super().trigger_reentry(context, event)
