@@ -16,7 +16,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from supervisor.xmlrpc import SupervisorTransport
+from tests.support.flights import PROJECTS
 from tests.support.postgres import free_port
 
 from updraft.errors import StackError
@@ -333,13 +335,19 @@ def test_a_stack_that_never_ran_is_told_as_not_running(tmp_path: Path) -> None:
     assert not any(row.healthy for row in rows)
 
 
-def test_a_fork_of_the_dag_processor_imports_nothing_anew_to_read_a_dag_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["local", "kubernetes"])
+def test_a_fork_of_the_dag_processor_imports_nothing_anew_to_read_a_dag_file(tmp_path: Path, backend: str) -> None:
+    folder = Path(shutil.copytree(PROJECTS / "flight_delays", tmp_path / "projects" / "flight_delays"))
+    spec = yaml.load((folder / "project.yaml").read_text(), yaml.BaseLoader)
+    spec["training"]["compute"] = {"backend": backend}
+    (folder / "project.yaml").write_text(yaml.safe_dump(spec))
     env = environment.of_program(DAG_PROCESSOR, _layout(tmp_path), {"PYTHONPATH": "", "AIRFLOW__API__SECRET_KEY": "x"})
     read = (
         "import airflow_local_settings, runpy, sys\n"
         "ahead = set(sys.modules)\n"
         "for file in sys.argv[1:]: runpy.run_path(file)\n"
-        "print(sorted(name for name in set(sys.modules) - ahead if name.startswith('updraft')))"
+        "print(sorted(name for name in set(sys.modules) - ahead if name.startswith(('updraft', 'kubernetes'))))\n"
+        "print('kubernetes' in sys.modules)"
     )
     dags = sorted(map(str, Path(__file__).parents[2].joinpath("dags").glob("*.py")))
     path = os.pathsep.join([os.environ["PYTHONPATH"], str(environment.AIRFLOW_CONFIG)])
@@ -349,6 +357,7 @@ def test_a_fork_of_the_dag_processor_imports_nothing_anew_to_read_a_dag_file(tmp
             **os.environ,
             "PYTHONPATH": path,
             "UPDRAFT_PRELOAD": env["UPDRAFT_PRELOAD"],
+            "UPDRAFT_PROJECTS": str(folder.parent),
             "UPDRAFT_HOME": str(tmp_path),
             "AIRFLOW_HOME": str(tmp_path / "airflow"),
         },
@@ -356,7 +365,7 @@ def test_a_fork_of_the_dag_processor_imports_nothing_anew_to_read_a_dag_file(tmp
         text=True,
         check=True,
     )
-    assert said.stdout.splitlines()[-1] == "[]"
+    assert said.stdout.splitlines()[-2:] == ["[]", str(backend == "kubernetes")]
 
 
 def test_the_scheduler_waits_for_its_database_after_its_imports_so_that_it_is_there_soon_after_it(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
 __all__: list[str] = []  # nothing here replaces a setting of Airflow, but the policy below where tasks are pods
@@ -37,6 +38,8 @@ _OF_DAGS = (
     "updraft_airflow.operators.trigger", "updraft_airflow.sensors.store",
 )  # fmt: skip
 """What the DAG files import: each task parses one, and the DAG processor parses all of them twice a minute."""
+_OF_PODS = ("updraft_airflow.operators.search_pod",)
+"""What those of a project import that trains in pods: most of a second, for the client of Kubernetes."""
 _AHEAD = {"tasks": (*_HEAVY, *_OF_DAGS), "dags": _OF_DAGS}
 """What a process imports for its forks, by ``UPDRAFT_PRELOAD``."""
 
@@ -69,15 +72,27 @@ def task_policy(task: Any) -> None:
 if _TEMPLATES:
     __all__ += ["task_policy"]
 
-for _name in _AHEAD.get(os.environ.pop("UPDRAFT_PRELOAD", ""), ()):
+
+def _some_train_in_pods() -> bool:
+    """Whether a project speaks of Kubernetes, read as text: this is a hint, and a project that does not read keeps no program from starting."""
+    folder = os.environ.get("UPDRAFT_PROJECTS")
+    files = Path(folder).glob("*/project*.yaml") if folder else ()
+    try:
+        return any(b"kubernetes" in file.read_bytes() for file in files)
+    except OSError:
+        return False
+
+
+_names = _AHEAD.get(os.environ.pop("UPDRAFT_PRELOAD", ""), ())
+if _names and _some_train_in_pods():
+    _names += _OF_PODS
+for _name in _names:
     try:
         importlib.import_module(_name)
     except ImportError as _error:
         logging.getLogger("updraft").warning("not imported ahead: %s (%s); forks that need it import it", _name, _error)
 
 if _needs := os.environ.pop("UPDRAFT_WAITS_FOR", ""):
-    from pathlib import Path
-
     from updraft.stack.lives import live
 
     # The scheduler dies when its database goes away. What takes time is done by the time that it is back.
