@@ -44,11 +44,12 @@ RUN, MARKED, TASK = "waits", "waits_too", "approve_change"
 DAGS = """
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import DAG
+from airflow.sdk import DAG, CronPartitionTimetable
 
 for project in ("alpha", "beta", "hours"):
     for stage in ("ingest", "score", "monitor", "watch", "train", "release", "rollback"):
-        with DAG(f"{project}.{stage}", schedule=None) as dag:
+        schedule = CronPartitionTimetable("0 * * * *", timezone="UTC", key_format="%Y-%m-%dT%H%M") if stage == "ingest" else None
+        with DAG(f"{project}.{stage}", schedule=schedule) as dag:
             if stage == "release":
                 ApprovalOperator(task_id="approve_change", subject="Promote?") >> EmptyOperator(task_id="promote_change")
             else:
