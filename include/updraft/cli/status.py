@@ -217,7 +217,7 @@ def _under_way(store: Store, name: str) -> dict[str, Any]:
         ],
         "releases": [
             {"id": row.id, "lane": row.lane, "state": row.state, "since": row.opened_at, "reason": row.reason}
-            for row in store.releases(name, states=("shadow", "approval", "probation"))
+            for row in store.open_releases(name)
         ],
         "episodes": [
             {"id": row.id, "state": row.state, **row.diagnosis}

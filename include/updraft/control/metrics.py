@@ -24,12 +24,11 @@ from updraft.errors import SettingsError
 from updraft.loop.auditing import last_audit
 from updraft.loop.context import Loop
 from updraft.spec.load import BrokenProject
-from updraft.store.records import ReleaseState
+from updraft.store.records import OPEN_RELEASE
 from updraft.store.store import Store
 
 log = logging.getLogger(__name__)
 
-_OPEN: tuple[ReleaseState, ...] = ("shadow", "approval", "probation")
 _FATES = ("refused", "failed", "late", "missing", "waiting")
 _PROJECT = ("project",)
 
@@ -307,7 +306,7 @@ def _of_model(loop: Loop, situation: Situation) -> Iterator[Sample]:
 
 def _of_releases(loop: Loop, situation: Situation) -> Iterator[Sample]:
     name, releases = loop.name, situation.standing.releases
-    for state in _OPEN:
+    for state in OPEN_RELEASE:
         yield Sample(RELEASES, (name, state), sum(release.row.state == state for release in releases))
     for release in releases:
         row = release.row

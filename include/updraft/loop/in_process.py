@@ -73,7 +73,7 @@ def settle(loop: Loop, models: KeptModels) -> None:
     """Conclude releases and start remedies until there is nothing left to do at this tick."""
     while True:
         acted = False
-        for release in loop.store.releases(loop.name, states=("shadow", "approval", "probation")):
+        for release in loop.store.open_releases(loop.name):
             acted = _move(loop, release.id) or acted
         episode = due_episode(loop)
         if episode is not None:

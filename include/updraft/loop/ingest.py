@@ -118,13 +118,11 @@ def _publish(loop: Loop, key: str) -> IngestedPartition:
             check_same_features(loop, key, summary, before)
         row = replace(row, profile={"features_sha256": loop.features.sha256, **summary.as_dict()})
     row = with_lost_labels(loop, row)
-    published = loop.store.partition_row(loop.name, key)
+    _tell_revision(loop, row)  # first: tried again after the row is written, nothing would tell that it was another one
     loop.store.record_partition(loop.name, row)
     if row.state != "refused":
         partition_alerts.partition_mended(loop, row)
     if row.state == "published":
-        if published is not None and published.state == "published" and published.sha256 != row.sha256:
-            partition_alerts.partition_revised(loop, row, published)
         if row.quarantined:
             partition_alerts.rows_quarantined(loop, row)
         if any(source["outside"] + source["timeless"] for source in row.checks["sources"].values()):
@@ -134,6 +132,13 @@ def _publish(loop: Loop, key: str) -> IngestedPartition:
     if row.checks["labels"].get("unlisted"):
         partition_alerts.labels_unlisted(loop, row, before)
     return row
+
+
+def _tell_revision(loop: Loop, row: IngestedPartition) -> None:
+    """Tell when a published partition is about to be published with other content."""
+    published = loop.store.partition_row(loop.name, row.key)
+    if published is not None and published.state == row.state == "published" and published.sha256 != row.sha256:
+        partition_alerts.partition_revised(loop, row, published)
 
 
 def _before(loop: Loop, key: str) -> IngestedPartition | None:

@@ -11,7 +11,7 @@ def learners_in_use(loop: Loop, key: str) -> tuple[str, ...]:
     Of these alone it matters to on-call; `updraft lineage` tells it of any version. It asks for a handful of rows, however long the history is.
     """
     serving = loop.store.serving(loop.name)
-    proved = loop.store.releases(loop.name, states=("shadow", "approval", "probation"))
+    proved = loop.store.open_releases(loop.name)
     in_use = dict.fromkeys((serving.champion, serving.previous, *(release.version for release in proved)))
     trainings = {version: loop.store.training_of(loop.name, version) for version in in_use if version is not None}
     learners = [

@@ -123,7 +123,7 @@ def gather_evidence(loop: Loop, key: str) -> dict[str, int]:
         return {}
     added = {}
     fresh = newly_known(loop, key)
-    for release in loop.store.releases(loop.name, states=("shadow", "approval", "probation")):
+    for release in loop.store.open_releases(loop.name):
         if release.opened_at >= key:
             continue
         rows = _clusters(loop, release, fresh, key)

@@ -85,10 +85,7 @@ def read_standing(loop: Loop, now: datetime) -> Standing:
         attempt=store.newest_attempt(name),
         budget_from=store.budget_key(name, retrain.per_year) if retrain else None,
         kept_out=len(store.kept_out(name, since=window[0].key, until=window[-1].key)) if window else 0,
-        releases=tuple(
-            _open_release(loop, row, monitored)
-            for row in store.releases(name, states=("shadow", "approval", "probation"))
-        ),
+        releases=tuple(_open_release(loop, row, monitored) for row in store.open_releases(name)),
         stopped=stopped_remedies(store, name),
     )
 

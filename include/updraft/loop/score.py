@@ -25,7 +25,7 @@ def roles(loop: Loop, key: str) -> dict[Role, str]:
     if champion is None:
         return {}
     versions: dict[Role, str] = {"champion": champion}
-    releases = loop.store.releases(loop.name, states=("shadow", "approval", "probation"))
+    releases = loop.store.open_releases(loop.name)
     learnt = loop.store.learnt_at(loop.name, [release.version for release in releases])
     for release in releases:
         if learnt.get(release.version, "") >= key:

@@ -62,7 +62,7 @@ def _release(loop: Loop, key: str | None, seen: dict[str, str], subject: str) ->
 
 def _undecided(loop: Loop, key: str, before: ReleaseRow | None) -> bool:
     """Whether an open release, of those opened before another, may still conclude something at this tick."""
-    releases = loop.store.releases(loop.name, states=("shadow", "approval", "probation"))
+    releases = loop.store.open_releases(loop.name)
     if not releases:
         return False
     newest = loop.store.partitions(loop.name, until=key, newest=2)

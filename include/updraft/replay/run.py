@@ -195,7 +195,7 @@ class Replay:
         waiting = {(task["dag_id"], task["dag_run_id"]) for task in tasks}
         if any((run["dag_id"], run["dag_run_id"]) not in waiting for run in self._open_runs(waiting)):
             return False
-        releases = self.store.releases(name, states=("shadow", "approval", "probation"))
+        releases = self.store.open_releases(name)
         if any(seen.get(sensor_name("release", row.id), "") < key for row in releases):
             return False
         # Read again: what was written between the first look and Airflow's answers would be missed otherwise.
@@ -235,10 +235,7 @@ class Replay:
             return any(
                 row.id == run["dag_run_id"] for row in self.store.episodes(self.project.name, states=("due", "started"))
             )
-        return any(
-            row.id == run["dag_run_id"]
-            for row in self.store.releases(self.project.name, states=("shadow", "approval", "probation"))
-        )
+        return any(row.id == run["dag_run_id"] for row in self.store.open_releases(self.project.name))
 
     def _unsettled(self) -> str:
         open_runs = [f"{run['dag_id']} {run['dag_run_id']} {run['state']}" for run in self.airflow.open_runs(self.dags)]

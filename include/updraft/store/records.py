@@ -9,6 +9,8 @@ Role = Literal["champion", "previous", "challenger", "refresh"]
 """``challenger`` is a change in shadow, ``refresh`` a refresh in shadow (where the policy asks for one)."""
 Lane = Literal["refresh", "change"]
 ReleaseState = Literal["shadow", "approval", "probation", "closed"]
+OPEN_RELEASE: tuple[ReleaseState, ...] = ("shadow", "approval", "probation")
+"""States of a release that has not ended."""
 Outcome = Literal["promoted", "rejected", "rolled_back", "reinstated", "superseded", "kept"]
 Remedy = Literal["retrain", "recalibrate", "quarantine", "person"]
 

@@ -11,7 +11,7 @@ from updraft.errors import StoreError
 from updraft.store import tables as t
 from updraft.store.base import as_record
 from updraft.store.chain import Chain, as_decision
-from updraft.store.records import Decision, ReleaseRow, ReleaseState, Serving
+from updraft.store.records import OPEN_RELEASE, Decision, ReleaseRow, ReleaseState, Serving
 from updraft.store.state import RETURNS, read_champion, read_layers
 
 
@@ -79,6 +79,10 @@ class Releases(Chain):
             _release(row)
             for row in self._rows(query.order_by(t.releases.c.opened_at, t.releases.c.written_at, t.releases.c.id))
         ]
+
+    def open_releases(self, project: str) -> list[ReleaseRow]:
+        """Releases that have not ended, in the order of their opening."""
+        return self.releases(project, states=OPEN_RELEASE)
 
     def releases_counted_from(self, project: str, releases: Collection[str]) -> dict[str, str]:
         """The tick from which the evidence of some releases counts, by their id; without those that are not there."""

@@ -73,11 +73,13 @@ class VerifyDecisions(ForEachProject):
         from updraft_airflow.deployment import registry
 
         audit = audit_decisions(loop.store, loop.settings, loop.name, registry())
-        keep_audit(loop.store, audit, datetime.now(UTC))
+        looked_at = datetime.now(UTC)
         if audit.problems:
             problems = "; ".join(audit.problems)
             tampered(loop, "the chain of decisions", f"{loop.name}'s decisions in the store", problems)
             deliver_alerts(loop)
+        keep_audit(loop.store, audit, looked_at)  # on-call has heard by now, whatever comes of writing it down
+        if audit.problems:
             raise IntegrityError(f"{audit.words}; `updraft audit verify {loop.name}` lists everything")
         complete_anchors(loop.settings, audit)
         if audit.head is not None:
