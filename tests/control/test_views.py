@@ -109,6 +109,19 @@ def test_one_partition_and_its_loss_are_drawn(loop):
     assert "Scored as" in read(rooms.partition_page(read_partition(loop, KEY), Place()))
 
 
+@pytest.mark.parametrize("layers", [2, 4])
+def test_the_course_of_the_calibration_layer_has_a_heading_where_it_is_drawn(loop, layers):
+    publish(loop)
+    serve(loop)
+    measure(loop)
+    for number in range(layers):
+        layer = {"intercept": 0.1, "slope": 1.0 + number / 10}
+        decide(loop, "recalibrate", f"1@{number}", version="1", layer=layer, reason="walk-forward gain")
+    page = rooms.project_page(read_project(loop, NOW), Place())
+    assert (b"Slope of the calibration layer" in page) == (b"slope of the calibration layer on what serves" in page)
+    assert (b"Slope of the calibration layer" in page) == (layers == 4)
+
+
 def test_a_partition_is_ingested_anew_where_its_tick_has_passed_and_is_one(loop):
     assert partition_to_ingest(loop, KEY, NOW) == KEY
     with pytest.raises(InputError, match=r"is no tick of data\.schedule"):

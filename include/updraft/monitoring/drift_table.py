@@ -51,8 +51,9 @@ class _Columns(DataDriftTable):  # type: ignore[misc]  # evidently's own annotat
         result = super().calculate(data)
         for name, column in result.drift_by_columns.items():
             column.scatter = None
-            column.drift_score = self.scores.get(name, 0.0)
-            column.drift_detected = is_above(column.drift_score, self.limit)
+            score = self.scores.get(name, 0.0)
+            column.drift_detected = is_above(score, self.limit)
+            column.drift_score = round(score, 3)  # as the threshold is shown
             column.stattest_name = "" if self.limit is None else f"{self.limit:.3f}"
         return result
 

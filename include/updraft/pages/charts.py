@@ -184,7 +184,7 @@ def calibration_chart(quality: Sequence[Quality]) -> Markup:
 
 
 def layer_chart(layers: Sequence[Layer]) -> Markup:
-    """The slope of the layer on the champion at each tick; 1 leaves the scores as they are."""
+    """The slope of the layer on the champion at each tick; 1 leaves the scores as they are. Empty of fewer than four, which show no course."""
     known = [(layer, layer.slope if layer.slope is not None else 1.0) for layer in layers]
     if len(known) < 4:
         return Markup("")
