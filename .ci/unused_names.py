@@ -23,6 +23,7 @@ _.after_iteration  # XGBoost: method of a callback
 epoch  # XGBoost: argument of that method
 _.reset  # XGBoost: method of a data iterator
 _.drift_detected  # Evidently: of a column in its table
+_.drift_score  # Evidently: of a column in its table
 _.stattest_name  # Evidently: of a column in its table
 _Table  # Evidently: draws the metric that it is registered for
 _.generate_metrics  # Evidently: method of a container of metrics

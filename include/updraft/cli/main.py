@@ -14,6 +14,7 @@ import typer
 from updraft.cli import backtest as backtest_command
 from updraft.cli import backup as backup_command
 from updraft.cli import compare as compare_command
+from updraft.cli import cost as cost_command
 from updraft.cli import diff as diff_command
 from updraft.cli import figures as figures_command
 from updraft.cli import forget as forget_command
@@ -67,6 +68,7 @@ app.command("init")(init_command.init)
 app.command("validate")(validate_command.validate)
 app.command("status")(status_command.status)
 app.command("figures")(figures_command.figures)
+app.command("cost")(cost_command.cost)
 app.command("show")(show_command.show)
 app.command("diff")(diff_command.diff)
 app.command("lineage")(lineage_command.lineage_command)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from updraft.control.cost import Spending, read_spending
 from updraft.control.delivery import MOST, Delivery, read_delivery
 from updraft.control.fleet import FleetRow, LossPoint, loss_points, row_of
 from updraft.control.situation import read_situation
@@ -112,6 +113,7 @@ class ProjectView(View):
     stopped: bool
     """Whether a person has stopped the remedies."""
     delivery: Delivery
+    spending: Spending
 
 
 def read_project(
@@ -122,7 +124,7 @@ def read_project(
     :param now: of the clock.
     :param before: number of a decision: those before it are shown.
     :param decisions: how many are shown.
-    :param promotions: how many the figures of delivery look at.
+    :param promotions: how many the figures of delivery look at, and trainings those of cost.
     """
     store, spec, name = loop.store, loop.spec, loop.name
     situation = read_situation(loop, now)
@@ -162,6 +164,7 @@ def read_project(
         quarantined=counts.quarantined,
         stopped=situation.standing.stopped is not None,
         delivery=read_delivery(store, name, most=promotions),
+        spending=read_spending(store, name, spec.release.metric, loop.settings.deployment, most=promotions),
     )
 
 

@@ -36,6 +36,7 @@ def register(loop: Loop, run: str, registry: ModelRegistry) -> tuple[str, str | 
         "peak_memory_mb": result.peak_memory_mb,
         "cpu_seconds": result.cpu_seconds,
         "gpu_percent": result.gpu_percent,
+        "workers": plan.workers,
         "pods": [asdict(attempt) for attempt in attempts],
         "snapshot_sha256": result.snapshot_sha256,
         "features_sha256": result.features_sha256,

@@ -16,7 +16,7 @@ from updraft.control.release import ReleaseView
 from updraft.control.situation import STATES
 from updraft.control.version import Comparison, VersionView
 from updraft.pages import charts
-from updraft.pages.words import day, days, figure, hour, several_a_day, short_day, signed
+from updraft.pages.words import amount, day, days, figure, gained, hour, several_a_day, short_day, signed
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -162,6 +162,7 @@ def _environment(timed: bool) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"figure": figure, "signed": signed, "days": days, "short_day": short_day, "pretty": _pretty}
+    environment.filters |= {"amount": amount, "gained": gained}
     environment.filters["day"] = hour if timed else day
     environment.globals |= {drawn.__name__: drawn for drawn in _CHARTS}
     return environment

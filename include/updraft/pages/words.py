@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from updraft.control.cost import Gain
 from updraft.data.partitions import KEY_FORMAT
 
 
@@ -16,6 +17,22 @@ def figure(value: float | None) -> str:
 def signed(value: float | None) -> str:
     """A gain with its sign."""
     return "–" if value is None else f"{value:+.4f}"
+
+
+def amount(value: float | None) -> str:
+    """Hours or money: two decimals, more where it is less than that tells, or a dash."""
+    return "–" if value is None else f"{value:,.2f}" if value == 0 or abs(value) >= 0.1 else f"{value:.2g}"
+
+
+def gained(newest: Gain, currency: str) -> str:
+    """What the newest training gained, and what for: one sentence."""
+    better = newest.gain > 0
+    told = f"Version {newest.version}, trained at {day(newest.key)}, {'lowered' if better else 'did not lower'} the loss of its holdout"
+    told += f" by {figure(newest.gain)}" if better else f": {figure(-newest.gain)} above the champion's"
+    if newest.cost is None:
+        return f"{told}."
+    told += f", for {amount(newest.cost)} {currency}"
+    return f"{told}: {figure(newest.gain / newest.cost)} for each {currency}." if better and newest.cost else f"{told}."
 
 
 def days(value: float | None) -> str:

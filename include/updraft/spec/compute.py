@@ -171,10 +171,23 @@ def _matches(pattern: str, image: str) -> bool:
     return re.fullmatch(r"[^/\s]*".join(map(re.escape, pattern.split("*"))), image) is not None
 
 
+class Prices(Part):
+    """What compute costs a deployment, for the pages and `updraft cost`: nothing is decided by it."""
+
+    currency: str = Field(pattern=r"^\S{1,8}$", description="as it is to be shown, such as EUR")
+    cpu_hour: float = Field(ge=0, allow_inf_nan=False, description="of one core for an hour")
+    gpu_hour: float = Field(default=0.0, ge=0, allow_inf_nan=False, description="of one GPU for an hour")
+
+    def of(self, cpu_hours: float, gpu_hours: float) -> float:
+        """Cost of so many hours of cores and of GPUs."""
+        return self.cpu_hour * cpu_hours + self.gpu_hour * gpu_hours
+
+
 class Deployment(Part):
     """``deployment.yaml``: what holds for every project of a deployment."""
 
     kubernetes: Kubernetes = Kubernetes()
+    prices: Prices | None = Field(default=None, description="of compute; costs are shown where it is given")
 
 
 class PodCompute(Part):

@@ -66,6 +66,15 @@ class Trainings(Base):
         )
         return [as_record(TrainingRow, row) for row in self._rows(query)]
 
+    def newest_trainings(self, project: str, *, after: str, most: int) -> list[TrainingRow]:
+        """The newest trainings with a later key than ``after`` that brought a model, the newest first."""
+        c = t.trainings.c
+        brought = sa.select(t.trainings).where(
+            c.project == project, c.key > after, c.state.in_(("registered", "refused"))
+        )
+        query = brought.order_by(c.key.desc(), c.written_at.desc()).limit(most)
+        return [as_record(TrainingRow, row) for row in self._rows(query)]
+
     def last_trained(self, project: str, *, until: str, states: Sequence[str] = _TRIED) -> str | None:
         """Key of the newest training up to ``until`` that an episode asked for and that came to one of some states."""
         query = self._asked_for(project, until, states).order_by(t.trainings.c.key.desc()).limit(1)
