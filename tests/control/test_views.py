@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from html import unescape
 
@@ -107,6 +108,20 @@ def test_one_partition_and_its_loss_are_drawn(loop):
     assert b"nan" not in re.sub(rb"<[^>]+>", b"", page)
     assert "promoted version 1 (refresh): proved" in read(page)
     assert "Scored as" in read(rooms.partition_page(read_partition(loop, KEY), Place()))
+
+
+def test_each_page_says_which_environment_it_is_of_and_a_project_by_which_file(loop, tmp_path):
+    assert b"environment" not in rooms.project_page(read_project(loop, NOW), Place())
+    project = loop.project.model_copy(update={"environment": "staging", "folder": tmp_path})
+    there = Place(environment="staging")
+    staging = replace(loop, project=project)
+    told = read(rooms.project_page(read_project(staging, NOW), there))
+    assert "Updraft staging / " in told
+    assert "Environment staging: there is no project.staging.yaml, project.yaml alone holds." in told
+    (tmp_path / "project.staging.yaml").write_text("{}\n")
+    told = read(rooms.project_page(read_project(staging, NOW), there))
+    assert "Environment staging: project.staging.yaml overrides project.yaml." in told
+    assert "Updraft staging" in read(rooms.fleet_page(make_fleet([], NOW), there, Filter()))
 
 
 @pytest.mark.parametrize("layers", [2, 4])

@@ -14,6 +14,7 @@ from updraft.control.timeline import Decided, decided, telling_decisions
 from updraft.control.view import View, finite
 from updraft.loop.context import Loop
 from updraft.loop.kept_out import sign_words
+from updraft.spec.environments import environment_words
 from updraft.spec.evidence import evidence_words, undecidable
 from updraft.store.records import Decision, PerformanceRow
 
@@ -110,6 +111,8 @@ class ProjectView(View):
     partitions: dict[str, int]
     """How many there are, by state."""
     quarantined: int
+    environment: str
+    """Which one holds for the project, and by which file; empty where it has none."""
     stopped: bool
     """Whether a person has stopped the remedies."""
     delivery: Delivery
@@ -162,6 +165,7 @@ def read_project(
         older=told[0].seq if len(told) == DECISIONS else None,
         partitions=dict(counts.by_state),
         quarantined=counts.quarantined,
+        environment=environment_words(loop.project.folder, loop.project.environment) or "",
         stopped=situation.standing.stopped is not None,
         delivery=read_delivery(store, name, most=promotions),
         spending=read_spending(store, name, spec.release.metric, loop.settings.deployment, most=promotions),

@@ -47,6 +47,8 @@ class Place:
     may: frozenset[str] = frozenset()
     """What the person may do: names of actions."""
     user: str = ""
+    environment: str = ""
+    """Of the deployment, such as ``staging``; empty where none is chosen."""
 
     def project(self, project: str) -> str:
         """Page of a project."""

@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from updraft.pages import rooms
 from updraft.pages.rooms import Filter, Place
+from updraft_airflow.deployment import settings
 from updraft_airflow.pages import api
 from updraft_airflow.pages.access import Permitted, Seen, allowed_actions
 from updraft_airflow.pages.policy import ROOM
@@ -23,7 +24,13 @@ def place(request: Request, user: GetUserDep) -> Place:
     root = str(request.scope.get("root_path") or "").rstrip("/")
     project = request.path_params.get("project")
     may = allowed_actions(project, user) if project else frozenset()
-    return Place(root=root, airflow=root.removesuffix("/updraft"), may=frozenset(may), user=user.get_name())
+    return Place(
+        root=root,
+        airflow=root.removesuffix("/updraft"),
+        may=frozenset(may),
+        user=user.get_name(),
+        environment=settings().environment or "",
+    )
 
 
 Here = Annotated[Place, Depends(place)]
