@@ -54,6 +54,7 @@ discrimination  # answers of the API, for scripts
 gate_slices  # release.html, version.html
 gates_passed  # answers of the API, for scripts
 gates_against  # release.html
+with_interval  # as gates_passed
 
 # Fields that are read by their names in a text, or only written for people and files.
 holdout_rows  # result.json of a training: for whoever reads it

@@ -40,6 +40,11 @@ WINDOW = 80
 """Of the training: as many as a threshold of drift needs."""
 TERM = 40
 """Hours for which each version served."""
+_EXPECTED: dict[str, Any] = {
+    **{"rows": 60, "metric": "log_loss", "value": 0.49, "spread": 0.03, "lower": 0.4, "upper": 0.58, "errors": 20},
+    "figures": {"auc": 0.8},
+}
+"""The estimate of each hour's loss."""
 _SPEC = """
 name: hours
 owner: hours-ml
@@ -172,6 +177,8 @@ def lengthen(loop: Loop, models: KeptModels, hours: int) -> None:
             prediction = {"project": name, "key": now, "role": role, "version": version, "calibration": None, **said}
             rows["predictions"].append(prediction)
             measured = {"project": name, "key": key(hour - 1), "as_of": now, "role": role, "version": version}
+            if role == "champion":
+                rows["estimates"].append({"project": name, "key": now, "version": version, **_EXPECTED})
             rows["performance"].append({**measured, "rows": 60, "metrics": {"log_loss": 0.5, "auc": 0.8}})
         if proving:
             cluster = {"project": name, "release": f"{name}-v{champion}", "cluster": now, "key": now}

@@ -25,6 +25,7 @@ from updraft.cli.edge import (
     settings,
     write_json,
 )
+from updraft.control.estimates import read_estimates
 from updraft.control.situation import read_situation
 from updraft.control.timeline import telling_decisions
 from updraft.errors import InputError, SpecError
@@ -39,6 +40,9 @@ from updraft.spec.load import project_names
 from updraft.store.store import Store
 from updraft.store.trouble import trouble
 from updraft.tasks.registry import figure_names
+
+_ESTIMATES = 8
+"""Of the newest partitions, how many are looked at for an estimate without labels: as many as are measured ones."""
 
 
 def status(
@@ -172,6 +176,7 @@ def describe(
         "kept_out": kept_out.as_dict() if kept_out else None,
         "kept_out_words": kept_out.words if kept_out and kept_out.partitions else None,
         "overdue": situation.overdue.words if situation and situation.overdue else None,
+        "estimate": _estimate(loop) if loop else None,
         "evidence": evidence_words(spec) if spec else None,
         "undecidable": undecidable(spec) if spec else [],
         **_under_way(store, name),
@@ -226,6 +231,15 @@ def _under_way(store: Store, name: str) -> dict[str, Any]:
     }
 
 
+def _estimate(loop: Loop) -> dict[str, Any] | None:
+    """What served is expected to lose on the newest partition without labels; None where there is none."""
+    estimates = read_estimates(loop, _ESTIMATES)
+    if not estimates.waiting:
+        return None
+    told = estimates.waiting[-1].model_dump(mode="json") | {"words": estimates.words}
+    return told | {"record": estimates.record.model_dump(mode="json")}
+
+
 def _alerts(store: Store, name: str, slack: known.Known | None) -> dict[str, Any]:
     standing = outbox.standing(store.engine, name, connected=slack is not None and slack.connected)
     return {
@@ -255,6 +269,15 @@ def _print_state(standing: dict[str, Any]) -> None:
         console.print(f"  {standing['environment_words']}", markup=False, soft_wrap=True)
 
 
+def _print_losses(standing: dict[str, Any]) -> None:
+    for row in standing["performance"][-4:]:
+        figures = ", ".join(f"{name} {row[name]:.4f}" for name in figure_names() if name in row)
+        console.print(f"  {row['key']}: version {row['version']}, {figures} on {row['rows']:,} rows")
+    if (estimate := standing["estimate"]) is not None:
+        told = f"  {estimate['key']}: version {estimate['version']}, {estimate['metric']} {estimate['words']}"
+        console.print(told, markup=False, soft_wrap=True)
+
+
 def _print(standing: dict[str, Any]) -> None:
     _print_state(standing)
     counts = ", ".join(f"{count} {state}" for state, count in standing["partitions"].items() if count)
@@ -272,9 +295,7 @@ def _print(standing: dict[str, Any]) -> None:
         console.print(
             f"  calibration layer: intercept {standing['layer']['intercept']:+.3f}, slope {standing['layer']['slope']:.3f}"
         )
-    for row in standing["performance"][-4:]:
-        figures = ", ".join(f"{name} {row[name]:.4f}" for name in figure_names() if name in row)
-        console.print(f"  {row['key']}: version {row['version']}, {figures} on {row['rows']:,} rows")
+    _print_losses(standing)
     if standing["evidence"]:
         console.print(f"  evidence is counted {standing['evidence']}", markup=False, soft_wrap=True)
     for line in standing["undecidable"]:

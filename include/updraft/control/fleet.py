@@ -146,7 +146,7 @@ def row_of(loop: Loop, situation: Situation) -> FleetRow:
         champion=serving.champion,
         since=serving.since,
         serves_for=serves_for,
-        losses=tuple(loss_points(store.performance(name, newest=NEWEST), spec.release.metric)),
+        losses=tuple(loss_points(store.performance(name, newest=NEWEST), spec.loss_metric.name)),
         loss_at_promotion=loss_at_promotion(store, spec, serving.champion),
         drift=drift_now(store, name),
         rows=newest_rows(store, name, standing.newest),
@@ -166,7 +166,7 @@ def _of_spec(spec: ProjectSpec) -> dict[str, Any]:
         "description": spec.description,
         "tags": spec.tags,
         "task": spec.task,
-        "metric": spec.release.metric,
+        "metric": spec.loss_metric.name,
     }
 
 
@@ -216,7 +216,7 @@ def loss_at_promotion(store: Store, spec: ProjectSpec, version: str | None) -> f
     if training is None:
         return None
     metrics = (training.result.get("gates") or {}).get("metrics") or {}
-    return finite((metrics.get(spec.release.metric) or {}).get("candidate"))
+    return finite((metrics.get(spec.loss_metric.name) or {}).get("candidate"))
 
 
 def drift_now(store: Store, project: str) -> DriftNow | None:

@@ -240,7 +240,7 @@ def project_samples(loop: Loop, now: datetime) -> Iterator[Sample]:
     # Not the fleet's row: the words for people that it has take as long as all the rest.
     situation, spec, name = read_situation(loop, now), loop.spec, loop.name
     current = situation.state
-    yield Sample(INFO, (name, spec.owner, spec.task, spec.release.metric), 1)
+    yield Sample(INFO, (name, spec.owner, spec.task, spec.loss_metric.name), 1)
     for state in STATES:
         yield Sample(STATE, (name, state), current == state)
     yield Sample(NEEDS_PERSON, (name,), current in STATES_THAT_NEED_A_PERSON)
@@ -291,7 +291,7 @@ def _of_model(loop: Loop, situation: Situation) -> Iterator[Sample]:
     if retrain is not None and left is not None:
         yield Sample(BUDGET, (name,), retrain.per_year)
         yield Sample(BUDGET_LEFT, (name,), left)
-    for point in loss_points(store.performance(name, newest=1), spec.release.metric):
+    for point in loss_points(store.performance(name, newest=1), spec.loss_metric.name):
         yield Sample(LOSS, (name,), point.loss)
         yield Sample(LOSS_PARTITION, (name,), tick_of(point.key).timestamp())
     if (promised := loss_at_promotion(store, spec, serving.champion)) is not None:

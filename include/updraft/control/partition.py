@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from updraft.control.estimates import Estimated, read_estimate
 from updraft.control.timeline import Decided, decided
 from updraft.control.view import View, finite
 from updraft.errors import DataError, InputError
@@ -67,6 +68,8 @@ class PartitionView(View):
     labels: dict[str, Any]
     metric: str
     scored: tuple[ScoredBy, ...]
+    estimate: Estimated | None
+    """Of what the champion would lose, from before the labels; None where none was made."""
     kept_out: tuple[KeptOutBy, ...]
     drift: str | None
     decisions: tuple[Decided, ...]
@@ -108,8 +111,9 @@ def read_partition(loop: Loop, key: str) -> PartitionView:
         sha256=row.sha256 if row is not None else None,
         sources=tuple(_source(source, of_source) for source, of_source in checks.items()),
         labels=dict(account["labels"]) if account else {},
-        metric=loop.spec.release.metric,
+        metric=loop.spec.loss_metric.name,
         scored=tuple(_scored(loop, key)),
+        estimate=read_estimate(loop, key),
         kept_out=tuple(
             KeptOutBy(kind=kind, column=column, words=sign_words((kind, column)))
             for kept in keeping
@@ -141,7 +145,7 @@ def _source(name: str, checks: dict[str, Any]) -> Source:
 
 
 def _scored(loop: Loop, key: str) -> list[ScoredBy]:
-    metric = loop.spec.release.metric
+    metric = loop.spec.loss_metric.name
     scored = []
     for role, prediction in sorted(loop.store.predictions(loop.name, key).items()):
         measured = next(iter(loop.store.performance(loop.name, role=role, key=key)), None)

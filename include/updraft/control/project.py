@@ -8,6 +8,7 @@ from typing import Any
 
 from updraft.control.cost import Spending, read_spending
 from updraft.control.delivery import MOST, Delivery, read_delivery
+from updraft.control.estimates import EstimatesView, read_estimates
 from updraft.control.fleet import FleetRow, LossPoint, loss_points, row_of
 from updraft.control.situation import read_situation
 from updraft.control.timeline import Decided, decided, telling_decisions
@@ -97,6 +98,7 @@ class ProjectView(View):
     evidence: str
     undecidable: tuple[str, ...]
     losses: tuple[LossPoint, ...]
+    estimates: EstimatesView
     champions: tuple[Champion, ...]
     figures: dict[str, float]
     """Of the newest measured partition."""
@@ -134,7 +136,7 @@ def read_project(
     performance = store.performance(name, newest=PARTITIONS)
     told = telling_decisions(store, name, decisions, before=before)
     counts = store.partition_counts(name)
-    points = loss_points(performance, spec.release.metric)
+    points = loss_points(performance, spec.loss_metric.name)
     return ProjectView(
         as_of=now,
         row=row_of(loop, situation),
@@ -144,6 +146,7 @@ def read_project(
         evidence=evidence_words(spec),
         undecidable=tuple(undecidable(spec)),
         losses=tuple(points),
+        estimates=read_estimates(loop, PARTITIONS),
         champions=tuple(champions(points)),
         figures=_figures(performance),
         drift=tuple(_drift(store.newest_decisions(name, ("diagnose",), PARTITIONS))),

@@ -10,6 +10,7 @@ from updraft.loop.alerting import release_alerts
 from updraft.loop.alerting.links import version_url
 from updraft.loop.alerting.telling import tampered
 from updraft.loop.context import Loop
+from updraft.loop.estimates import estimate_loss
 from updraft.loop.release import end_unscorable
 from updraft.release.states import Unscorable
 from updraft.store.records import PredictionRow, Role
@@ -60,7 +61,7 @@ def score_partition(loop: Loop, key: str) -> list[PredictionRow]:
     """Score a published partition in every role; what was scored before stays as it was served.
 
     Without a champion there is nothing to do: ingestion and profiles go on. A calibration layer is used when it was fitted before the
-    partition's tick.
+    partition's tick. What the champion will have lost is estimated, to be told until the labels are known.
 
     What is being proved does not stop what serves: where the champion can be scored and a shadow cannot, on-call is told, and the shadow's
     release is closed.
@@ -101,6 +102,8 @@ def _scored(loop: Loop, key: str, role: Role, version: str, layer: dict[str, flo
     predictions = frame[[ROW]].assign(**{MARGIN: as_cells(scores.margin), SCORE: as_cells(scores.score)})
     stem = loop.lake.predictions_stem(key, role, version)
     url, sha256 = files.write_parquet_named_by_content(stem, predictions)
+    if role == "champion":  # before its row, which closes the partition
+        estimate_loss(loop, key, version, layer, scores.score)
     row = PredictionRow(key, role, version, layer, url, sha256, len(predictions))
     return loop.store.record_predictions(loop.name, row)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from markupsafe import Markup
 
+from updraft.control.estimates import Estimated
 from updraft.control.fleet import FleetRow
 from updraft.control.project import DriftTick, Layer, ProjectView, Quality, Volume
 from updraft.control.release import ReleaseView
@@ -49,15 +50,21 @@ def bar_to_threshold(score: float | None, threshold: float | None, label: str) -
 
 
 def loss_chart(project: ProjectView) -> Markup:
-    """The loss by partition: bands are champions, triangles are decisions, which lead to their place in the list."""
+    """The loss by partition: bands are champions, triangles are decisions, which lead to their place in the list.
+
+    A partition without a known label has a ring at its estimate, and a bar from end to end of the interval.
+    """
     points = project.losses
-    if not points:
+    first = points[0].key if points else ""
+    waiting = [estimate for estimate in project.estimates.waiting if estimate.key > first]
+    keys = sorted({*(point.key for point in points), *(estimate.key for estimate in waiting)})
+    if not keys:
         return Markup("")
     height, bottom, top = 320.0, 268.0, 22.0
-    x = Scale(0, max(len(points) - 1, 1), _LEFT, WIDTH - _RIGHT)
-    y = spanning([point.loss for point in points], bottom - 8, top + 8)
-    place = {point.key: index for index, point in enumerate(points)}
-    half = (x(1) - x(0)) / 2 if len(points) > 1 else (WIDTH - _LEFT - _RIGHT) / 2
+    x = Scale(0, max(len(keys) - 1, 1), _LEFT, WIDTH - _RIGHT)
+    y = spanning([*(point.loss for point in points), *_reach(waiting)], bottom - 8, top + 8)
+    place = {key: index for index, key in enumerate(keys)}
+    half = (x(1) - x(0)) / 2 if len(keys) > 1 else (WIDTH - _LEFT - _RIGHT) / 2
     parts: list[Markup] = []
     for index, champion in enumerate(project.champions):
         start, end = x(place[champion.first]) - half, x(place[champion.last]) + half
@@ -76,20 +83,38 @@ def loss_chart(project: ProjectView) -> Markup:
             )
         )
     parts += axis_left(y, _LEFT, WIDTH - _RIGHT)
-    parts += axis_below([short_day(point.key) for point in points], x, bottom + 14)
+    parts += axis_below([short_day(key) for key in keys], x, bottom + 14)
     then = project.row.loss_at_promotion
     if then is not None and y.low <= then <= y.high:
         at = element("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y(then), y2=y(then), class_="then")
         parts.append(element("g", at, element("title", f"{figure(then)} on the holdout, when the champion was proved")))
-    parts.append(line([(x(index), y(point.loss)) for index, point in enumerate(points)], "loss"))
-    for index, point in enumerate(points):
+    parts.append(line([(x(place[point.key]), y(point.loss)) for point in points], "loss"))
+    parts += [_ring(estimate, project, x(place[estimate.key]), y) for estimate in waiting]
+    for point in points:
         words = (
             f"{point.key}: {project.row.metric} {figure(point.loss)} by version {point.version} on {point.rows:,} rows"
         )
-        dot = element("circle", cx=x(index), cy=y(point.loss), r=7, class_="hover")
+        dot = element("circle", cx=x(place[point.key]), cy=y(point.loss), r=7, class_="hover")
         parts.append(element("g", dot, element("title", words)))
     parts += _markers(project.decisions, place, x, bottom + 6)
     return drawing(WIDTH, height, f"{project.row.metric} of each partition, by what served", parts)
+
+
+def _reach(estimates: Sequence[Estimated]) -> Iterator[float]:
+    """What a scale has to hold of estimates."""
+    for estimate in estimates:
+        yield from (value for value in (estimate.value, estimate.lower, estimate.upper) if value is not None)
+
+
+def _ring(estimate: Estimated, project: ProjectView, x: float, y: Scale) -> Markup:
+    """An estimate with its interval; in words on hover, with how often such estimates held."""
+    parts = []
+    if estimate.lower is not None and estimate.upper is not None:
+        low, high = y(estimate.lower), y(estimate.upper)
+        parts.append(element("rect", x=x - 3, y=high, width=6, height=low - high, rx=3, class_="interval"))
+    parts.append(element("circle", cx=x, cy=y(estimate.value), r=3.5, class_="ring"))
+    words = f"{estimate.key}: {estimate.metric} {estimate.words} by version {estimate.version} on {estimate.rows:,} rows, no labels yet"
+    return element("g", *parts, element("title", f"{words}; {project.estimates.record.words}"))
 
 
 def _markers(decisions: Sequence[Decided], place: dict[str, int], x: Scale, y: float) -> list[Markup]:

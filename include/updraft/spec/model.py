@@ -28,6 +28,7 @@ from updraft.spec.part import Column, Duration, Name, Part, Tag
 from updraft.spec.search import Search
 from updraft.spec.trainers import TrainerName
 from updraft.tasks.clusters import FEWEST_CLUSTERS
+from updraft.tasks.metrics import MeanLoss
 from updraft.tasks.names import LossName, MetricName, TaskName
 from updraft.tasks.registry import DEFAULT, metric_names, task_names, task_type
 from updraft.tasks.task_type import TaskType
@@ -341,6 +342,11 @@ class ProjectSpec(Part):
     def task_type(self) -> TaskType:
         """What the project's task means."""
         return task_type(self.task, self.data.label.classes)
+
+    @property
+    def loss_metric(self) -> MeanLoss:
+        """The metric that the loss of ``release.metric`` is told by, of one partition or many."""
+        return self.task_type.metric_of(self.release.metric)
 
 
 class Project(BaseModel):

@@ -101,6 +101,27 @@ class PerformanceRow:
 
 
 @dataclass(frozen=True)
+class EstimateRow:
+    """What the champion was expected to lose on the rows of ``key``, as it was estimated when it scored them (:mod:`updraft.monitoring.estimate`)."""
+
+    key: str
+    version: str
+    rows: int
+    metric: str
+    value: float
+    """In the metric's unit, as are the next three."""
+    spread: float
+    """Standard deviation over the labels that may come."""
+    lower: float | None
+    """None while too few earlier estimates had come true for an interval."""
+    upper: float | None
+    errors: int
+    """Earlier estimates that had come true and whose errors were known."""
+    figures: dict[str, float]
+    """What else was expected, by the name of its metric."""
+
+
+@dataclass(frozen=True)
 class EvidenceRow:
     """One cluster of paired rows. ``gain``: loss of the older model minus loss of the newer, mean over the rows."""
 

@@ -90,6 +90,23 @@ performance = Table(
     Index("performance_role", "project", "role", "key"),
 )
 
+estimates = Table(  # of the champion's loss on a partition, made when it was scored: nothing is decided by it
+    "estimates",
+    metadata,
+    Column("project", String(63), primary_key=True),
+    Column("key", String(32), primary_key=True),
+    Column("version", String(32), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("metric", String(32), nullable=False),
+    Column("value", Float, nullable=False),
+    Column("spread", Float, nullable=False),
+    Column("lower", Float),  # null while too few estimates had come true
+    Column("upper", Float),
+    Column("errors", Integer, nullable=False),
+    Column("figures", JSON, nullable=False),
+    _written(),
+)
+
 evidence = Table(
     "evidence",
     metadata,

@@ -71,6 +71,12 @@ class Binary(TaskType):
 
         return np.full(len(label), float(np.mean(label)))
 
+    def probabilities(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of 0 and of 1."""
+        import numpy as np
+
+        return np.column_stack([1.0 - score, score])
+
     def label_totals(self, label: NDArray[np.float64]) -> NDArray[np.float64]:
         """Rows and positives."""
         import numpy as np

@@ -122,6 +122,10 @@ class Multiclass(TaskType):
         whole = highest + np.log(np.exp(margin - highest[:, None]).sum(axis=1))
         return np.asarray(whole - score_of_label(label, margin), np.float64)
 
+    def probabilities(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The scores themselves."""
+        return score
+
     def outcomes(self, label: NDArray[np.float64]) -> NDArray[np.float64]:
         """1 for the class that came, 0 for the others."""
         import numpy as np

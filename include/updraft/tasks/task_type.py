@@ -110,6 +110,11 @@ class TaskType(ABC):
                 return loss
         raise DataError(f"{name} is no loss of a {self.name} model's rows; there are {', '.join(self.loss_names)}")
 
+    def metric_of(self, loss: str) -> MeanLoss:
+        """The metric that a loss of ``release.metric`` is told by: its mean, or the root of it; the headline where no metric is made of it."""
+        means = (metric for metric in self.metrics if isinstance(metric, MeanLoss) and metric.loss.name == loss)
+        return next(means, self.headline)
+
     def metric(self, name: str) -> Metric:
         """A metric by its name.
 
@@ -147,6 +152,10 @@ class TaskType(ABC):
 
         As it has seen them, beating it is not luck of the base rate.
         """
+
+    def probabilities(self, score: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """What scores say of the labels 0, 1, … of their rows, shape (rows, outcomes); None where a score is no probability."""
+        return None
 
     def outcomes(self, label: NDArray[np.float64]) -> NDArray[np.float64]:
         """What scores should have been: labels in the shape of scores."""
