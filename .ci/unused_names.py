@@ -50,6 +50,7 @@ _.maxstring  # reprlib, as maxdict
 kept_out_of  # project.html, fleet.html
 trainings_per_year  # fleet.html, project.html
 owners  # fleet.html
+business  # project.html, partition.html
 discrimination  # answers of the API, for scripts
 gate_slices  # release.html, version.html
 gates_passed  # answers of the API, for scripts

@@ -24,6 +24,7 @@ RELEASED = {
     "0005_a_shadow_goes_on_younger.py": "5d54e23b2f52b87707189b53279835c4c53a06b3bc14a5342a23a05c981f8c1e",
     "0006_taken_back_is_kept.py": "b190491c6c61690c3a345d27589d35ad6d1e7f3857f289b30e9841acc235f7f9",
     "0007_estimates.py": "91c361599fe577e77b67fc56f91e8ea04848980026164278e16fe4c144c34025",
+    "0008_what_a_partition_was_worth_is_kept.py": "e3d4104fd4b0a48c0f4c2620ab61d16e8074040e4e333e5e43f6963e7761f844",
 }
 """SHA-256 of every migration that is merged: stores out there were made by exactly these files."""
 

@@ -74,6 +74,7 @@ release:
   refresh: {holdout: 2, shadow: 0, probation: 100000}
   change: {shadow: {at_least: 2, at_most: 12}, approval: required}
 monitoring:
+  figures: {heat: sum(heat * score)}
   remedies:
     recalibrate: {every: 1}
     retrain: {every: 100000, on: [drift], cooldown: 24, per_year: 365}

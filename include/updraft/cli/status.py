@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -34,6 +34,7 @@ from updraft.loop.accounting import in_words as accounted_in_words
 from updraft.loop.context import Loop
 from updraft.loop.decision_words import in_words
 from updraft.loop.unpublished import Unpublished
+from updraft.monitoring.figures import Figured
 from updraft.spec.environments import environment_words
 from updraft.spec.evidence import evidence_words, undecidable
 from updraft.spec.load import project_names
@@ -220,6 +221,7 @@ def _under_way(store: Store, name: str) -> dict[str, Any]:
             {"key": row.key, "version": row.version, "rows": row.rows, **row.metrics}
             for row in store.performance(name, newest=8)
         ],
+        "figures": [asdict(row) for row in store.figures(name, newest=8)],
         "releases": [
             {"id": row.id, "lane": row.lane, "state": row.state, "since": row.opened_at, "reason": row.reason}
             for row in store.open_releases(name)
@@ -296,6 +298,7 @@ def _print(standing: dict[str, Any]) -> None:
             f"  calibration layer: intercept {standing['layer']['intercept']:+.3f}, slope {standing['layer']['slope']:.3f}"
         )
     _print_losses(standing)
+    _print_figures(standing["figures"])
     if standing["evidence"]:
         console.print(f"  evidence is counted {standing['evidence']}", markup=False, soft_wrap=True)
     for line in standing["undecidable"]:
@@ -314,6 +317,16 @@ def _print(standing: dict[str, Any]) -> None:
     _print_alerts(standing["alerts"])
     for line in standing["wanted"]:
         console.print(cleaned(f"  wanted: {line}"), style="yellow", markup=False, soft_wrap=True)
+
+
+def _print_figures(rows: list[dict[str, Any]]) -> None:
+    """Business figures of the newest partition that has some."""
+    for row in rows[-1:]:
+        figures = {name: Figured(**figure) for name, figure in row["figures"].items()}
+        words = ", ".join(f"{name} {figure.words}" for name, figure in figures.items())
+        style = "yellow" if any(figure.breach for figure in figures.values()) else None
+        words = f"  business figures of {row['key']}: {words} on {row['rows']:,} rows"
+        console.print(cleaned(words), style=style, markup=False, soft_wrap=True)
 
 
 def _print_alerts(alerts: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from updraft.alerts import outbox, untold
+from updraft.control.business import series
 from updraft.control.exposition import Family, Sample, exposition
 from updraft.control.fleet import drift_now, loss_at_promotion, loss_points, newest_rows, trainings_left
 from updraft.control.situation import NEEDS_PERSON as STATES_THAT_NEED_A_PERSON
@@ -91,6 +92,14 @@ LOSS_PARTITION = Family("updraft_loss_partition_timestamp_seconds", "Tick of tha
 LOSS_AT_PROMOTION = Family(
     "updraft_loss_at_promotion", "Loss of the champion on the holdout that it was proved on.", _PROJECT
 )
+FIGURE = Family(
+    "updraft_business_figure",
+    "Business figure of what served on the newest partition all of whose labels are known.",
+    (*_PROJECT, "figure"),
+)
+FIGURE_BEYOND = Family(
+    "updraft_business_figure_beyond_limit", "1 when it does not hold its limit.", (*_PROJECT, "figure")
+)
 DRIFT = Family(
     "updraft_drift_score", "Largest standardised distance of a column of the newest monitored partition.", _PROJECT
 )
@@ -157,6 +166,8 @@ FAMILIES: tuple[Family, ...] = (
     LOSS,
     LOSS_PARTITION,
     LOSS_AT_PROMOTION,
+    FIGURE,
+    FIGURE_BEYOND,
     DRIFT,
     DRIFT_THRESHOLD,
     DRIFT_ALARM,
@@ -296,6 +307,11 @@ def _of_model(loop: Loop, situation: Situation) -> Iterator[Sample]:
         yield Sample(LOSS_PARTITION, (name,), tick_of(point.key).timestamp())
     if (promised := loss_at_promotion(store, spec, serving.champion)) is not None:
         yield Sample(LOSS_AT_PROMOTION, (name,), promised)
+    for figures in series(store.figures(name, newest=1), spec.monitoring.figures):
+        [newest_figure] = figures.points
+        if newest_figure.value is not None:
+            yield Sample(FIGURE, (name, figures.name), newest_figure.value)
+        yield Sample(FIGURE_BEYOND, (name, figures.name), newest_figure.breach)
     if (drift := drift_now(store, name)) is not None:
         yield Sample(DRIFT_ALARM, (name,), drift.alarm)
         if drift.score is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from updraft.control.business import BusinessFigure, figures_of
 from updraft.control.estimates import Estimated, read_estimate
 from updraft.control.timeline import Decided, decided
 from updraft.control.view import View, finite
@@ -70,6 +71,7 @@ class PartitionView(View):
     scored: tuple[ScoredBy, ...]
     estimate: Estimated | None
     """Of what the champion would lose, from before the labels; None where none was made."""
+    business: tuple[BusinessFigure, ...]
     kept_out: tuple[KeptOutBy, ...]
     drift: str | None
     decisions: tuple[Decided, ...]
@@ -114,6 +116,7 @@ def read_partition(loop: Loop, key: str) -> PartitionView:
         metric=loop.spec.loss_metric.name,
         scored=tuple(_scored(loop, key)),
         estimate=read_estimate(loop, key),
+        business=tuple(figure for figures in store.figures(name, key=key) for figure in figures_of(figures)),
         kept_out=tuple(
             KeptOutBy(kind=kind, column=column, words=sign_words((kind, column)))
             for kept in keeping

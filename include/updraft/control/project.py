@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from updraft.control.business import FigureSeries, series
 from updraft.control.cost import Spending, read_spending
 from updraft.control.delivery import MOST, Delivery, read_delivery
 from updraft.control.estimates import EstimatesView, read_estimates
@@ -106,6 +107,7 @@ class ProjectView(View):
     volume: tuple[Volume, ...]
     quality: tuple[Quality, ...]
     layers: tuple[Layer, ...]
+    business: tuple[FigureSeries, ...]
     kept_out: tuple[KeptOutSign, ...]
     decisions: tuple[Decided, ...]
     older: int | None
@@ -153,6 +155,7 @@ def read_project(
         volume=tuple(_volume(loop)),
         quality=tuple(_quality(performance)),
         layers=tuple(_layers(store.newest_decisions(name, ("recalibrate",), PARTITIONS), situation.serving.champion)),
+        business=series(store.figures(name, newest=PARTITIONS), spec.monitoring.figures),
         kept_out=tuple(
             KeptOutSign(
                 kind=sign.kind,

@@ -15,12 +15,14 @@ from updraft import files
 from updraft.data import sources
 from updraft.data.catalogue import TYPES
 from updraft.data.duck import attempt, connection, kind_of, name
+from updraft.data.figures import unknown_columns
 from updraft.data.joins import joined_names
 from updraft.data.partitions import KEY_FORMAT, partitions
 from updraft.data.readers.location import locate, url_of
 from updraft.data.views import CLOCKS
 from updraft.errors import DataError, SettingsError, SourceAway, SourceMissing
 from updraft.spec.document import Document, Path_
+from updraft.spec.figure import path_of, read_figure
 from updraft.spec.label import read_label
 from updraft.spec.load import spec_document
 from updraft.spec.model import Project, ProjectSpec
@@ -45,7 +47,7 @@ class Mentions:
 def check_mentions(
     folder: Path, spec: ProjectSpec, broken: frozenset[Path_] = frozenset(), environment: str | None = None
 ) -> Mentions:
-    """Every column that ``project.yaml`` names and no source has, and what is wrong with ``data.label.expr``.
+    """Every column that ``project.yaml`` names and no source has, and what is wrong with ``data.label.expr`` and ``monitoring.figures``.
 
     Of a source with ``{key}`` the file of one of the first or last partitions is looked at.
 
@@ -60,6 +62,7 @@ def check_mentions(
         *mentions.of_rows(),
         *mentions.label(),
         *mentions.of_any(),
+        *mentions.figures(),
     ]
     return Mentions(tuple(sorted(problems, key=lambda problem: problem.line or 0)), notes)
 
@@ -176,23 +179,59 @@ class _Mentions:
 
     def of_any(self) -> Iterator[Problem]:
         """What may be a column of any source, under its own name or as ``<source>_<column>``."""
-        if set(self.columns) != set(self.spec.data.sources):
+        if not self._all_read():
             return  # it may be a column of what could not be read
-        own = self.columns[self.row_source]
-        others = {source: columns for source, columns in self.columns.items() if source != self.row_source}
-        joined = {
-            added: columns.get(column, "")
-            for source, columns in others.items()
-            for added, column in joined_names(source, self.spec.data.sources[source], columns).items()
-        }
-        joined |= {f"{source}_{column}": kind for source, columns in others.items() for column, kind in columns.items()}
+        own, others, joined = self.columns[self.row_source], self._others(), self._joined()
         known = own | joined | {column: kind for columns in others.values() for column, kind in columns.items()}
         data, slices = self.spec.data, self.spec.gates.slices
         yield from self._in(("data", "private"), data.private, "any source", known)
         yield from self._in(("data", "outcomes"), data.outcomes, "any source", known)
         if slices is not None:
-            published = {**own, **{column: kind for column, kind in joined.items() if not self._joins(column)}}
-            yield from self._in(("gates", "slices", "by"), slices.by, "the published rows", published)
+            yield from self._in(("gates", "slices", "by"), slices.by, "the published rows", self._published())
+
+    def figures(self) -> Iterator[Problem]:
+        """Expressions of figures: each is parsed, and its names are held against the published columns where those are known."""
+        data = self.spec.data
+        known = self._all_read() and all(self._sound(("data", key)) for key in ("sources", "outcomes", "label"))
+        unpublished = {*data.outcomes} if known else set()
+        of_label = read_label(data.label.expr).names if known and self.spec.monitoring.figures else frozenset()
+        for figure, spec in self.spec.monitoring.figures.items():
+            path = path_of(self.document, figure)
+            if not self._sound(path):
+                continue
+            wrong = read_figure(spec.expr).wrong
+            if not wrong and known:
+                columns = [
+                    column
+                    for column in self._published()
+                    if column not in unpublished and column.lower() not in of_label
+                ]
+                wrong = unknown_columns(spec.expr, columns, data.label.classes)
+            if wrong:
+                yield self.document.problem(path, wrong, spec.expr)
+
+    def _all_read(self) -> bool:
+        return set(self.columns) == set(self.spec.data.sources)
+
+    def _others(self) -> dict[str, dict[str, str]]:
+        return {source: columns for source, columns in self.columns.items() if source != self.row_source}
+
+    def _joined(self) -> dict[str, str]:
+        """What the other sources add, under every name that it may be called by."""
+        others = self._others()
+        joined = {
+            added: columns.get(column, "")
+            for source, columns in others.items()
+            for added, column in joined_names(source, self.spec.data.sources[source], columns).items()
+        }
+        return joined | {
+            f"{source}_{column}": kind for source, columns in others.items() for column, kind in columns.items()
+        }
+
+    def _published(self) -> dict[str, str]:
+        """The columns of the published rows with those that are left out of them: outcomes, and columns of the label."""
+        joined = {column: kind for column, kind in self._joined().items() if not self._joins(column)}
+        return {**self.columns[self.row_source], **joined}
 
     def _joins(self, column: str) -> bool:
         """Whether a name stands for a column that joins, which is published under the row source's name alone."""

@@ -20,6 +20,7 @@ from updraft.data import sources
 from updraft.data.cleaning import cleaned_rows
 from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, ROW
 from updraft.data.duck import attempt, connection, kind_of, literal, name, parquet
+from updraft.data.figures import evaluate_figures, scored_table
 from updraft.data.file_reading import LARGEST
 from updraft.data.ingest import extract_partition, publish_partition, validate_partition
 from updraft.data.leakage import later_times, leaks, sentences
@@ -27,12 +28,14 @@ from updraft.data.mentions import some_keys
 from updraft.data.partitions import partitions
 from updraft.data.personal_texts import told_within
 from updraft.data.readers.location import is_there, local_bytes, url_of
+from updraft.data.vectors import as_cells
 from updraft.data.views import CLOCKS, hidden_columns
 from updraft.errors import DataError, PartitionRefused, SourceAway, TrainingError
 from updraft.settings import Settings
 from updraft.spec.data import LAST_DAY, LONGEST_CLASS, Label
 from updraft.spec.feature_source import names_in
 from updraft.spec.feature_trial import ROWS, SECONDS, try_features
+from updraft.spec.figure import path_of
 from updraft.spec.label import label_number, read_label
 from updraft.spec.load import spec_document
 from updraft.spec.model import Project
@@ -90,6 +93,10 @@ def rehearse(project: Project, settings: Settings, *, seconds: float = SECONDS) 
             came_of_it.notes.append(f"features and labels are not tried: {error}")
         except DataError as error:
             came_of_it.problems.append(str(error))
+        if rows is not None:
+            came_of_it.problems += _of_figures(project, rows)
+        elif project.spec.monitoring.figures and not came_of_it.problems:
+            came_of_it.notes.append("monitoring.figures are parsed and not tried: there are no rows to try them on")
         came_of_it.problems += try_features(project.folder, rows, seconds=seconds, environment=project.environment)
     return came_of_it
 
@@ -345,3 +352,31 @@ def rows_for_features(url: str, folder: Path) -> Path:
     path = folder / "rows.parquet"
     rows.head(ROWS).to_parquet(path)
     return path
+
+
+def _of_figures(project: Project, rows: Path) -> Iterator[str]:
+    """What is wrong with ``monitoring.figures`` on some published rows, with a score and a label that are made up.
+
+    :param rows: file of the rows, as the feature function gets them.
+    """
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    figures, classes = project.spec.monitoring.figures, project.spec.data.label.classes
+    if not figures:
+        return
+    table = pq.read_table(rows)
+    row = pd.Series(np.arange(len(table), dtype=np.uint64))
+    score = as_cells(np.full((len(table), len(classes)), 1 / len(classes)) if classes else np.full(len(table), 0.5))
+    evaluated = evaluate_figures(
+        {name: figure.expr for name, figure in figures.items()},
+        table.append_column(ROW, pa.array(row.to_numpy())),
+        scored_table(row, np.zeros(len(table)), pd.Series(score), classes),
+        classes,
+    )
+    document = spec_document(project.folder, project.environment)
+    for figure, outcome in evaluated.items():
+        if outcome.failed:
+            yield str(document.problem(path_of(document, figure), str(outcome.why), figures[figure].expr))

@@ -15,6 +15,7 @@ from updraft.loop.challenger import aged_challenger, plan_remedy
 from updraft.loop.context import Loop, rounded
 from updraft.loop.evidence import gains
 from updraft.loop.feature_drift import Drifting, broken_feed, look_for_drift
+from updraft.loop.figures import record_figures
 from updraft.loop.kept_out import lasting_signs
 from updraft.loop.labelled import guard, matured, newly_known, unseen_by
 from updraft.loop.plan import count_labelled
@@ -29,6 +30,7 @@ from updraft.store.records import (
     Decision,
     EpisodeRow,
     EvidenceRow,
+    FiguresRow,
     PerformanceRow,
     PredictionRow,
     ReleaseRow,
@@ -60,6 +62,7 @@ class Measured:
     performance: tuple[PerformanceRow, ...] = ()
     clusters: dict[str, int] = field(default_factory=dict)
     """Clusters of evidence added, by release."""
+    figures: tuple[FiguresRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Decided:
 
 def measure_performance(loop: Loop, key: str) -> Measured:
     """The task of that name: measure what served on the labels that matured, and add the paired losses to every open release."""
-    return Measured(measure(loop, key), gather_evidence(loop, key))
+    return Measured(measure(loop, key), gather_evidence(loop, key), figure(loop, key))
 
 
 def measure(loop: Loop, key: str) -> tuple[PerformanceRow, ...]:
@@ -98,6 +101,17 @@ def measure(loop: Loop, key: str) -> tuple[PerformanceRow, ...]:
             loop.store.record_performance(loop.name, row)
             measured.append(row)
     return tuple(measured)
+
+
+def figure(loop: Loop, key: str) -> tuple[FiguresRow, ...]:
+    """Business figures of what served, of the partitions whose labels are all known with this tick; nothing is read where none is declared.
+
+    Unlike a loss, a sum over half of the labels means nothing, so each is computed once, when all are known.
+    """
+    if not loop.spec.monitoring.figures:
+        return ()
+    as_of = str(loop.store.seen_by(loop.name, MONITOR)) if is_late(loop, key) else key
+    return record_figures(loop, key, as_of)
 
 
 def has_passed(loop: Loop, key: str) -> bool:

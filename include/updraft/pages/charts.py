@@ -7,6 +7,7 @@ from itertools import groupby
 
 from markupsafe import Markup
 
+from updraft.control.business import FigureSeries
 from updraft.control.estimates import Estimated
 from updraft.control.fleet import FleetRow
 from updraft.control.project import DriftTick, Layer, ProjectView, Quality, Volume
@@ -225,6 +226,34 @@ def layer_chart(layers: Sequence[Layer]) -> Markup:
         parts.append(element("g", dot, element("title", f"{layer.key}: slope {slope:.3f}{shift} ({layer.words})")))
     parts += axis_below([short_day(layer.key) for layer, _ in known], x, bottom)
     return drawing(WIDTH, 108, "slope of the calibration layer on what serves", parts)
+
+
+def figure_chart(series: FigureSeries) -> Markup:
+    """A business figure by partition, with gaps where it has no value; dashed are its limits as they were last, red what broke one."""
+    points = series.points
+    bottom = 110.0
+    x = Scale(0, max(len(points) - 1, 1), _LEFT, WIDTH - _RIGHT)
+    limits = {
+        "at_least": points[-1].at_least,
+        "at_most": points[-1].at_most,
+    }
+    known = [value for value in (*(point.value for point in points), *limits.values()) if value is not None]
+    y = spanning(known, bottom, 10)
+    parts = axis_left(y, _LEFT, WIDTH - _RIGHT)
+    for name, limit in limits.items():
+        if limit is not None:
+            at = element("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y(limit), y2=y(limit), class_="then")
+            parts.append(element("g", at, element("title", f"{name}: {figure(limit)}")))
+    for run in runs((x(index), None if point.value is None else y(point.value)) for index, point in enumerate(points)):
+        parts.append(line(run, "loss"))
+    for index, point in enumerate(points):
+        at_value = bottom if point.value is None else y(point.value)
+        dots = [element("circle", cx=x(index), cy=at_value, r=3, class_="over")] if point.breach else []
+        dots.append(element("circle", cx=x(index), cy=at_value, r=7, class_="hover"))
+        words = f"{point.key}: {series.name} {point.words} on {point.rows:,} rows"
+        parts.append(element("g", *dots, element("title", words)))
+    parts += axis_below([short_day(point.key) for point in points], x, bottom)
+    return drawing(WIDTH, 138, f"{series.name} of each partition", parts)
 
 
 def bound_chart(release: ReleaseView) -> Markup:

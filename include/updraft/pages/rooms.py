@@ -15,6 +15,7 @@ from updraft.control.project import ProjectView
 from updraft.control.release import ReleaseView
 from updraft.control.situation import STATES
 from updraft.control.version import Comparison, VersionView
+from updraft.monitoring.figures import shown
 from updraft.pages import charts
 from updraft.pages.words import amount, day, days, figure, gained, hour, several_a_day, short_day, signed
 
@@ -29,6 +30,7 @@ _CHARTS = (
     charts.volume_chart,
     charts.calibration_chart,
     charts.layer_chart,
+    charts.figure_chart,
     charts.bound_chart,
 )
 """The pictures that templates ask for by name."""
@@ -163,8 +165,16 @@ def _environment(timed: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": figure, "signed": signed, "days": days, "short_day": short_day, "pretty": _pretty}
-    environment.filters |= {"amount": amount, "gained": gained}
+    environment.filters |= {
+        "figure": figure,
+        "signed": signed,
+        "amount": shown,
+        "days": days,
+        "short_day": short_day,
+        "pretty": _pretty,
+        "quantity": amount,
+        "gained": gained,
+    }
     environment.filters["day"] = hour if timed else day
     environment.globals |= {drawn.__name__: drawn for drawn in _CHARTS}
     return environment

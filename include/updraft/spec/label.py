@@ -44,7 +44,22 @@ _CLOCKS = frozenset(("current_date", "current_time", "current_timestamp", "local
 
 
 @dataclass(frozen=True)
-class LabelExpression:
+class Purpose:
+    """What an expression is to be, in the words of its errors."""
+
+    columns: str
+    """What it is made of, as a sentence."""
+    several: str
+    """Why it makes no rows, as a sentence."""
+    tables: frozenset[str] = frozenset()
+    """What may stand before the name of a column, in lower case."""
+
+
+_LABEL = Purpose("a label is made of the columns of its own row, by name", "a row has one label")
+
+
+@dataclass(frozen=True)
+class Expression:
     """What an expression is made of. Names in lower case, as DuckDB tells them apart."""
 
     wrong: str | None
@@ -129,22 +144,27 @@ def _literal(value: float | str) -> str:
     return repr(value) if isinstance(value, float) else f"'{value.replace(chr(39), chr(39) * 2)}'"
 
 
+def read_label(expr: str) -> Expression:
+    """Parse the expression of a label. Never raises for what is in it, runs nothing of it, and reads no file."""
+    return read_expression(expr, _LABEL)
+
+
 @lru_cache(maxsize=512)  # a project is read at every parse of a DAG file
-def read_label(expr: str) -> LabelExpression:
+def read_expression(expr: str, purpose: Purpose) -> Expression:
     """Parse an expression. Never raises for what is in it, runs nothing of it, and reads no file."""
     if len(expr) > _LONGEST:
-        return LabelExpression(f"has {len(expr)} characters, more than {_LONGEST}")
+        return Expression(f"has {len(expr)} characters, more than {_LONGEST}")
     if _depth(expr) > _DEEPEST:
-        return LabelExpression(f"has brackets nested more than {_DEEPEST} deep")
+        return Expression(f"has brackets nested more than {_DEEPEST} deep")
     try:
         parsed, alone = _parsed(expr, "TRUE")
         if isinstance(parsed, str):
-            return LabelExpression(parsed)
+            return Expression(parsed)
         if isinstance(alone, str) or _around(parsed) != _around(alone):
-            return LabelExpression("is more than one expression: it has clauses of a query, such as FROM or LIMIT")
-        return _read(parsed["node"]["select_list"][0])
+            return Expression("is more than one expression: it has clauses of a query, such as FROM or LIMIT")
+        return _read(parsed["node"]["select_list"][0], purpose)
     except RecursionError:
-        return LabelExpression("is nested too deep to be read")
+        return Expression("is nested too deep to be read")
 
 
 def _depth(expr: str) -> int:
@@ -202,7 +222,7 @@ class _At:
     """Of the functions around it: of each value of a list, a comparison may tell the one that is equal."""
 
 
-def _read(expression: Any) -> LabelExpression:
+def _read(expression: Any, purpose: Purpose) -> Expression:
     names: set[str] = set()
     bare: set[str] = set()
     left = [_At(expression, compared=False, parameters=frozenset())]
@@ -214,19 +234,19 @@ def _read(expression: Any) -> LabelExpression:
             continue
         kind = at.part.get("class")
         if kind in _REFUSED_CLASSES:
-            return LabelExpression(f"{_REFUSED_CLASSES[kind]}; a label is made of the columns of its own row, by name")
+            return Expression(f"{_REFUSED_CLASSES[kind]}; {purpose.columns}")
         if kind == "FUNCTION" and str(at.part["function_name"]).lower() in _REFUSED_FUNCTIONS:
-            return LabelExpression(f"calls {at.part['function_name']}(), which tells nothing of a row")
+            return Expression(f"calls {at.part['function_name']}(), which tells nothing of a row")
         if kind == "FUNCTION" and str(at.part["function_name"]).lower() in _MAKE_ROWS:
-            return LabelExpression(f"makes several rows of one, with {at.part['function_name']}(); a row has one label")
+            return Expression(f"makes several rows of one, with {at.part['function_name']}(); {purpose.several}")
         if kind == "COLUMN_REF":
             parts = [str(word).lower() for word in at.part["column_names"]]
             if parts[0] not in at.parameters:
-                names.add(parts[0])
+                names.add(parts[1] if len(parts) > 1 and parts[0] in purpose.tables else parts[0])
             if not at.compared:
                 bare.update(parts)
         left += _inside(at, kind)
-    return LabelExpression(None, frozenset(names), frozenset(bare))
+    return Expression(None, frozenset(names), frozenset(bare))
 
 
 def _inside(at: _At, kind: str | None) -> Iterator[_At]:

@@ -24,6 +24,7 @@ from updraft.spec.cluster_defaults import (
 )
 from updraft.spec.compute import Compute
 from updraft.spec.data import Data
+from updraft.spec.figure import MOST, FigureOrText
 from updraft.spec.part import Column, Duration, Name, Part, Tag
 from updraft.spec.search import Search
 from updraft.spec.trainers import TrainerName
@@ -260,6 +261,12 @@ class Monitoring(Part):
     drift: Drift = Drift()
     remedies: Remedies = Remedies()
     report_rows: int = Field(default=10_000, ge=100, description="rows of the Evidently sample")
+    figures: dict[Name, FigureOrText] = Field(
+        default_factory=dict,
+        max_length=MOST,
+        description="business figures by name, each computed once for a partition, when all its labels are known",
+        exclude_if=lambda figures: not figures,
+    )
 
 
 AlertKind = Literal["failure", "quarantine", "drift", "verdict", "approval", "rollback"]

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from updraft.store import tables as t
 from updraft.store.base import Base, as_record, upsert
 from updraft.store.episodes import condemned
-from updraft.store.records import EvidenceRow, PerformanceRow, PredictionRow, ScoredSpan
+from updraft.store.records import EvidenceRow, FiguresRow, PerformanceRow, PredictionRow, ScoredSpan
 
 
 class Measurements(Base):
@@ -107,6 +107,25 @@ class Measurements(Base):
             )
         rows = self._rows(query.order_by(p.key, p.as_of))
         return list({row["key"]: as_record(PerformanceRow, row) for row in rows}.values())
+
+    def record_figures(self, project: str, row: FiguresRow) -> FiguresRow:
+        """Record the business figures of a partition. The first record stays: what on-call was told is history."""
+        self._write(t.business_figures, {"project": project, **asdict(row)})
+        [recorded] = self.figures(project, key=row.key)
+        return recorded
+
+    def figures(self, project: str, *, key: str | None = None, newest: int | None = None) -> list[FiguresRow]:
+        """Business figures by partition, in order.
+
+        :param key: only those of this partition. :param newest: only those of the newest so many partitions.
+        """
+        f = t.business_figures.c
+        query = sa.select(t.business_figures).where(f.project == project).order_by(f.key.desc())
+        if key is not None:
+            query = query.where(f.key == key)
+        if newest is not None:
+            query = query.limit(newest)
+        return [as_record(FiguresRow, row) for row in reversed(self._rows(query))]
 
     def record_evidence(self, project: str, release: str, rows: Sequence[EvidenceRow]) -> None:
         """Add clusters to a release's evidence; a cluster that is there stays as it was when it was looked at."""

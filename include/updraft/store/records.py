@@ -122,6 +122,18 @@ class EstimateRow:
 
 
 @dataclass(frozen=True)
+class FiguresRow:
+    """Business figures of what served on ``key``, over its rows whose labels are known, at the tick of ``as_of`` by which all of them are."""
+
+    key: str
+    as_of: str
+    version: str
+    rows: int
+    figures: dict[str, dict[str, Any]]
+    """By name, as :class:`updraft.monitoring.figures.Figured` writes them."""
+
+
+@dataclass(frozen=True)
 class EvidenceRow:
     """One cluster of paired rows. ``gain``: loss of the older model minus loss of the newer, mean over the rows."""
 

@@ -107,6 +107,18 @@ estimates = Table(  # of the champion's loss on a partition, made when it was sc
     _written(),
 )
 
+business_figures = Table(
+    "business_figures",
+    metadata,
+    Column("project", String(63), primary_key=True),
+    Column("key", String(32), primary_key=True),  # the partition whose rows they are of
+    Column("as_of", String(32), nullable=False),  # the partition at whose tick all labels were known
+    Column("version", String(32), nullable=False),  # what served
+    Column("rows", Integer, nullable=False),
+    Column("figures", JSON, nullable=False),  # by name, with the limits of then: see monitoring.figures
+    _written(),
+)
+
 evidence = Table(
     "evidence",
     metadata,

@@ -43,7 +43,8 @@ class MeasurePerformance(StepOperator):
     """Measures what served on the labels that matured, and adds the paired losses to every open release."""
 
     def step(self, loop: Loop, context: Context) -> dict[str, Any]:
-        """Newest metrics by role, clusters of evidence by release."""
+        """Newest metrics by role, clusters of evidence by release. On-call is told of a business figure beyond its limit."""
+        from updraft.loop.alerting import figure_alerts
         from updraft.loop.monitor import measure_performance
 
         measured = measure_performance(loop, partition_key(context))
@@ -53,6 +54,9 @@ class MeasurePerformance(StepOperator):
             )
         for release, count in measured.clusters.items():
             self.log.info("%s: %d clusters of evidence added", release, count)
+        for figures in measured.figures:
+            self.log.info("Business figures of %s on %s rows: %s", figures.key, f"{figures.rows:,}", figures.figures)
+            figure_alerts.figures_broken(loop, figures)
         return {"measured": len(measured.performance), "evidence": measured.clusters}
 
 

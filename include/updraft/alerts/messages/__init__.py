@@ -19,6 +19,7 @@ from updraft.alerts.messages.data import (
 )
 from updraft.alerts.messages.endings import reinstated, superseded, training_ended, unjudged
 from updraft.alerts.messages.episodes import BROKEN_FEED, episode
+from updraft.alerts.messages.figures import figure_limit
 from updraft.alerts.messages.learning import ENDED, OVERDUE, lasting_incident, lasting_sign, training_overdue
 from updraft.alerts.messages.pods import more_memory, no_node
 from updraft.alerts.messages.releases import QUESTION, approval, promotion, refused_model, rollback, trained, verdict
@@ -36,6 +37,7 @@ __all__ = [
     "digest",
     "episode",
     "failure",
+    "figure_limit",
     "labels_lost",
     "labels_unlisted",
     "lasting_incident",

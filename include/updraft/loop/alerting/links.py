@@ -18,6 +18,11 @@ def release_url(loop: Loop, release: str) -> str:
     return f"{project_url(loop)}/releases/{quote(release, safe='')}"
 
 
+def partition_url(loop: Loop, key: str) -> str:
+    """The control room's page of a partition."""
+    return f"{project_url(loop)}/partitions/{quote(key, safe='')}"
+
+
 def docs_url(loop: Loop, key: str) -> str:
     """Where the data docs of a partition are."""
     base = loop.settings.airflow
