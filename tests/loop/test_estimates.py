@@ -13,6 +13,7 @@ from updraft.loop.estimates import came_true
 from updraft.loop.in_process import play
 from updraft.loop.monitor import monitor_partition
 from updraft.loop.score import score_partition
+from updraft.loop.version_history import version_history
 from updraft.pages import rooms
 from updraft.store import tables
 from updraft.store.estimates import Estimates
@@ -144,3 +145,5 @@ def test_of_a_regression_it_is_what_similar_scores_lost(tmp_path, monkeypatch):
     view = read_project(loop, loop.partition(estimate.key).tick)
     assert [point.loss for point in view.losses][-1] == performance.metrics["rmse"]  # in one chart with the estimates
     assert view.row.metric == "rmse"
+    [of_version, *_] = version_history(loop, view.row.champion).scored
+    assert of_version.loss is not None  # told by the same metric there

@@ -28,7 +28,7 @@ def cost(
         names = [project] if project else project_names(settings().projects)
         projects = [find_project(name) for name in names]
         deployment = settings().deployment
-        spendings = [read_spending(store, one.name, one.spec.release.metric, deployment) for one in projects]
+        spendings = [read_spending(store, one.name, one.spec.loss_metric.name, deployment) for one in projects]
     if as_json:
         write_json({spending.project: spending.model_dump(mode="json") for spending in spendings})
         return

@@ -81,7 +81,7 @@ class _Used:
 def read_spending(store: Store, project: str, loss: str, deployment: Path, *, most: int = MOST) -> Spending:
     """What the trainings of the year up to a project's newest tick took. What is read does not grow with the history.
 
-    :param loss: the metric that decides on the project's releases.
+    :param loss: name of the metric that the project's losses are told by (``ProjectSpec.loss_metric``).
     :param deployment: ``deployment.yaml``, which may have prices.
     :param most: trainings that are looked at.
     """

@@ -174,7 +174,7 @@ def read_project(
         environment=environment_words(loop.project.folder, loop.project.environment) or "",
         stopped=situation.standing.stopped is not None,
         delivery=read_delivery(store, name, most=promotions),
-        spending=read_spending(store, name, spec.release.metric, loop.settings.deployment, most=promotions),
+        spending=read_spending(store, name, spec.loss_metric.name, loop.settings.deployment, most=promotions),
     )
 
 

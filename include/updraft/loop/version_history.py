@@ -105,7 +105,7 @@ def version_history(loop: Loop, version: str) -> VersionHistory:
     """
     store, name = loop.store, loop.name
     training = known_training(loop, version)
-    result, metric = training.result, loop.spec.release.metric
+    result, metric = training.result, loop.spec.loss_metric.name
     release = next((row for row in store.releases(name) if row.version == version), None)
     about = store.decisions_about(
         name, release_id(loop, version), tuple(kind for kind in TELLING if kind not in RETURNS)
