@@ -4,7 +4,8 @@
 Daily upkeep of all projects: MLflow's aliases follow the store, the chains of decisions are held against their anchors, on-call is told of a
 project whose last training is too old and what holds the next one back, alerts that Slack did not take are sent, the week that ended is summed up
 in one message a project (the digest), and leftovers of killed tasks are
-removed, pods of trainings that are over and raw copies beyond their retention included.
+removed, pods of trainings that are over and raw copies beyond their retention included. Pseudonym keys that were rotated are destroyed when their
+time is over.
 
 **Cadence:** daily at 03:17 UTC.
 
@@ -18,6 +19,7 @@ from airflow.sdk import DAG
 
 from updraft_airflow.notifiers.failure import MendedNotifier, UpdraftNotifier
 from updraft_airflow.operators.maintenance import (
+    DestroyOldKeys,
     ReconcileAliases,
     RemoveLeftovers,
     RemovePods,
@@ -48,4 +50,5 @@ with DAG(
     WatchLearning(task_id="watch_learning")
     SendAlerts(task_id="send_alerts")
     RemoveLeftovers(task_id="remove_leftovers")
+    DestroyOldKeys(task_id="destroy_old_keys")
     RemovePods(task_id="remove_pods")

@@ -12,7 +12,6 @@ from tests.support.made_project import MadeProject
 
 from updraft import files
 from updraft.data.columns import MARGIN, ROW, SCORE
-from updraft.data.ingest import pseudonymiser
 from updraft.data.snapshots import load_snapshot, take_snapshot
 from updraft.errors import InputError
 from updraft.loop import forgetting
@@ -20,6 +19,7 @@ from updraft.loop.context import Loop
 from updraft.loop.forgetting import forget
 from updraft.loop.in_process import KeptModels
 from updraft.loop.ingest import ingest
+from updraft.loop.rotated import keys_of
 from updraft.spec.load import load_project
 from updraft.store import tables
 from updraft.store.records import PredictionRow, TrainingRow
@@ -88,7 +88,7 @@ def holding(made, loop, texts):
 
 
 def pseudonym(loop, value=PERSON):
-    return str(pseudonymiser(loop.project, loop.settings).pseudonym("id", value))
+    return str(keys_of(loop).newest.pseudonym("id", value))
 
 
 def forget_person(loop, **options):

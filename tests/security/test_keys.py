@@ -10,7 +10,7 @@ import stat
 import pytest
 from tests.support import flights
 
-from updraft.data.ingest import pseudonymiser
+from updraft.data.key_ring import key_ring
 from updraft.data.privacy import check_key, key_id, load_key
 from updraft.errors import IntegrityError, SettingsError
 from updraft.registry import signing
@@ -192,13 +192,13 @@ def test_the_id_tells_nothing_of_the_key_and_an_older_deployment_gets_one(keys):
 def test_a_deployment_that_lost_all_its_keys_is_told_by_its_lake(tmp_path):
     project, settings = flights.flights(), flights.settings(tmp_path)
     assert project.spec.data.private
-    before = pseudonymiser(project, settings).pseudonym("tailnum", "N14228")
-    assert pseudonymiser(project, settings).pseudonym("tailnum", "N14228") == before
+    before = key_ring(project, settings).newest.pseudonym("tailnum", "N14228")
+    assert key_ring(project, settings).newest.pseudonym("tailnum", "N14228") == before
     for path in settings.keys.iterdir():
         path.unlink()
 
     with pytest.raises(SettingsError, match=r"lake/flight_delays/pseudonym.key.id says that pseudonyms were made with"):
-        pseudonymiser(project, settings)
+        key_ring(project, settings)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"0" * 16])

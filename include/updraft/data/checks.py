@@ -109,6 +109,8 @@ class Checks:
     """Of the labels that matured at this tick; None until the partition is published."""
     unread: Mapping[str, str] = field(default_factory=dict)
     """Earlier partitions whose labels are missing as their file does not read, and why."""
+    pseudonym_key: str = ""
+    """Id of the key that made the pseudonyms; empty where no column is private, and of an earlier version of Updraft."""
 
     @property
     def quarantined(self) -> int:

@@ -18,9 +18,9 @@ from updraft.data.cells import is_repeated
 from updraft.data.contract import load_contract
 from updraft.data.duck import attempt, columns_of, connection, first, kind_of, literal, name, parquet, without_values
 from updraft.data.forgotten import NOBODY, Forgotten, leave_out
+from updraft.data.key_ring import marker
 from updraft.data.partitions import KEY_FORMAT, Partition, partition
 from updraft.data.pinned import SchemaOf, Told
-from updraft.data.privacy import KEY_FILE, Pseudonymiser, load_key
 from updraft.data.readers.opened import is_written, need_columns, wanted_columns
 from updraft.data.readers.times import skipped_times
 from updraft.data.selection import Part, that_bind, whole_columns
@@ -159,10 +159,8 @@ def _extract(project: Project, settings: Settings, key: str, forgotten: Forgotte
             columns[source], query, told = _selection(con, schema, tables=tables[source], covered=covered)
             schemas.append((schema, told))
             con.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
-            if forgotten:
-                pseudonyms = Pseudonymiser(load_key(settings.keys / KEY_FILE), project.name)
-                if leave_out(con, path, pseudonyms, forgotten, folder / "aside.parquet"):
-                    still_there.append(source)
+            if forgotten and leave_out(con, path, marker(project.name, settings), forgotten, folder / "aside.parquet"):
+                still_there.append(source)
             (rows,) = first(con, f"SELECT count(*) FROM {parquet(str(path))}")
             content = path.read_bytes()
             url = raw_url(project, settings, key, f"{source}.parquet")

@@ -8,6 +8,7 @@ name that its content or its key decides, and ``checks.json`` is written after e
 # ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +27,9 @@ from updraft.data.extraction import (
     read_not_read,
     slices,
 )
+from updraft.data.key_ring import Rotation, key_ring
 from updraft.data.pinned import keep_classes
-from updraft.data.privacy import ID_SUFFIX, KEY_FILE, Pseudonymiser, check_key, load_key
-from updraft.data.publication import Publisher, parquet_bytes, quarantine, write_table
+from updraft.data.publication import Publisher, parquet_bytes, quarantine, write_pairs, write_table
 from updraft.data.settled import NOTHING_SETTLED, SettledRows
 from updraft.data.validation import Validator
 from updraft.data.views import Views
@@ -53,20 +54,13 @@ __all__ = [
 ]
 
 
-def pseudonymiser(project: Project, settings: Settings) -> Pseudonymiser:
-    """The project's pseudonymiser, with the key of this deployment.
-
-    :raises SettingsError: when the key is lost, or is not the one that the project's pseudonyms were made with so far.
-    """
-    key = load_key(settings.keys / KEY_FILE)
-    if project.spec.data.private:
-        check_key(key, Lake(settings.lake, project.name).at(f"{KEY_FILE}{ID_SUFFIX}"))
-    return Pseudonymiser(key, project.name)
-
-
 @without_values
 def validate_partition(
-    project: Project, settings: Settings, key: str, settled: SettledRows = NOTHING_SETTLED
+    project: Project,
+    settings: Settings,
+    key: str,
+    settled: SettledRows = NOTHING_SETTLED,
+    rotations: Sequence[Rotation] = (),
 ) -> Checks:
     """Hold the extracted sources against the contract; quarantine rows in breach, write data docs and ``checks.json``.
 
@@ -74,24 +68,26 @@ def validate_partition(
     ``<lake>/<project>/docs/<key>/index.html``. A partition without rows passes as ``empty``.
 
     :param settled: rows in breach of which a person has decided.
+    :param rotations: of the project's key, in order.
     :raises PartitionRefused: a table expectation fails, or too many rows are in breach; what was found is written.
     :raises SpecError: the contract is wrong.
     :raises DataError: the partition has not been extracted.
     """
     covered = slices(project, key)  # a wrong key writes nothing, not even the pseudonym key's id
     contract = load_contract(project)
-    pseudonyms = pseudonymiser(project, settings)
+    ring = key_ring(project, settings, rotations)
     with ExitStack() as stack:
         raw, digests = raw_files(stack, project, settings, key)
         con = stack.enter_context(connection(raw.values()))
         views = Views(con, project, covered)
         views.open(raw)
-        checks = Validator(views, contract, pseudonyms, read_not_read(project, settings, key), settled).run(
+        checks = Validator(views, contract, ring, read_not_read(project, settings, key), settled).run(
             tuple(raw), digests
         )
         cleaned = {source: views.cleaned(source, path) for source, path in raw.items()}
         checks = replace(
             checks,
+            pseudonym_key=ring.of(key).key_id if project.spec.data.private else "",
             sources={
                 source: replace(of_source, cleaned=cleaned[source]) for source, of_source in checks.sources.items()
             },
@@ -102,7 +98,7 @@ def validate_partition(
             files.write_bytes(raw_url(project, settings, key, f"{source}.bad.parquet"), parquet_bytes(bad))
             url = lake.quarantine(key, source)
             if checks.sources[source].quarantined:
-                files.write_bytes(url, parquet_bytes(quarantine(views, source, pseudonyms)))
+                files.write_bytes(url, parquet_bytes(quarantine(views, source, ring)))
             else:
                 files.remove(url)  # of an earlier run, before the source or the contract was mended
     docs.write(lake, checks, row_source=next(iter(project.spec.data.sources)))
@@ -118,17 +114,24 @@ def validate_partition(
 
 
 @without_values
-def publish_partition(project: Project, settings: Settings, key: str) -> IngestedPartition:
+def publish_partition(
+    project: Project, settings: Settings, key: str, rotations: Sequence[Rotation] = ()
+) -> IngestedPartition:
     """Join, pseudonymise and publish the good rows, and the labels that matured in (previous tick, tick]; without a profile.
 
     A partition that was refused or is empty publishes no rows; earlier rows' labels still mature at its tick.
 
-    :raises DataError: it has not been validated since it was extracted.
+    :param rotations: of the project's key, in order.
+    :raises DataError: it has not been validated since it was extracted, or since the key was rotated.
     """
     covered = slices(project, key)
     checks = read_checks(project, settings, key)
     lake = Lake(settings.lake, project.name)
-    pseudonyms = pseudonymiser(project, settings)
+    ring = key_ring(project, settings, rotations)
+    if checks.pseudonym_key and checks.pseudonym_key != ring.of(key).key_id:
+        raise DataError(
+            f"{project.name}: the pseudonym key was rotated after partition {key} was validated; validate it"
+        )
     url, digest, rows, labels_url, labels_sha256 = None, None, 0, None, None
     with ExitStack() as stack:
         raw, digests = raw_files(stack, project, settings, key)
@@ -143,11 +146,13 @@ def publish_partition(project: Project, settings: Settings, key: str) -> Ingeste
         views.open(raw)
         for source, path in bad.items():
             views.mark(source, f"SELECT * FROM {parquet(str(path))}")
-        publisher = Publisher(views, pseudonyms)
+        publisher = Publisher(views, ring)
         keep_classes(project, lake)
         if checks.state == "passed":
             table = publisher.rows()
             rows = len(table)
+            if (before := ring.before(key)) is not None:
+                write_pairs(lake.pseudonym_pairs(before.key_id, key), publisher.pairs(before))
             url, digest = write_table(lake.rows_stem(key), table)
         labels, counts = publisher.labels()
         if len(labels):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -11,7 +11,8 @@ from updraft.data.checks import LabelCounts
 from updraft.data.columns import PARTITION, ROW
 from updraft.data.duck import connection
 from updraft.data.extraction import slices
-from updraft.data.ingest import pseudonymiser, raw_files
+from updraft.data.ingest import raw_files
+from updraft.data.key_ring import Rotation, key_ring
 from updraft.data.publication import Publisher
 from updraft.data.views import Views, private_columns
 from updraft.settings import Settings
@@ -33,12 +34,17 @@ def form_of(value: object) -> str:
 
 
 def count_lost(
-    project: Project, settings: Settings, row: IngestedPartition, published: Mapping[str, PartitionRow]
+    project: Project,
+    settings: Settings,
+    row: IngestedPartition,
+    published: Mapping[str, PartitionRow],
+    rotations: Sequence[Rotation] = (),
 ) -> LabelCounts:
     """What became of the labels of a partition that has just been published, with those that find no row.
 
     :param row: as :func:`updraft.data.ingest.publish_partition` gives it.
     :param published: partitions that are published, by key; labels of rows of other ones are not lost, but early or refused with them.
+    :param rotations: of the project's key, in order.
     """
     import pandas as pd
 
@@ -62,7 +68,7 @@ def count_lost(
     return replace(
         counts,
         without_row=sum(map(len, lost.values())),
-        form=_form(project, _key_of(project, settings, row.key, int(rows.iloc[0]))),
+        form=_form(project, _key_of(project, settings, row.key, int(rows.iloc[0]), rotations)),
         form_of_rows=_form(project, tuple(shown.iloc[0]) if len(shown) else None),
     )
 
@@ -75,10 +81,12 @@ def _form(project: Project, key: tuple[object, ...] | None) -> str:
     )
 
 
-def _key_of(project: Project, settings: Settings, key: str, row: int) -> tuple[object, ...] | None:
+def _key_of(
+    project: Project, settings: Settings, key: str, row: int, rotations: Sequence[Rotation]
+) -> tuple[object, ...] | None:
     with ExitStack() as stack:
         raw, _ = raw_files(stack, project, settings, key)
         con = stack.enter_context(connection(raw.values()))
         views = Views(con, project, slices(project, key))
         views.open(raw)
-        return Publisher(views, pseudonymiser(project, settings)).key_of(row)
+        return Publisher(views, key_ring(project, settings, rotations)).key_of(row)

@@ -38,6 +38,11 @@ class Pseudonymiser:
     def __repr__(self) -> str:
         return f"Pseudonymiser(project={self._project!r})"
 
+    @property
+    def key_id(self) -> str:
+        """Tells its key from others, and nothing of it."""
+        return key_id(self._key)
+
     def pseudonym(self, column: str, value: object) -> str | None:
         """The pseudonym of one value: 16 hex digits; null stays null."""
         if value is None:

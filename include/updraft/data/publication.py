@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from updraft import files
@@ -15,6 +17,7 @@ from updraft.data.columns import CLUSTER, EVENT_TIME, LABEL, PARTITION, ROW
 from updraft.data.duck import arrow, attempt, columns_of, first, first_failing, kind_of, literal, name, names
 from updraft.data.extraction import check_label
 from updraft.data.joins import joined_names
+from updraft.data.key_ring import KeyRing
 from updraft.data.partitions import partition
 from updraft.data.privacy import Pseudonymiser
 from updraft.data.views import CLOCKS, INTERNAL, Views, label_columns, private_columns, pseudonymised
@@ -31,7 +34,7 @@ class Publisher:
     """Makes the published tables from the views of a partition that has been validated."""
 
     views: Views
-    pseudonyms: Pseudonymiser
+    ring: KeyRing
 
     def rows(self) -> pa.Table:
         """The good rows with what they join, as :mod:`updraft.data.columns` describes, by event time and row.
@@ -39,8 +42,10 @@ class Publisher:
         :raises DataError: when two rows have one identity.
         """
         con, source = self.views.con, self.views.row_source
-        private = self._joined()
-        con.execute(f"CREATE TEMP TABLE hidden AS {pseudonymised(con, 'joined', private, self.pseudonyms)}")
+        private = self._private
+        con.execute(
+            f"CREATE TEMP TABLE hidden AS {pseudonymised(con, 'joined', private, self.ring.of(self.views.key))}"
+        )
         outcomes = set(self.views.project.spec.data.outcomes)
         outcomes |= set(label_columns(self.views.project, self.views.columns(source)))
         kept = [column for column in columns_of(con, "hidden") if column not in outcomes and column not in INTERNAL]
@@ -78,7 +83,7 @@ class Publisher:
             lambda error: self._no_label(due, number, error),
         )
         hidden = {column: column for column in private_columns(self.views.project, source, self.views.columns(source))}
-        con.execute(f"CREATE TEMP TABLE matured_hidden AS {pseudonymised(con, 'matured', hidden, self.pseudonyms)}")
+        con.execute(f"CREATE TEMP TABLE matured_hidden AS {self._hidden('matured', hidden)}")
         without, infinite, unlisted = first(
             con,
             "SELECT count(*) FILTER (_label IS NULL), count(*) FILTER (NOT isfinite(_label)), "
@@ -99,6 +104,46 @@ class Publisher:
         else:
             counts = LabelCounts(len(made), missing, int(infinite), in_breach=int(in_breach))
         return made.select([ROW, PARTITION, EVENT_TIME, CLUSTER, LABEL]), counts
+
+    def pairs(self, before: Pseudonymiser) -> pa.Table:
+        """``column``, ``before`` and ``after``: which pseudonym of these rows was which, with the key before the last rotation.
+
+        :param before: of that key. To be called after :meth:`rows`.
+        """
+        import pyarrow as pa
+
+        rows: list[tuple[str, str, str]] = []
+        for column, domain in self._private.items():
+            kind = columns_of(self.views.con, "joined")[column]
+            values = self.views.con.execute(
+                f"SELECT DISTINCT {as_text(name(column), kind)} FROM joined WHERE {name(column)} IS NOT NULL"
+            ).fetchall()
+            old = before.mapping(domain, (value for (value,) in values))
+            new = self.ring.of(self.views.key).mapping(domain, (value for (value,) in values))
+            rows += [(column, old[value], new[value]) for value in old]
+        table = {
+            field: [row[place] for row in sorted(rows)] for place, field in enumerate(("column", "before", "after"))
+        }
+        return pa.table({field: pa.array(texts, pa.string()) for field, texts in table.items()})
+
+    def _hidden(self, relation: str, private: Mapping[str, str]) -> str:
+        """SQL for rows of several partitions, each with the pseudonyms of its own partition's key."""
+        groups: dict[str, tuple[Pseudonymiser, list[str]]] = {}
+        for part in self.views.slices:
+            pseudonyms = self.ring.of(part.key)
+            groups.setdefault(pseudonyms.key_id, (pseudonyms, []))[1].append(part.key)
+        if len(groups) == 1 or not private:
+            return pseudonymised(self.views.con, relation, private, self.ring.of(self.views.key))
+        made = []
+        for number, (pseudonyms, keys) in enumerate(groups.values()):
+            of_key, listed = name(f"of_key_{number}"), ", ".join(map(literal, keys))
+            self.views.con.execute(
+                f"CREATE OR REPLACE TEMP TABLE {of_key} AS SELECT * FROM {relation} WHERE _slice IN ({listed})"
+            )
+            query = pseudonymised(self.views.con, of_key, private, pseudonyms)
+            self.views.con.execute(f"CREATE OR REPLACE TEMP TABLE {of_key} AS {query}")
+            made.append(f"SELECT * FROM {of_key}")
+        return " UNION ALL ".join(made)
 
     def _no_label(self, due: str, number: str, error: duckdb.Error) -> DataError:
         """What is wrong with the label, with the first row that it fails on (of the raw file, counted from 1)."""
@@ -134,15 +179,14 @@ class Publisher:
         con, source = self.views.con, self.views.row_source
         columns = self.views.columns(source)
         hidden = {column: column for column in private_columns(self.views.project, source, columns)}
-        con.execute(
-            f"CREATE OR REPLACE TEMP TABLE named AS {pseudonymised(con, name(f'src_{source}'), hidden, self.pseudonyms)}"
-        )
+        con.execute(f"CREATE OR REPLACE TEMP TABLE named AS {self._hidden(name(f'src_{source}'), hidden)}")
         key = self.views.project.spec.data.key
         query = f"SELECT {names(key)} FROM (SELECT *, {self._identity('named')} FROM named) WHERE {ROW} = {int(row)} LIMIT 1"
         rows = con.execute(query).fetchall()
         return tuple(rows[0]) if rows else None
 
-    def _joined(self) -> dict[str, str]:
+    @cached_property
+    def _private(self) -> dict[str, str]:
         """Make the view ``joined`` (raw values); return its private columns and whose pseudonyms they take.
 
         Of several matches in a lookup one is taken, the first by all its columns: rows are never multiplied.
@@ -174,7 +218,7 @@ class Publisher:
         return list(self.views.project.spec.data.sources)[1:]
 
 
-def quarantine(views: Views, source: str, pseudonyms: Pseudonymiser) -> pa.Table:
+def quarantine(views: Views, source: str, ring: KeyRing) -> pa.Table:
     """The partition's rows of a source that are in breach and were not dropped, pseudonymised.
 
     With ``_reasons`` and ``_misfits`` (text), and ``_number``: the row of the raw file, from 1.
@@ -192,7 +236,7 @@ def quarantine(views: Views, source: str, pseudonyms: Pseudonymiser) -> pa.Table
         f"array_to_string(b._reasons, '; ') AS _reasons "
         f"FROM {name(f'win_{source}')} AS w JOIN {name(f'bad_{source}')} AS b USING (_n) WHERE NOT b._dropped"
     )
-    query = pseudonymised(con, relation, hidden, pseudonyms)
+    query = pseudonymised(con, relation, hidden, ring.of(views.key))
     return arrow(con, f"SELECT * EXCLUDE (_n), _n + 1 AS {NUMBER} FROM ({query}) ORDER BY _n")
 
 
@@ -203,6 +247,11 @@ def parquet_bytes(table: pa.Table) -> bytes:
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(table.replace_schema_metadata(None), buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def write_pairs(url: str, table: pa.Table) -> None:
+    """Keep which pseudonym was which, beside a partition."""
+    files.write_bytes(url, parquet_bytes(table))
 
 
 def write_table(stem: str, table: pa.Table) -> tuple[str, str]:

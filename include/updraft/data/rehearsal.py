@@ -338,6 +338,11 @@ def _of_columns(project: Project, aside: Settings, keys: list[str], notes: list[
     rows = pd.concat(list(frames.values()), ignore_index=True)
     notes += told_within(rows, hidden_columns(spec.data))
     named = names_in(project.folder)
+    if pseudonyms := sorted(hidden_columns(spec.data) & named & set(rows.columns)):
+        notes.append(
+            f"features.py reads {', '.join(pseudonyms)}, whose values are pseudonyms (data.private): a feature that is one changes its values "
+            "when the key is rotated, and a model that learnt from it meets values that it never saw; a count by it stays"
+        )
     source = spec.data.sources[next(iter(spec.data.sources))]
     columns = rows[[column for column in rows.columns if column in named and column != source.event_time]]
     partition = np.repeat(list(frames), [len(frame) for frame in frames.values()])

@@ -17,7 +17,7 @@ from updraft.data.checks import Check, Checks, SourceChecks, State
 from updraft.data.contract import Contract, Expectation, SourceContract
 from updraft.data.duck import first, kind_of, literal, name
 from updraft.data.extraction import NotRead, Outside
-from updraft.data.privacy import Pseudonymiser
+from updraft.data.key_ring import KeyRing
 from updraft.data.schema import of_storage
 from updraft.data.settled import NOTHING_SETTLED, SettledRows, settle
 from updraft.data.views import Views, private_columns
@@ -97,7 +97,7 @@ class Validator:
 
     views: Views
     contract: Contract
-    pseudonyms: Pseudonymiser
+    ring: KeyRing
 
     not_read: NotRead = field(default_factory=lambda: NotRead({}, {}))
     settled: SettledRows = NOTHING_SETTLED
@@ -119,7 +119,7 @@ class Validator:
         if not self.views.count(f"win_{self.views.row_source}"):
             for source in sources:
                 self._mark(source, [], self._present(source))
-                settle(self.views, source, self.pseudonyms, self.settled)
+                settle(self.views, source, self.ring.marks, self.settled)
             rows = {source: SourceChecks(self.views.count(f"win_{source}"), 0, {}, ()) for source in sources}
             elsewhere = self._all_elsewhere()
             state: State = "refused" if elsewhere else "empty"
@@ -191,7 +191,7 @@ class Validator:
         checks = [self._check(source, judgement, errors) for judgement in judged]
         rows = self.views.count(f"win_{source}")
         in_breach = rows - self.views.count(f"good_{source}")
-        settle(self.views, source, self.pseudonyms, self.settled)
+        settle(self.views, source, self.ring.marks, self.settled)
         left = rows - self.views.count(f"good_{source}")
         (dropped,) = first(
             self._con,
@@ -348,7 +348,7 @@ class Validator:
         return f" ({texts[0]} is read as text; state `{texts[0]}: number` under `{source}.columns` in the contract if it is one)"
 
     def _examples(self, source: str, expectation: Expectation) -> tuple[str, ...]:
-        columns = expectation.columns
+        columns, pseudonyms = expectation.columns, self.ring.of(self.views.key)
         private = set(private_columns(self._project, source, columns))
         shown = [f"CAST({name(column)} AS VARCHAR)" for column in columns]
         if expectation.name == OF_TYPE:  # what the column's type cannot hold
@@ -360,7 +360,7 @@ class Validator:
         ).fetchall()
         return tuple(
             ", ".join(
-                str(self.pseudonyms.pseudonym(column, value) if column in private else value)
+                str(pseudonyms.pseudonym(column, value) if column in private else value)
                 for column, value in zip(columns, row, strict=True)
             )
             for row in rows

@@ -258,6 +258,14 @@ class Lake:
         """The rows of a partition's source that broke the contract."""
         return self.at(f"quarantine/{key}/{source}.parquet")
 
+    def pseudonym_pairs(self, key_id: str, key: str) -> str:
+        """Which pseudonym of a partition was which with a key before the last rotation, until that key is destroyed."""
+        return f"{self.pseudonym_pairs_of(key_id)}/{key}.parquet"
+
+    def pseudonym_pairs_of(self, key_id: str) -> str:
+        """Folder of all such pairs with a key."""
+        return self.at(f"pseudonyms/{key_id}")
+
     def settled_stem(self, key: str) -> str:
         """A list of rows in quarantine of which a person has decided, but for the end of its name.
 

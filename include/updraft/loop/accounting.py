@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from updraft.data.columns import PARTITION
+from updraft.data.key_ring import Rotation
 from updraft.data.lost_labels import count_lost
 from updraft.loop.context import Loop, label_file
 from updraft.store.records import IngestedPartition, PartitionRow
 
 
-def with_lost_labels(loop: Loop, row: IngestedPartition) -> IngestedPartition:
-    """The partition with the count of its labels that find no row among those that are published."""
+def with_lost_labels(loop: Loop, row: IngestedPartition, rotations: Sequence[Rotation]) -> IngestedPartition:
+    """The partition with the count of its labels that find no row among those that are published.
+
+    :param rotations: of the project's key, in order.
+    """
     if row.labels_url is None:
         return row
     keys = {str(key) for key in label_file(row.labels_url, row.labels_sha256)[PARTITION].unique()}
     ingested: dict[str, PartitionRow] = {**loop.store.partition_rows(loop.name, keys - {row.key}), row.key: row}
     published = {key: other for key, other in ingested.items() if other.state == "published"}
-    counts = count_lost(loop.project, loop.settings, row, published)
+    counts = count_lost(loop.project, loop.settings, row, published, rotations)
     return replace(row, checks={**row.checks, "labels": asdict(counts)})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from updraft.alerts.alert import cleaned
 from updraft.loop.kept_out import sign_words
+from updraft.loop.rotated import DESTROY, ROTATE
 from updraft.loop.stopping import REMEDIES
 from updraft.store.records import Decision
 
@@ -31,8 +32,10 @@ TELLING = (
     "release_rows",
     "drop_rows",
     "forget",
+    ROTATE,
     CARRIED,
     REMEDIES,
+    DESTROY,
 )
 """Kinds of decisions that always say something. A diagnosis does where it calls for a remedy."""
 
@@ -72,7 +75,18 @@ def _words(decision: Decision) -> str | None:
             if diagnosis:
                 return f"episode {body['episode']}: {diagnosis['remedy']}, {diagnosis['words']}"
             return None
-        case "readmit" | "accept_sign" | "pass_over" | "release_rows" | "drop_rows" | "forget" | "carried" | "remedies":
+        case (
+            "readmit"
+            | "accept_sign"
+            | "pass_over"
+            | "release_rows"
+            | "drop_rows"
+            | "forget"
+            | "carried"
+            | "remedies"
+            | "rotate_pseudonyms"
+            | "destroy_pseudonym_key"
+        ):
             return f"{_said(decision)} (by {body['by']}): {reason}"
         case "recalibrate":
             layer = body["layer"]
@@ -114,6 +128,10 @@ def _said(decision: Decision) -> str:
         return f"{done} {rows} from the quarantine of partition {body['partition']}"
     if decision.kind == CARRIED:
         return f"version {body['origin_version']} of {body['origin']} enters as a change"
+    if decision.kind == DESTROY:
+        return f"destroyed pseudonym key {body['before']}, in whose place {body['after']} came"
+    if decision.kind == ROTATE:
+        return f"pseudonyms are made with key {body['after']} from partition {body['since']} on"
     if decision.kind == "forget":
         return f"a person is forgotten, by {body['column']}"
     signs = ", ".join(sign_words((kind, column)) for kind, column in body["signs"])

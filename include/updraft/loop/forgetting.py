@@ -19,13 +19,14 @@ from updraft.data.checks import Checks
 from updraft.data.columns import PARTITION, ROW
 from updraft.data.extraction import slices
 from updraft.data.forgotten import mark_of, of_persons
-from updraft.data.ingest import pseudonymiser
+from updraft.data.key_ring import marker
 from updraft.data.snapshots import forget_content
 from updraft.data.views import private_columns
 from updraft.errors import InputError
 from updraft.lock import exclusive
 from updraft.loop.context import Loop
 from updraft.loop.forgotten import FORGET, REWRITTEN
+from updraft.loop.rotated import keys_of, rotations
 from updraft.monitoring.profiles import profile
 from updraft.store.records import IngestedPartition
 
@@ -81,7 +82,7 @@ def forget(loop: Loop, column: str, values: Sequence[str], *, by: str, reason: s
     if dry_run:
         return forgetting.counted()
     with exclusive(loop.lake.at("quarantine")):  # who settles rows in quarantine reads the raw zone too
-        pseudonyms = pseudonymiser(loop.project, loop.settings)
+        pseudonyms = marker(loop.name, loop.settings)
         for value in values:
             mark = mark_of(pseudonyms, column, value)
             body = {"column": column, "mark": mark, "by": by, "reason": reason}
@@ -113,12 +114,12 @@ class _Forgetting:
 
     @cached_property
     def published_values(self) -> frozenset[str]:
-        """The values as they stand in what is published."""
+        """The values as they stand in what is published: pseudonyms of every key that is left."""
         source = next(iter(self.loop.spec.data.sources))
         if self.column not in private_columns(self.loop.project, source, [self.column]):
             return self.values
-        pseudonyms = pseudonymiser(self.loop.project, self.loop.settings)
-        return frozenset(str(pseudonyms.pseudonym(self.column, value)) for value in self.values)
+        rings = keys_of(self.loop).all
+        return frozenset(str(pseudonyms.pseudonym(self.column, value)) for pseudonyms in rings for value in self.values)
 
     def counted(self) -> Forgotten:
         """What would leave."""
@@ -154,6 +155,10 @@ class _Forgetting:
             if len(kept) < len(frame):
                 files.write_parquet(url, kept)
         self._scrub_examples()
+        for url, frame in self._pairs():
+            kept = frame[~frame["after"].isin(self.published_values)]
+            if len(kept) < len(frame):
+                files.write_parquet(url, kept)
         lake, settings = self.loop.lake, self.loop.settings
         for url in (
             settings.raw_zone(self.loop.name),
@@ -186,7 +191,7 @@ class _Forgetting:
 
     def _rewritten_before(self) -> list[str]:
         """Partitions from which the rows of these persons were taken, now or by a run that was killed."""
-        pseudonyms = pseudonymiser(self.loop.project, self.loop.settings)
+        pseudonyms = marker(self.loop.name, self.loop.settings)
         marks = {mark_of(pseudonyms, self.column, value) for value in self.values}
         decisions = self.loop.store.decisions(self.loop.name, kinds=(REWRITTEN,))
         return [decision.body["partition"] for decision in decisions if marks & set(decision.body["marks"])]
@@ -253,7 +258,7 @@ class _Forgetting:
 
     def _decide(self, key: str, replaced: Iterable[Replaced], rows: int) -> None:
         """The chain keeps that files were written anew, with the hashes of both: what was recorded of the old ones stays provable."""
-        pseudonyms = pseudonymiser(self.loop.project, self.loop.settings)
+        pseudonyms = marker(self.loop.name, self.loop.settings)
         marks = sorted(mark_of(pseudonyms, self.column, value) for value in self.values)
         body = {
             "partition": key,
@@ -279,6 +284,13 @@ class _Forgetting:
                 url = self.loop.lake.quarantine(key, source)
                 if files.exists(url) and self.column in (frame := files.read_parquet(url)).columns:
                     yield url, frame
+
+    def _pairs(self) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Files that say which pseudonym was which before a rotation."""
+        for rotation in rotations(self.loop):
+            root = self.loop.lake.pseudonym_pairs_of(rotation.before)
+            for file in files.names_below(root):
+                yield f"{root}/{file}", files.read_parquet(f"{root}/{file}")
 
     def _scrub_examples(self) -> None:
         """Examples of values in breach are shown to people, and kept with the checks of a partition: theirs go."""

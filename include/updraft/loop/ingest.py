@@ -17,6 +17,7 @@ from updraft.loop.accounting import with_lost_labels
 from updraft.loop.alerting import partition_alerts
 from updraft.loop.context import Loop
 from updraft.loop.forgotten import forgotten_persons
+from updraft.loop.rotated import check_key_is_left, rotations
 from updraft.loop.settled import settled_rows
 from updraft.monitoring.profiles import Profile, profile
 from updraft.store.records import FailedIngestion, IngestedPartition
@@ -81,7 +82,9 @@ def validate(loop: Loop, key: str, *, run: str | None = None) -> Validated:
     """
     try:
         with _records_failure(loop, key, "validate_partition"):
-            checks = validate_partition(loop.project, loop.settings, key, settled_rows(loop, key))
+            made = rotations(loop)
+            check_key_is_left(loop, key, made)
+            checks = validate_partition(loop.project, loop.settings, key, settled_rows(loop, key), made)
     except PartitionRefused as error:
         partition_alerts.partition_refused(loop, key, run)  # first: whatever comes of recording it, on-call hears of it
         published = loop.store.partition_row(loop.name, key)
@@ -109,7 +112,8 @@ def publish(loop: Loop, key: str) -> IngestedPartition:
 
 
 def _publish(loop: Loop, key: str) -> IngestedPartition:
-    row, before = publish_partition(loop.project, loop.settings, key), None
+    made = rotations(loop)
+    row, before = publish_partition(loop.project, loop.settings, key, made), None
     if row.state == "published":
         features = files.read_parquet(*loop.features_file(row))
         summary = profile(features)
@@ -117,7 +121,11 @@ def _publish(loop: Loop, key: str) -> IngestedPartition:
         if before is not None:
             check_same_features(loop, key, summary, before)
         row = replace(row, profile={"features_sha256": loop.features.sha256, **summary.as_dict()})
-    row = with_lost_labels(loop, row)
+    row = with_lost_labels(loop, row, made)
+    if rotations(loop) != made:
+        raise DataError(
+            f"{loop.name}: the pseudonym key was rotated while partition {key} was published; ingest it anew"
+        )
     _tell_revision(loop, row)  # first: tried again after the row is written, nothing would tell that it was another one
     loop.store.record_partition(loop.name, row)
     if row.state != "refused":

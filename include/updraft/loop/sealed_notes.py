@@ -17,14 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from updraft import files
-from updraft.data.privacy import KEY_FILE, load_key
+from updraft.data.key_ring import SEALS, derived_key
 from updraft.lake.places import Lake
 from updraft.settings import Settings
 
 log = logging.getLogger(__name__)
-
-_PURPOSE = b"updraft: notes in the lake"
-"""Derives this use of the deployment's key: a seal tells nothing of a pseudonym."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,7 @@ class SealedNotes:
     @classmethod
     def of(cls, lake: Lake, settings: Settings) -> SealedNotes:
         """Those of a deployment."""
-        secret = load_key(settings.keys / KEY_FILE)
-        return cls(lake, hmac.new(secret, _PURPOSE, hashlib.sha256).digest())
+        return cls(lake, derived_key(settings, SEALS))
 
     def write(self, place: str, content: Any) -> None:
         """Write a note.

@@ -16,7 +16,7 @@ from updraft import files
 from updraft.data.contract import load_contract
 from updraft.data.duck import connection
 from updraft.data.extraction import raw_url, slices
-from updraft.data.ingest import pseudonymiser, raw_files
+from updraft.data.ingest import raw_files
 from updraft.data.settled import key_problem, marks, numbers_of
 from updraft.data.validation import Validator
 from updraft.data.views import Views
@@ -26,6 +26,7 @@ from updraft.loop.chosen_rows import Chosen, Rows, chosen_rows
 from updraft.loop.context import Loop
 from updraft.loop.ingest import extract, publish, validate
 from updraft.loop.quarantined import quarantine_of
+from updraft.loop.rotated import check_key_is_left, keys_of, rotations
 from updraft.loop.settled import KINDS, How, decisions_about_rows, settled_rows
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def settle_quarantine(loop: Loop, key: str, chosen: Chosen, *, how: How, by: str
 
     :raises InputError: when no such row is in quarantine, when released rows could not be told apart by their key, or when nothing is learnt
         from the partition as its feed looked broken.
+    :raises DataError: when the key of the partition's pseudonyms is destroyed.
     """
     with exclusive(loop.lake.at("quarantine")):  # of two at once the second sees what the first has decided
         if quarantine_of(loop, key) is None and not decisions_about_rows(loop, [key]):
@@ -68,6 +70,7 @@ def settle_quarantine(loop: Loop, key: str, chosen: Chosen, *, how: How, by: str
                 f"{loop.name}: nothing is learnt from partition {key}, as its feed looked broken; say that it is right first: "
                 f"updraft readmit {loop.name} {key} --reason WHY"
             )
+        check_key_is_left(loop, key, rotations(loop))
         before = loop.store.partition_row(loop.name, key)
         rows = _decide(loop, key, chosen, how=how, by=by, reason=reason)
         rebuilt = rebuild(loop, key)
@@ -103,16 +106,16 @@ def _rows(loop: Loop, key: str, chosen: Chosen, how: How) -> dict[str, pd.DataFr
     """
     project, settings = loop.project, loop.settings
     ensure_extracted(loop, key)
-    pseudonyms, settled = pseudonymiser(project, settings), settled_rows(loop, key)
+    ring, settled = keys_of(loop), settled_rows(loop, key)
     of_sources = {}
     with ExitStack() as stack:
         raw, digests = raw_files(stack, project, settings, key)
         con = stack.enter_context(connection(raw.values()))
         views = Views(con, project, slices(project, key))
         views.open(raw)
-        Validator(views, load_contract(project), pseudonyms).run(tuple(raw), digests)
+        Validator(views, load_contract(project), ring).run(tuple(raw), digests)
         for source in raw:
-            frame = marks(views, source, pseudonyms)
+            frame = marks(views, source, ring.marks)
             own = frame[frame["own"]].reset_index(drop=True)
             released = numbers_of(own, source, settled.released)
             dropped = numbers_of(own, source, settled.dropped)

@@ -113,6 +113,31 @@ def compute(project: Project, code: FeatureCode, rows: pd.DataFrame, *, values: 
     return frame
 
 
+def features_of_pseudonyms(
+    project: Project, code: FeatureCode, rows: pd.DataFrame, hidden: Collection[str]
+) -> tuple[str, ...]:
+    """The features that change when pseudonyms do, tried on some rows.
+
+    :param hidden: columns that hold pseudonyms. Two equal ones stay equal, so a feature that only counts or compares them is none of these.
+    """
+    columns = [column for column in rows.columns if column in hidden]
+    if not columns:
+        return ()
+
+    def another(value: object) -> object:
+        return files.sha256(str(value).encode())[:16] if isinstance(value, str) else value
+
+    others = rows.assign(**{column: rows[column].map(another) for column in columns})
+    frame = compute(project, code, rows)
+    try:
+        changed = compute(project, code, others)
+    except DataError:
+        return tuple(map(str, frame.columns))
+    return tuple(
+        str(column) for column in frame.columns if column not in changed or not frame[column].equals(changed[column])
+    )
+
+
 def _in_plain_types(frame: Any) -> Any:
     """Truth values with gaps, decimals and pandas' nullable numbers as float64, in which a missing value is NaN.
 

@@ -303,6 +303,17 @@ class Alerts(Part):
     )
 
 
+class KeyRotation(Part):
+    both_for: Duration = Field(
+        default=timedelta(days=90),
+        description="how long after a rotation of the pseudonym key the old key is kept too, by partitions; at least data.label.matures_after",
+    )
+
+
+class Privacy(Part):
+    rotation: KeyRotation = KeyRotation()
+
+
 class ProjectSpec(Part):
     """One model and its policy."""
 
@@ -319,6 +330,7 @@ class ProjectSpec(Part):
     release: Release = Release()
     monitoring: Monitoring = Monitoring()
     alerts: Alerts = Alerts()
+    privacy: Privacy = Field(default=Privacy(), exclude_if=lambda privacy: privacy == Privacy())
 
     @model_validator(mode="before")
     @classmethod

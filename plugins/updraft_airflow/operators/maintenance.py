@@ -119,6 +119,19 @@ class RemoveLeftovers(ForEachProject):
         return remove_leftovers(loop)
 
 
+class DestroyOldKeys(ForEachProject):
+    """Destroys pseudonym keys that were rotated, once both keys have been kept for as long as the project says."""
+
+    def step(self, loop: Loop) -> list[str]:
+        """What was destroyed, in words."""
+        from updraft.loop.rotating import destroy_old_keys
+
+        told = destroy_old_keys(loop)
+        for words in told:
+            self.log.warning("%s: %s", loop.name, words)
+        return told
+
+
 class RemovePods(BaseOperator):
     """Removes pods of trainings that are not under way any more, such as of runs that were deleted while Airflow was down."""
 

@@ -262,6 +262,13 @@ TASKS: dict[str, Entry] = {
         "Mend the rights or the bucket, then clear this task.",
         NOTHING_TO_UNDO,
     ),
+    "destroy_old_keys": Entry(
+        "maintenance: destroy_old_keys",
+        "A pseudonym key that was rotated, or what leads from its pseudonyms to the new ones, could not be destroyed.",
+        LOG,
+        "Mend the rights of the folder of keys, or remove the key where it is mounted from, then clear this task.",
+        NOTHING_TO_UNDO,
+    ),
     "remove_pods": Entry(
         "maintenance: remove_pods",
         "Pods of trainings that are over could not be looked for or removed.",

@@ -1,0 +1,178 @@
+"""Which key makes the pseudonyms of which partition, and what else follows from the deployment's key.
+
+A project begins with the key of the deployment. When a person rotates it, partitions from the next one on have a key of the project's own;
+those before keep theirs, so their rows keep their identity, and labels that mature later find them. A key that was destroyed makes nothing
+any more: what was never published of its partitions is made with the next key that is left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from updraft import files
+from updraft.data.privacy import ID_SUFFIX, KEY_BYTES, KEY_FILE, Pseudonymiser, check_key, key_id, load_key
+from updraft.errors import SettingsError
+from updraft.lake.places import Lake
+from updraft.settings import Settings
+from updraft.spec.model import Project
+
+SEALS = ("seals.key", b"updraft: notes in the lake")
+"""File and purpose of the key of seals. What derives from a key tells nothing of it, nor of a pseudonym."""
+MARKS = ("marks.key", b"updraft: marks of persons and rows")
+"""The same of the key of marks: of persons who are forgotten, and of rows in quarantine of which a person decided. They outlive every rotation."""
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """From a partition on, pseudonyms of a project are made with another key."""
+
+    number: int
+    """Of the project's rotations, from 1."""
+    since: str
+    """Key of the first partition with the new key."""
+    before: str
+    """Id of the key before."""
+    after: str
+    """Id of the new key."""
+    pairs: bool = True
+    """Whether partitions keep which pseudonym was which, until the key before is destroyed; not after a leak."""
+    destroyed: bool = False
+    """Whether the key before is destroyed."""
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """The keys of a project that are left, oldest first, each with the first partition that it makes pseudonyms of."""
+
+    keys: tuple[tuple[str, Pseudonymiser], ...]
+    """The first one has no beginning: the empty text."""
+    marks: Pseudonymiser
+    """Makes no pseudonym that is published."""
+    rotations: tuple[Rotation, ...] = ()
+
+    @classmethod
+    def of_one(cls, key: bytes, project: str) -> KeyRing:
+        """A ring of a single key."""
+        return cls((("", Pseudonymiser(key, project)),), Pseudonymiser(_derived(key, MARKS[1]), project))
+
+    def of(self, partition: str) -> Pseudonymiser:
+        """What makes the pseudonyms of a partition."""
+        return next(pseudonyms for since, pseudonyms in reversed(self.keys) if since <= partition)
+
+    @property
+    def newest(self) -> Pseudonymiser:
+        """What makes the pseudonyms of the partitions that come."""
+        return self.keys[-1][1]
+
+    @property
+    def all(self) -> tuple[Pseudonymiser, ...]:
+        """Every one that is left."""
+        return tuple(pseudonyms for _, pseudonyms in self.keys)
+
+    def before(self, partition: str) -> Pseudonymiser | None:
+        """With what the pseudonyms of a partition were made, but for the last rotation before it; None where no pairs are to be kept."""
+        since = [rotation for rotation in self.rotations if rotation.since <= partition]
+        if not since or since[-1].destroyed or not since[-1].pairs:
+            return None
+        return next((pseudonyms for pseudonyms in self.all if pseudonyms.key_id == since[-1].before), None)
+
+    def destroyed_of(self, partition: str) -> str | None:
+        """Id of the key that made a partition's pseudonyms and is destroyed; None where it is there."""
+        after = [rotation for rotation in self.rotations if rotation.since > partition]
+        return after[0].before if after and after[0].destroyed else None
+
+
+def key_ring(project: Project, settings: Settings, rotations: Sequence[Rotation] = ()) -> KeyRing:
+    """The project's keys.
+
+    :param rotations: in order.
+    :raises SettingsError: when a key is lost, or is not the one that the pseudonyms were made with.
+    """
+    pseudonymisers: list[tuple[str, Pseudonymiser]] = []
+    if not (rotations and rotations[0].destroyed):
+        key = load_key(settings.keys / KEY_FILE)
+        if project.spec.data.private:
+            check_key(key, Lake(settings.lake, project.name).at(f"{KEY_FILE}{ID_SUFFIX}"))
+        pseudonymisers.append(("", Pseudonymiser(key, project.name)))
+    destroyed = {rotation.before for rotation in rotations if rotation.destroyed}
+    for rotation in rotations:
+        if rotation.after not in destroyed:
+            key = _load(project.name, settings, rotation)
+            since = rotation.since if pseudonymisers else ""
+            pseudonymisers.append((since, Pseudonymiser(key, project.name)))
+    return KeyRing(tuple(pseudonymisers), marker(project.name, settings), tuple(rotations))
+
+
+def marker(project: str, settings: Settings) -> Pseudonymiser:
+    """What makes marks."""
+    return Pseudonymiser(derived_key(settings, MARKS), project)
+
+
+def derived_key(settings: Settings, derivation: tuple[str, bytes]) -> bytes:
+    """A key that follows from the deployment's key, and stays when that one is destroyed (:func:`keep_derived_keys`).
+
+    :param derivation: ``SEALS`` or ``MARKS``.
+    """
+    file, purpose = derivation
+    try:
+        return (settings.keys / file).read_bytes()
+    except FileNotFoundError:
+        return _derived(load_key(settings.keys / KEY_FILE), purpose)
+    except OSError as error:
+        raise SettingsError(f"{settings.keys / file}: this key cannot be read: {error.strerror}") from error
+
+
+def keep_derived_keys(settings: Settings) -> None:
+    """Write down what follows from the deployment's key, before it is destroyed."""
+    for file, purpose in (SEALS, MARKS):
+        files.create_once(settings.keys / file, _derived(load_key(settings.keys / KEY_FILE), purpose), 0o600)
+
+
+def key_file(project: str, settings: Settings, number: int) -> Path:
+    """Where the key of a project's rotation lies."""
+    return settings.keys / f"pseudonym.{project}.{number}.key"
+
+
+def next_key(project: str, settings: Settings, number: int) -> bytes:
+    """The key of a rotation: the one that was put there before, as on machines that share keys, or one of 32 random bytes.
+
+    :raises SettingsError: when it is no key, or cannot be read or made.
+    """
+    path = key_file(project, settings, number)
+    try:
+        files.create_once(path, os.urandom(KEY_BYTES), 0o600)
+        key = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: the new pseudonym key cannot be read or made: {error.strerror}; where keys are mounted, put {KEY_BYTES} random bytes "
+            "there first (head -c 32 /dev/urandom), on every machine and in every container"
+        ) from error
+    if len(key) < KEY_BYTES:
+        raise SettingsError(f"{path}: {len(key)} bytes are no pseudonym key ({KEY_BYTES} are)")
+    return key
+
+
+def _load(project: str, settings: Settings, rotation: Rotation) -> bytes:
+    path = key_file(project, settings, rotation.number)
+    try:
+        key = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be read: {error.strerror}: since partition {rotation.since} the pseudonyms of {project} are made with key "
+            f"{rotation.after}; restore it from a backup, or copy it from the machine on which it was made"
+        ) from error
+    if key_id(key) != rotation.after:
+        raise SettingsError(
+            f"{path} is key {key_id(key)}, and since partition {rotation.since} the pseudonyms of {project} are made with {rotation.after}; "
+            "restore that key from a backup"
+        )
+    return key
+
+
+def _derived(key: bytes, purpose: bytes) -> bytes:
+    return hmac.new(key, purpose, hashlib.sha256).digest()
