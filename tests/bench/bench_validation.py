@@ -72,6 +72,7 @@ def updraft(path: Path) -> dict[str, object]:
     from updraft.data.duck import connection
     from updraft.data.extraction import slices
     from updraft.data.key_ring import KeyRing
+    from updraft.data.privacy import Pseudonymiser
     from updraft.data.validation import Validator
     from updraft.data.views import Views
     from updraft.spec.model import Project, ProjectSpec
@@ -100,7 +101,10 @@ def updraft(path: Path) -> dict[str, object]:
             slices(Project(spec=spec, folder=path.parent), "2025-01-01T0000"),
         )
         views.open({"table": path})
-        checks = Validator(views, Contract({"table": contract}), KeyRing.of_one(bytes(32), "bench")).run(["table"], {})
+        pseudonyms = Pseudonymiser(bytes(32), "bench")
+        checks = Validator(views, Contract({"table": contract}), KeyRing((("", pseudonyms),), pseudonyms)).run(
+            ["table"], {}
+        )
     found = checks.sources["table"].checks
     return {
         "seconds": time.perf_counter() - start,

@@ -55,11 +55,6 @@ class KeyRing:
     """Makes no pseudonym that is published."""
     rotations: tuple[Rotation, ...] = ()
 
-    @classmethod
-    def of_one(cls, key: bytes, project: str) -> KeyRing:
-        """A ring of a single key."""
-        return cls((("", Pseudonymiser(key, project)),), Pseudonymiser(_derived(key, MARKS[1]), project))
-
     def of(self, partition: str) -> Pseudonymiser:
         """What makes the pseudonyms of a partition."""
         return next(pseudonyms for since, pseudonyms in reversed(self.keys) if since <= partition)
@@ -80,11 +75,6 @@ class KeyRing:
         if not since or since[-1].destroyed or not since[-1].pairs:
             return None
         return next((pseudonyms for pseudonyms in self.all if pseudonyms.key_id == since[-1].before), None)
-
-    def destroyed_of(self, partition: str) -> str | None:
-        """Id of the key that made a partition's pseudonyms and is destroyed; None where it is there."""
-        after = [rotation for rotation in self.rotations if rotation.since > partition]
-        return after[0].before if after and after[0].destroyed else None
 
 
 def key_ring(project: Project, settings: Settings, rotations: Sequence[Rotation] = ()) -> KeyRing:
