@@ -67,6 +67,8 @@ class Settings:
     """What a scraper shows to read `/updraft/metrics`; empty: nobody reads them. Masked in ``repr``."""
     poll_seconds: float = 0.5
     """How often a deferred sensor looks at the store."""
+    pseudonym_connection: str = ""
+    """Id of the connection whose password is the deployment's pseudonym key, such as one of a secret backend; empty: a file of ``keys``."""
     connections: Connections = field(default_factory=EnvironmentConnections, repr=False)
     """Where the addresses and secrets of sources are looked up."""
 
@@ -91,6 +93,7 @@ class Settings:
             store="",
             mlflow="",
             airflow="",
+            pseudonym_connection=self.pseudonym_connection,
             connections=self.connections,
         )
 
@@ -116,6 +119,7 @@ class Settings:
             airflow_passwords=env.get("UPDRAFT_AIRFLOW_PASSWORDS") or "",
             audit=(env.get("UPDRAFT_AUDIT") or "").rstrip("/"),
             metrics_token=_token(env.get(METRICS_TOKEN) or ""),
+            pseudonym_connection=env.get("UPDRAFT_PSEUDONYM_CONNECTION") or "",
             poll_seconds=_seconds(env.get("UPDRAFT_POLL_SECONDS") or "0.5"),
         )
         urls = {

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import multiprocessing
 import os
 import stat
+from dataclasses import replace
 
 import pytest
 from tests.support import flights
 
-from updraft.data.key_ring import key_ring
+from updraft.data.key_ring import Rotation, key_ring, next_key
 from updraft.data.privacy import check_key, key_id, load_key
 from updraft.errors import IntegrityError, SettingsError
 from updraft.registry import signing
 from updraft.registry.signing import PRIVATE, PUBLIC, SIGNATURE, key_pair, retired_keys, rotate, sign, verify
+from updraft.settings import Settings
 
 
 @pytest.fixture
@@ -207,3 +210,49 @@ def test_a_damaged_id_is_no_leave_to_go_on(tmp_path, content):
     note.write_bytes(content)
     with pytest.raises(SettingsError, match="pseudonyms were made with"):
         check_key(b"k" * 32, str(note))
+
+
+# -- keys of a secret backend --------------------------------------------------------------------------------------------
+
+
+def in_connection(monkeypatch, id, key):
+    monkeypatch.setenv(f"AIRFLOW_CONN_{id.upper()}", json.dumps({"conn_type": "generic", "password": key}))
+
+
+def test_the_pseudonym_key_comes_from_a_connection_and_no_file_is_made(tmp_path, monkeypatch):
+    project, plain = flights.flights(), flights.settings(tmp_path)
+    settings = replace(plain, pseudonym_connection="pseudonyms")
+    before = key_ring(project, plain)
+    kept = (plain.keys / "pseudonym.key").read_bytes()
+    for path in plain.keys.iterdir():
+        path.unlink()
+    in_connection(monkeypatch, "pseudonyms", base64.b64encode(kept).decode())
+    ring = key_ring(project, settings)
+    assert ring.newest.pseudonym("tailnum", "N14228") == before.newest.pseudonym("tailnum", "N14228")
+    assert ring.marks.pseudonym("a", "b") == before.marks.pseudonym("a", "b")
+    second = b"2" * 32
+    rotation = Rotation(1, "2013-02-01T0500", ring.newest.key_id, key_id(second))
+    with pytest.raises(SettingsError, match="there is no connection 'pseudonyms_flight_delays_1'"):
+        key_ring(project, settings, [rotation])
+    in_connection(monkeypatch, "pseudonyms_flight_delays_1", base64.b64encode(second).decode())
+    assert key_ring(project, settings, [rotation]).newest.key_id == key_id(second)
+    assert next_key(project.name, settings, 1) == second
+    in_connection(monkeypatch, "pseudonyms_flight_delays_1", base64.b64encode(b"3" * 32).decode())
+    with pytest.raises(SettingsError, match=r"connection pseudonyms_flight_delays_1 is key .*restore that key"):
+        key_ring(project, settings, [rotation])
+    assert list(settings.keys.iterdir()) == []
+    assert Settings.from_env({"UPDRAFT_PSEUDONYM_CONNECTION": "pseudonyms"}).pseudonym_connection == "pseudonyms"
+
+
+def test_another_key_of_a_connection_or_none_is_refused_without_a_word_of_it(tmp_path, monkeypatch):
+    project, settings = flights.flights(), replace(flights.settings(tmp_path), pseudonym_connection="pseudonyms")
+    in_connection(monkeypatch, "pseudonyms", base64.b64encode(b"1" * 32).decode())
+    key_ring(project, settings)
+    in_connection(monkeypatch, "pseudonyms", base64.b64encode(b"2" * 32).decode())
+    with pytest.raises(SettingsError, match="says that pseudonyms were made with"):
+        key_ring(project, settings)
+    for wrong in ("", "se-cret", base64.b64encode(b"short").decode()):
+        in_connection(monkeypatch, "pseudonyms", wrong)
+        with pytest.raises(SettingsError, match="the password of connection pseudonyms is no pseudonym key") as told:
+            key_ring(project, settings)
+        assert not wrong or wrong not in str(told.value)

@@ -7,6 +7,7 @@ any more: what was never published of its partitions is made with the next key t
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import os
@@ -85,7 +86,7 @@ def key_ring(project: Project, settings: Settings, rotations: Sequence[Rotation]
     """
     pseudonymisers: list[tuple[str, Pseudonymiser]] = []
     if not (rotations and rotations[0].destroyed):
-        key = load_key(settings.keys / KEY_FILE)
+        key = deployment_key(settings)
         if project.spec.data.private:
             check_key(key, Lake(settings.lake, project.name).at(f"{KEY_FILE}{ID_SUFFIX}"))
         pseudonymisers.append(("", Pseudonymiser(key, project.name)))
@@ -96,6 +97,21 @@ def key_ring(project: Project, settings: Settings, rotations: Sequence[Rotation]
             since = rotation.since if pseudonymisers else ""
             pseudonymisers.append((since, Pseudonymiser(key, project.name)))
     return KeyRing(tuple(pseudonymisers), marker(project.name, settings), tuple(rotations))
+
+
+def deployment_key(settings: Settings) -> bytes:
+    """The key that every project begins with: of the connection that holds it, or of the folder of keys.
+
+    :raises SettingsError: when it is lost or no key.
+    """
+    if settings.pseudonym_connection:
+        return _of_connection(settings, settings.pseudonym_connection)
+    return load_key(settings.keys / KEY_FILE)
+
+
+def connection_of(project: str, settings: Settings, number: int) -> str:
+    """Id of the connection that holds the key of a project's rotation, where keys come from connections."""
+    return f"{settings.pseudonym_connection}_{project}_{number}"
 
 
 def marker(project: str, settings: Settings) -> Pseudonymiser:
@@ -112,7 +128,7 @@ def derived_key(settings: Settings, derivation: tuple[str, bytes]) -> bytes:
     try:
         return (settings.keys / file).read_bytes()
     except FileNotFoundError:
-        return _derived(load_key(settings.keys / KEY_FILE), purpose)
+        return _derived(deployment_key(settings), purpose)
     except OSError as error:
         raise SettingsError(f"{settings.keys / file}: this key cannot be read: {error.strerror}") from error
 
@@ -120,7 +136,7 @@ def derived_key(settings: Settings, derivation: tuple[str, bytes]) -> bytes:
 def keep_derived_keys(settings: Settings) -> None:
     """Write down what follows from the deployment's key, before it is destroyed."""
     for file, purpose in (SEALS, MARKS):
-        files.create_once(settings.keys / file, _derived(load_key(settings.keys / KEY_FILE), purpose), 0o600)
+        files.create_once(settings.keys / file, _derived(deployment_key(settings), purpose), 0o600)
 
 
 def key_file(project: str, settings: Settings, number: int) -> Path:
@@ -133,6 +149,8 @@ def next_key(project: str, settings: Settings, number: int) -> bytes:
 
     :raises SettingsError: when it is no key, or cannot be read or made.
     """
+    if settings.pseudonym_connection:
+        return _of_connection(settings, connection_of(project, settings, number))
     path = key_file(project, settings, number)
     try:
         files.create_once(path, os.urandom(KEY_BYTES), 0o600)
@@ -148,9 +166,13 @@ def next_key(project: str, settings: Settings, number: int) -> bytes:
 
 
 def _load(project: str, settings: Settings, rotation: Rotation) -> bytes:
-    path = key_file(project, settings, rotation.number)
+    path: Path | str = key_file(project, settings, rotation.number)
     try:
-        key = path.read_bytes()
+        if settings.pseudonym_connection:
+            path = f"connection {connection_of(project, settings, rotation.number)}"
+            key = _of_connection(settings, connection_of(project, settings, rotation.number))
+        else:
+            key = key_file(project, settings, rotation.number).read_bytes()
     except OSError as error:
         raise SettingsError(
             f"{path} cannot be read: {error.strerror}: since partition {rotation.since} the pseudonyms of {project} are made with key "
@@ -160,6 +182,23 @@ def _load(project: str, settings: Settings, rotation: Rotation) -> bytes:
         raise SettingsError(
             f"{path} is key {key_id(key)}, and since partition {rotation.since} the pseudonyms of {project} are made with {rotation.after}; "
             "restore that key from a backup"
+        )
+    return key
+
+
+def _of_connection(settings: Settings, id: str) -> bytes:
+    """The key that is a connection's password, as base64.
+
+    :raises SettingsError: when there is no such connection, or its password is no key; its words do not quote it.
+    """
+    try:
+        key = base64.b64decode(settings.connections.get(id).password, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) < KEY_BYTES:
+        raise SettingsError(
+            f"the password of connection {id} is no pseudonym key: write {KEY_BYTES} random bytes there as base64 (openssl rand -base64 {KEY_BYTES}) "
+            "or the key that made the pseudonyms so far (base64 -w0 pseudonym.key)"
         )
     return key
 

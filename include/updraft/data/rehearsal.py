@@ -104,7 +104,15 @@ def rehearse(project: Project, settings: Settings, *, seconds: float = SECONDS) 
 def deployment_aside(settings: Settings, home: Path) -> Settings:
     """A deployment of files alone in a folder that goes with what is tried there: with keys of its own, and nothing of the real one's."""
     return replace(
-        settings, home=home, lake=f"file://{home / 'lake'}", raw="", store="", mlflow="", airflow="", audit=""
+        settings,
+        home=home,
+        lake=f"file://{home / 'lake'}",
+        raw="",
+        store="",
+        mlflow="",
+        airflow="",
+        audit="",
+        pseudonym_connection="",
     )
 
 

@@ -161,6 +161,8 @@ def _destroy(loop: Loop, rotation: Rotation) -> list[str]:
     """Remove what there is of the key before a rotation."""
     aside = loop.settings.of_backtests()
     files.remove(loop.lake.pseudonym_pairs_of(rotation.before))
+    if loop.settings.pseudonym_connection:
+        return []  # who keeps the secret removes it: docs/data.md
     if rotation.number == 1:
         path = loop.settings.keys / KEY_FILE
         if not path.exists() or key_id(path.read_bytes()) != rotation.before:

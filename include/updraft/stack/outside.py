@@ -235,7 +235,12 @@ def airflow(settings: Settings) -> Iterator[Finding]:
 
 def keys(settings: Settings, env: Mapping[str, str]) -> Iterator[Finding]:
     """Whether this container has the deployment's keys: one that makes its own signs what no other believes."""
-    missing = [name for name in (KEY_FILE, signing.PRIVATE, anchors.PRIVATE) if not (settings.keys / name).is_file()]
+    needed = (
+        (signing.PRIVATE, anchors.PRIVATE)
+        if settings.pseudonym_connection
+        else (KEY_FILE, signing.PRIVATE, anchors.PRIVATE)
+    )
+    missing = [name for name in needed if not (settings.keys / name).is_file()]
     if not missing:
         yield Finding(level=Level.OK, what="keys", message=f"in {settings.keys}")
         return
