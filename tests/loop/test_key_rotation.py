@@ -10,11 +10,13 @@ from tests.support.made_project import MadeProject
 
 from updraft import files
 from updraft.data.columns import PARTITION, ROW
-from updraft.data.key_ring import key_file, key_ring
+from updraft.data.key_ring import deployment_key, key_file, key_ring
+from updraft.data.privacy import Pseudonymiser
 from updraft.errors import DataError, InputError, SettingsError
 from updraft.loop import rotating
 from updraft.loop.context import Loop, labels_of
 from updraft.loop.forgetting import forget
+from updraft.loop.forgotten import FORGET
 from updraft.loop.in_process import KeptModels
 from updraft.loop.ingest import ingest
 from updraft.loop.rotated import DESTROY, ROTATE, keys_of, rotations
@@ -206,6 +208,25 @@ def test_the_deployments_key_stays_while_another_project_needs_it(loop, made):
     body = {"before": "a", "after": "b", "number": 1}
     loop.store.decide("other", key=KEYS[0], kind=DESTROY, subject="1", body=body)
     assert len(destroy_old_keys(loop)) == 1
+
+
+def test_a_person_whom_an_earlier_updraft_forgot_stays_forgotten_and_keeps_the_key(loop, made):
+    """Its marks were made with the deployment's key itself, which only that key can make again."""
+    ingest(loop, KEYS[0])
+    earlier = Pseudonymiser(deployment_key(made.settings), loop.name)
+    mark = earlier.pseudonym("\x1fforgotten by id", PERSON)
+    body = {"column": "id", "mark": mark, "by": "ann", "reason": "on request"}
+    loop.store.decide(loop.name, key=KEYS[0], kind=FORGET, subject=f"id {mark}", body=body)
+    assert len(rows_of(loop, KEYS[0])) == 60
+    ingest(loop, KEYS[1])
+    rotated(loop)
+    for key in KEYS[2:6]:
+        ingest(loop, key)
+        assert destroy_old_keys(loop) == []
+        assert len(rows_of(loop, key)) == 57
+    assert len(rows_of(loop, KEYS[1])) == 57
+    assert loop.store.decision(loop.name, DESTROY, "1") is not None
+    assert (made.settings.keys / "pseudonym.key").exists()
 
 
 def test_features_of_pseudonyms_are_refused_by_name(loop, made):

@@ -229,7 +229,7 @@ def test_the_pseudonym_key_comes_from_a_connection_and_no_file_is_made(tmp_path,
     in_connection(monkeypatch, "pseudonyms", base64.b64encode(kept).decode())
     ring = key_ring(project, settings)
     assert ring.newest.pseudonym("tailnum", "N14228") == before.newest.pseudonym("tailnum", "N14228")
-    assert ring.marks.pseudonym("a", "b") == before.marks.pseudonym("a", "b")
+    assert ring.marker.mark("a", "b") == before.marker.mark("a", "b")
     second = b"2" * 32
     rotation = Rotation(1, "2013-02-01T0500", ring.newest.key_id, key_id(second))
     with pytest.raises(SettingsError, match="there is no connection 'pseudonyms_flight_delays_1'"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from updraft.data.cells import as_text
 from updraft.data.duck import columns_of, literal, name, parquet
-from updraft.data.privacy import Pseudonymiser
+from updraft.data.key_ring import Marker
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,9 +24,18 @@ Forgotten = Mapping[str, frozenset[str]]
 NOBODY: Forgotten = {}
 
 
-def mark_of(pseudonyms: Pseudonymiser, column: str, value: str) -> str:
+def mark_of(marker: Marker, column: str, value: str) -> str:
     """What is kept of a person."""
-    return str(pseudonyms.pseudonym(f"\x1fforgotten by {column}", value))
+    return marker.mark(_domain(column), value)
+
+
+def marks_of(marker: Marker, column: str, value: str) -> frozenset[str]:
+    """What may have been kept of a person, by this Updraft or an earlier one."""
+    return marker.marks(_domain(column), value)
+
+
+def _domain(column: str) -> str:
+    return f"\x1fforgotten by {column}"
 
 
 def of_persons(values: pd.Series, wanted: frozenset[str]) -> pd.Series:
@@ -37,9 +46,7 @@ def of_persons(values: pd.Series, wanted: frozenset[str]) -> pd.Series:
     return pd.Series(texts.isin(wanted) & values.notna(), index=values.index)
 
 
-def leave_out(
-    con: duckdb.DuckDBPyConnection, path: Path, pseudonyms: Pseudonymiser, forgotten: Forgotten, aside: Path
-) -> int:
+def leave_out(con: duckdb.DuckDBPyConnection, path: Path, marker: Marker, forgotten: Forgotten, aside: Path) -> int:
     """Write an extracted file anew without the rows of persons who are forgotten; how many there were.
 
     :param aside: a path to write at, which takes the place of the file.
@@ -55,7 +62,7 @@ def leave_out(
         rows = con.execute(
             f"SELECT DISTINCT {text} FROM {parquet(str(path))} WHERE {name(column)} IS NOT NULL"
         ).fetchall()
-        gone = [value for (value,) in rows if mark_of(pseudonyms, column, value) in marks]
+        gone = [value for (value,) in rows if marks_of(marker, column, value) & marks]
         if gone:
             con.register("gone_in", pa.table({"value": pa.array(gone, pa.string())}))
             con.execute(f"CREATE OR REPLACE TEMP TABLE gone_{number} AS SELECT * FROM gone_in")

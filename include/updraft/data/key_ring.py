@@ -27,6 +27,26 @@ SEALS = ("seals.key", b"updraft: notes in the lake")
 MARKS = ("marks.key", b"updraft: marks of persons and rows")
 """The same of the key of marks: of persons who are forgotten, and of rows in quarantine of which a person decided. They outlive every rotation."""
 
+MADE = {"marks_by": MARKS[0]}
+"""Stands in a decision whose marks are made with that key; one without it was made by an earlier Updraft, whose marks need the deployment's key."""
+
+
+@dataclass(frozen=True)
+class Marker:
+    """Makes the marks that are kept of persons and of rows, and knows those that an earlier Updraft made, with the deployment's key itself."""
+
+    own: Pseudonymiser
+    earlier: Pseudonymiser | None
+    """None where the deployment's key is destroyed, which :func:`updraft.loop.rotating.destroy_old_keys` does only where no such mark was kept."""
+
+    def mark(self, domain: str, value: object) -> str:
+        """What is kept."""
+        return str(self.own.pseudonym(domain, value))
+
+    def marks(self, domain: str, value: object) -> frozenset[str]:
+        """Whatever may have been kept of the same."""
+        return frozenset(str(maker.pseudonym(domain, value)) for maker in (self.own, self.earlier) if maker is not None)
+
 
 @dataclass(frozen=True)
 class Rotation:
@@ -52,7 +72,7 @@ class KeyRing:
 
     keys: tuple[tuple[str, Pseudonymiser], ...]
     """The first one has no beginning: the empty text."""
-    marks: Pseudonymiser
+    marker: Marker
     """Makes no pseudonym that is published."""
     rotations: tuple[Rotation, ...] = ()
 
@@ -114,9 +134,12 @@ def connection_of(project: str, settings: Settings, number: int) -> str:
     return f"{settings.pseudonym_connection}_{project}_{number}"
 
 
-def marker(project: str, settings: Settings) -> Pseudonymiser:
-    """What makes marks."""
-    return Pseudonymiser(derived_key(settings, MARKS), project)
+def marker(project: str, settings: Settings) -> Marker:
+    """What makes marks, and knows them."""
+    own = Pseudonymiser(derived_key(settings, MARKS), project)
+    if (settings.keys / MARKS[0]).exists():  # written when the deployment's key was destroyed
+        return Marker(own, None)
+    return Marker(own, Pseudonymiser(deployment_key(settings), project))
 
 
 def derived_key(settings: Settings, derivation: tuple[str, bytes]) -> bytes:

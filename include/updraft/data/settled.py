@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from updraft.data.catalogue import MISFITS
 from updraft.data.cells import as_text
 from updraft.data.duck import columns_of, first, literal, name, names
-from updraft.data.privacy import Pseudonymiser
+from updraft.data.key_ring import Marker
 from updraft.data.views import INTERNAL, Views
 
 if TYPE_CHECKING:
@@ -35,8 +35,11 @@ class SettledRows:
 NOTHING_SETTLED = SettledRows()
 
 
-def marks(views: Views, source: str, pseudonyms: Pseudonymiser) -> pd.DataFrame:
-    """The rows in breach of a source: ``n``, ``partition``, ``mark``, ``reasons`` (list) and ``own`` (of this partition), by ``n``."""
+def marks(views: Views, source: str, marker: Marker) -> pd.DataFrame:
+    """The rows in breach of a source: ``n``, ``partition``, ``mark``, ``reasons`` (list) and ``own`` (of this partition), by ``n``.
+
+    ``earlier``: the mark that an earlier Updraft would have kept; null where none is known any more.
+    """
     relation = (
         f"(SELECT s.*, b._reasons FROM {name(f'src_{source}')} AS s JOIN {name(f'bad_{source}')} AS b USING (_n))"
     )
@@ -51,26 +54,34 @@ def marks(views: Views, source: str, pseudonyms: Pseudonymiser) -> pd.DataFrame:
         f"SELECT _n AS n, _slice AS partition, concat_ws(chr(30), {', '.join([*cells, misfits])}) AS mark, _reasons AS reasons, "
         f"_slice = {literal(views.key)} AS own FROM {relation} ORDER BY _n"
     ).df()
-    frame["mark"] = pseudonyms.series(f"{MARKED}{source}", frame["mark"])
-    return frame
+    domain, content = f"{MARKED}{source}", frame["mark"]
+    earlier = marker.earlier.series(domain, content) if marker.earlier is not None else None
+    return frame.assign(mark=marker.own.series(domain, content), earlier=earlier)
 
 
-def settle(views: Views, source: str, pseudonyms: Pseudonymiser, settled: SettledRows) -> None:
+def settle(views: Views, source: str, marker: Marker, settled: SettledRows) -> None:
     """Take what was released out of the rows in breach, and mark what was dropped."""
     decided = {key for rows in (settled.released, settled.dropped) for key, of_source in rows if of_source == source}
     if not decided:
         return
-    frame = marks(views, source, pseudonyms)
-    views.settle(source, numbers_of(frame, source, settled.released), numbers_of(frame, source, settled.dropped))
+    views.settle(source, *decided_numbers(marks(views, source, marker), source, settled))
 
 
-def numbers_of(frame: pd.DataFrame, source: str, rows: Mapping[tuple[str, str], frozenset[str]]) -> list[int]:
-    """``n`` of those rows of :func:`marks` that are among some marks."""
-    return [
-        int(n)
-        for n, key, mark in zip(frame["n"], frame["partition"], frame["mark"], strict=True)
-        if mark in rows.get((key, source), ())
-    ]
+def decided_numbers(frame: pd.DataFrame, source: str, settled: SettledRows) -> tuple[list[int], list[int]]:
+    """``n`` of those rows of :func:`marks` that were released, and of those that were dropped.
+
+    A decision by a mark of now is later than one by the mark of an earlier Updraft.
+    """
+    released, dropped = list[int](), list[int]()
+    for n, key, *known in zip(frame["n"], frame["partition"], frame["mark"], frame["earlier"], strict=True):
+        for mark in known:
+            if mark in settled.released.get((key, source), ()):
+                released.append(int(n))
+                break
+            if mark in settled.dropped.get((key, source), ()):
+                dropped.append(int(n))
+                break
+    return released, dropped
 
 
 def key_problem(views: Views, source: str, released: list[int]) -> str | None:

@@ -119,7 +119,7 @@ class Validator:
         if not self.views.count(f"win_{self.views.row_source}"):
             for source in sources:
                 self._mark(source, [], self._present(source))
-                settle(self.views, source, self.ring.marks, self.settled)
+                settle(self.views, source, self.ring.marker, self.settled)
             rows = {source: SourceChecks(self.views.count(f"win_{source}"), 0, {}, ()) for source in sources}
             elsewhere = self._all_elsewhere()
             state: State = "refused" if elsewhere else "empty"
@@ -191,7 +191,7 @@ class Validator:
         checks = [self._check(source, judgement, errors) for judgement in judged]
         rows = self.views.count(f"win_{source}")
         in_breach = rows - self.views.count(f"good_{source}")
-        settle(self.views, source, self.ring.marks, self.settled)
+        settle(self.views, source, self.ring.marker, self.settled)
         left = rows - self.views.count(f"good_{source}")
         (dropped,) = first(
             self._con,

@@ -18,8 +18,8 @@ from updraft.data import docs
 from updraft.data.checks import Checks
 from updraft.data.columns import PARTITION, ROW
 from updraft.data.extraction import slices
-from updraft.data.forgotten import mark_of, of_persons
-from updraft.data.key_ring import marker
+from updraft.data.forgotten import mark_of, marks_of, of_persons
+from updraft.data.key_ring import MADE, marker
 from updraft.data.snapshots import forget_content
 from updraft.data.views import private_columns
 from updraft.errors import InputError
@@ -82,10 +82,10 @@ def forget(loop: Loop, column: str, values: Sequence[str], *, by: str, reason: s
     if dry_run:
         return forgetting.counted()
     with exclusive(loop.lake.at("quarantine")):  # who settles rows in quarantine reads the raw zone too
-        pseudonyms = marker(loop.name, loop.settings)
+        marks = marker(loop.name, loop.settings)
         for value in values:
-            mark = mark_of(pseudonyms, column, value)
-            body = {"column": column, "mark": mark, "by": by, "reason": reason}
+            mark = mark_of(marks, column, value)
+            body = {"column": column, "mark": mark, "by": by, "reason": reason, **MADE}
             newest = loop.store.newest_partition(loop.name, state=None) or ""
             loop.store.decide(loop.name, key=newest, kind=FORGET, subject=f"{column[:60]} {mark}", body=body)
         told = forgetting.counted()
@@ -191,8 +191,8 @@ class _Forgetting:
 
     def _rewritten_before(self) -> list[str]:
         """Partitions from which the rows of these persons were taken, now or by a run that was killed."""
-        pseudonyms = marker(self.loop.name, self.loop.settings)
-        marks = {mark_of(pseudonyms, self.column, value) for value in self.values}
+        kept = marker(self.loop.name, self.loop.settings)
+        marks = {mark for value in self.values for mark in marks_of(kept, self.column, value)}
         decisions = self.loop.store.decisions(self.loop.name, kinds=(REWRITTEN,))
         return [decision.body["partition"] for decision in decisions if marks & set(decision.body["marks"])]
 
@@ -258,8 +258,8 @@ class _Forgetting:
 
     def _decide(self, key: str, replaced: Iterable[Replaced], rows: int) -> None:
         """The chain keeps that files were written anew, with the hashes of both: what was recorded of the old ones stays provable."""
-        pseudonyms = marker(self.loop.name, self.loop.settings)
-        marks = sorted(mark_of(pseudonyms, self.column, value) for value in self.values)
+        kept = marker(self.loop.name, self.loop.settings)
+        marks = sorted(mark_of(kept, self.column, value) for value in self.values)
         body = {
             "partition": key,
             "marks": marks,

@@ -24,9 +24,11 @@ from updraft.data.views import hidden_columns
 from updraft.errors import InputError, SettingsError, UpdraftError
 from updraft.lock import exclusive
 from updraft.loop.context import Loop
+from updraft.loop.forgotten import FORGET
 from updraft.loop.rotated import DESTROY, ROTATE, keys_of, rotations
+from updraft.loop.settled import KINDS
 from updraft.spec.features import features_of_pseudonyms
-from updraft.spec.load import load_project
+from updraft.spec.load import load_project, project_names
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +174,13 @@ def _destroy(loop: Loop, rotation: Rotation) -> list[str]:
                 "%s: the deployment's pseudonym key stays, as it makes pseudonyms of %s", loop.name, ", ".join(used_by)
             )
             return []
+        if kept_for := _with_earlier_marks(loop):
+            log.warning(
+                "%s: the deployment's pseudonym key stays: it makes the marks by which an earlier Updraft knew persons and rows of %s",
+                loop.name,
+                ", ".join(kept_for),
+            )
+            return []
         keep_derived_keys(loop.settings)
         files.remove(aside.lake)  # a backtest makes its pseudonyms with the deployment's key
         if aside.raw:
@@ -189,6 +198,17 @@ def _destroy(loop: Loop, rotation: Rotation) -> list[str]:
                 f"{file} is to be destroyed and cannot be removed: {error.strerror}; remove it where it is mounted from"
             ) from error
     return [f"pseudonym key {rotation.before} is destroyed ({doomed[-1]}); remove it from backups and mounts too"]
+
+
+def _with_earlier_marks(loop: Loop) -> list[str]:
+    """Projects with decisions about persons or rows whose marks only the deployment's key can make: they would be known no more."""
+    kinds = (FORGET, *KINDS.values())
+    names = sorted({loop.name, *project_names(loop.settings.projects)})
+    return [
+        name
+        for name in names
+        if any("marks_by" not in decision.body for decision in loop.store.decisions(name, kinds=kinds))
+    ]
 
 
 def _others_with_the_first_key(loop: Loop) -> list[str]:

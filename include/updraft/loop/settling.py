@@ -17,7 +17,8 @@ from updraft.data.contract import load_contract
 from updraft.data.duck import connection
 from updraft.data.extraction import raw_url, slices
 from updraft.data.ingest import raw_files
-from updraft.data.settled import key_problem, marks, numbers_of
+from updraft.data.key_ring import MADE
+from updraft.data.settled import decided_numbers, key_problem, marks
 from updraft.data.validation import Validator
 from updraft.data.views import Views
 from updraft.errors import InputError, PartitionRefused
@@ -92,7 +93,7 @@ def _decide(loop: Loop, key: str, chosen: Chosen, *, how: How, by: str, reason: 
     _, sha256 = files.write_parquet_named_by_content(loop.lake.settled_stem(key), listed)
     rows = {source: len(frame) for source, frame in frames.items()}
     breaches = {source: _counted(frame) for source, frame in frames.items()}
-    body = {"partition": key, "rows": rows, "breaches": breaches, "sha256": sha256, "by": by, "reason": reason}
+    body = {"partition": key, "rows": rows, "breaches": breaches, "sha256": sha256, "by": by, "reason": reason, **MADE}
     newest = loop.store.newest_partition(loop.name, state=None) or key
     number = len(decisions_about_rows(loop, [key])) + 1  # released, dropped and released again are three decisions
     loop.store.decide(loop.name, key=newest, kind=KINDS[how], subject=f"{key} {number}", body=body)
@@ -115,10 +116,9 @@ def _rows(loop: Loop, key: str, chosen: Chosen, how: How) -> dict[str, pd.DataFr
         views.open(raw)
         Validator(views, load_contract(project), ring).run(tuple(raw), digests)
         for source in raw:
-            frame = marks(views, source, ring.marks)
+            frame = marks(views, source, ring.marker)
             own = frame[frame["own"]].reset_index(drop=True)
-            released = numbers_of(own, source, settled.released)
-            dropped = numbers_of(own, source, settled.dropped)
+            released, dropped = decided_numbers(own, source, settled)
             of_sources[source] = Rows(own, frozenset(released), frozenset(dropped))
         frames = chosen_rows(loop.name, key, of_sources, chosen, how)
         for source, frame in frames.items():
