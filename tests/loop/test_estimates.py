@@ -47,7 +47,7 @@ def test_it_is_there_before_the_labels_shown_and_then_held_against_them(hourly):
     assert before.key < row.key
     assert estimate.lower < estimate.value < estimate.upper
     assert estimate.errors == 20
-    assert set(estimate.figures) == {"accuracy", "auc"}
+    assert set(estimate.figures) == {"auc"}
 
     view = read_project(loop, now)
     newest = view.estimates.waiting[-1]

@@ -49,8 +49,10 @@ def _print(spending: Spending) -> None:
         table.add_row(month.month or "all", str(month.trainings), str(month.refused), *hours, *price)
     console.print(table)
     if spending.newest is not None:
-        console.print(gained(spending.newest, spending.currency), markup=False)
+        console.print(gained(spending.newest, spending.currency), markup=False, soft_wrap=True)
     if spending.failed:
-        console.print(f"{spending.failed} more brought nothing; what they took is not known", markup=False)
+        console.print(
+            f"{spending.failed} more brought nothing; what they took is not known", markup=False, soft_wrap=True
+        )
     if spending.unpriced:
-        console.print(f"Not priced: {spending.unpriced}", markup=False)
+        console.print(f"Not priced: {spending.unpriced}", markup=False, soft_wrap=True)

@@ -110,7 +110,7 @@ def _expected(
     task, metric = loop.spec.task_type, loop.spec.loss_metric
     probabilities = task.probabilities(score)
     if probabilities is not None:
-        return expected_of_probabilities(metric, score, probabilities)
+        return expected_of_probabilities(metric, score, probabilities, task.metrics)
     parts = unseen_by(loop, version, key)
     if not parts:
         return None

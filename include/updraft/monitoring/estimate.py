@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from updraft.tasks.metrics import MeanLoss
+    from updraft.tasks.metrics import MeanLoss, Metric
 
 LEVEL = 0.9
 """How often an interval is to hold what comes true."""
@@ -72,7 +72,7 @@ class Interval:
 
 
 def expected_of_probabilities(
-    metric: MeanLoss, score: NDArray[np.float64], probabilities: NDArray[np.float64]
+    metric: MeanLoss, score: NDArray[np.float64], probabilities: NDArray[np.float64], others: Sequence[Metric] = ()
 ) -> Expected | None:
     """The mean loss that scores expect of themselves; of log loss it is their mean entropy. None of no rows.
 
@@ -80,10 +80,9 @@ def expected_of_probabilities(
     Σ p_k L_k² - (Σ p_k L_k)². Rows are taken as independent (for 0-1 loss the sum is Poisson-binomial), so that variances add up; what rows have
     in common shows in the errors of the past.
 
-    The accuracy is what the likeliest outcomes expect of themselves: the mean of max p_k.
-
     :param score: as the task's loss takes it: shape (rows,) or (rows, classes).
     :param probabilities: of the outcomes 0, 1, … of each row, shape (rows, outcomes).
+    :param others: metrics whose expectation is told too, where they have one.
     """
     import numpy as np
 
@@ -95,28 +94,9 @@ def expected_of_probabilities(
         loss = metric.loss(np.full(rows, float(outcome)), score)
         mean += probabilities[:, outcome] * loss
         square += probabilities[:, outcome] * loss**2
-    figures = {"accuracy": float(probabilities.max(axis=1).mean())}
-    if outcomes == 2:
-        figures["auc"] = expected_auc(probabilities[:, 1])
+    expected = {other.name: other.expected(probabilities) for other in others}
+    figures = {name: value for name, value in expected.items() if value is not None}
     return _expected(metric, mean, np.maximum(square - mean**2, 0.0), figures)
-
-
-def expected_auc(probability: NDArray[np.float64]) -> float:
-    """The AUC that probabilities of 1 expect of themselves as scores: expected pairs in the right order, of the expected pairs of a 1 and a 0.
-
-    Σ_{i≠j} p_i (1 - p_j) ([p_i > p_j] + ½ [p_i = p_j]) / Σ_{i≠j} p_i (1 - p_j), in O(n log n). The AUC over weighted rows, as which CBPE is
-    often computed, has the pairs i = j too, which no row makes with itself; without them numerator and denominator are exact. NaN where no pair
-    can come.
-    """
-    import numpy as np
-
-    value, group = np.unique(probability, return_inverse=True)
-    ones, zeros = probability, 1.0 - probability
-    zeros_of_group = np.bincount(group, zeros, len(value))
-    below = np.cumsum(zeros_of_group) - zeros_of_group
-    ordered = ones * (below[group] + 0.5 * (zeros_of_group[group] - zeros))
-    pairs = ones.sum() * zeros.sum() - (ones * zeros).sum()
-    return float(ordered.sum() / pairs) if pairs > 0 else float("nan")
 
 
 def expected_of_losses(
