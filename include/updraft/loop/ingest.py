@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from updraft import files
 from updraft.alerts.alert import redacted
@@ -18,7 +17,6 @@ from updraft.loop.accounting import with_lost_labels
 from updraft.loop.alerting import partition_alerts
 from updraft.loop.context import Loop
 from updraft.loop.forgotten import forgotten_persons
-from updraft.loop.private_scan import check_told, check_written, secrets_or_none
 from updraft.loop.rotated import check_key_is_left, rotations
 from updraft.loop.settled import settled_rows
 from updraft.monitoring.profiles import Profile, profile
@@ -101,26 +99,24 @@ def validate(loop: Loop, key: str, *, run: str | None = None) -> Validated:
     return Validated(key, quarantined, f"partition {key}: {words} {quarantined or ''}".strip())
 
 
-def publish(loop: Loop, key: str, *, logs: Sequence[Path] = ()) -> IngestedPartition:
+def publish(loop: Loop, key: str) -> IngestedPartition:
     """Publish a validated partition and record it, with the profile of its features.
 
     The row is written last and once: where the feature function fails, what was published before stays.
     Of a refused or empty partition only the labels that matured at its tick are published.
 
-    :param logs: files of the run's log, in which no raw private value may stand either.
-    :raises DataError: when the feature function fails on it, or a raw private value stands in what was written of it.
+    :raises DataError: when the feature function fails on it.
     """
     with _records_failure(loop, key, "publish_partition"):
-        return _publish(loop, key, logs)
+        return _publish(loop, key)
 
 
-def _publish(loop: Loop, key: str, logs: Sequence[Path]) -> IngestedPartition:
+def _publish(loop: Loop, key: str) -> IngestedPartition:
     made = rotations(loop)
     row, before = publish_partition(loop.project, loop.settings, key, made), None
-    features_url = None
     if row.state == "published":
-        features_url, features_sha256 = loop.features_file(row)
-        summary = profile(files.read_parquet(features_url, features_sha256))
+        features = files.read_parquet(*loop.features_file(row))
+        summary = profile(features)
         before = _before(loop, key)
         if before is not None:
             check_same_features(loop, key, summary, before)
@@ -130,9 +126,6 @@ def _publish(loop: Loop, key: str, logs: Sequence[Path]) -> IngestedPartition:
         raise DataError(
             f"{loop.name}: the pseudonym key was rotated while partition {key} was published; ingest it anew"
         )
-    secrets = secrets_or_none(loop, key)
-    if secrets is not None:
-        check_written(loop, row, secrets, features=features_url)
     _tell_revision(loop, row)  # first: tried again after the row is written, nothing would tell that it was another one
     loop.store.record_partition(loop.name, row)
     if row.state != "refused":
@@ -146,8 +139,6 @@ def _publish(loop: Loop, key: str, logs: Sequence[Path]) -> IngestedPartition:
         partition_alerts.labels_lost(loop, row, before)
     if row.checks["labels"].get("unlisted"):
         partition_alerts.labels_unlisted(loop, row, before)
-    if secrets is not None:
-        check_told(loop, key, secrets, logs)
     return row
 
 

@@ -310,16 +310,8 @@ class KeyRotation(Part):
     )
 
 
-class Scan(Part):
-    not_searched: tuple[Column, ...] = Field(
-        default=(),
-        description="private columns whose values are no secret elsewhere, such as a city that public columns name too",
-    )
-
-
 class Privacy(Part):
     rotation: KeyRotation = KeyRotation()
-    scan: Scan = Scan()
 
 
 class ProjectSpec(Part):

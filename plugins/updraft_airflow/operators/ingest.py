@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
@@ -109,7 +108,7 @@ class PublishPartition(StepOperator):
         """Rows and where they are. An empty partition is skipped, so that nothing downstream starts for it."""
         from updraft.loop.ingest import publish
 
-        row = publish(loop, partition_key(context), logs=_log_files(context))
+        row = publish(loop, partition_key(context))
         if row.state != "published":
             raise AirflowSkipException(f"partition {row.key} is {row.state}: nothing to score")
         self.log.info("Published %s rows of %s at %s", f"{row.rows:,}", row.key, row.url)
@@ -120,12 +119,3 @@ class PublishPartition(StepOperator):
         from updraft.loop.flow import of_ingestion
 
         return of_ingestion(loop, partition_key(context))
-
-
-def _log_files(context: Context) -> list[Path]:
-    """The files of the run's log on this machine, in whichever tasks' folders they are; none where logs go elsewhere."""
-    from airflow.sdk.configuration import conf
-
-    run = context["dag_run"]
-    folder = Path(conf.get("logging", "base_log_folder")) / f"dag_id={run.dag_id}" / f"run_id={run.run_id}"
-    return sorted(folder.glob("**/*.log"))
