@@ -150,6 +150,7 @@ def test_the_entry_makes_a_closed_copy_of_keys_that_are_mounted_open_and_makes_i
         assert {name: path.read_bytes() for name, path in copies.items()} == {
             "signing.pem": b"signing.pem\0",
             "pseudonym.key": b"pseudonym.key\0",
+            ".copied": b"",
         }
         assert {path.stat().st_mode & 0o777 for path in copies.values()} == {0o600}
         assert (home / "keys").stat().st_mode & 0o777 == 0o700

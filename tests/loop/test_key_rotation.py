@@ -10,7 +10,7 @@ from tests.support.made_project import MadeProject
 
 from updraft import files
 from updraft.data.columns import PARTITION, ROW
-from updraft.data.key_ring import deployment_key, key_file, key_ring
+from updraft.data.key_ring import COPIED, deployment_key, key_file, key_ring
 from updraft.data.privacy import Pseudonymiser
 from updraft.errors import DataError, InputError, SettingsError
 from updraft.loop import rotating
@@ -179,6 +179,10 @@ def test_the_old_key_is_destroyed_when_its_time_is_over_and_not_before(loop, mad
     assert loop.store.partition(loop.name, KEYS[6]).checks["labels"]["without_row"] == 0
     with pytest.raises(DataError, match=f"partition {KEYS[0]} was published with pseudonym key .* which is destroyed"):
         ingest(loop, KEYS[0])
+    labels = loop.store.partition(loop.name, KEYS[2]).labels_sha256
+    with pytest.raises(DataError, match=f"at the tick of {KEYS[2]} labels of {KEYS[0]} matured, whose pseudonym key"):
+        ingest(loop, KEYS[2])
+    assert loop.store.partition(loop.name, KEYS[2]).labels_sha256 == labels
     assert [decision.kind for decision in loop.store.decisions(loop.name)] == [ROTATE, DESTROY]
 
 
@@ -227,6 +231,25 @@ def test_a_person_whom_an_earlier_updraft_forgot_stays_forgotten_and_keeps_the_k
     assert len(rows_of(loop, KEYS[1])) == 57
     assert loop.store.decision(loop.name, DESTROY, "1") is not None
     assert (made.settings.keys / "pseudonym.key").exists()
+
+
+def test_in_a_container_a_key_is_mounted_before_it_is_rotated_to_and_none_is_destroyed(loop, made):
+    for key in KEYS[:2]:
+        ingest(loop, key)
+    (made.settings.keys / COPIED).touch()
+    with pytest.raises(
+        SettingsError, match=r"pseudonym.shop.1.key: this container has a copy of the deployment's keys"
+    ):
+        rotated(loop)
+    assert loop.store.decisions(loop.name) == []
+    key_file(loop.name, made.settings, 1).write_bytes(b"k" * 32)
+    rotated(loop)
+    for key in KEYS[2:6]:
+        ingest(loop, key)
+    assert destroy_old_keys(loop) == []
+    assert rotations(loop)[0].destroyed
+    assert (made.settings.keys / "pseudonym.key").exists()
+    assert loop.store.partition(loop.name, ingest(loop, KEYS[6]).key).state == "published"
 
 
 def test_features_of_pseudonyms_are_refused_by_name(loop, made):

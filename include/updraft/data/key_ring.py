@@ -27,6 +27,8 @@ SEALS = ("seals.key", b"updraft: notes in the lake")
 MARKS = ("marks.key", b"updraft: marks of persons and rows")
 """The same of the key of marks: of persons who are forgotten, and of rows in quarantine of which a person decided. They outlive every rotation."""
 
+COPIED = ".copied"
+"""Stands in the folder of keys where docker/airflow/entrypoint has copied it from a mount."""
 MADE = {"marks_by": MARKS[0]}
 """Stands in a decision whose marks are made with that key; one without it was made by an earlier Updraft, whose marks need the deployment's key."""
 
@@ -137,6 +139,8 @@ def connection_of(project: str, settings: Settings, number: int) -> str:
 def marker(project: str, settings: Settings) -> Marker:
     """What makes marks, and knows them."""
     own = Pseudonymiser(derived_key(settings, MARKS), project)
+    if settings.pseudonym_connection:  # whoever changes the secret would change every mark
+        check_key(deployment_key(settings), Lake(settings.lake, project).at(f"{KEY_FILE}{ID_SUFFIX}"))
     if (settings.keys / MARKS[0]).exists():  # written when the deployment's key was destroyed
         return Marker(own, None)
     return Marker(own, Pseudonymiser(deployment_key(settings), project))
@@ -167,6 +171,11 @@ def key_file(project: str, settings: Settings, number: int) -> Path:
     return settings.keys / f"pseudonym.{project}.{number}.key"
 
 
+def is_copied(settings: Settings) -> bool:
+    """Whether the folder of keys is a container's own copy of what is mounted: what is written there, no other container sees."""
+    return (settings.keys / COPIED).exists()
+
+
 def next_key(project: str, settings: Settings, number: int) -> bytes:
     """The key of a rotation: the one that was put there before, as on machines that share keys, or one of 32 random bytes.
 
@@ -175,6 +184,11 @@ def next_key(project: str, settings: Settings, number: int) -> bytes:
     if settings.pseudonym_connection:
         return _of_connection(settings, connection_of(project, settings, number))
     path = key_file(project, settings, number)
+    if is_copied(settings) and not path.exists():
+        raise SettingsError(
+            f"{path}: this container has a copy of the deployment's keys, so a key made here is in no other; put {KEY_BYTES} random bytes "
+            f"under the name {path.name} where keys are mounted from (head -c {KEY_BYTES} /dev/urandom), start every container anew, and rotate then"
+        )
     try:
         files.create_once(path, os.urandom(KEY_BYTES), 0o600)
         key = path.read_bytes()

@@ -17,7 +17,7 @@ from typing import Any
 
 from updraft import files
 from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
-from updraft.data.key_ring import Rotation, keep_derived_keys, key_file, next_key
+from updraft.data.key_ring import Rotation, is_copied, keep_derived_keys, key_file, next_key
 from updraft.data.partitions import keys_after, partition, tick_of
 from updraft.data.privacy import ID_SUFFIX, KEY_FILE, key_id
 from updraft.data.views import hidden_columns
@@ -163,8 +163,8 @@ def _destroy(loop: Loop, rotation: Rotation) -> list[str]:
     """Remove what there is of the key before a rotation."""
     aside = loop.settings.of_backtests()
     files.remove(loop.lake.pseudonym_pairs_of(rotation.before))
-    if loop.settings.pseudonym_connection:
-        return []  # who keeps the secret removes it: docs/data.md
+    if loop.settings.pseudonym_connection or is_copied(loop.settings):
+        return []  # who keeps the secret, or what is mounted, removes it: docs/data.md
     if rotation.number == 1:
         path = loop.settings.keys / KEY_FILE
         if not path.exists() or key_id(path.read_bytes()) != rotation.before:
