@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
 
 import pytest
-from tests.support.flights import fresh_loop
+from tests.support.flights import PROJECTS, fresh_loop
 from typer.testing import CliRunner
 
 from updraft.cli.main import app
 from updraft.control.cost import read_spending
 from updraft.control.project import read_project
 from updraft.data.partitions import tick_of
+from updraft.loop.decision_words import CARRIED
 from updraft.pages import rooms
 from updraft.pages.rooms import Place
 from updraft.pages.words import amount
@@ -54,7 +56,9 @@ def a_year(store):
     )
     trained(store, "4", "2014-04-21", state="refused", seconds=1800.0, cpu_seconds=1.0, pods=[_pod("1", 0)], gain=-0.01)
     trained(store, None, "2014-05-05", state="failed")
-    trained(store, "5", "2014-05-19")  # carried here from elsewhere: nothing was learnt here
+    trained(store, "5", "2014-05-19", gain=0.1, seconds=7200.0, cpu_seconds=7200.0)  # learnt and paid for elsewhere
+    carried = {"origin": "staging", "origin_version": "9", "by": "ann", "reason": "proved there"}
+    store.decide(NAME, key=key("2014-05-19"), kind=CARRIED, subject="run-5", body=carried)
 
 
 def _pod(cpu, gpu):
@@ -140,6 +144,28 @@ def test_the_command_tells_the_same(tmp_path, monkeypatch, priced):
         "Version 4, trained at 21 Apr 2014, did not lower the loss of its holdout: 0.01 above the champion's, for 0.05"
         in table
     )
+
+
+def test_a_project_that_cannot_be_read_is_left_out_with_its_problem(tmp_path, monkeypatch, priced):
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    store = Store.open(url)
+    tables.metadata.create_all(store.engine)
+    a_year(store)
+    store.close()
+    shutil.copytree(PROJECTS / NAME, tmp_path / "projects" / NAME)
+    (tmp_path / "projects" / "broken").mkdir()
+    (tmp_path / "projects" / "broken" / "project.yaml").write_text("name: broken\nowner: ann\n")
+    for name, value in {
+        "STORE": url,
+        "HOME": tmp_path,
+        "DEPLOYMENT": priced,
+        "PROJECTS": tmp_path / "projects",
+    }.items():
+        monkeypatch.setenv(f"UPDRAFT_{name}", str(value))
+    answer = CliRunner().invoke(app, ["cost"])
+    assert answer.exit_code == 0, answer.output
+    assert f"{NAME}: the year up to 2 Jun 2014" in answer.stdout
+    assert "broken is left out: " in answer.stderr
 
 
 def test_amounts_are_written_as_people_do():

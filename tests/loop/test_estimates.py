@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from tests.support import flights, hours
@@ -9,7 +10,8 @@ from tests.support import flights, hours
 from updraft.cli.status import describe
 from updraft.control.partition import read_partition
 from updraft.control.project import read_project
-from updraft.loop.estimates import came_true
+from updraft.errors import DataError
+from updraft.loop.estimates import came_true, estimate_loss
 from updraft.loop.in_process import play
 from updraft.loop.monitor import monitor_partition
 from updraft.loop.score import score_partition
@@ -119,6 +121,21 @@ def test_estimates_that_are_absurd_change_no_decision_and_no_loss(lake):
     ]
     assert decided[0] == decided[1]
     assert plain.store.performance(plain.name) == absurd.store.performance(absurd.name)
+
+
+def test_an_estimate_that_fails_stops_nothing_and_one_of_no_rows_is_none(lake, monkeypatch, caplog):
+    home, rows = lake
+    loop, models = flights.copied(*flights.played(home, rows[:9]))
+    assert estimate_loss(loop, rows[8].key, "1", None, np.empty(0)) is None
+
+    def fails(*_, **__):
+        raise DataError("2013-02-25T0500 is no tick of data.schedule")
+
+    monkeypatch.setattr("updraft.loop.score.estimate_loss", fails)
+    play(loop, models, rows[9])
+    assert "champion" in loop.store.predictions(loop.name, rows[9].key)
+    assert loop.store.decisions(loop.name)[-1].key == rows[9].key
+    assert "could not be estimated" in caplog.text
 
 
 def test_of_a_regression_it_is_what_similar_scores_lost(tmp_path, monkeypatch):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from updraft.cli.edge import console, explained, find_project, open_store, settings, write_json
+from updraft.cli.edge import console, errors, explained, find_project, open_store, settings, write_json
 from updraft.control.cost import Spending, read_spending
+from updraft.errors import SpecError
 from updraft.pages.words import amount, day, gained
 from updraft.spec.load import project_names
+from updraft.spec.model import Project
 
 
 def cost(
@@ -25,8 +28,7 @@ def cost(
     Example: updraft cost flight_delays
     """
     with explained(), open_store() as store:
-        names = [project] if project else project_names(settings().projects)
-        projects = [find_project(name) for name in names]
+        projects = [find_project(project)] if project else list(_readable(project_names(settings().projects)))
         deployment = settings().deployment
         spendings = [read_spending(store, one.name, one.spec.loss_metric.name, deployment) for one in projects]
     if as_json:
@@ -34,6 +36,15 @@ def cost(
         return
     for spending in spendings:
         _print(spending)
+
+
+def _readable(names: Iterable[str]) -> Iterator[Project]:
+    """Of all projects those that can be read; what is wrong with the others is told."""
+    for name in names:
+        try:
+            yield find_project(name)
+        except SpecError as error:
+            errors.print(f"{name} is left out: {error}", markup=False, soft_wrap=True)
 
 
 def _print(spending: Spending) -> None:

@@ -1,7 +1,8 @@
 """What a project's trainings cost, by month, and what the newest one gained for it.
 
 Processor time of a training here is what its process used; of one in pods it is what they had for themselves, cores times duration, as that is paid
-for whether it is used or not. A training that left no model leaves no figures either: its tries are counted, not priced.
+for whether it is used or not; of pods that went on from one another, the last alone told its time. A training that left no model leaves no
+figures either: its tries are counted, not priced. What a version that was carried here took was paid for where it was trained.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from updraft.control.view import View
+from updraft.control.view import View, finite
 from updraft.data.partitions import KEY_FORMAT, tick_of
+from updraft.loop.decision_words import CARRIED
 from updraft.spec.compute import Prices
 from updraft.spec.deployment import load_deployment
 from updraft.spec.part import cpu_cores
@@ -88,7 +90,9 @@ def read_spending(store: Store, project: str, loss: str, deployment: Path, *, mo
     prices, unpriced = _prices(deployment)
     newest = store.newest_partition(project, state=None)
     since = (tick_of(newest) - YEAR).strftime(KEY_FORMAT) if newest is not None else ""
-    rows = store.newest_trainings(project, after=since, most=most) if newest is not None else []
+    carried = {decision.subject for decision in store.newest_decisions(project, (CARRIED,), most)}
+    trained = store.newest_trainings(project, after=since, most=most) if newest is not None else []
+    rows = [row for row in trained if row.id not in carried]  # of another environment, and paid for there
     used = {row.id: usage for row in rows if (usage := _used(row)) is not None}
     months = sorted({usage.month for usage in used.values()}, reverse=True)
     return Spending(
@@ -115,7 +119,7 @@ def _prices(deployment: Path) -> tuple[Prices | None, str]:
 
 
 def _used(row: TrainingRow) -> _Used | None:
-    """None of a training whose time was not recorded, such as one that came with a carried version."""
+    """None of a training whose time was not recorded."""
     seconds = row.result.get("seconds")
     if seconds is None:
         return None
@@ -148,13 +152,14 @@ def _spent(month: str, used: Sequence[_Used], prices: Prices | None) -> Spent:
 
 
 def _gain(row: TrainingRow, used: _Used | None, loss: str, prices: Prices | None) -> Gain | None:
-    gates = row.result.get("gates", {})
-    compared = gates.get("metrics", {}).get(loss)
-    if row.version is None or gates.get("against") != "champion" or compared is None:
+    gates = row.result.get("gates") or {}
+    compared = (gates.get("metrics") or {}).get(loss) or {}
+    against, candidate = finite(compared.get("against")), finite(compared.get("candidate"))
+    if row.version is None or gates.get("against") != "champion" or against is None or candidate is None:
         return None
     return Gain(
         version=row.version,
         key=row.key,
-        gain=compared["against"] - compared["candidate"],
+        gain=against - candidate,
         cost=prices.of(used.cpu_hours, used.gpu_hours) if used is not None and prices is not None else None,
     )

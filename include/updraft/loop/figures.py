@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator
+from datetime import timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from updraft import files
 from updraft.data.columns import LABEL, ROW, SCORE
 from updraft.data.figures import scored_table
-from updraft.data.partitions import KEY_FORMAT, last_begun
+from updraft.data.partitions import KEY_FORMAT, keys_before, last_begun, tick_of
+from updraft.errors import Transient
 from updraft.loop.context import Loop
 from updraft.loop.labelled import matured
 from updraft.monitoring.figures import compute_figures
@@ -18,6 +22,8 @@ from updraft.store.records import FiguresRow, PredictionRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logging.getLogger(__name__)
 
 
 def record_figures(loop: Loop, key: str, as_of: str) -> tuple[FiguresRow, ...]:
@@ -30,8 +36,18 @@ def record_figures(loop: Loop, key: str, as_of: str) -> tuple[FiguresRow, ...]:
     rows = []
     for target in completed_by(loop, key, as_of):
         prediction = loop.store.predictions(loop.name, target).get("champion")
-        if prediction is not None:
-            rows.append(loop.store.record_figures(loop.name, _of_partition(loop, prediction, as_of)))
+        if prediction is None:
+            continue
+        try:
+            row = _of_partition(loop, prediction, as_of)
+        except Transient:
+            raise
+        except Exception:  # a damaged file, no memory: what is decided at this tick does not wait for a figure
+            log.exception(
+                "%s: business figures of %s could not be computed; clear this task to try again", loop.name, target
+            )
+            continue
+        rows.append(loop.store.record_figures(loop.name, row))
     return tuple(rows)
 
 
@@ -41,31 +57,31 @@ def completed_by(loop: Loop, key: str, as_of: str) -> list[str]:
     Every tick at which labels of theirs mature has been ingested, the last of them since the published partition before this tick. One that was
     refused brings labels as well, but `monitor` does not run there; one that comes late completes those that waited for it.
     """
+    matures_after, last = loop.spec.data.label.matures_after, min(as_of, _last_tick_of_labels(loop, key))
     newest = [row.key for row in loop.store.partitions(loop.name, until=key, newest=2) if row.key < key]
-    since = newest[-1] if newest else ""
-    # What matured by that partition's tick ends with it, or before.
-    least = (loop.partition(since).tick - loop.spec.data.label.matures_after).strftime(KEY_FORMAT) if since else key
-    rows = loop.store.partitions(loop.name, since=min(least, key), until=as_of, state=None)
+    # What matured by the tick of the partition before ended with it, or before.
+    since = tick_of(newest[-1]) if newest else tick_of(key) - timedelta(minutes=1)
+    least = (since - matures_after).strftime(KEY_FORMAT)
+    rows = loop.store.partitions(loop.name, since=min(least, key), until=last, state=None)
     ingested = {row.key for row in rows}
-    ends = {row.key: _last_tick_of_labels(loop, row.key) for row in rows if row.state == "published" and row.key <= key}
+    published = [row.key for row in rows if row.state == "published" and row.key <= key]
+    matured_now = [target for target in published if since < tick_of(target) + matures_after <= tick_of(last)]
     return [
         target
-        for target, end in ends.items()
-        if since < end <= as_of and all(tick in ingested for tick in _ticks_back(loop, end, target))
+        for target in matured_now
+        if all(tick in ingested for tick in _ticks_back(loop, _last_tick_of_labels(loop, target), target))
     ]
 
 
 def _last_tick_of_labels(loop: Loop, key: str) -> str:
-    """The tick at which the last labels of a partition mature."""
-    return max(key, last_begun(loop.spec, loop.partition(key).tick + loop.spec.data.label.matures_after).key)
+    """The first tick by which all labels of a partition have matured."""
+    return last_begun(loop.spec, tick_of(key) + loop.spec.data.label.matures_after).key
 
 
 def _ticks_back(loop: Loop, last: str, first: str) -> Iterator[str]:
     """The keys of the schedule's ticks from one back to another one."""
-    key = last
-    while key >= first:
-        yield key
-        key = loop.partition(key).start.strftime(KEY_FORMAT)
+    yield last
+    yield from takewhile(lambda key: key >= first, keys_before(loop.spec, last))
 
 
 def _of_partition(loop: Loop, prediction: PredictionRow, as_of: str) -> FiguresRow:

@@ -67,17 +67,21 @@ def newly_known(loop: Loop, key: str) -> dict[str, frozenset[int]]:
     return {target: rows for target, rows in known.items() if target in published}
 
 
-def unseen_by(loop: Loop, version: str, as_of: str, without: frozenset[str] = frozenset()) -> list[Matured]:
+def unseen_by(
+    loop: Loop, version: str, as_of: str, without: frozenset[str] = frozenset(), *, newest: int | None = None
+) -> list[Matured]:
     """The newest partitions with known labels that a version had not learnt from: its holdout (as its proof predicted it), and what it scored.
 
     In order, enough of them for a refit of the calibration layer and its walk-forward trial, and none whose feed was found broken.
 
     :param without: keys of partitions to leave out beside them.
+    :param newest: no more than so many.
     """
     recalibrate = loop.spec.monitoring.remedies.recalibrate
     per_partition = clusters_per_partition(loop.spec.data.schedule, loop.spec.release.cluster)
     look_back = max(loop.spec.task_type.calibration.look_back, partitions_with(FEWEST_CLUSTERS, per_partition))
     wanted = look_back + (recalibrate.window if recalibrate else 1)
+    wanted = wanted if newest is None else min(wanted, newest)
     # Of those that may have labels: where labels mature late, the newest ones would push the matured ones and the holdout out.
     until = newest_labelled(loop.spec, as_of)
     scored = loop.store.predictions_of(loop.name, version, until=until, newest=wanted, without=without)

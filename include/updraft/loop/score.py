@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from updraft import files
 from updraft.data.columns import MARGIN, ROW, SCORE
 from updraft.data.vectors import as_cells
@@ -15,6 +17,8 @@ from updraft.loop.release import end_unscorable
 from updraft.release.states import Unscorable
 from updraft.store.records import PredictionRow, Role
 from updraft.store.state import SERVING
+
+log = logging.getLogger(__name__)
 
 
 def roles(loop: Loop, key: str) -> dict[Role, str]:
@@ -102,10 +106,15 @@ def _scored(loop: Loop, key: str, role: Role, version: str, layer: dict[str, flo
     predictions = frame[[ROW]].assign(**{MARGIN: as_cells(scores.margin), SCORE: as_cells(scores.score)})
     stem = loop.lake.predictions_stem(key, role, version)
     url, sha256 = files.write_parquet_named_by_content(stem, predictions)
-    if role == "champion":  # before its row, which closes the partition
-        estimate_loss(loop, key, version, layer, scores.score)
-    row = PredictionRow(key, role, version, layer, url, sha256, len(predictions))
-    return loop.store.record_predictions(loop.name, row)
+    row = loop.store.record_predictions(
+        loop.name, PredictionRow(key, role, version, layer, url, sha256, len(predictions))
+    )
+    if role == "champion":
+        try:
+            estimate_loss(loop, key, version, layer, scores.score)
+        except Exception:  # whatever it is: what serves has served, and nothing is decided by an estimate
+            log.exception("%s: what version %s will have lost on %s could not be estimated", loop.name, version, key)
+    return row
 
 
 def _give_up(loop: Loop, role: Role, version_of: dict[Role, str], key: str, error: Exception) -> None:

@@ -31,9 +31,9 @@ class Figured:
         if self.value is None:
             return f"{self.why}, so its limit cannot be held"
         if self.at_least is not None and self.value < self.at_least:
-            return f"is {shown(self.value)}, below at_least: {shown(self.at_least)}"
+            return f"is {_apart(self.value, self.at_least)}, below at_least: {_apart(self.at_least, self.value)}"
         if self.at_most is not None and self.value > self.at_most:
-            return f"is {shown(self.value)}, above at_most: {shown(self.at_most)}"
+            return f"is {_apart(self.value, self.at_most)}, above at_most: {_apart(self.at_most, self.value)}"
         return None
 
     @property
@@ -44,6 +44,11 @@ class Figured:
     def as_dict(self) -> dict[str, Any]:
         """As the store keeps it."""
         return asdict(self)
+
+
+def _apart(value: float, other: float) -> str:
+    """As it is shown, or with more digits where the other one would look the same."""
+    return shown(value) if shown(value) != shown(other) else f"{value:.12g}"
 
 
 def shown(value: float | None) -> str:

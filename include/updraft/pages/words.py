@@ -28,7 +28,7 @@ def gained(newest: Gain, currency: str) -> str:
     """What the newest training gained, and what for: one sentence."""
     better = newest.gain > 0
     told = f"Version {newest.version}, trained at {day(newest.key)}, {'lowered' if better else 'did not lower'} the loss of its holdout"
-    told += f" by {figure(newest.gain)}" if better else f": {figure(-newest.gain)} above the champion's"
+    told += f" by {figure(newest.gain)}" if better else f": {figure(abs(newest.gain))} above the champion's"
     if newest.cost is None:
         return f"{told}."
     told += f", for {amount(newest.cost)} {currency}"
