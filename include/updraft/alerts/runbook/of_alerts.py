@@ -71,7 +71,8 @@ ALERTS: dict[str, Entry] = {
     "figure_limit": Entry(
         "A business figure beyond its limit",
         "A figure of monitoring.figures is below monitoring.figures.NAME.at_least or above monitoring.figures.NAME.at_most on a partition whose"
-        " labels are all known, or could not be computed though it has a limit. It is told once for the partition. Nothing follows from it by itself.",
+        " labels are all known, or could not be computed though it has a limit. It is told once for the partition. Nothing follows from it by"
+        " itself.",
         "The page of the partition and that of the project draw each figure by partition; `updraft status PROJECT` has the newest ones.",
         "Hold it against the loss: a loss as ever means that the world or the threshold of the business changed, not the model. If the model is what"
         " costs, train now, or roll back. If the limit is wrong, correct it in project.yaml; a figure that gives null or fails needs another"
