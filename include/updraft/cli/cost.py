@@ -30,7 +30,7 @@ def cost(
     with explained(), open_store() as store:
         projects = [find_project(project)] if project else list(_readable(project_names(settings().projects)))
         deployment = settings().deployment
-        spendings = [read_spending(store, one.name, one.spec.loss_metric.name, deployment) for one in projects]
+        spendings = [read_spending(store, read.name, read.spec.loss_metric.name, deployment) for read in projects]
     if as_json:
         write_json({spending.project: spending.model_dump(mode="json") for spending in spendings})
         return
