@@ -18,14 +18,18 @@ _LONGEST_ANSWER = 30.0
 """Seconds."""
 
 
-def get(url: str, *, seconds: float = 10.0) -> bytes | None:
-    """The body of a page; None when it does not answer, or answers with an error."""
+def get(url: str, *, seconds: float = 10.0, patience: float = 0.0) -> bytes | None:
+    """The body of a page; None when it does not answer, or answers with an error.
+
+    :param seconds: the longest wait for one answer.
+    :param patience: seconds for which the server may be away.
+    """
     import httpx
 
     from updraft.http_client import open_client
 
     try:
-        with open_client(seconds=seconds) as client:
+        with open_client(seconds=seconds, patience=patience) as client:
             response = client.get(url, follow_redirects=True)
     except (httpx.RequestError, httpx.InvalidURL):
         return None

@@ -141,6 +141,12 @@ def test_without_patience_a_server_that_is_away_is_an_error_at_once(served: Serv
         AirflowApi(base="nonsense", token="t").call("GET", "/dags")
 
 
+def test_a_page_that_is_not_there_yet_is_asked_for_again_within_the_patience(served: Served) -> None:
+    served.script[:] = [BREAK_OFF, 503]
+    assert airflow_api.get(served.base, patience=20.0) is not None
+    assert len(served.seen) == 3
+
+
 def test_a_server_that_stays_away_is_named_with_the_time_that_was_waited(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

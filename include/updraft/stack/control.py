@@ -12,7 +12,9 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from updraft import airflow_api
 from updraft.errors import StackError
@@ -35,10 +37,14 @@ from updraft.stack.secrets import Secrets, forget_shared, load_or_make
 from updraft.stack.supervision import ProgramState
 
 Say = Callable[[str], None]
+Health = dict[str, Any]
+"""Airflow's answer: of each of its programs, its status and latest heartbeat."""
 
 FREE_DISK = 2 * 1024**3
 """Bytes that must be free below home before the stack starts: databases, logs and a year of the reference project."""
 
+_PATIENCE = 20.0
+"""Seconds for which Airflow's API server may not answer and yet be healthy: its first requests on a busy machine take long."""
 
 WRITTEN = (
     *("postgres", "postgres.new", "stack", "keys", "logs", "airflow", "mlflow", "alerts"),
@@ -202,9 +208,10 @@ def status(settings: Settings) -> list[Status]:
     taken = ports.remembered(layout.ports)
     addresses = _addresses(taken)
     secrets = load_or_make(layout.secrets) if layout.secrets.exists() else None
+    health = cache(partial(_health_of_airflow, taken))  # one question for its four programs
     rows = []
     for state in supervision.states(layout):
-        trouble = "does not run" if secrets is None or not taken else _trouble(state, taken, secrets)
+        trouble = "does not run" if secrets is None or not taken else _trouble(state, taken, secrets, health)
         rows.append(
             Status(
                 program=state.name,
@@ -271,32 +278,39 @@ def _running_plan(layout: Layout) -> plan.Plan | None:
 def _await(layout: Layout, name: str, taken: dict[str, int], seconds: float) -> None:
     secrets = load_or_make(layout.secrets)
     deadline = time.monotonic() + seconds
-    while _trouble(next(state for state in supervision.states(layout) if state.name == name), taken, secrets):
+    health = partial(_health_of_airflow, taken)
+    while _trouble(next(state for state in supervision.states(layout) if state.name == name), taken, secrets, health):
         if time.monotonic() > deadline:
             raise _did_not_come_up(layout, name, seconds)
         time.sleep(0.3)
 
 
-def _trouble(state: ProgramState, taken: dict[str, int], secrets: Secrets) -> str:
+def _trouble(state: ProgramState, taken: dict[str, int], secrets: Secrets, health: Callable[[], Health | None]) -> str:
     """What is wrong with a program; empty when it is healthy."""
     if state.pid is None:
         return "does not run"
     if state.name == POSTGRES:
         return "" if postgres.answers(taken["postgres"], secrets) else "refuses connections"
-    mlflow, airflow = environment.addresses(taken)
     port = {MLFLOW: taken["mlflow"], API_SERVER: taken["airflow"]}.get(state.name)
     if port is not None and not listens(state.pid, port):
         return f"does not listen on port {port} yet"
     if state.name == MLFLOW:
+        mlflow, _ = environment.addresses(taken)
         return "" if airflow_api.get(f"{mlflow}/health") is not None else "does not answer /health"
-    return _trouble_of_airflow(state, airflow)
+    return _trouble_of_airflow(state, health())
 
 
-def _trouble_of_airflow(state: ProgramState, airflow: str) -> str:
-    page = airflow_api.get(f"{airflow}/api/v2/monitor/health")
-    if page is None:
+def _health_of_airflow(taken: dict[str, int]) -> Health | None:
+    """What Airflow's API server says of its programs; None when it does not answer."""
+    _, airflow = environment.addresses(taken)
+    page = airflow_api.get(f"{airflow}/api/v2/monitor/health", patience=_PATIENCE)
+    found: Health | None = None if page is None else json.loads(page)
+    return found
+
+
+def _trouble_of_airflow(state: ProgramState, health: Health | None) -> str:
+    if health is None:
         return "the API server does not answer"
-    health = json.loads(page)
     if state.name == API_SERVER:
         return "" if health["metadatabase"]["status"] == "healthy" else "cannot reach its database"
     key = {SCHEDULER: "scheduler", TRIGGERER: "triggerer", DAG_PROCESSOR: "dag_processor"}[state.name]
