@@ -188,6 +188,8 @@ class _Mentions:
         yield from self._in(("data", "outcomes"), data.outcomes, "any source", known)
         if slices is not None:
             yield from self._in(("gates", "slices", "by"), slices.by, "the published rows", self._published())
+        if (fairness := self.spec.gates.fairness) is not None:
+            yield from self._in(("gates", "fairness", "by"), fairness.by, "the published rows", self._published())
 
     def figures(self) -> Iterator[Problem]:
         """Expressions of figures: each is parsed, and its names are held against the published columns where those are known."""
