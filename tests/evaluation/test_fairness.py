@@ -164,6 +164,9 @@ def test_a_group_that_one_day_alone_has_decides_nothing():
 def test_names_are_told_apart_whatever_they_are():
     values = np.array([1.0, None, 2.5, float("nan"), 3], dtype=object)
     assert group_names(values).tolist() == ["1", NO_VALUE, "2.5", NO_VALUE, "3"]
+    long = group_names(np.array(["a" * 500, "a" * 501], dtype=object)).tolist()
+    assert len(set(long)) == 2
+    assert all(len(name) < 100 and name.startswith("a" * 80 + "… ") for name in long)
     texts = np.array([NO_VALUE, None, "", "a\nb", "ä, <b>'x'", "nan", True], dtype=object)
     assert group_names(texts).tolist() == ["'(no value)'", NO_VALUE, "''", "'a\\nb'", "ä, <b>'x'", "nan", "True"]
 

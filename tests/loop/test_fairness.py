@@ -11,7 +11,9 @@ from markupsafe import escape
 from tests.support import flights
 from tests.support.made_project import MadeProject
 
+from updraft.alerts import outbox
 from updraft.control.version import read_version
+from updraft.loop.alerting import training_alerts
 from updraft.loop.context import Loop
 from updraft.loop.decision_words import in_words
 from updraft.loop.in_process import KeptModels, play
@@ -94,6 +96,10 @@ def test_a_model_whose_groups_are_shown_to_lie_too_far_apart_is_refused_and_it_i
     assert "selection_rate by sex: gap 0." in in_words(first)
     assert "shown to be above the 0.15 allowed" in in_words(first)
     assert loop.store.serving(loop.name).champion is None
+    [training] = [row for row in loop.store.trainings(loop.name) if row.id == first.subject]
+    training_alerts.trained(loop, training.id, first.body["version"], first.body["gates"])
+    told = " ".join(str(stored.alert) for stored in outbox.standing(loop.store.engine, loop.name).latest)
+    assert "selection_rate by sex: gap 0." in told
     loop.store.close()
 
 

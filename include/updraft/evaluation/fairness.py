@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from updraft.errors import DataError
-from updraft.tasks.parity import GroupRate
 from updraft.tasks.resamples import RESAMPLES, ClusterResamples
 from updraft.tasks.task_type import TaskType
 
@@ -31,6 +31,8 @@ MOST_GROUPS = 20
 """Groups of a column that decide, the largest ones; and of those that do not, how many are told by name."""
 
 
+LONGEST_NAME = 80
+"""Characters of a value that are told; a longer one is told apart by some of its hash."""
 ROUNDING = 1e-9
 """Differences of rates that are none."""
 
@@ -164,7 +166,7 @@ def compare_groups(
         names = group_names(values[column])
         for name in fairness.metrics:
             counted = rates[name].counted(label)
-            numbers = tuple(_number(rates[name], label, score, fairness.threshold)[counted] for score in scores)
+            numbers = tuple(rates[name].number(label, score, fairness.threshold)[counted] for score in scores)
             compared.append((column, name, _Rates.of(names[counted], numbers, cluster[counted], fairness)))
     deciding = sum(rated.deciding > 1 for _, _, rated in compared)
     return tuple(rated.gap(column, name, fairness, level / max(deciding, 1)) for column, name, rated in compared)
@@ -188,13 +190,10 @@ def _called(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     text = str(value)
+    if len(text) > LONGEST_NAME:
+        digest = sha256(text.encode(errors="backslashreplace")).hexdigest()
+        text = f"{text[:LONGEST_NAME]}… {digest[:8]}"
     return repr(text) if text in (NO_VALUE, "") or not text.isprintable() else text
-
-
-def _number(
-    rate: GroupRate, label: NDArray[np.float64], score: NDArray[np.float64], threshold: float
-) -> NDArray[np.float64]:
-    return rate.number(label, score, threshold)
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,8 +222,9 @@ class _Rates:
     ) -> _Rates:
         """:param numbers: of each model, whose means are the rates."""
         import numpy as np
+        import pandas as pd
 
-        distinct, codes = np.unique(names.astype(str), return_inverse=True)
+        codes, distinct = pd.factorize(names)
         rows = np.bincount(codes, minlength=len(distinct))
         _, cluster_codes = np.unique(cluster.astype(str), return_inverse=True)
         pairs = np.unique(np.column_stack([codes, cluster_codes]), axis=0)
