@@ -62,11 +62,11 @@ class CardData:
     importance_is: str
     reasons: Sequence[str] = ()
     """Why the gates refused it."""
-    fairness: Sequence[Gap] = ()
-    """Rates of groups, where the project compares them."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What the model is made from: window, snapshot, code, features, parameters, environment."""
     links: Mapping[str, str] = field(default_factory=dict)
+    fairness: Sequence[Gap] = ()
+    """Rates of groups, where the project compares them."""
 
 
 def card_html(data: CardData) -> str:
