@@ -4,7 +4,7 @@ The *gap* of a rate is the largest less the smallest over the groups of a column
 too high, the smallest too low, so a model that treats all alike has a gap in every resample. So a gap is bounded by its pairs: it is at least as
 large as the difference of any two groups, and is shown to be above a limit when one of these differences is. Each difference has the standard
 deviation of whole clusters resampled, with a t quantile at a level that is shared out among all pairs of all checks (Bonferroni): a model whose gaps
-are as allowed is refused in at most one of twenty evaluations. ``tests/evaluation/test_fairness.py`` simulates that.
+are as allowed is refused in about one of twenty evaluations at most. ``tests/evaluation/test_fairness.py`` simulates that.
 """
 
 from __future__ import annotations
