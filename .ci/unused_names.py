@@ -52,6 +52,7 @@ trainings_per_year  # fleet.html, project.html
 owners  # fleet.html
 business  # project.html, partition.html
 discrimination  # answers of the API, for scripts
+gate_groups  # release.html, version.html
 gate_slices  # release.html, version.html
 gates_passed  # answers of the API, for scripts
 gates_against  # release.html

@@ -69,6 +69,18 @@ def test_a_sound_file_has_no_problem_and_no_note(check):
         ("private: [customer]", "outcomes: [returnd_after]", "data.outcomes", "did you mean `returned_after`?"),
         ("by: [kind]", "by: [kind, customers_agee]", "gates.slices.by", "did you mean `customers_age`?"),
         ("by: [kind]", "by: [customers_customer]", "gates.slices.by", "no column 'customers_customer'"),
+        (
+            "gates: {",
+            "gates: {fairness: {by: [kind, customers_agee], metrics: [selection_rate]}, ",
+            "gates.fairness.by",
+            "no column 'customers_agee' in the published rows; did you mean `customers_age`?",
+        ),
+        (
+            "gates: {",
+            "gates: {fairness: {by: [returned_after], metrics: [selection_rate]}, ",
+            "gates.fairness.by",
+            "returned_after is read by data.label.expr, and columns of the label are not published",
+        ),
         ("cluster: day", "cluster: wek", "release.cluster", "neither day, week, hour nor a column of orders; did you"),
         ("returned_after < 5", "returned_aftr < 5", "data.label.expr", "did you mean `returned_after`?"),
         ("returned_after < 5", "returned_after <", "data.label.expr", "syntax error"),

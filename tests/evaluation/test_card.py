@@ -3,12 +3,14 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import replace
+from html import escape
 
 import numpy as np
 import pytest
 
 from updraft.evaluation.card import CardData, Measured, card_html
 from updraft.evaluation.card_pictures import calibration_bins
+from updraft.evaluation.fairness import Gap, Group
 from updraft.tasks.binary import BINARY
 from updraft.tasks.regression import REGRESSION
 
@@ -59,6 +61,17 @@ def test_the_card_shows_the_numbers_and_what_the_model_is_made_from():
         "6,500",
     ):
         assert shown in html
+
+
+def test_groups_are_shown_with_what_the_gate_made_of_them():
+    groups = (Group("<b>", 900, 12, 0.3, 0.28, decides=True), Group("m", 800, 12, 0.45, 0.3, decides=True))
+    small = Group("x", 3, 1, 1.0, 0.0, decides=False)
+    gap = Gap("sex", "selection_rate", (*groups, small), 1, 0.15, 0.02, 0.11, 0.19, 0.1, passed=False)
+    html = card_html(replace(DATA, fairness=[gap]))
+    assert "By group" not in card_html(DATA)
+    assert escape(gap.refusal) in html
+    assert "<tr><th>x</th><td>1.0000</td><td>0.0000</td><td>3</td><td>1</td><td>decides nothing</td></tr>" in html
+    assert "<th><b></th>" not in html
 
 
 def test_text_from_a_project_cannot_become_markup():

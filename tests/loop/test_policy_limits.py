@@ -158,6 +158,12 @@ def test_a_probation_says_whether_a_refresh_that_is_as_good_can_be_shown_so(marg
     assert says in note(spec(WEEKLY, release={"margin": margin}), "release.refresh.probation_at_most")
 
 
+def test_groups_that_never_decide_are_told():
+    groups = {"fairness": {"by": ["sex"], "metrics": ["selection_rate"]}}
+    assert "holds 2 clusters" in note(spec(DAILY, gates=groups, release={"refresh": {"holdout": 2}}), "gates.fairness")
+    assert not [line for line in policy_notes(spec(WEEKLY, gates=groups)) if line.startswith("gates.fairness")]
+
+
 def test_slices_that_never_gate_are_told():
     slices = {"slices": {"by": ["shop"], "no_worse_than_champion_by": 0.1}}
     assert "holds 2 clusters" in note(spec(DAILY, gates=slices, release={"refresh": {"holdout": 2}}), "gates.slices")

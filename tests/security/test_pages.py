@@ -338,19 +338,34 @@ def test_data_docs_take_values_of_a_feed_as_texts(tmp_path):
     assert harmless((tmp_path / project.name / "docs" / "months" / "2026-01" / "index.html").read_text())
 
 
-def test_a_model_card_takes_slices_reasons_and_links_as_texts():
+def test_a_model_card_takes_slices_groups_reasons_and_links_as_texts():
     import numpy as np
 
     from updraft.evaluation.card import CardData, Measured, card_html
+    from updraft.evaluation.fairness import Gap, Group
     from updraft.tasks.binary import BINARY
     from updraft.tasks.losses import LOG_LOSS
     from updraft.tasks.metrics import MeanLoss
 
     measured = {HOSTILE: Measured(0.5, 0.6, -0.2, 0.1, 10)}
+    groups = (Group(HOSTILE, 9, 5, 0.1, 0.2, decides=True), Group(HOSTILE, 8, 5, 0.4, 0.2, decides=True))
+    gap = Gap(
+        HOSTILE,
+        HOSTILE,
+        (*groups, Group(HOSTILE, 1, 1, 1.0, 0.0, decides=False)),
+        1,
+        0.3,
+        0.0,
+        0.1,
+        0.4,
+        None,
+        passed=False,
+    )
     card = CardData(
         HOSTILE, HOSTILE, HOSTILE, HOSTILE, BINARY, HOSTILE, HOSTILE, MeanLoss(HOSTILE, LOG_LOSS, HOSTILE), measured, measured, measured,
         np.array([0.0, 1.0] * 20), np.linspace(0.1, 0.9, 40), [0.7, 0.6], 2, {HOSTILE: 1.0}, HOSTILE,
         (HOSTILE,), {HOSTILE: HOSTILE}, {HOSTILE: "https://example.org/" + HOSTILE, "bad": "javascript:x()"},
+        (gap,),
     )  # fmt: skip
     page = card_html(card)
     pictures = Elements(page).attributes["src"]

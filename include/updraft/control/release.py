@@ -69,6 +69,22 @@ class Compared(View):
     rows: int | None = None
 
 
+class GroupGap(View):
+    """How far groups lie apart in one rate on the holdout, from the gates."""
+
+    name: str
+    candidate: float | None
+    champion: float | None
+    lower: float | None
+    upper: float | None
+    """Ends of the gap; where the champion's is the limit, of the difference of both."""
+    limit: float | None
+    """None where the champion's gap is the limit."""
+    passed: bool
+    words: str
+    """Its figures, why it decides nothing, and the groups that are left out."""
+
+
 class Fact(View):
     """What a person who answers has to know."""
 
@@ -113,6 +129,7 @@ class ReleaseView(View):
     guards: tuple[Guard, ...]
     gates: tuple[Compared, ...]
     gate_slices: tuple[Compared, ...]
+    gate_groups: tuple[GroupGap, ...]
     gates_passed: bool | None
     gates_against: str | None
     facts: tuple[Fact, ...]
@@ -159,6 +176,7 @@ def read_release(loop: Loop, release: str, until: datetime | None = None) -> Rel
         guards=tuple(_guards(judgement)),
         gates=tuple(compared_figures(gates.get("metrics") or {})),
         gate_slices=tuple(compared_figures(gates.get("slices") or {})),
+        gate_groups=tuple(group_gaps(gates.get("fairness") or {})),
         gates_passed=gates.get("passed"),
         gates_against=gates.get("against"),
         facts=tuple(Fact(heading=heading, words=words) for heading, words in facts),
@@ -239,6 +257,19 @@ def compared_figures(figures: Mapping[str, Mapping[str, Any]]) -> list[Compared]
             passed=bool(figure.get("passed", True)),
             rows=figure.get("rows"),
             **{end: finite(figure.get(end)) for end in ("candidate", "against", "worse_by", "lower", "upper", "limit")},
+        )
+        for name, figure in figures.items()
+    ]
+
+
+def group_gaps(figures: Mapping[str, Mapping[str, Any]]) -> list[GroupGap]:
+    """What gates kept of the rates of groups, by name."""
+    return [
+        GroupGap(
+            name=name,
+            passed=bool(figure["passed"]),
+            words=str(figure["words"]),
+            **{end: finite(figure.get(end)) for end in ("candidate", "champion", "lower", "upper", "limit")},
         )
         for name, figure in figures.items()
     ]

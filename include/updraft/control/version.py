@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from updraft.control.release import Compared, compared_figures
+from updraft.control.release import Compared, GroupGap, compared_figures, group_gaps
 from updraft.control.timeline import Decided, decided
 from updraft.control.view import View
 from updraft.errors import InputError
@@ -73,6 +73,7 @@ class VersionView(View):
     metric: str
     gates: tuple[Compared, ...]
     gate_slices: tuple[Compared, ...]
+    gate_groups: tuple[GroupGap, ...]
     lineage: Lineage
     scored: tuple[RoleSpan, ...]
     served: tuple[Span, ...]
@@ -124,6 +125,7 @@ def read_version(loop: Loop, version: str) -> VersionView:
         metric=history.metric,
         gates=tuple(compared_figures(history.gates.get("metrics") or {})),
         gate_slices=tuple(compared_figures(history.gates.get("slices") or {})),
+        gate_groups=tuple(group_gaps(history.gates.get("fairness") or {})),
         lineage=_lineage(loop, training, history),
         scored=tuple(RoleSpan(**vars(role)) for role in history.scored),
         served=tuple(Span(since=time.since, until=time.until) for time in history.served),

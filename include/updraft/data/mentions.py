@@ -183,11 +183,19 @@ class _Mentions:
             return  # it may be a column of what could not be read
         own, others, joined = self.columns[self.row_source], self._others(), self._joined()
         known = own | joined | {column: kind for columns in others.values() for column, kind in columns.items()}
-        data, slices = self.spec.data, self.spec.gates.slices
+        data, gates = self.spec.data, self.spec.gates
         yield from self._in(("data", "private"), data.private, "any source", known)
         yield from self._in(("data", "outcomes"), data.outcomes, "any source", known)
-        if slices is not None:
-            yield from self._in(("gates", "slices", "by"), slices.by, "the published rows", self._published())
+        if gates.slices is not None:
+            yield from self._in(("gates", "slices", "by"), gates.slices.by, "the published rows", self._published())
+        if gates.fairness is not None:
+            path, by = ("gates", "fairness", "by"), gates.fairness.by
+            yield from self._in(path, by, "the published rows", self._published())
+            of_label = read_label(data.label.expr).names
+            for column in by if self._sound(path) and self._sound(("data", "label", "expr")) else ():
+                if column.lower() in of_label and column not in data.outcomes:
+                    message = f"{column} is read by data.label.expr, and columns of the label are not published"
+                    yield self.document.problem(path, message, list(by))
 
     def figures(self) -> Iterator[Problem]:
         """Expressions of figures: each is parsed, and its names are held against the published columns where those are known."""

@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from updraft.evaluation.card_pictures import calibration, importances, learning, losses
+from updraft.evaluation.fairness import Gap
 from updraft.tasks.metrics import Metric
 from updraft.tasks.task_type import TaskType
 
@@ -64,6 +65,8 @@ class CardData:
     facts: Mapping[str, str] = field(default_factory=dict)
     """What the model is made from: window, snapshot, code, features, parameters, environment."""
     links: Mapping[str, str] = field(default_factory=dict)
+    fairness: Sequence[Gap] = ()
+    """Rates of groups, where the project compares them."""
 
 
 def card_html(data: CardData) -> str:
@@ -77,6 +80,7 @@ def card_html(data: CardData) -> str:
         _section("How well it does", f"<p>{_tested(data)}</p>" + _table(data.metrics, "metric")),
         _pictures(data),
         _section("By slice", _table(data.slices, data.metric.name)) if data.slices else "",
+        _section("By group", "".join(_groups(gap) for gap in data.fairness)) if data.fairness else "",
         _section(
             "What it is made from",
             _facts(made_from),
@@ -138,6 +142,24 @@ def _table(rows: Mapping[str, Measured], what: str) -> str:
         lines.append(f"<tr>{''.join(cells)}</tr>")
     heads = "".join(f"<th>{escape(name)}</th>" for name in head)
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _groups(gap: Gap) -> str:
+    """One rate of every group, and what the gate made of it."""
+    compared = gap.champion is not None or any(group.champion is not None for group in gap.groups)
+    head = [gap.column, "this model", *(["champion"] if compared else []), "rows", "clusters", ""]
+    lines = []
+    for group in gap.groups:
+        cells = [f"<th>{escape(group.name)}</th>", f"<td>{_number(group.candidate)}</td>"]
+        cells += [f"<td>{_number(group.champion)}</td>"] if compared else []
+        cells += [f"<td>{group.rows:,}</td>", f"<td>{group.clusters:,}</td>"]
+        lines.append(f"<tr>{''.join(cells)}<td>{'' if group.decides else 'decides nothing'}</td></tr>")
+    heads = "".join(f"<th>{escape(name)}</th>" for name in head)
+    outcome = gap.refusal if not gap.passed else gap.told
+    return (
+        f"<h3>{escape(gap.name)}</h3><p>{escape(outcome)}</p>"
+        f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    )
 
 
 def _number(value: float | None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from updraft.errors import DataError
+from updraft.evaluation.fairness import Gap, compare_groups
 from updraft.tasks.clusters import FEWEST_CLUSTERS, too_few
 from updraft.tasks.metrics import Metric
 from updraft.tasks.resamples import RESAMPLES, ClusterResamples
@@ -75,6 +76,8 @@ class GateResult:
     clusters: int = 0
     note: str = ""
     """What did not decide, as it rests on too few clusters; empty where everything did."""
+    fairness: tuple[Gap, ...] = ()
+    """The rates of groups, where the project compares them."""
 
     @property
     def reason(self) -> str:
@@ -83,11 +86,12 @@ class GateResult:
             return "; ".join(self.reasons)
         figures = ", ".join(f"{m.metric} {m.candidate:.4f} against {m.against:.4f}" for m in self.metrics)
         note = f" ({self.note})" if self.note else ""
-        return f"passed every gate against the {self.against}: {figures}{note}"
+        groups = "".join(f"; {gap.told}" for gap in self.fairness)
+        return f"passed every gate against the {self.against}: {figures}{note}{groups}"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, for the training's row and the decision."""
-        return {
+        gates = {
             "passed": self.passed,
             "reasons": list(self.reasons),
             "against": self.against,
@@ -95,7 +99,12 @@ class GateResult:
             "clusters": self.clusters,
             "metrics": {m.metric: m.as_dict() for m in self.metrics},
             "slices": {name: compared.as_dict() for name, compared in self.slices.items()},
-        } | ({"note": self.note} if self.note else {})
+        }
+        if self.note:
+            gates["note"] = self.note
+        if self.fairness:
+            gates["fairness"] = {gap.name: gap.as_dict() for gap in self.fairness}
+        return gates
 
 
 def judge_gates(
@@ -107,6 +116,7 @@ def judge_gates(
     slices: Mapping[str, NDArray[np.object_]],
     gates: Gates,
     task: TaskType,
+    groups: Mapping[str, NDArray[np.object_]] | None = None,
 ) -> GateResult:
     """Hold a candidate against the champion on the same rows, or the first model against the base rate.
 
@@ -123,6 +133,7 @@ def judge_gates(
     :param candidate: scores of the same rows, as are ``champion``: shape (rows,), or (rows, classes) where the task serves a vector.
     :param cluster: shape (rows,), the unit of evidence.
     :param slices: by column, shape (rows,): the values that the rows are sliced by.
+    :param groups: by column of ``gates.fairness``, shape (rows,): the values that are its groups (:mod:`updraft.evaluation.fairness`).
     :raises DataError: when there are no rows, a score is no number, a gate does not fit the task, or a column to
         slice by is missing.
     """
@@ -151,6 +162,19 @@ def judge_gates(
         metric = losses[0] if losses else task.headline
         by_slice = _slices(metric, _Pair(label, candidate, champion, resamples), cluster, slices, gates.slices)
         reasons += [_slice_refusal(name, part) for name, part in by_slice.items() if not part.comparison.passed]
+    gaps: tuple[Gap, ...] = ()
+    if gates.fairness is not None:
+        gaps = compare_groups(
+            label=label,
+            candidate=candidate,
+            champion=champion,
+            cluster=cluster,
+            values=groups or {},
+            fairness=gates.fairness,
+            task=task,
+            level=LEVEL,
+        )
+        reasons += [gap.refusal for gap in gaps if not gap.passed]
     return GateResult(
         not reasons,
         tuple(reasons),
@@ -160,6 +184,7 @@ def judge_gates(
         len(label),
         resamples.clusters,
         note,
+        gaps,
     )
 
 

@@ -73,6 +73,7 @@ def card_data(loop: Loop, run: str, comparison: Comparison) -> CardData:
         importance=result.importance,
         importance_is=result.importance_is,
         reasons=list(gates.reasons),
+        fairness=gates.fairness,
         facts=facts,
         links={},
     )

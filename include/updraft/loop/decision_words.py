@@ -147,4 +147,6 @@ def gates_in_words(gates: Mapping[str, object]) -> str:
         f"{name} {loss['candidate']:.4f} against {loss['against']:.4f}" for name, loss in metrics.items()
     )
     note = f" ({gates['note']})" if gates.get("note") else ""
-    return f"passed the gates against the {gates.get('against')}: {figures}{note}"
+    fairness = gates.get("fairness")
+    groups = "".join(f"; {gap['words']}" for gap in fairness.values()) if isinstance(fairness, dict) else ""
+    return f"passed the gates against the {gates.get('against')}: {figures}{note}{groups}"

@@ -16,7 +16,9 @@ from updraft.monitoring.calibration import cross_fitted
 from updraft.scoring.scorer import Scores
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,24 +71,34 @@ def judge_candidate(loop: Loop, plan: Plan, holdout: pd.DataFrame) -> Comparison
     against = rows if not compared.any() else rows[compared]
     gates = loop.spec.gates
     by = gates.slices.by if gates.slices else ()
-    slices = {}
-    if by:
-        looked_up = against[[PARTITION, ROW]].copy()
-        for key in dict.fromkeys(against[PARTITION]):
-            values = loop.lookup(str(key), by).set_index(ROW)
-            mask = looked_up[PARTITION] == key
-            for column in by:
-                looked_up.loc[mask, column] = (
-                    values[column].astype(str).reindex(looked_up.loc[mask, ROW]).to_numpy(object)
-                )
-        slices = {column: looked_up[column].to_numpy(object) for column in by}
+    grouped_by = gates.fairness.by if gates.fairness else ()
     result = judge_gates(
         label=against[LABEL].to_numpy(float),
         candidate=as_values(against["candidate"]),
         champion=as_values(against["champion"]) if compared.any() else None,
         cluster=against[CLUSTER].astype(str).to_numpy(object),
-        slices=slices,
+        slices=_looked_up(loop, against, by, as_text=True),
+        groups=_looked_up(loop, against, grouped_by, as_text=False),
         gates=gates,
         task=loop.spec.task_type,
     )
     return Comparison(rows, result)
+
+
+def _looked_up(
+    loop: Loop, rows: pd.DataFrame, columns: tuple[str, ...], *, as_text: bool
+) -> dict[str, NDArray[np.object_]]:
+    """Published columns of some rows, in their order.
+
+    :param as_text: whether values are wanted as text, which tells no null from a word.
+    """
+    import numpy as np
+
+    looked_up = {column: np.full(len(rows), None, dtype=object) for column in columns}
+    for key in dict.fromkeys(rows[PARTITION]) if columns else ():
+        published = loop.lookup(str(key), columns).set_index(ROW)
+        mask = (rows[PARTITION] == key).to_numpy()
+        for column, values in looked_up.items():
+            of_rows = published[column].astype(str if as_text else object)
+            values[mask] = of_rows.reindex(rows.loc[mask, ROW]).to_numpy(object)
+    return looked_up

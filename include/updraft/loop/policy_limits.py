@@ -84,6 +84,7 @@ def policy_notes(spec: ProjectSpec) -> list[str]:
         *_verdict(spec, pace),
         *_probation(spec, pace),
         *_slices(spec, pace),
+        *_groups(spec, pace),
     ]
 
 
@@ -286,4 +287,16 @@ def _slices(spec: ProjectSpec, pace: Pace) -> Iterator[str]:
         yield (
             f"gates.slices: the holdout of {holdout} partitions (release.refresh.holdout) holds {_clusters(held)}, and a slice with fewer than "
             f"min_clusters: {slices.min_clusters} gates nothing: no refresh is ever refused for a slice; raise holdout, or lower min_clusters"
+        )
+
+
+def _groups(spec: ProjectSpec, pace: Pace) -> Iterator[str]:
+    fairness, holdout = spec.gates.fairness, spec.release.refresh.holdout
+    if fairness is None or pace.cluster is None:
+        return
+    held = math.ceil(holdout * pace.span / pace.cluster)
+    if held < fairness.min_clusters:
+        yield (
+            f"gates.fairness: the holdout of {holdout} partitions (release.refresh.holdout) holds {_clusters(held)}, and a group with fewer than "
+            f"min_clusters: {fairness.min_clusters} decides nothing: no refresh is ever refused for its gaps; raise holdout"
         )

@@ -94,6 +94,8 @@ class _Checks:
         slices = self._spec.gates.slices
         if slices:
             lists["gates", "slices", "by"] = slices.by
+        if fairness := self._spec.gates.fairness:
+            lists["gates", "fairness", "by"] = fairness.by
         for path, columns in lists.items():
             for column in sorted({name for name in columns if columns.count(name) > 1}) if self._sound(path) else ():
                 yield self._problem(path, f"names column {column} twice", list(columns))
@@ -123,6 +125,7 @@ class _Checks:
         why: dict[Path_, str] = {
             ("data", "key"): "the key names a row at prediction time",
             ("gates", "slices", "by"): "slices are cut from what is known at prediction time",
+            ("gates", "fairness", "by"): "groups are made of what is known at prediction time",
         }
         for path, columns in lists.items():
             if path == here or path[-1] in ("private", "columns") or not self._sound(path, here):
@@ -244,6 +247,12 @@ class _Checks:
         for metric in self._spec.gates.metrics:
             if metric not in metrics and self._sound(("gates", metric)):
                 yield self._problem(("gates", metric), f"does not suit task {task}", None, metrics)
+        rates, fairness = tuple(rate.name for rate in self._spec.task_type.group_rates), self._spec.gates.fairness
+        for index, rate in enumerate(fairness.metrics if fairness else ()):
+            where: Path_ = ("gates", "fairness", "metrics", index)
+            if rate not in rates and self._sound(where):
+                why = "" if rates else ", whose scores select no row: groups are compared where labels are 0 and 1"
+                yield self._problem(where, f"does not suit task {task}{why}", rate, rates)
         retrain = self._spec.monitoring.remedies.retrain
         for index, trigger in enumerate(retrain.on if retrain else ()):
             path: Path_ = ("monitoring", "remedies", "retrain", "on", index)

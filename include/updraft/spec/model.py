@@ -24,6 +24,7 @@ from updraft.spec.cluster_defaults import (
 )
 from updraft.spec.compute import Compute
 from updraft.spec.data import Data
+from updraft.spec.fairness import Fairness
 from updraft.spec.figure import MOST, FigureOrText
 from updraft.spec.part import Column, Duration, Name, Part, Tag
 from updraft.spec.search import Search
@@ -80,6 +81,11 @@ else:  # a key for each metric of any task type
 
 class Gates(_MetricLimits):
     slices: SliceGate | None = None
+    fairness: Fairness | None = Field(
+        default=None,
+        description="rates of groups, such as by sex, that a new model must not be shown to treat further apart than is allowed",
+        exclude_if=lambda fairness: fairness is None,
+    )
 
     @property
     def metrics(self) -> dict[str, Limit]:

@@ -10,6 +10,7 @@ from updraft.tasks.corp import decompose
 from updraft.tasks.losses import BRIER, LOG_LOSS
 from updraft.tasks.metrics import Auc, MeanLoss, Metric
 from updraft.tasks.objectives import LightgbmObjective, Start, TorchObjective, XgboostObjective
+from updraft.tasks.parity import BINARY_RATES
 from updraft.tasks.task_type import TaskType
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Binary(TaskType):
     label_is = "classes"
     mean_label = "share of positives"
     figures = ("log_loss", "auc", "mcb", "dsc")
+    group_rates = BINARY_RATES
 
     def link(self, margin: NDArray[np.float64]) -> NDArray[np.float64]:
         """The logistic function."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from updraft.tasks.registry import loss_names, metric_names, task_names
+from updraft.tasks.registry import group_rates, loss_names, metric_names, task_names
 
 if TYPE_CHECKING:
     TaskName = str
     MetricName = str
     LossName = str
+    GroupRateName = str
 else:  # of the registry as it is when this module is imported
     TaskName = Literal[task_names()]
     MetricName = Literal[metric_names()]
     LossName = Literal[loss_names()]
+    GroupRateName = Literal[tuple(group_rates())]

@@ -55,6 +55,11 @@ def loss_names() -> tuple[str, ...]:
     return _distinct(name for task in _TASK_TYPES.values() for name in task.loss_names)
 
 
+def group_rates() -> dict[str, str]:
+    """Every rate of any task type that ``gates.fairness`` may compare groups by, and what its gap tells."""
+    return {rate.name: rate.words for task in _TASK_TYPES.values() for rate in task.group_rates}
+
+
 def figure_names() -> tuple[str, ...]:
     """Everything that one line about a partition may tell, of any task type."""
     return _distinct(name for task in _TASK_TYPES.values() for name in task.figures)

@@ -11,6 +11,7 @@ from updraft.tasks.calibration import CalibrationFamily
 from updraft.tasks.losses import RowLoss
 from updraft.tasks.metrics import MeanLoss, Metric
 from updraft.tasks.objectives import LabelKind, LightgbmObjective, Start, TorchObjective, XgboostObjective
+from updraft.tasks.parity import GroupRate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +41,8 @@ class TaskType(ABC):
     """What the mean label of some rows is called, on an axis."""
     figures: tuple[str, ...]
     """What one line about a partition tells, of the names that :meth:`measure` gives."""
+    group_rates: tuple[GroupRate, ...] = ()
+    """What groups may be compared by; empty where a score selects no row."""
 
     @property
     @abstractmethod
