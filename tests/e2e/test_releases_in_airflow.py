@@ -50,9 +50,12 @@ def with_evidence(store, release, gain):
 
 
 def the_next_partition(api, store, projects, number):
-    key = Replay(load_project(projects / "calm"), store, api, lambda *_: None).keys(number)[-1]
+    """Let a partition be ingested and monitored; how a replay would go on from it, and its key."""
+    player = Replay(load_project(projects / "calm"), store, api, lambda *_: None)
+    key = player.keys(number)[-1]
     api.start("calm.ingest", f"by_hand__{key}", partition=key)
     eventually(key, lambda: store.seen("calm").get("monitor", "") >= key)
+    return player, key
 
 
 def settled(store):
@@ -151,14 +154,17 @@ def test_a_change_in_shadow_learns_again_when_the_champion_is_refreshed(stack, p
     assert refresh.lane == "refresh"
     eventually("its promotion", lambda: store.decision("calm", "promote", refresh.id))
 
-    def continued(seconds):
-        """The release that goes on with the change's evidence; None when there is none within a while."""
-        deadline = time.monotonic() + seconds
+    def continued(player, key, seconds):
+        """The release that goes on with the change's evidence; None when the loop has settled without one, or there is none within a while."""
+        deadline, settled_before = time.monotonic() + seconds, False
         while time.monotonic() < deadline:
             if (
                 row := next((row for row in store.releases("calm") if change.version in row.continues), None)
             ) is not None:
                 return row
+            if settled_before:
+                return None
+            settled_before = player.settled(key)  # then the releases are read once more
             time.sleep(1)
         return None
 
@@ -168,8 +174,8 @@ def test_a_change_in_shadow_learns_again_when_the_champion_is_refreshed(stack, p
         7,
         8,
     ):  # a champion that is due by its age comes first, and a question of the same tick holds trainings back
-        the_next_partition(api, store, projects, PARTITIONS + number)
-        if (younger := continued(75)) is not None:
+        player, key = the_next_partition(api, store, projects, PARTITIONS + number)
+        if (younger := continued(player, key, 75)) is not None:
             break
     assert younger is not None, [(row.id, row.state) for row in store.episodes("calm")]
     older = store.release(change.id)

@@ -43,7 +43,7 @@ def test_airflows_side_is_without_pytorch(pod_stack):
 
 
 def test_a_torch_training_whose_pod_is_deleted_goes_on_to_the_same_bytes(torch_pods, tmp_path):
-    torch_pods.start("perceptron")
+    torch_pods.start("perceptron", to_its_end=True)
     pod = torch_pods.checkpointed("perceptron", 3)
     torch_pods.cluster.kubectl("-n", "updraft", "delete", "pod", pod, "--wait=false")
     assert torch_pods.end("perceptron") == "success"

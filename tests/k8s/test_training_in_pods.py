@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from tests.e2e.test_loop_in_airflow import client
-from tests.support.pods import PodTrainings, eventually
+from tests.support.pods import PodTrainings
 from tests.support.pods import attempts_of as attempts
 
 from updraft import files
 from updraft.jobs.contract import TrainingRequest, TrainingResult
 from updraft.jobs.run import run_training
-from updraft.pods.orphans import YOUNG
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800, func_only=True)]
 
@@ -76,40 +74,3 @@ def test_the_version_knows_its_image_and_the_store_its_pods(trained, pod_stack):
     assert (attempt["ending"], attempt["node"]) == ("done", "gpu")
     version = MlflowClient(pod_stack.settings.mlflow).get_model_version("podded", training.version)
     assert version.tags["updraft.image"] == attempt["image_id"]
-
-
-def test_maintenance_removes_pods_of_runs_that_are_gone_and_leaves_others(trained, pod_stack, cluster):
-    from updraft_airflow.pods import owned
-
-    def orphan(name: str, labels: dict[str, str]) -> None:
-        metadata = {"name": name, "namespace": "updraft", "labels": labels | {"updraft.dev/project": "podded"}}
-        metadata["annotations"] = {"updraft.dev/run": "nobody-knows-it"}
-        # As the namespace asks of every pod.
-        rights = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-        container = {"name": "c", "image": "localhost/pause:1", "securityContext": rights}
-        spec: dict[str, object] = {
-            "containers": [container],
-            "terminationGracePeriodSeconds": 1,
-            "automountServiceAccountToken": False,
-        }
-        spec["securityContext"] = {
-            "runAsNonRoot": True,
-            "runAsUser": 65535,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        }
-        cluster.kubectl(
-            "apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-        )
-
-    mine = owned(pod_stack.settings)
-    orphan("orphan", mine)
-    orphan("of-another-deployment", mine | {"updraft.dev/deployment": "other"})
-    try:
-        time.sleep(YOUNG.total_seconds() + 5)
-        run = pod_stack.start_dag("maintenance")
-        assert pod_stack.wait_run("maintenance", run)["state"] == "success"
-        eventually(
-            "it is gone", lambda: {pod["metadata"]["name"] for pod in cluster.pods()} == {"of-another-deployment"}
-        )
-    finally:
-        cluster.kubectl("-n", "updraft", "delete", "pod", "orphan", "of-another-deployment", "--ignore-not-found")

@@ -45,7 +45,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     else:
         why = f"needs a cluster, and {SHARED / 'k8s'} is not there to start one"
     for item in items:
-        if why and item.get_closest_marker("k8s"):
+        if not item.get_closest_marker("k8s"):
+            continue
+        if not item.path.is_relative_to(ROOT / "tests" / "k8s"):
+            raise pytest.UsageError(
+                f"{item.nodeid}: a test that is marked k8s stands in tests/k8s, where the check looks for it"
+            )
+        if why:
             item.add_marker(pytest.mark.skip(reason=why))
 
 
