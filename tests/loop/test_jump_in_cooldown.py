@@ -17,7 +17,7 @@ EVERY, COOLDOWN, HOLDOUT = 8, 3, 6
 def played(tmp_path, monkeypatch):
     """Plays hours of a world that turns round at a given hour, and returns the episodes."""
 
-    def play_hours(turns_at, cooldown=COOLDOWN):
+    def play_hours(turns_at, cooldown=COOLDOWN, at_most=None):
         right = hours.events
 
         def turned(hour):
@@ -28,7 +28,7 @@ def played(tmp_path, monkeypatch):
         project = hours.project(tmp_path)
         spec = project.spec
         lane = RefreshLane(holdout=HOLDOUT, shadow=0, probation=1)
-        retrain = Retrain(every=EVERY, on=("jump",), cooldown=cooldown, per_year=10_000)
+        retrain = Retrain(every=EVERY, on=("jump",), cooldown=cooldown, per_year=10_000, at_most=at_most)
         spec = spec.model_copy(
             update={
                 "training": spec.training.model_copy(update={"first_after": HOLDOUT + 3, "window": 20}),
@@ -78,3 +78,14 @@ def test_without_a_cooldown_the_jump_is_answered_at_once(played):
     at, cause, words = played(turns_at=by_age, cooldown=0)[2]
     assert (at, cause) == (hours.key(by_age + 2), "jump")
     assert "cooldown" not in words
+
+
+def test_a_jump_while_the_rate_holds_trainings_back_is_answered_when_it_allows_one(played):
+    by_age, of = FIRST + EVERY, 12
+    episodes = played(turns_at=by_age, at_most=f"2 of {of}")
+    assert [(at, cause) for at, cause, _ in episodes][:3] == [
+        (hours.key(FIRST), "first"),
+        (hours.key(by_age), "age"),
+        (hours.key(FIRST + of), "jump"),
+    ]
+    assert episodes[2][2].endswith(f"at_most: 2 of {of} held its training back")

@@ -180,6 +180,7 @@ def partitions_until_called_for(past, policy, at_most=30):
             since_training=None if past.since_training is None else past.since_training + more,
             since_attempt=None if past.since_attempt is None else past.since_attempt + more,
             since_jump=None if past.since_jump is None else past.since_jump + more,
+            since_first_of_rate=None if past.since_first_of_rate is None else past.since_first_of_rate + more,
         )
         if found(then, policy=policy) is not None:
             return more
@@ -188,14 +189,21 @@ def partitions_until_called_for(past, policy, at_most=30):
 
 @pytest.mark.parametrize("every", [None, 1, 4])
 @pytest.mark.parametrize("cooldown", [0, 2, 6])
-def test_the_next_training_is_told_as_it_will_be_called_for(every, cooldown):
-    policy = Remedies(retrain=Retrain(every=every, on=("jump",), cooldown=cooldown, per_year=12))
-    for published, training, attempt, year, champion, jump in product(
-        (1, 8, 20), (None, 0, 3, 9), (None, 0, 3), (3, 12), (True, False), (None, 0, 1, 4)
+@pytest.mark.parametrize("at_most", [None, "2 of 8"])
+def test_the_next_training_is_told_as_it_will_be_called_for(every, cooldown, at_most):
+    policy = Remedies(retrain=Retrain(every=every, on=("jump",), cooldown=cooldown, per_year=12, at_most=at_most))
+    for published, training, attempt, year, champion, jump, first in product(
+        (1, 8, 20), (None, 0, 3, 9), (None, 0, 3), (3, 12), (True, False), (None, 0, 1, 4), (None, 3, 7, 8)
     ):
         if attempt is not None and training is not None and attempt > training:
             continue  # what brought a model was tried
-        past = Past(published, training, attempt, year, 0, champion=champion, open_episode=False, since_jump=jump)
+        past = Past(
+            *(published, training, attempt, year, 0),
+            champion=champion,
+            open_episode=False,
+            since_jump=jump,
+            since_first_of_rate=first,
+        )
         told = next_training(policy, past, first_after=8)
         assert told is not None
         told_within = None if told.budget_spent else told.partitions
@@ -204,3 +212,28 @@ def test_the_next_training_is_told_as_it_will_be_called_for(every, cooldown):
 
 def test_a_policy_that_never_retrains_has_no_next_training():
     assert next_training(Remedies(retrain=None), PAST, first_after=8) is None
+
+
+def test_a_rate_holds_back_what_a_budget_of_a_year_would_let_be_spent_in_a_month():
+    policy = Remedies(retrain=Retrain(every=4, on=("jump",), cooldown=2, per_year=91, at_most="7 of 28"))
+    jumped = Signs(jump="the loss jumped")
+    full = replace(PAST, since_first_of_rate=27)
+    assert found(full, jumped, policy=policy) is None
+    assert not wants_refit_trial(Remedies(retrain=policy.retrain.model_copy(update={"on": ("performance",)})), full, 8)
+    assert found(replace(full, since_first_of_rate=28), jumped, policy=policy).cause == "jump"
+    assert found(full, Signs(worse_than_none="it is worse than none"), policy=policy).cause == "guard"
+    told = next_training(policy, replace(full, since_first_of_rate=20), first_after=8)
+    assert (told.partitions, told.cooldown, told.rated, told.budget_spent) == (8, 8, True, False)
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("7 in 28", 'write it as "7 of 28"'),
+        ("29 of 28", "29 of 28 forbids nothing"),
+        ("0 of 28", "greater than or equal to 1"),
+    ],
+)
+def test_a_rate_that_is_none_is_refused_with_what_to_write(written, words):
+    with pytest.raises(ValueError, match=words):
+        Retrain(at_most=written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,21 @@ def test_a_budget_lasts_the_year_and_a_probation_ends_before_the_next_refresh_ho
     }
     stated = spec_of(DAILY, "monitoring: {remedies: {retrain: {every: null, per_year: 5}}}").monitoring.remedies.retrain
     assert (stated.every, stated.per_year) == (None, 5)
+
+
+def test_a_budget_that_follows_from_the_schedule_is_not_spent_in_its_first_months(spec_of):
+    def rate(schedule, **stated):
+        told = spec_of(schedule, f"monitoring: {{remedies: {{retrain: {json.dumps(stated)}}}}}" if stated else "")
+        at_most = told.monitoring.remedies.retrain.at_most
+        return str(at_most) if at_most else None
+
+    assert rate(DAILY) == rate(HOURLY) == rate(WEEKLY) == "7 of 28"
+    assert rate(MONTHLY) is None  # twelve a year are a training a month
+    assert rate(DAILY, every=2) == "14 of 28"
+    assert rate(DAILY, every=1, cooldown=0) is None
+    assert rate(DAILY, per_year=91) is None  # whoever states a budget states how it is spent
+    assert rate(DAILY, at_most="3 of 10") == "3 of 10"
+    assert rate(DAILY, at_most=None) is None
 
 
 @pytest.mark.parametrize(

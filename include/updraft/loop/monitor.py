@@ -257,7 +257,17 @@ def past(loop: Loop, key: str) -> Past:
         since_jump=_since_jump(loop, key),
         open_episode=any(row.remedy == "retrain" for row in loop.store.episodes(loop.name, states=("due", "started"))),
         stopped=stopped_remedies(store, loop.name) is not None,
+        since_first_of_rate=_since_first_of_rate(loop, key),
     )
+
+
+def _since_first_of_rate(loop: Loop, key: str) -> int | None:
+    """Partitions since the oldest of the trainings that ``retrain.at_most`` allows; None while there were fewer of them, or it says nothing."""
+    retrain = loop.spec.monitoring.remedies.retrain
+    if retrain is None or retrain.at_most is None:
+        return None
+    first = loop.store.budget_key(loop.name, retrain.at_most.trainings, until=key)
+    return None if first is None else loop.store.count_published(loop.name, after=first, until=key)
 
 
 def _since_jump(loop: Loop, key: str) -> int | None:
@@ -278,16 +288,22 @@ def _jump(loop: Loop, key: str, parts: Sequence[Matured]) -> str | None:
 
 
 def _jump_in_cooldown(loop: Loop, before: Past) -> str | None:
-    """Words of a jump since the last training that its cooldown held back: the first ticks after it answer it. None when there was none.
+    """Words of a jump since the last training that cooldown or rate held back: the first ticks after them answer it. None when there was none.
 
     What serves by now was learnt just before the jump, and the newest partition is no jump beside the last one.
     """
     retrain, since = loop.spec.monitoring.remedies.retrain, before.since_attempt
-    if retrain is None or since is None or not 1 < retrain.cooldown <= since <= retrain.cooldown + _ANSWERED_WITHIN:
+    if retrain is None or since is None:
         return None
-    held = loop.store.newest_decisions(loop.name, ("diagnose",), since - 1)[: retrain.cooldown - 1]
+    over = {"the cooldown": since - retrain.cooldown}
+    if retrain.at_most is not None and before.since_first_of_rate is not None:
+        over[f"at_most: {retrain.at_most}"] = before.since_first_of_rate - retrain.at_most.of
+    limit, ago = min(over.items(), key=lambda item: item[1])
+    if not 0 <= ago <= _ANSWERED_WITHIN or since - ago < 2:
+        return None
+    held = loop.store.newest_decisions(loop.name, ("diagnose",), since - 1)[: since - 1 - ago]
     words = [str(decision.body["jump"]) for decision in held if decision.body.get("jump")]
-    return f"{words[0]}; the cooldown held its training back" if words else None
+    return f"{words[0]}; {limit} held its training back" if words else None
 
 
 def _is_on_probation(loop: Loop, version: str | None) -> bool:

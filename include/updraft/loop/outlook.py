@@ -198,8 +198,9 @@ def _when(spec: ProjectSpec, standing: Standing, retrain: Retrain, before: Past,
         called_for = f"training {triggered}" if on else f"no training: {where} has neither every nor a trigger"
     if not coming.cooldown:
         return called_for
+    limit = f"{where}.at_most: {retrain.at_most}" if coming.rated else f"{where}.cooldown: {retrain.cooldown}"
     cooling = (
-        f"no training, unless the champion is worse than none, within {where}.cooldown: {retrain.cooldown}, which is over "
+        f"no training, unless the champion is worse than none, within {limit}, which is over "
         f"{_after(spec, published, coming.cooldown)}"
     )
     return f"{cooling}; then {called_for}" if coming.partitions != coming.cooldown else cooling

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from updraft.tasks.clusters import FEWEST_CLUSTERS
 
-LEVEL = 0.005
-"""Chance that the next of equal partitions counts as a jump: twice a year of daily ones."""
+LEVEL = 0.01
+"""Chance that the next of equal partitions counts as a jump: four times a year of daily ones."""
 REMEMBERED = 12
 """Earlier partitions that the newest one is held against, at most."""
 

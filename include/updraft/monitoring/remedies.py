@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from updraft.monitoring.jump import until_next
 from updraft.monitoring.trial import Trial
-from updraft.spec.model import FixedLimit, Remedies
+from updraft.spec.model import FixedLimit, Remedies, Retrain
 
 Cause = Literal[
     "first", "age", "performance", "jump", "after_jump", "guard", "drift", "limit", "feed", "by_hand", "challenger"
@@ -38,6 +38,8 @@ class Past:
     """Partitions since the last jump of the loss that a training was started for."""
     stopped: bool = False
     """Whether a person has stopped the remedies."""
+    since_first_of_rate: int | None = None
+    """Partitions since the oldest of the trainings that ``retrain.at_most`` allows; None while there were fewer, or without such a limit."""
 
     @property
     def held(self) -> bool:
@@ -167,6 +169,8 @@ class NextTraining:
     """Until it is called for by count, 1 at the next one; None where triggers alone call for one."""
     cooldown: int
     """In which none is called for, whatever happens."""
+    rated: bool
+    """Whether it is ``at_most`` that forbids one so long, rather than the cooldown."""
     budget_spent: bool
 
 
@@ -178,11 +182,13 @@ def next_training(policy: Remedies, past: Past, *, first_after: int) -> NextTrai
     cooldown = retrain.cooldown if past.champion else max(retrain.cooldown, 1)
     cooling = 0 if past.since_attempt is None else max(cooldown - past.since_attempt, 0)
     if not past.champion:
-        return NextTraining(max(first_after - past.published, cooling, 1), cooling, budget_spent=False)
+        return NextTraining(max(first_after - past.published, cooling, 1), cooling, rated=False, budget_spent=False)
+    rated = _rated(retrain, past)
     spent = past.trained_this_year >= retrain.per_year
     by_age = None if retrain.every is None or past.since_training is None else retrain.every - past.since_training
     due = [partitions for partitions in (by_age, _after_jump(policy, past)) if partitions is not None]
-    return NextTraining(max(min(due), cooling, 1) if due else None, cooling, spent)
+    held = max(cooling, rated)
+    return NextTraining(max(min(due), held, 1) if due else None, held, rated > cooling, spent)
 
 
 def _evidence(on: Sequence[str | FixedLimit], signs: Signs) -> Diagnosis | None:
@@ -228,9 +234,16 @@ def _follows_jump(policy: Remedies, past: Past) -> bool:
 
 
 def _withheld(policy: Remedies, past: Past) -> bool:
-    """Cooldown or budget stands in the way."""
+    """Cooldown or one of the budgets stands in the way."""
     retrain = policy.retrain
     if retrain is None:
         return True
     cooling = past.since_attempt is not None and past.since_attempt < retrain.cooldown
-    return cooling or past.trained_this_year >= retrain.per_year
+    return cooling or _rated(retrain, past) > 0 or past.trained_this_year >= retrain.per_year
+
+
+def _rated(retrain: Retrain, past: Past) -> int:
+    """Partitions until ``at_most`` allows a training again; nought when it does."""
+    if retrain.at_most is None or past.since_first_of_rate is None:
+        return 0
+    return max(retrain.at_most.of - past.since_first_of_rate, 0)

@@ -29,6 +29,8 @@ WINDOW, FIRST_AFTER, HOLDOUT, PROBATION, LAYER_WINDOW, AT_LEAST, AT_MOST = 26, 8
 EVERY, COOLDOWN, PER_YEAR = 4, 2, 12
 """`monitoring.remedies.retrain.every` and `.cooldown`, in partitions, and the least that `.per_year` is. Where a year has more than 48
 partitions the budget is a training for every fourth one: twelve would be spent before the year is over, and nothing learnt for the rest of it."""
+RATED_OVER = 28
+"""Partitions over which such a budget holds as well (`.at_most`): it is meant to last, and triggers could spend all of it in a few months."""
 DAYS_OF_A_YEAR = 365.25
 TO_PROMOTE = 32
 """Clusters after which half of all changes that gain half a standard deviation are promoted (docs/verdict.md)."""
@@ -162,6 +164,9 @@ def _of_rhythm(spec: Mapping[str, Any], pace: _Pace) -> Iterator[_Default]:
     apart = max(_partitions(retrain.get("every"), EVERY), _partitions(retrain.get("cooldown"), COOLDOWN), 1)
     budget = math.floor(round(pace.a_year / min(apart, EVERY), 6))
     yield ("monitoring", "remedies", "retrain", "per_year"), max(PER_YEAR, budget), PER_YEAR
+    if retrain.get("per_year") is None and budget > PER_YEAR and apart > 1:
+        rate = {"trainings": RATED_OVER // min(apart, EVERY), "of": RATED_OVER}
+        yield ("monitoring", "remedies", "retrain", "at_most"), rate, None
 
 
 def _partitions(stated: object, otherwise: int) -> int:

@@ -32,7 +32,7 @@ MAY_DIFFER: tuple[tuple[str, ...], ...] = (
     ),
     ("training", "compute"),
     *(("training", "search", key) for key in ("trials", "parallel", "timeout")),
-    *(("monitoring", "remedies", "retrain", key) for key in ("every", "cooldown", "per_year")),
+    *(("monitoring", "remedies", "retrain", key) for key in ("every", "cooldown", "per_year", "at_most")),
     ("alerts",),
 )
 """Every key that an environment may override, each with all that stands below it: docs/environments.md lists the same."""

@@ -244,6 +244,31 @@ Trigger = Annotated[
 ]
 
 
+class TrainingRate(Part):
+    """At most so many trainings in any so many partitions."""
+
+    trainings: int = Field(ge=1)
+    of: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> TrainingRate:
+        if self.trainings > self.of:
+            raise ValueError(f"{self.trainings} of {self.of} forbids nothing; leave at_most out")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.trainings} of {self.of}"
+
+
+def _rate(value: object) -> object:
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+)\s+of\s+(\d+)", value.strip())
+        if not match:
+            raise ValueError('write it as "7 of 28" (trainings, then partitions)')
+        return TrainingRate(trainings=int(match[1]), of=int(match[2]))
+    return value
+
+
 class Retrain(Part):
     every: int | None = Field(
         default=EVERY, ge=1, description="partitions since the last training; null trains only on triggers"
@@ -256,6 +281,13 @@ class Retrain(Part):
         default=COOLDOWN, ge=0, description="partitions after a training in which no other one starts"
     )
     per_year: int = Field(default=PER_YEAR, ge=1, description="budget of trainings in any year")
+    at_most: Annotated[
+        TrainingRate | None, BeforeValidator(_rate, json_schema_input_type=_PersistenceText | TrainingRate | None)
+    ] = Field(
+        default=None,
+        description='"7 of 28": trainings in any so many partitions, so that a budget of a year is not spent in a month',
+        exclude_if=lambda rate: rate is None,
+    )
 
 
 class Remedies(Part):

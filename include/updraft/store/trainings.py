@@ -91,10 +91,13 @@ class Trainings(Base):
         rows = self._rows(tried.where(c.state.in_(_TRIED)).order_by(c.written_at.desc()).limit(1))
         return as_record(TrainingRow, rows[0]) if rows else None
 
-    def budget_key(self, project: str, budget: int) -> str | None:
-        """Key of the oldest of the newest so many trainings that count for the budget; None when there were fewer."""
+    def budget_key(self, project: str, budget: int, *, until: str = "~") -> str | None:
+        """Key of the oldest of the newest so many trainings that count for the budget; None when there were fewer.
+
+        :param until: only of those of partitions up to and with this key.
+        """
         c = t.trainings.c
-        brought = self._asked_for(project, "~", ("registered", "refused"))
+        brought = self._asked_for(project, until, ("registered", "refused"))
         key = self._scalar(brought.order_by(c.key.desc()).offset(budget - 1).limit(1))
         return None if key is None else str(key)
 
