@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from updraft import files
 from updraft.backtest.dependencies import Dependencies, HistoryDependencies, changed
 from updraft.backtest.processes import WORKERS, Say, several
+from updraft.data import gx
 from updraft.data.partitions import partitions
 from updraft.data.pinned import read_schema
 from updraft.data.sources import close_raw_zone, table
@@ -56,19 +58,24 @@ class _Ingested:
     left_out: LeftOut | None
 
 
-def history(project: Project, settings: Settings, last: int | None, say: Say) -> History:
+def history(
+    project: Project, settings: Settings, last: int | None, say: Say, pool: ProcessPoolExecutor | None = None
+) -> History:
     """Ingest the history into the backtest's lake; a partition is taken from there when all that it follows from is the same.
 
     A partition that has no file, or whose ingestion fails, is left out with its reason, and the others go on: so do the DAGs.
 
+    :param pool: in which more than a few partitions are ingested; one of its own when None.
     :raises DataError: when no partition can be ingested, or the one file of all partitions is not there or does not read.
     """
-    return _Reading(project, settings, say).read([partition.key for partition in partitions(project.spec)][:last])
+    keys = [partition.key for partition in partitions(project.spec)][:last]
+    with nullcontext(pool) if pool is not None else several(WORKERS) as workers:
+        return _Reading(project, settings, workers, say).read(keys)
 
 
 class _Reading:
-    def __init__(self, project: Project, settings: Settings, say: Say) -> None:
-        self._project, self._settings, self._say = project, settings, say
+    def __init__(self, project: Project, settings: Settings, pool: ProcessPoolExecutor, say: Say) -> None:
+        self._project, self._settings, self._pool, self._say = project, settings, pool, say
         self._lake = Lake(settings.lake, project.name)
         self._notes = SealedNotes.of(self._lake, settings)
         self._rows: dict[str, IngestedPartition] = {}
@@ -148,7 +155,13 @@ class _Reading:
             for source in sources:
                 files.remove(self._lake.schema(source))
             files.remove(self._lake.classes)
-        self._take(oldest, _ingest(self._project, self._settings, oldest, depends_on[oldest]))
+        if len(to_ingest) > FEW:
+            oldest_in = self._pool.submit(_ingest, self._project, self._settings, oldest, depends_on[oldest])
+            for _ in range(WORKERS - 1):
+                self._pool.submit(_get_ready)  # the others import meanwhile, which takes as long as a dozen partitions
+            self._take(oldest, oldest_in.result())
+        else:
+            self._take(oldest, _ingest(self._project, self._settings, oldest, depends_on[oldest]))
         others = sorted(
             f"{source}.{column}"
             for source, types in before.items()
@@ -170,15 +183,14 @@ class _Reading:
             for key, depends_on in to_ingest.items():
                 self._take(key, _ingest(self._project, self._settings, key, depends_on))
             return
-        with several(WORKERS) as pool:
-            begun = {
-                pool.submit(_ingest, self._project, self._settings, key, depends_on): key
-                for key, depends_on in to_ingest.items()
-            }
-            for number, done in enumerate(as_completed(begun), start=1):
-                self._take(begun[done], done.result())
-                if number % 13 == 0:
-                    self._say(f"ingested {number} of {len(to_ingest)} partitions")
+        begun = {
+            self._pool.submit(_ingest, self._project, self._settings, key, depends_on): key
+            for key, depends_on in to_ingest.items()
+        }
+        for number, done in enumerate(as_completed(begun), start=1):
+            self._take(begun[done], done.result())
+            if number % 13 == 0:
+                self._say(f"ingested {number} of {len(to_ingest)} partitions")
 
     def _take(self, key: str, ingested: _Ingested) -> None:
         row, left_out = ingested.row, ingested.left_out
@@ -209,6 +221,11 @@ class _Reading:
 
 def _refusals(row: IngestedPartition) -> str:
     return "; ".join(str(line) for line in row.checks.get("refusals", ())) or "it breaks the contract"
+
+
+def _get_ready() -> None:
+    """Import what ingestion imports when it is first called for."""
+    gx.load()
 
 
 def _ingest(project: Project, settings: Settings, key: str, depends_on: Dependencies) -> _Ingested:

@@ -138,9 +138,9 @@ def backtest(
     """
     wanted = _wanted(project.spec, only, with_rivals=with_rivals)
     library_versions(project.spec.training.trainers[0].name)  # it learns here, wherever trainings do
-    past = History(tuple(rows)[:last]) if rows else history(project, _own(settings), last, say)
-    _need_a_first_model(project, past)
-    with several(min(len(wanted), WORKERS)) as pool:
+    with several(WORKERS) as pool:  # one for all of it: a process imports for as long as it plays a dozen partitions
+        past = History(tuple(rows)[:last]) if rows else history(project, _own(settings), last, say, pool)
+        _need_a_first_model(project, past)
         if EVERY_PARTITION in {policy.name for policy in wanted}:
             _fit_ahead(pool, project, settings, past.rows)
         played, unplayed = _play_side_by_side(pool, project, settings, wanted, past.rows, say)
