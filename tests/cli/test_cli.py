@@ -51,6 +51,7 @@ COMMANDS = (
     "admit",
     "reproduce",
     "compare",
+    "explain",
     "quarantine list",
     "quarantine show",
     "keys rotate",

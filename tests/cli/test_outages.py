@@ -26,6 +26,7 @@ OF_THE_STORE = {
     "show": ("show", P, "1"),
     "reproduce": ("reproduce", P, "1"),
     "compare": ("compare", P),
+    "explain": ("explain", P),
     "quarantine list": ("quarantine", "list", P),
     "quarantine show": ("quarantine", "show", P, "2013-04-01T0500"),
     "pass-over": ("pass-over", P, "2013-04-01T0500", *WHY),

@@ -16,6 +16,7 @@ from updraft.cli import backup as backup_command
 from updraft.cli import compare as compare_command
 from updraft.cli import cost as cost_command
 from updraft.cli import diff as diff_command
+from updraft.cli import explain as explain_command
 from updraft.cli import figures as figures_command
 from updraft.cli import forget as forget_command
 from updraft.cli import init as init_command
@@ -74,6 +75,7 @@ app.command("diff")(diff_command.diff)
 app.command("lineage")(lineage_command.lineage_command)
 app.command("reproduce")(reproduce_command.reproduce_command)
 app.command("compare")(compare_command.compare_command)
+app.command("explain")(explain_command.explain_command)
 app.command("promote")(promotion_command.promote)
 app.command("admit")(promotion_command.admit)
 app.command("replay")(replay_command.replay)
