@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,10 @@ import yaml
 from tests.draft.conftest import DAYS, orders
 
 from updraft.draft import place
+from updraft.draft.features import GROUPS, WORD_GROUPS
 from updraft.draft.project import Said, draft
 from updraft.draft.question import settle_safely
+from updraft.spec.features import compute, load_features
 
 
 def test_a_plain_table_is_understood_whole(drafting):
@@ -188,15 +192,55 @@ def test_words_for_missing_values_and_empty_columns(drafting):
     assert told["unused"]["currency"] == "has one value in every row"
 
 
-def test_long_texts_and_identifiers_are_no_features(drafting):
+def test_identifiers_and_texts_that_never_come_again_are_no_features(drafting):
     rows = orders()
-    rows["remark"] = [f"please ring {number} times" for number in range(len(rows))]
-    rows["product"] = [f"p{number % 400}" for number in range(len(rows))]
+    rows["token"] = [f"{zlib.crc32(str(number).encode()):08x}" for number in range(len(rows))]
     rows["customer_id"] = np.arange(len(rows)) % 400
     told = drafting.drafted(drafting.csv(rows))
-    assert "another text in almost every row" in told["unused"]["remark"]
-    assert "400 different texts" in told["unused"]["product"]
+    assert "another text in almost every row" in told["unused"]["token"]
     assert told["unused"]["customer_id"] == "is an identifier"
+
+
+def test_free_texts_are_read_by_their_words_and_columns_of_many_texts_in_groups(drafting):
+    rows = orders()
+    late = rows["late"] == 1
+    rows["remark"] = [
+        f"order {number} came in {'a torn box, ANGRY' if odd else 'good shape, happy'}"
+        for number, odd in enumerate(late)
+    ]
+    rows.loc[rows.index % 50 == 0, "remark"] = ""
+    rows["product"] = [f"p{number % 400}" for number in range(len(rows))]
+    rows["remark_text_note"] = rows["amount"]  # whose name a feature of the remark could have had
+    told = drafting.drafted(drafting.csv(rows))
+    assert {"product_group", "remark_text__"} <= set(told["features"])
+    project = drafting.project
+    code = load_features(project)
+    made = compute(
+        project,
+        code,
+        rows.drop(columns="late").assign(
+            placed=pd.to_datetime(rows["placed"]), remark=rows["remark"].replace("", None)
+        ),
+    )
+    of_words = [name for name in made if name.startswith("remark_text_") and name != "remark_text_note"]
+    assert len(of_words) == WORD_GROUPS + 1
+    assert made[of_words].isna().all(axis=1).tolist() == (rows.index % 50 == 0).tolist()
+    groups = made.loc[rows.index % 50 != 0, of_words[:-1]]
+    angry = f"remark_text___{zlib.crc32(b'angry') % WORD_GROUPS:02}"
+    told_apart = groups[angry].groupby(late[groups.index]).min()
+    assert told_apart[True] >= 1
+    assert made["product_group"].nunique() <= GROUPS
+    assert made.groupby(rows["product"])["product_group"].nunique().max() == 1
+    source = (drafting.projects / "shop" / "features.py").read_text()
+    assert "import zlib" in source
+    assert "updraft" not in source  # the file stands alone
+
+
+def test_a_table_without_such_texts_has_no_helper_in_its_features(drafting):
+    drafting.drafted(drafting.csv(orders()))
+    source = (drafting.projects / "shop" / "features.py").read_text()
+    assert "zlib" not in source
+    assert "def hashed" not in source
 
 
 def test_what_looks_private_becomes_a_pseudonym_and_no_feature(drafting):

@@ -207,7 +207,7 @@ def roles(made: Draft, column: str) -> Iterator[str]:
     if column in made.chosen.unused:
         yield f"not read: {made.chosen.unused[column]}"
     if any(feature.column == column for feature in made.chosen.features):
-        kinds = {"number": "number", "category": "category"}
+        kinds = {"number": "number", "category": "category", "hashed": "groups of texts", "words": "words of texts"}
         yield f"feature ({', '.join(kinds.get(feature.how, feature.name) for feature in made.chosen.features if feature.column == column)})"
     if made.columns[column].misfits:
         yield f"{made.columns[column].misfits:,} cells are no {made.columns[column].type.kind}: such rows are quarantined"

@@ -1,4 +1,4 @@
-"""What a model may read of a table: numbers as they are, categories, parts of times; and why it reads nothing of the other columns."""
+"""What a model may read of a table: numbers, categories, parts of times, words of texts; and why it reads nothing of the other columns."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from updraft.draft.words import names_an_id
 
 MOST_CATEGORIES = 200
 """Different texts up to which a column is one of categories: more name things or say something, and are rare each."""
+GROUPS = 256
+"""Into which more texts are put by their hash: more are as rare as the texts themselves."""
+WORD_GROUPS = 32
+_FREE_TEXT = 3
+"""Words of a text in the mean from which it says something by its words, rather than as a whole."""
 _MOST_MISSING = 0.98
 _MOST_COLUMNS = 1_000
 """Features; a wider table is for a person to choose from."""
 
-How = Literal["number", "category", "clock", "weekday", "days_before"]
+How = Literal["number", "category", "clock", "weekday", "days_before", "hashed", "words"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class Feature:
     """One feature, and the column that it is made of."""
 
     name: str
+    """Of words, what the names of several features begin with."""
     column: str
     how: How
 
@@ -63,6 +69,10 @@ def choose(table: Table, *, key: Collection[str], left_out: Collection[str]) -> 
             unused[column.name] = f"is one of more than {_MOST_COLUMNS}; choose which to read"
         elif column.kind == "time":
             features.append(Feature(derived(f"days_since_{column.name}"), column.name, "days_before"))
+        elif _is_free_text(table, column):
+            features.append(Feature(_prefix(f"{column.name}_text", names), column.name, "words"))
+        elif column.kind == "text" and column.distinct > MOST_CATEGORIES:
+            features.append(Feature(derived(f"{column.name}_group"), column.name, "hashed"))
         elif column.kind == "text" or column.name in key:
             features.append(Feature(column.name, column.name, "category"))
         else:
@@ -81,13 +91,30 @@ def _unused(table: Table, column: Column, key: Collection[str]) -> str | None:
         return f"is of type {column.type.storage}; derive a number or a text from it"
     if names_an_id(column.name) and (column.kind == "text" or column.is_whole) and column.distinct > MOST_CATEGORIES:
         return "is an identifier"
-    if (column.kind == "text" or column.name in key) and column.distinct > MOST_CATEGORIES:
-        if column.distinct > table.rows / 2:
-            return "has another text in almost every row"
-        return f"has {column.distinct:,} different texts, more than {MOST_CATEGORIES}; group them, or derive a number"
+    if column.name in key and column.distinct > MOST_CATEGORIES and column.distinct < table.rows:
+        return f"is part of the key, and has {column.distinct:,} different values"
+    if column.kind == "text" and column.distinct > table.rows / 2 and not _is_free_text(table, column):
+        return "has another text in almost every row"
     if column.name in key and column.distinct == table.rows:
         return "is the key"
     return None
+
+
+def _is_free_text(table: Table, column: Column) -> bool:
+    """Whether a column of many texts holds sentences."""
+    if column.kind != "text" or column.distinct <= MOST_CATEGORIES:
+        return False
+    own = '"' + column.name.replace('"', '""') + '"'
+    (words,) = table.asked(f"avg(length({own}) - length(replace({own}, ' ', '')) + 1)")
+    return words is not None and float(words) >= _FREE_TEXT
+
+
+def _prefix(name: str, names: set[str]) -> str:
+    """Which no column's name begins with."""
+    while any(other.startswith(name) for other in names):
+        name += "_"
+    names.add(name)
+    return name
 
 
 def _has_clock(table: Table) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from updraft.draft.features import Feature
+from updraft.draft.features import GROUPS, WORD_GROUPS, Feature
 from updraft.draft.project import Draft
 from updraft.spec.environments import SPEC
 from updraft.spec.feature_source import FEATURES
@@ -88,15 +88,26 @@ def _reasons(told: Mapping[str, str], form: str) -> Iterator[str]:
 
 
 def _features(draft: Draft) -> str:
-    groups: dict[str, list[Feature]] = {"number": [], "category": [], "time": []}
+    groups: dict[str, list[Feature]] = {"number": [], "category": [], "time": [], "hashed": [], "words": []}
     for feature in draft.chosen.features:
         groups[feature.how if feature.how in groups else "time"].append(feature)
-    titles = {"number": "numbers, and truth values, as they are", "category": "categories", "time": "parts of times"}
+    titles = {
+        "number": "numbers, and truth values, as they are",
+        "category": "categories",
+        "time": "parts of times",
+        "hashed": f"columns of many texts: {GROUPS} groups by hash, as categories",
+        "words": f"free texts: how often words of {WORD_GROUPS} groups stand in each, and its length",
+    }
     body = []
     for group, members in groups.items():
         if members:
             body.append(f"            # {titles[group]}")
-            body += [f"            {_quoted(feature.name)}: {_expression(feature)}," for feature in members]
+            body += [
+                f"            {_expression(feature)},"
+                if feature.how == "words"
+                else f"            {_quoted(feature.name)}: {_expression(feature)},"
+                for feature in members
+            ]
     moment = (
         [f"    moment = pd.to_datetime(rows[{_quoted(str(draft.source.event_time))}], utc=True)"]
         if groups["time"]
@@ -108,7 +119,7 @@ def _features(draft: Draft) -> str:
         "",
         "from __future__ import annotations",
         "",
-        "import pandas as pd",
+        *_imports(groups),
         "",
         *unused,
         "",
@@ -126,8 +137,28 @@ def _features(draft: Draft) -> str:
         "        index=rows.index,",
         "    )",
         "",
+        *_helpers(groups),
     ]
     return "\n".join(lines).replace("import pandas as pd\n\n\n\n", "import pandas as pd\n\n\n")
+
+
+def _helpers(groups: Mapping[str, Sequence[Feature]]) -> Iterator[str]:
+    from updraft.draft import helpers
+
+    for name in ("hashed", "words"):
+        if groups[name]:
+            yield from ("", *helpers.source_of(getattr(helpers, name)), "")
+
+
+def _imports(groups: Mapping[str, Sequence[Feature]]) -> Iterator[str]:
+    """What the file imports: nothing of this project, so that it stands alone, and its hash names all that makes features."""
+    if groups["words"]:
+        yield "import re"
+    if groups["hashed"] or groups["words"]:
+        yield from ("import zlib", "from typing import Any", "")
+    if groups["words"]:
+        yield "import numpy as np"
+    yield "import pandas as pd"
 
 
 def _expression(feature: Feature) -> str:
@@ -137,6 +168,8 @@ def _expression(feature: Feature) -> str:
         "category": own,
         "clock": "moment.dt.hour + moment.dt.minute / 60",
         "weekday": "moment.dt.dayofweek",
+        "hashed": f"hashed({own}, {GROUPS})",
+        "words": f"**words({_quoted(feature.name)}, {own}, {WORD_GROUPS})",
         "days_before": f"(moment - pd.to_datetime({own}, utc=True)) / pd.Timedelta(days=1)",
     }[feature.how]
 
