@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from updraft.errors import SpecError
 from updraft.spec.fairness import Fairness
@@ -62,3 +63,17 @@ def test_a_task_whose_scores_select_no_row_is_refused_in_words(make_project, sma
     text = with_fairness(smallest, "{by: [sex], metrics: [selection_rate]}") + f"task: {task}\n"
     with pytest.raises(SpecError, match=f"does not suit task {task}, whose scores select no row: groups are compared"):
         load_project(make_project(text))
+
+
+@pytest.mark.parametrize(
+    "gate",
+    ["fairness: {by: [Amount], metrics: [calibration]}", "slices: {by: [Amount], no_worse_than_champion_by: 0.1}"],
+)
+def test_what_the_label_is_made_of_makes_no_group_and_no_slice(make_project, smallest, gate):
+    text = f"{smallest}gates: {{{gate}}}\n"
+    expr = yaml.safe_load(smallest)["data"]["label"]["expr"]
+    told = text.replace(f'expr: "{expr}"', 'expr: "amount > 3"', 1)
+    assert told != text
+    with pytest.raises(SpecError, match="Amount is what the label is made of, and"):
+        load_project(make_project(told))
+    load_project(make_project(text))  # another label reads it not
