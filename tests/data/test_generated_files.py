@@ -13,7 +13,7 @@ import math
 import os
 import tempfile
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -277,6 +277,8 @@ def same_typed(written: Any, published: Any) -> bool:
     if isinstance(published, str):  # a column that is text since the first file
         if isinstance(written, float):
             return float(published) == written or np.float32(published) == np.float32(written) == written
+        if isinstance(written, datetime):  # as a text it has no zeros at the end of its fraction
+            return bool(in_utc(pd.Timestamp(published)) == in_utc(written).floor("us"))
         return str(written) == published or (isinstance(written, bool) and str(written).lower() == published)
     if isinstance(written, date):  # a timestamp too
         return bool(in_utc(published) == in_utc(written).floor("us"))

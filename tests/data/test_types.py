@@ -413,6 +413,20 @@ def test_nanoseconds_booleans_with_gaps_and_decimals_of_parquet_are_what_they_ar
     assert list(rows["n"])[::2] == [1, 3]
 
 
+def test_decimals_below_one_are_the_texts_that_a_file_of_texts_has(table) -> None:
+    """DuckDB writes a decimal without a place before the point as .01: another key than 0.01, and another category."""
+    from decimal import Decimal
+
+    table.suffix = "parquet"
+    table.contract = {"rows": {"columns": {"x": "text"}}}
+    frame = pd.DataFrame({"id": ["a", "b", "c"], "at": pd.date_range("2024-01-01", periods=3, freq="h", tz="UTC")})
+    table.write(1, frame.assign(y=[0, 1, 0], x=["0.01", "-0.50", "1.00"]))
+    later = frame.assign(at=frame["at"] + pd.Timedelta(days=1), y=[0, 1, 0])
+    table.write(2, later.assign(id=["d", "e", "f"], x=[Decimal("0.01"), Decimal("-0.50"), None]))
+    assert list(table.rows(1)["x"]) == ["0.01", "-0.50", "1.00"]
+    assert list(table.rows(2)["x"])[:2] == ["0.01", "-0.50"]
+
+
 @pytest.mark.parametrize(
     ("column", "values", "says"),
     [

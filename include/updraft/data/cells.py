@@ -5,6 +5,7 @@ No reading drops, merges or rounds a value: `docs/files.md` has the rules by exa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -49,9 +50,16 @@ class Cell:
 def as_text(value: str, storage: str) -> str:
     """SQL for a value as text, the same whether its column is kept as whole numbers in this partition or not."""
     if storage not in ("FLOAT", "DOUBLE"):
-        return f"CAST({value} AS VARCHAR)"
+        return _written(value, storage)
     whole = f"{value} = floor({value}) AND abs({value}) < {EXACT}"
     return f"(CASE WHEN {whole} THEN CAST(CAST({value} AS BIGINT) AS VARCHAR) ELSE CAST({value} AS VARCHAR) END)"
+
+
+def _written(value: str, storage: str) -> str:
+    """SQL for a value as DuckDB writes it; but 0.01, which it writes as .01 where a decimal has no place before the point."""
+    text = f"CAST({value} AS VARCHAR)"
+    places = re.fullmatch(r"DECIMAL\((\d+), ?(\d+)\)", storage)
+    return rf"regexp_replace({text}, '^(-?)\.', '\10.')" if places and places[1] == places[2] else text
 
 
 def cell(column: str, storage: str, wanted: ColumnType, source: Source, *, written: bool, whole: bool) -> Cell:
@@ -62,7 +70,7 @@ def cell(column: str, storage: str, wanted: ColumnType, source: Source, *, writt
     :param whole: whether all numbers of the column are whole, so that they are kept as such.
     """
     own = f"f.{name(column)}"
-    text = f"CAST({own} AS VARCHAR)"
+    text = _written(own, storage)
     plain = storage.partition("(")[0]
     if wanted.kind == "text":
         return _text(own, text, plain, source, written=written)
