@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 from tests.support import flights
@@ -16,7 +17,7 @@ from updraft.cli.main import app
 from updraft.data.columns import ROW, SCORE
 from updraft.errors import InputError
 from updraft.loop.context import Loop
-from updraft.loop.explanation import EXPLAINED_ROWS, explain
+from updraft.loop.explanation import EXPLAINED_ROWS, FeatureContribution, explain
 from updraft.loop.in_process import KeptModels, play
 from updraft.loop.ingest import ingest
 from updraft.store.store import Store
@@ -116,7 +117,7 @@ def run(loop, monkeypatch):
     return lambda *words: CliRunner().invoke(app, ["explain", loop.name, *words])
 
 
-def test_the_command_shows_a_table_and_as_json_every_feature(run, loop):
+def test_the_command_shows_a_table_and_as_json_every_feature(run, loop, monkeypatch):
     shown = run()
     assert shown.exit_code == 0
     assert f"version {served(loop)} on {EXPLAINED_ROWS} rows of" in shown.output
@@ -124,9 +125,21 @@ def test_the_command_shows_a_table_and_as_json_every_feature(run, loop):
     assert "moved the mean score by" in shown.output
     told = json.loads(run("--json").output)
     assert len(told["features"]) == len(loop.feature_frame(told["key"]).columns) - 3
-    row = run("--row", str(int(loop.feature_frame(told["key"])[ROW].iloc[0])))
+    told_row = int(loop.feature_frame(told["key"])[ROW].iloc[0])
+    row = run("--row", str(told_row))
     assert "value" in row.output
     assert "moved the score by" in row.output
     wrong = run("99")
     assert wrong.exit_code == 2
     assert "Traceback" not in wrong.output
+    told_of = explain_command.explain
+    odd = "rate [/b] of [red]x[/m]"
+    monkeypatch.setattr(
+        explain_command,
+        "explain",
+        lambda *given, **named: replace(
+            told_of(*given, **named), features=(FeatureContribution(odd, 0.1, 0.01, 0.1, odd),)
+        ),
+    )
+    assert odd in run().output
+    assert odd in run("--row", str(told_row)).output

@@ -104,6 +104,9 @@ def test_a_spent_budget_failed_and_fruitless_trainings_and_an_open_release_are_n
     poor = with_policy(SPEC, Retrain(every=4, per_year=9))
     told = reasons(store, poor)
     assert "the budget of 9 trainings a year is spent" in told
+    rated = reasons(store, with_policy(SPEC, Retrain(every=4, per_year=90, at_most="9 of 28")))
+    assert "9 of 28 partitions have brought a training, as many as may (monitoring.remedies.retrain.at_most)" in rated
+    assert "at_most" not in reasons(store, with_policy(SPEC, Retrain(every=4, per_year=90, at_most="10 of 28")))
     assert "3 trainings failed since" in told
     assert f"release {P}-v9 is open, in shadow since {KEYS[10]}" in told
     assert "came to nothing" not in told

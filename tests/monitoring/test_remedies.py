@@ -230,7 +230,10 @@ def test_a_rate_holds_back_what_a_budget_of_a_year_would_let_be_spent_in_a_month
     ("written", "words"),
     [
         ("7 in 28", 'write it as "7 of 28"'),
-        ("29 of 28", "29 of 28 forbids nothing"),
+        ("28 of 28", "28 of 28 forbids nothing"),
+        (7, "write it as"),
+        (["7 of 28"], "write it as"),
+        ("1 of 99999999999", "less than or equal"),
         ("0 of 28", "greater than or equal to 1"),
     ],
 )

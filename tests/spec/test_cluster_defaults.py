@@ -154,6 +154,7 @@ def test_a_budget_that_follows_from_the_schedule_is_not_spent_in_its_first_month
     assert rate(DAILY) == rate(HOURLY) == rate(WEEKLY) == "7 of 28"
     assert rate(MONTHLY) is None  # twelve a year are a training a month
     assert rate(DAILY, every=2) == "14 of 28"
+    assert rate(DAILY, every=3) == "10 of 28"  # what every third partition comes to at most
     assert rate(DAILY, every=1, cooldown=0) is None
     assert rate(DAILY, per_year=91) is None  # whoever states a budget states how it is spent
     assert rate(DAILY, at_most="3 of 10") == "3 of 10"

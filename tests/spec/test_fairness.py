@@ -77,3 +77,5 @@ def test_what_the_label_is_made_of_makes_no_group_and_no_slice(make_project, sma
     with pytest.raises(SpecError, match="Amount is what the label is made of, and"):
         load_project(make_project(told))
     load_project(make_project(text))  # another label reads it not
+    for other in ("amount(due) > 3", "x > 3 -- not by amount", "extract(hour FROM t) > 5 AND kind <> 'Amount'"):
+        load_project(make_project(text.replace(f'expr: "{expr}"', f'expr: "{other}"', 1)))

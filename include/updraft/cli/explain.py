@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from updraft.alerts.alert import cleaned
 from updraft.cli.edge import console, explained, find_project, loop_of, open_store, write_json
@@ -41,7 +42,7 @@ def explain_command(
     """Tell which features moved a version's scores on a partition, or of one row, from what the version scored where it was proved.
 
     Shapley values by sampling, for every trainer alike, in units of the score; what is left out of the table is small. Nothing is
-    written and nothing is decided by it.
+    decided by it; features that were not made yet are kept, as when it is scored.
 
     Example: updraft explain flight_delays --partition 2013-05-06T0000
     """
@@ -81,8 +82,8 @@ def _table(told: Explanation) -> Table:
         table.add_column("a row, either way", justify="right")
     for feature in told.features[:SHOWN]:
         table.add_row(
-            cleaned(feature.feature),
-            *((cleaned(feature.value or ""),) if told.row is not None else ()),
+            Text(cleaned(feature.feature)),
+            *((Text(cleaned(feature.value or "")),) if told.row is not None else ()),
             f"{feature.moved:+.4f}",
             f"{feature.standard_error:.4f}",
             *((f"{feature.size:.4f}",) if told.row is None else ()),

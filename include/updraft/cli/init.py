@@ -207,7 +207,12 @@ def roles(made: Draft, column: str) -> Iterator[str]:
     if column in made.chosen.unused:
         yield f"not read: {made.chosen.unused[column]}"
     if any(feature.column == column for feature in made.chosen.features):
-        kinds = {"number": "number", "category": "category", "hashed": "groups of texts", "words": "words of texts"}
+        kinds = {
+            "number": "number",
+            "category": "category",
+            "hashed": "groups of texts, not tried for leaks",
+            "words": "words of texts, not tried for leaks",
+        }
         yield f"feature ({', '.join(kinds.get(feature.how, feature.name) for feature in made.chosen.features if feature.column == column)})"
     if made.columns[column].misfits:
         yield f"{made.columns[column].misfits:,} cells are no {made.columns[column].type.kind}: such rows are quarantined"

@@ -65,7 +65,7 @@ def choose(table: Table, *, key: Collection[str], left_out: Collection[str]) -> 
             features += [Feature(derived(f"{column.name}_{word}"), column.name, how) for word, how in times]  # type: ignore[arg-type]
         elif why := _unused(table, column, key):
             unused[column.name] = why
-        elif len(features) >= _MOST_COLUMNS:
+        elif sum(WORD_GROUPS + 1 if feature.how == "words" else 1 for feature in features) >= _MOST_COLUMNS:
             unused[column.name] = f"is one of more than {_MOST_COLUMNS}; choose which to read"
         elif column.kind == "time":
             features.append(Feature(derived(f"days_since_{column.name}"), column.name, "days_before"))

@@ -34,7 +34,7 @@ class FeatureContribution:
     moved: float
     """By what it moved the score, of a partition the mean score."""
     standard_error: float
-    """Of :attr:`moved`; of a partition over its rows, with the sampling of the reference in it."""
+    """Of :attr:`moved`: of the draws, and of a partition more rows than are explained also of their choice."""
     size: float
     """Mean of how far it moved a row's score, either way; of one row the same as ``abs(moved)``."""
     value: str | None = None
@@ -77,7 +77,7 @@ def explain(
     row: int | None = None,
     against: str | None = None,
 ) -> Explanation:
-    """Explain the scores of a partition, or of one of its rows; what is asked of features and scores is read, and nothing is written.
+    """Explain the scores of a partition, or of one of its rows. Nothing is decided; features that were not made yet are kept.
 
     :param version: what served the partition when None, or what serves now where nothing did.
     :param key: of a published partition; the newest one when None.
@@ -149,10 +149,16 @@ def _explained(
         raise DataError(f"{loop.name}: version {version} gives scores on {key} that are no numbers")
     found = contributions(score, rows, held, draws=PARTITION_DRAWS if row is None else ROW_DRAWS)
     position = _class(scores, expected) if scores.ndim == 2 else None
-    moved, spread = (part if position is None else part[:, :, position] for part in (found.mean, found.standard_error))
+    moved, errors = (part if position is None else part[:, :, position] for part in (found.mean, found.standard_error))
+    if not np.isfinite(moved).all():
+        raise DataError(
+            f"{loop.name}: version {version} gives scores that are no numbers on rows between those of {key} and {reference[0]}"
+        )
     of_score, of_expected = (part if position is None else part[:, position] for part in (scores, expected))
     count = len(moved)
-    errors = spread[0] if count == 1 else moved.std(axis=0, ddof=1) / count**0.5
+    of_draws = (errors**2).sum(axis=0) / count**2
+    of_rows = moved.var(axis=0, ddof=1) / count * (1 - count / len(frame)) if row is None and count > 1 else 0.0
+    errors = np.sqrt(of_draws + of_rows)
     order = np.argsort(-(np.abs(moved).mean(axis=0) if row is None else np.abs(moved[0])), kind="stable")
     return Explanation(
         loop.name,

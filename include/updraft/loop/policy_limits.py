@@ -132,8 +132,9 @@ def _waits(spec: ProjectSpec, pace: Pace) -> Iterator[str]:
 
 
 def _retrains(retrain: Retrain) -> int:
-    """Least partitions from one training to the next that the policy itself calls for."""
-    return max(retrain.every or 1, retrain.cooldown, 1)
+    """Least partitions from one training to the next that the policy itself calls for, in the mean."""
+    rated = 1 if retrain.at_most is None else math.ceil(retrain.at_most.of / retrain.at_most.trainings)
+    return max(retrain.every or 1, retrain.cooldown, rated, 1)
 
 
 def _budget(spec: ProjectSpec, pace: Pace) -> Iterator[str]:

@@ -17,7 +17,7 @@ from updraft.loop.monitor import MONITOR
 from updraft.loop.plan import newest_labelled
 from updraft.loop.stopping import stopped_remedies
 from updraft.loop.trials import why_no_refit_trial
-from updraft.spec.model import ProjectSpec
+from updraft.spec.model import ProjectSpec, Retrain
 from updraft.store.records import PartitionRow
 from updraft.store.store import Store
 
@@ -119,11 +119,7 @@ def _in_the_way(store: Store, spec: ProjectSpec, key: str, last: str, refused: i
         yield f"{refused} partitions were refused since"
     yield from _labels(store, spec, key, last)
     if retrain is not None:
-        # Of the key itself: the schedule may have changed, and tick at it no more.
-        newest_tick = datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
-        year_ago = (newest_tick - timedelta(days=365)).strftime(KEY_FORMAT)
-        if store.count_trainings(name, after=year_ago, until=key) >= retrain.per_year:
-            yield f"the budget of {retrain.per_year} trainings a year is spent (monitoring.remedies.retrain.per_year)"
+        yield from _budgets(store, name, retrain, key)
     if failed := store.count_failed_trainings(name, after=last):
         yield f"{failed} trainings failed since"
     if (fruitless := store.fruitless_trainings(name, until=key)) > 1:
@@ -134,6 +130,18 @@ def _in_the_way(store: Store, spec: ProjectSpec, key: str, last: str, refused: i
     if window and monitored < window[-1]:
         newest = f"since {monitored}" if monitored else "yet"
         yield f"{name}.monitor has looked at no partition {newest}, and the newest is {window[-1]}: see its runs and those of {name}.score"
+
+
+def _budgets(store: Store, name: str, retrain: Retrain, key: str) -> Iterator[str]:
+    # Of the key itself: the schedule may have changed, and tick at it no more.
+    newest_tick = datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
+    year_ago = (newest_tick - timedelta(days=365)).strftime(KEY_FORMAT)
+    if store.count_trainings(name, after=year_ago, until=key) >= retrain.per_year:
+        yield f"the budget of {retrain.per_year} trainings a year is spent (monitoring.remedies.retrain.per_year)"
+    if (rate := retrain.at_most) is not None:
+        first = store.budget_key(name, rate.trainings, until=key)
+        if first is not None and store.count_published(name, after=first, until=key) < rate.of:
+            yield f"{rate} partitions have brought a training, as many as may (monitoring.remedies.retrain.at_most)"
 
 
 def _labels(store: Store, spec: ProjectSpec, key: str, last: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ from updraft.spec.cleaning import Filled
 from updraft.spec.cleaning import complaints as complaints_of_steps
 from updraft.spec.cleaning import shown as steps_shown
 from updraft.spec.document import Document, Path_, dotted
-from updraft.spec.label import class_values, named_in, published_private
+from updraft.spec.label import class_values, published_private, read_label
 from updraft.spec.model import FixedLimit, ProjectSpec
 from updraft.spec.problems import Problem
 from updraft.spec.search import space_complaints
@@ -134,8 +134,13 @@ class _Checks:
             for column in dict.fromkeys(columns):
                 if column in self._spec.data.outcomes:
                     yield self._problem(path, f"{column} is in data.outcomes, and {reason}", list(columns))
-                elif path[0] == "gates" and named_in(self._spec.data.label.expr, [column]):
+                elif path[0] == "gates" and self._makes_the_label(column):
                     yield self._problem(path, f"{column} is what the label is made of, and {reason}", list(columns))
+
+    def _makes_the_label(self, column: str) -> bool:
+        """Whether the label's expression reads a column; it is parsed only where the name stands in it at all."""
+        expr = self._spec.data.label.expr
+        return column.lower() in expr.lower().replace('""', '"') and column.lower() in read_label(expr).names
 
     def _times(self) -> Iterator[Problem]:
         for name, source in self._spec.data.sources.items():

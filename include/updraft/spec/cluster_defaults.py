@@ -165,7 +165,7 @@ def _of_rhythm(spec: Mapping[str, Any], pace: _Pace) -> Iterator[_Default]:
     budget = math.floor(round(pace.a_year / min(apart, EVERY), 6))
     yield ("monitoring", "remedies", "retrain", "per_year"), max(PER_YEAR, budget), PER_YEAR
     if retrain.get("per_year") is None and budget > PER_YEAR and apart > 1:
-        rate = {"trainings": RATED_OVER // min(apart, EVERY), "of": RATED_OVER}
+        rate = {"trainings": math.ceil(RATED_OVER / min(apart, EVERY)), "of": RATED_OVER}
         yield ("monitoring", "remedies", "retrain", "at_most"), rate, None
 
 

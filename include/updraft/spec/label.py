@@ -76,7 +76,7 @@ class Expression:
 
 
 def named_in(expr: str, columns: Iterable[str]) -> tuple[str, ...]:
-    """Those of some columns that an expression reads, whatever their case; words that are no column are taken for none."""
+    """Those of some columns whose names stand in an expression outside of texts, whatever their case; where one is named as a function, it too."""
     bare = re.sub(r"'(?:[^']|'')*'", " ", expr)
     words = {word.lower() for word in re.findall(r"[A-Za-z_]\w*", re.sub(r'"[^"]*"', " ", bare))}
     quoted = {word.lower() for word in re.findall(r'"([^"]*)"', bare)}

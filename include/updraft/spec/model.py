@@ -247,12 +247,12 @@ Trigger = Annotated[
 class TrainingRate(Part):
     """At most so many trainings in any so many partitions."""
 
-    trainings: int = Field(ge=1)
-    of: int = Field(ge=1)
+    trainings: int = Field(ge=1, le=10_000, strict=True)
+    of: int = Field(ge=1, le=10_000, strict=True)
 
     @model_validator(mode="after")
     def _bounds_something(self) -> TrainingRate:
-        if self.trainings > self.of:
+        if self.trainings >= self.of:
             raise ValueError(f"{self.trainings} of {self.of} forbids nothing; leave at_most out")
         return self
 
@@ -266,6 +266,8 @@ def _rate(value: object) -> object:
         if not match:
             raise ValueError('write it as "7 of 28" (trainings, then partitions)')
         return TrainingRate(trainings=int(match[1]), of=int(match[2]))
+    if value is not None and not isinstance(value, dict | TrainingRate):
+        raise ValueError('write it as "7 of 28" (trainings, then partitions)')
     return value
 
 
