@@ -86,9 +86,9 @@ def test_of_several_classes_one_is_named_and_its_score_is_explained(graded):
     assert sum(f.moved for f in whole.features) == pytest.approx(whole.score - whole.expected, abs=0.02)
     assert whole.features[0].feature == "x"  # `place` says nothing of the grade
     row = int(graded.feature_frame(whole.key)[ROW].iloc[0])
-    one = explain(graded, row=row)
-    assert one.score == max(one.score, 1 / len(CLASSES))
-    assert {f.feature for f in one.features} == {"x", "place"}
+    of_row = explain(graded, row=row)
+    assert of_row.score >= 1 / len(CLASSES)  # its most likely class is explained
+    assert {f.feature for f in of_row.features} == {"x", "place"}
 
 
 def test_nothing_is_written(loop):

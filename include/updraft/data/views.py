@@ -12,6 +12,7 @@ For a source ``s``:
 # ruff: noqa: S608  -- SQL is composed of names and values that data/duck.py has quoted
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,6 @@ from updraft.data.partitions import Partition
 from updraft.data.privacy import Pseudonymiser
 from updraft.errors import DataError
 from updraft.spec.data import Data
-from updraft.spec.label import named_in
 from updraft.spec.model import Project
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ def hidden_columns(data: Data) -> frozenset[str]:
 
 def label_columns(project: Project, columns: Iterable[str]) -> tuple[str, ...]:
     """The columns of the row source that the label's expression reads."""
-    return named_in(project.spec.data.label.expr, columns)
+    bare = re.sub(r"'(?:[^']|'')*'", " ", project.spec.data.label.expr)
+    words = {word.lower() for word in re.findall(r"[A-Za-z_]\w*", re.sub(r'"[^"]*"', " ", bare))}
+    quoted = {word.lower() for word in re.findall(r'"([^"]*)"', bare)}
+    return tuple(column for column in columns if column.lower() in words | quoted)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from updraft.data.columns import CLUSTER, EVENT_TIME, ROW
+from updraft.data.columns import ROW
 from updraft.errors import DataError, InputError
 from updraft.loop.context import Loop
 from updraft.loop.version_history import known_training
 from updraft.scoring.contributions import contributions
+from updraft.scoring.scorer import Scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,59 +130,80 @@ def _explained(
     import pandas as pd
 
     model = scorer.model
-    if row is None:
-        chosen = frame.iloc[_evenly(len(frame), EXPLAINED_ROWS)]
-    else:
-        chosen = frame[frame[ROW] == row]
-        if not len(chosen):
-            raise InputError(
-                f"{loop.name}: partition {key} has no row {row}; the column {ROW} of what was published, and of its predictions, numbers them"
-            )
-    rest = pd.concat([other.drop(columns=[EVENT_TIME, CLUSTER]) for other in others], ignore_index=True)
-    rows, held = (
-        model.encoder.encode(of.drop(columns=[ROW])) for of in (chosen, rest.iloc[_evenly(len(rest), REFERENCE_ROWS)])
-    )
+    chosen = _chosen(loop, key, frame, row)
+    rest = pd.concat(others, ignore_index=True)
+    rows, held = (model.encoder.encode(part) for part in (chosen, rest.iloc[_evenly(len(rest), REFERENCE_ROWS)]))
 
     def score(values: NDArray[np.float32]) -> NDArray[np.float64]:
-        return model.task_type.link(scorer.layer.apply(model.scorer.margin(values)))
+        return Scores.of(model.task_type, scorer.layer, model.scorer.margin(values)).score
 
     scores, expected = score(rows), score(held)
-    if not (np.isfinite(scores).all() and np.isfinite(expected).all()):
-        raise DataError(f"{loop.name}: version {version} gives scores on {key} that are no numbers")
-    found = contributions(score, rows, held, draws=PARTITION_DRAWS if row is None else ROW_DRAWS)
-    position = _class(scores, expected) if scores.ndim == 2 else None
-    moved, errors = (part if position is None else part[:, :, position] for part in (found.mean, found.standard_error))
-    if not np.isfinite(moved).all():
+    estimated = contributions(score, rows, held, draws=PARTITION_DRAWS if row is None else ROW_DRAWS)
+    if not all(np.isfinite(part).all() for part in (scores, expected, estimated.mean)):
         raise DataError(
-            f"{loop.name}: version {version} gives scores that are no numbers on rows between those of {key} and {reference[0]}"
+            f"{loop.name}: version {version} gives scores that are no numbers on rows of {key}, of {reference[0]}, or between them"
         )
-    of_score, of_expected = (part if position is None else part[:, position] for part in (scores, expected))
-    count = len(moved)
-    of_draws = (errors**2).sum(axis=0) / count**2
-    of_rows = moved.var(axis=0, ddof=1) / count * (1 - count / len(frame)) if row is None and count > 1 else 0.0
-    errors = np.sqrt(of_draws + of_rows)
-    order = np.argsort(-(np.abs(moved).mean(axis=0) if row is None else np.abs(moved[0])), kind="stable")
+    position = _class(scores, expected) if scores.ndim == 2 else None
+    moved, errors = estimated.mean, estimated.standard_error
+    if position is not None:
+        moved, errors = moved[:, :, position], errors[:, :, position]
+        scores, expected = scores[:, position], expected[:, position]
     return Explanation(
-        loop.name,
-        version,
-        key,
-        row,
-        reference,
-        None if position is None else model.classes[position],
-        count,
-        float(of_score.mean()),
-        float(of_expected.mean()),
-        tuple(
-            FeatureContribution(
-                model.encoder.names[feature],
-                float(moved[:, feature].mean()),
-                float(errors[feature]),
-                float(np.abs(moved[:, feature]).mean()),
-                _shown(chosen[model.encoder.names[feature]].iloc[0]) if row is not None else None,
-            )
-            for feature in order
-        ),
-        found.draws,
+        project=loop.name,
+        version=version,
+        key=key,
+        row=row,
+        against=reference,
+        label=None if position is None else model.classes[position],
+        rows=len(chosen),
+        score=float(scores.mean()),
+        expected=float(expected.mean()),
+        features=_by_feature(model.encoder.names, moved, errors, chosen, of=None if row is not None else len(frame)),
+        draws=estimated.draws,
+    )
+
+
+def _chosen(loop: Loop, key: str, frame: pd.DataFrame, row: int | None) -> pd.DataFrame:
+    """The rows that are explained."""
+    if row is None:
+        return frame.iloc[_evenly(len(frame), EXPLAINED_ROWS)]
+    chosen = frame[frame[ROW] == row]
+    if not len(chosen):
+        raise InputError(
+            f"{loop.name}: partition {key} has no row {row}; the column {ROW} of what was published, and of its predictions, numbers them"
+        )
+    return chosen
+
+
+def _by_feature(
+    names: Sequence[str],
+    moved: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    chosen: pd.DataFrame,
+    *,
+    of: int | None,
+) -> tuple[FeatureContribution, ...]:
+    """Features in the order of how far they move a row.
+
+    :param moved: rows × features, with the standard error of each over its draws.
+    :param of: rows that the explained ones were chosen among (of all of them, the draws alone leave something to chance); None of one row
+        that was asked for, whose values are shown.
+    """
+    import numpy as np
+
+    count = len(moved)
+    of_rows = moved.var(axis=0, ddof=1) / count * (1 - count / of) if of is not None and 1 < count < of else 0.0
+    error = np.sqrt((errors**2).sum(axis=0) / count**2 + of_rows)
+    size = np.abs(moved).mean(axis=0)
+    return tuple(
+        FeatureContribution(
+            feature=names[column],
+            moved=float(moved[:, column].mean()),
+            standard_error=float(error[column]),
+            size=float(size[column]),
+            value=_shown(chosen[names[column]].iloc[0]) if of is None else None,
+        )
+        for column in np.argsort(-size, kind="stable")
     )
 
 

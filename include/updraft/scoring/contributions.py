@@ -65,19 +65,19 @@ def contributions(
 
     random, started = np.random.default_rng(seed), time.monotonic()
     count, features = rows.shape
-    each = np.arange(count)
+    every_row = np.arange(count)
     total = squares = np.zeros(0)
     made = 0
     while made < max(draws, 2) and (made < FEWEST or time.monotonic() - started < seconds):
-        now = reference[random.integers(0, len(reference), count)]
+        mixed = reference[random.integers(0, len(reference), count)]
         order = np.argsort(random.random((count, features)), axis=1)
-        before = score(now)
+        before = score(mixed)
         moved = np.empty((count, features, *before.shape[1:]), np.float64)
         for step in range(features):
             column = order[:, step]
-            now[each, column] = rows[each, column]
-            after = score(now)
-            moved[each, column] = after - before
+            mixed[every_row, column] = rows[every_row, column]
+            after = score(mixed)
+            moved[every_row, column] = after - before
             before = after
         total, squares = (moved, moved**2) if not made else (total + moved, squares + moved**2)
         made += 1

@@ -75,14 +75,6 @@ class Expression:
         return tuple(sorted(self.names - known))
 
 
-def named_in(expr: str, columns: Iterable[str]) -> tuple[str, ...]:
-    """Those of some columns whose names stand in an expression outside of texts, whatever their case; where one is named as a function, it too."""
-    bare = re.sub(r"'(?:[^']|'')*'", " ", expr)
-    words = {word.lower() for word in re.findall(r"[A-Za-z_]\w*", re.sub(r'"[^"]*"', " ", bare))}
-    quoted = {word.lower() for word in re.findall(r'"([^"]*)"', bare)}
-    return tuple(column for column in columns if column.lower() in words | quoted)
-
-
 def published_private(expr: str, data: Data) -> str | None:
     """What is wrong with an expression that would publish a private column, as the end of a sentence; None when nothing is.
 
