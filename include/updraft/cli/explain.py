@@ -44,7 +44,7 @@ def explain_command(
     Shapley values by sampling, for every trainer alike, in units of the score; what is left out of the table is small. Nothing is
     decided by it; features that were not made yet are kept, as when it is scored.
 
-    Example: updraft explain flight_delays --partition 2013-05-06T0000
+    Example: updraft explain flight_delays --partition 2013-05-06T0500
     """
     with explained(), open_store() as store:
         told = explain(
